@@ -1,0 +1,43 @@
+# Everything a person needs: `make demo`, `make ui`, `make test`, `make check`. Each sets itself up.
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: help setup demo ui test check format lock clean
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## virtual environment in .venv, locked dependencies
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $(STAMP)
+
+demo: setup ## the whole pipeline on the embedded sandbox, in data/demo
+	$(BIN)/crm-attribution demo
+
+ui: setup ## sandbox and Dagster on the instance the demo used
+	$(BIN)/crm-attribution ui
+
+test: setup ## the test suite
+	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+check: setup ## formatter, linter, strict type checker
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: setup ## rewrite the code in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## re-resolve requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet 'uv>=0.9'
+	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-strip-extras --no-emit-index-url \
+		--no-emit-find-links --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+
+clean: ## remove the demo's data
+	rm -rf data/demo

@@ -1,0 +1,61 @@
+"""The injected now. The only module that reads the machine's clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where every module gets its time from."""
+
+    def now(self) -> datetime:
+        """The current instant, timezone-aware, UTC."""
+        ...
+
+
+class WallClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class FixedClock:
+    """Stands still at `instant`."""
+
+    instant: datetime
+
+    def now(self) -> datetime:
+        return self.instant
+
+
+def parse_instant(text: str) -> datetime:
+    """Read an ISO 8601 instant. A bare date means 00:00Z; a missing offset means UTC.
+
+    Raises:
+        ValueError: when the text is not ISO 8601.
+    """
+    moment = datetime.fromisoformat(text.strip())
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """`YYYY-MM-DDTHH:MM:SSZ`, with milliseconds only where they are not zero."""
+    moment = moment.astimezone(UTC)
+    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    millis = moment.microsecond // 1000
+    return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
+
+
+def from_millis(value: int | str) -> datetime:
+    """An epoch-milliseconds stamp as an instant, exactly."""
+    seconds, millis = divmod(int(value), 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=millis * 1000)
+
+
+def to_millis(moment: datetime) -> int:
+    """An instant as epoch milliseconds, exactly."""
+    return int(moment.astimezone(UTC).replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000

@@ -1,0 +1,67 @@
+"""Errors named by what the caller should do next.
+
+Messages say what failed, on which row, file or setting, and what to try. They never carry a secret or raw
+personal data: ids and field names only.
+"""
+
+from __future__ import annotations
+
+
+class CrmAttributionError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class Retryable(CrmAttributionError):
+    """The same call may succeed later.
+
+    Attributes:
+        retry_after: seconds the other side asked us to wait, or None.
+        sent: whether the other side may have applied the request (body sent, answer not understood).
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, sent: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.sent = sent
+
+
+class Rejected(CrmAttributionError):
+    """This request or row will never be accepted as it is; others may.
+
+    Attributes:
+        status: the HTTP status, or None where there was none.
+        body: the decoded answer, for the caller that must classify it. Never logged.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, body: object = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = body
+
+
+class Terminal(CrmAttributionError):
+    """Nothing further can work until a person acts: stop."""
+
+
+class Unauthorized(Terminal):
+    """The token is missing, wrong, expired or revoked."""
+
+
+class Forbidden(Terminal):
+    """The token is valid but may not do this (a missing scope, a disabled account)."""
+
+
+class QuotaExhausted(Terminal):
+    """A daily quota is spent; the next run continues where this one stopped."""
+
+
+class WarehouseBusy(Terminal):
+    """Another process holds the warehouse; the message names it."""
+
+
+class ConfigurationError(Terminal):
+    """A setting, a mapping file or a data directory is wrong; the message names the place and the fix."""
+
+
+class ContractViolation(Terminal):
+    """A table's columns are not what its contract says: a defect, not a bad row."""
