@@ -1,0 +1,20 @@
+"""The committed sample, `data/sample_portal.jsonl`: two weeks of an invented B2B company."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from crm_attribution.emulators.generator.account import Setting
+from crm_attribution.emulators.generator.bulk import Timed, bulk
+from crm_attribution.emulators.generator.lines import instant
+from crm_attribution.emulators.generator.live import live
+
+SEED = 20260313
+CONTACTS = 260
+SETTING = Setting(start=instant("2026-02-27T07:00:00Z"), end=instant("2026-03-13T20:00:00Z"))
+
+
+def sample() -> Iterator[list[Timed]]:
+    """Bulk and live hours."""
+    yield from bulk(SEED, CONTACTS, SETTING)
+    yield from live(SEED, SETTING)
