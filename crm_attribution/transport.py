@@ -1,0 +1,360 @@
+"""HTTP. The only importer of `requests`.
+
+Two ways to ask: `Transport.request` for reads, which waits for its rate budget and retries what may succeed
+later, and `Transport.send_once` for deliveries, which tries exactly once and says whether the other side may
+have applied it. Neither raises anything outside `crm_attribution.errors`, and no message carries a query, an
+id, a body or a token.
+"""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import json as jsonlib
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import tenacity
+import urllib3
+from pyrate_limiter import Limiter, Rate
+
+from crm_attribution.answers import Answer, failure, folded, route
+from crm_attribution.errors import ConfigurationError, Retryable
+from crm_attribution.redaction import RedactingFilter, redact
+
+__all__ = ["Answer", "Budget", "RedactingFilter", "Transport", "folded", "redact", "route"]
+
+# At DEBUG urllib3 logs whole request lines, query included.
+logging.getLogger("urllib3").setLevel(logging.INFO)
+
+Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
+Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
+
+
+class Budget:
+    """At most `share` of `limit` calls in any `seconds`; waits where more are asked for.
+
+    One budget object is handed to every client of the process: the other side counts us together. The share
+    leaves room because urllib3, clocks and networks bunch calls together.
+    """
+
+    def __init__(self, limit: int, seconds: float, *, share: float = 0.9) -> None:
+        self.allowed = max(1, int(limit * share))
+        self._limiter = Limiter(Rate(self.allowed, max(1, round(seconds * 1000))))
+
+    def acquire(self, name: str, timeout: float) -> bool:
+        """Wait for one call's room, `timeout` seconds at most; whether there was room."""
+        return bool(self._limiter.try_acquire(name, timeout=max(0.0, timeout)))
+
+
+class Transport:
+    """Calls to one service.
+
+    Args:
+        base_url: https, or http to a loopback address. Paths are appended to it.
+        service: the name messages carry.
+        headers: sent with every call; a function is asked before every call (tokens that are refreshed).
+        secrets: values that must never show; this object's messages never contain any, `redact` and the
+            log filter take them from `Transport.secrets`.
+        budgets: by name; a name that is not in here is not limited, so an empty mapping means limits off.
+        credential: the setting that a 401 message names.
+        attempts: of one `request`, throttling (429, 423) not counted: that is bounded by the deadline alone.
+        deadline_seconds: of one `request`, waits included; also the longest wait we accept from `Retry-After`.
+        read_seconds: for the body of one answer, however slowly it drips.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        service: str,
+        headers: Headers | None = None,
+        secrets: Sequence[str] = (),
+        budgets: Mapping[str, Budget] | None = None,
+        credential: str | None = None,
+        timeout: tuple[float, float] = (3.05, 30),
+        attempts: int = 6,
+        deadline_seconds: float = 300,
+        read_seconds: float = 60,
+        max_bytes: int = 64 * 1024 * 1024,
+        sleep: Callable[[float], None] = time.sleep,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.base_url = _checked_base(base_url, service)
+        self.service = service
+        self.secrets = tuple(secrets)
+        self._headers: Headers = {} if headers is None else headers
+        self._budgets = dict(budgets or {})
+        self._credential = credential or f"{service.upper()}_ACCESS_TOKEN"
+        self._timeout = timeout
+        self._attempts, self._deadline = attempts, deadline_seconds
+        self._read_seconds, self._max_bytes = read_seconds, max_bytes
+        self._sleep = sleep
+        self._rng = rng or random.Random()  # noqa: S311  (jitter, not a secret)
+        self._session = _session()
+        self._counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    @property
+    def calls(self) -> int:
+        """HTTP requests made, retries included."""
+        with self._lock:
+            return self._counts.total()
+
+    @property
+    def calls_by_route(self) -> dict[str, int]:
+        """The same per `METHOD path`, ids folded."""
+        with self._lock:
+            return dict(self._counts)
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self._session.close()
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        json: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        budget: str = "burst",
+        expected: Iterable[int] = (200,),
+    ) -> Answer:
+        """Read something, waiting and retrying inside the bounds. Only for calls that may be repeated.
+
+        Raises:
+            Retryable: still failing when attempts or deadline were spent.
+            Rejected: the other side will never accept this call (400, 404, 409, 414, 422, …).
+            Unauthorized, Forbidden, QuotaExhausted, Terminal: a person must act.
+        """
+        call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
+        wanted = frozenset(expected)
+        patience = _Patience(self._attempts, self._deadline, self._rng)
+
+        def once() -> Answer:
+            self._take(budget, call, self._deadline)
+            answer = self._exchange(call, self._session)
+            if answer.status in wanted and answer.readable:
+                return answer
+            raise failure(answer, service=self.service, route=call.route, credential=self._credential)
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Retryable),
+            wait=patience.wait,
+            stop=patience.stop,
+            sleep=self._sleep,
+            retry_error_callback=patience.give_up,
+        )
+        return retrying(once)
+
+    def send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        json: object = None,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        budget: str = "burst",
+    ) -> Answer:
+        """Deliver something: one attempt on a fresh connection, never repeated here.
+
+        A reused connection that the other side closes at that moment cannot be told from a delivery that was
+        read and not answered, so deliveries do not reuse any.
+
+        Returns:
+            The answer for every status, errors included, for the caller to classify.
+
+        Raises:
+            Retryable: with `sent=False` when nothing of the body left (refused, DNS, TLS, no budget), with
+                `sent=True` when it may have been applied (time-out, reset, success status with a body that
+                cannot be read).
+        """
+        call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
+        call.headers.setdefault("Connection", "close")
+        self._take(budget, call, self._deadline)
+        with _session() as session:
+            answer = self._exchange(call, session)
+        if answer.status < 300 and not answer.readable:
+            raise Retryable(f"{self.service} {call.route}: {answer.status} with a body that is not JSON", sent=True)
+        return answer
+
+    def _take(self, name: str, call: _Call, timeout: float) -> None:
+        budget = self._budgets.get(name)
+        if budget is not None and not budget.acquire(name, timeout):
+            raise Retryable(f"{self.service} {call.route}: no room in the {name} rate budget for {timeout:.0f} s")
+
+    def _exchange(self, call: _Call, session: requests.Session) -> Answer:
+        with self._lock:
+            self._counts[call.route] += 1
+        body = _Body(call.body) if call.body is not None else None
+        # The cause is not chained: the texts of requests' errors carry whole URLs.
+        problem: str
+        try:
+            with session.request(
+                call.method,
+                self.base_url + call.path,
+                params=call.params,
+                data=body,
+                headers=self._headers_for(call),
+                timeout=self._timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                raw = self._read(response)
+                return Answer.of(response.status_code, response.headers, raw)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            problem = _problem(error)
+            sent = body.touched if body is not None else not _before_sending(error)
+        except _Unreadable as error:
+            problem, sent = str(error), True
+        raise Retryable(f"{self.service} {call.route}: {problem}", sent=sent)
+
+    def _headers_for(self, call: _Call) -> dict[str, str]:
+        standing = self._headers() if callable(self._headers) else self._headers
+        kind = {"Content-Type": "application/json"} if call.is_json else {}
+        return {"Accept": "application/json", "User-Agent": "crm-attribution", **kind, **standing, **call.headers}
+
+    def _read(self, response: requests.Response) -> bytes:
+        """The body, bounded in size and time. `read1` returns with what is there, so a drip cannot hold us."""
+        until = time.monotonic() + self._read_seconds
+        parts = bytearray()
+        while chunk := response.raw.read1(65536, decode_content=True):
+            parts += chunk
+            if len(parts) > self._max_bytes:
+                raise _Unreadable(f"answer larger than {self._max_bytes} bytes")
+            if time.monotonic() > until:
+                raise _Unreadable(f"answer still not complete after {self._read_seconds:g} s")
+        return bytes(parts)
+
+
+class _Unreadable(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _Call:
+    method: str
+    path: str
+    params: Params | None = field(repr=False)
+    body: bytes | None = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
+    is_json: bool
+
+    def __post_init__(self) -> None:
+        # Appended to the base URL, so anything but an absolute path could change the host.
+        if not self.path.startswith("/") or self.path.startswith("//"):
+            raise ConfigurationError("a call's path must begin with one slash")
+
+    @property
+    def route(self) -> str:
+        return route(self.method, self.path)
+
+
+class _Body(io.BytesIO):
+    """Knows whether any of it was taken for sending, which is after connecting, TLS and the headers."""
+
+    touched = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.touched = True
+        return super().read(size)
+
+
+class _Patience:
+    """How long to wait before the next attempt and when to give up.
+
+    Being throttled (asked to wait, nothing applied) is bounded by the deadline alone: it must not use up the
+    attempts meant for real failures.
+    """
+
+    def __init__(self, attempts: int, deadline: float, rng: random.Random) -> None:
+        self._attempts, self._deadline, self._rng = attempts, deadline, rng
+        self._failures = self._throttles = 0
+
+    def wait(self, state: tenacity.RetryCallState) -> float:
+        error = _retryable(state)
+        if error.retry_after is not None and not error.sent:
+            self._throttles += 1
+            return max(error.retry_after, min(self._throttles, 10.0)) + self._rng.uniform(0, 1)
+        self._failures += 1
+        return (error.retry_after or 0.0) + self._rng.uniform(0, min(30.0, 0.5 * 2.0**self._failures))
+
+    def stop(self, state: tenacity.RetryCallState) -> bool:
+        elapsed = max(state.idle_for, state.seconds_since_start or 0.0)
+        return self._failures >= self._attempts or elapsed + state.upcoming_sleep > self._deadline
+
+    def give_up(self, state: tenacity.RetryCallState) -> Answer:
+        error = _retryable(state)
+        spent = f"gave up after {state.attempt_number} attempts"
+        raise Retryable(f"{error}; {spent}", retry_after=error.retry_after, sent=error.sent)
+
+
+def _retryable(state: tenacity.RetryCallState) -> Retryable:
+    error = state.outcome.exception() if state.outcome else None
+    return error if isinstance(error, Retryable) else Retryable("not a retryable failure")
+
+
+def _session() -> requests.Session:
+    session = requests.Session()
+    # The environment could otherwise replace our Authorization header (netrc) or choose a proxy.
+    session.trust_env = False
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+    adapter = requests.adapters.HTTPAdapter(pool_maxsize=8, max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def _checked_base(base_url: str, service: str) -> str:
+    parts = urlsplit(base_url)
+    if parts.scheme == "https" and parts.hostname and not parts.username and not parts.query:
+        return base_url.rstrip("/")
+    if parts.scheme == "http" and _is_loopback(parts.hostname or "") and not parts.username:
+        return base_url.rstrip("/")
+    raise ConfigurationError(f"{service}: the base URL must be https://host (http only to a loopback address)")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _encoded(json: object, content: bytes | None) -> bytes | None:
+    if json is None:
+        return content or None
+    return jsonlib.dumps(json, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _before_sending(error: Exception) -> bool:
+    return isinstance(error, requests.ConnectTimeout) or "NewConnectionError" in repr(error)
+
+
+def _problem(error: Exception) -> str:
+    """What went wrong, without the library's text."""
+    if isinstance(error, requests.ConnectTimeout):
+        return "no connection within the time-out"
+    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
+        return "no answer within the time-out"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "TLS failure (certificate or protocol)"
+    text = repr(error)
+    for mark, plain in (("NameResolution", "host name not found"), ("NewConnection", "connection refused")):
+        if mark in text:
+            return plain
+    return f"connection broken ({type(error).__name__})"
