@@ -1,0 +1,124 @@
+"""The client the assets use. One method per question; pages come as lists of plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from crm_attribution.hubspot.associations import Association, read_associations
+from crm_attribution.hubspot.paging import Record, pages, rows
+from crm_attribution.hubspot.paths import Paths, segment
+from crm_attribution.hubspot.records import BatchResult, batch_results, list_pages, record_path
+from crm_attribution.hubspot.search import ChangeFeed, modified_property, window_filters
+from crm_attribution.hubspot.streams import email_click_pages, submission_pages
+from crm_attribution.transport import Budget, Transport
+
+
+def hubspot_budgets(*, burst: int = 100, search: int = 5, share: float = 0.9) -> dict[str, Budget]:
+    """HubSpot's limits: `burst` calls per 10 s and app (100 Free/Starter, 190 Professional/Enterprise), and 5
+    searches per second and account
+    (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines)."""
+    return {"burst": Budget(burst, 10, share=share), "search": Budget(search, 1, share=share)}
+
+
+class HubSpotClient:
+    """Reads one portal through `transport`."""
+
+    def __init__(self, transport: Transport, *, version: str = "2026-09", paths: Paths | None = None) -> None:
+        self.transport = transport
+        self._paths = paths or Paths.of(version)
+
+    def account_details(self) -> Record:
+        """portalId, timeZone, companyCurrency, additionalCurrencies, …"""
+        body: Record = self.transport.request("GET", self._paths.account).body
+        return body
+
+    def owners(self, *, archived: bool = False) -> list[Record]:
+        """Active owners, or the archived ones (two lists at HubSpot; old deals name owners of both).
+
+        https://developers.hubspot.com/docs/api/crm/owners
+        """
+        return self._all("owners", self._paths.owners, limit=100, archived=str(archived).lower())
+
+    def pipelines(self, object_type: str = "deals") -> list[Record]:
+        """Pipelines with their stages. Not paged."""
+        path = f"{self._paths.pipelines}/{segment(object_type)}"
+        return rows(self.transport.request("GET", path).body, "hubspot pipelines")
+
+    def properties(self, object_type: str) -> list[Record]:
+        """Property definitions: name, type, fieldType, label, …. Not paged."""
+        path = f"{self._paths.properties}/{segment(object_type)}"
+        return rows(self.transport.request("GET", path).body, "hubspot properties")
+
+    def forms(self) -> list[Record]:
+        """Forms of every type, captured ones too."""
+        return self._all("forms", self._paths.forms, limit=100, formTypes="all")
+
+    def form_submissions(self, form_id: str, newer_than: datetime | None) -> Iterator[list[Record]]:
+        """Submissions at or after `newer_than`, newest first, each conversionId once."""
+        return submission_pages(self.transport, self._paths.submissions, form_id, newer_than)
+
+    def email_clicks(self, since: datetime | None, until: datetime) -> Iterator[list[Record]]:
+        """Marketing e-mail clicks created in `[since, until)`."""
+        return email_click_pages(self.transport, self._paths.email_events, since, until)
+
+    def changed(self, object_type: str, since: datetime | None, until: datetime) -> ChangeFeed:
+        """Ids and modified times of the records whose *current* modified time is in `[since, until)`.
+
+        Lazy: the first page is read when it, or `total`, is asked for. Archived and merged-away records are
+        never in it. Costs ⌈N/200⌉ calls plus a few where thousands share a millisecond; one when nothing changed.
+        """
+
+        def ask(body: Record) -> Record:
+            return self._search(object_type, body)
+
+        return ChangeFeed(ask, object_type, since, until)
+
+    def count(self, object_type: str, since: datetime | None = None, until: datetime | None = None) -> int:
+        """How many unarchived records HubSpot counts in `[since, until)`; one call."""
+        filters = window_filters(modified_property(object_type), since, until)
+        groups = [{"filters": filters}] if filters else []
+        return int(self._search(object_type, {"filterGroups": groups, "limit": 1})["total"])
+
+    def list_all(
+        self, object_type: str, properties: Sequence[str], history: Sequence[str] = (), *, archived: bool = False
+    ) -> Iterator[list[Record]]:
+        """Every record, or every archived one (never both). ⌈T/50⌉ calls with history, ⌈T/100⌉ without."""
+        path = record_path(self._paths.objects, object_type)
+        return list_pages(self.transport, path, properties, history, archived=archived)
+
+    def batch_read(
+        self, object_type: str, ids: Sequence[str], properties: Sequence[str], history: Sequence[str] = ()
+    ) -> BatchResult:
+        """The records of `ids`, merged ids included. ⌈N/50⌉ calls with history, ⌈N/100⌉ without."""
+        total = BatchResult()
+        for result in self.batch_pages(object_type, ids, properties, history):
+            total.add(result)
+        return total
+
+    def batch_pages(
+        self, object_type: str, ids: Sequence[str], properties: Sequence[str], history: Sequence[str] = ()
+    ) -> Iterator[BatchResult]:
+        """The same, one result per call."""
+        path = record_path(self._paths.objects, object_type)
+        return batch_results(self.transport, path, ids, properties, history)
+
+    def associations(self, from_type: str, to_type: str, ids: Sequence[str]) -> dict[str, list[Association]]:
+        """The other ends for each id; `[]` for none (or an unknown id). ⌈N/1,000⌉ calls."""
+        path = f"{self._paths.associations}/{segment(from_type)}/{segment(to_type)}/batch/read"
+        where = f"hubspot associations {from_type} to {to_type}"
+        return read_associations(self.transport, path, ids, where)
+
+    def _search(self, object_type: str, body: Record) -> Record:
+        path = f"{record_path(self._paths.objects, object_type)}/search"
+        answer: Record = self.transport.request("POST", path, json=body, budget="search").body
+        return answer
+
+    def _all(self, name: str, path: str, **params: Any) -> list[Record]:
+        def fetch(after: str | None) -> Record:
+            cursor = {} if after is None else {"after": after}
+            body: Record = self.transport.request("GET", path, params=params | cursor).body
+            return body
+
+        return [row for page in pages(fetch, f"hubspot {name}", need="id") for row in page]

@@ -1,0 +1,54 @@
+"""Where HubSpot's endpoints are, by API version."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from crm_attribution.errors import ConfigurationError
+
+
+def segment(value: str) -> str:
+    """`value` as one path segment, whatever is in it."""
+    return quote(value, safe="")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Path templates. Dated versions put the date behind the area, v3 in front of it
+    (https://developers.hubspot.com/docs/developer-tooling/platform/versioning).
+
+    Forms, form submissions, e-mail events and account details have no dated path yet.
+    """
+
+    objects: str
+    associations: str
+    pipelines: str
+    properties: str
+    owners: str
+    forms: str = "/marketing/v3/forms"
+    submissions: str = "/form-integrations/v1/submissions/forms"
+    email_events: str = "/email/public/v1/events"
+    account: str = "/account-info/v3/details"
+
+    @classmethod
+    def of(cls, version: str) -> Paths:
+        """The paths of `v3` (associations are v4 there) or of a dated version like `2026-09`."""
+        if version == "v3":
+            return cls(
+                objects="/crm/v3/objects",
+                associations="/crm/v4/associations",
+                pipelines="/crm/v3/pipelines",
+                properties="/crm/v3/properties",
+                owners="/crm/v3/owners",
+            )
+        if not re.fullmatch(r"\d{4}-\d{2}(-beta)?", version):
+            raise ConfigurationError(f"HubSpot API version must be v3 or look like 2026-09, not {version!r}")
+        return cls(
+            objects=f"/crm/objects/{version}",
+            associations=f"/crm/associations/{version}",
+            pipelines=f"/crm/pipelines/{version}",
+            properties=f"/crm/properties/{version}",
+            owners=f"/crm/owners/{version}",
+        )
