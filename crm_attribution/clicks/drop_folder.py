@@ -1,0 +1,156 @@
+"""Files that somebody drops into a folder: NDJSON, CSV or Parquet, read as rows of strings.
+
+Typing and validation are the contracts' work; here every value becomes a string, so that one bad value costs
+one row and not the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import polars as pl
+
+NDJSON = (".ndjson", ".jsonl")
+UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. `number` is the line in NDJSON, else the place among the data rows, from 1.
+
+    `problem` says why `values` could not be read; then they are empty and `raw` holds the line.
+    """
+
+    file: str
+    number: int
+    values: dict[str, str | None] = field(repr=False)
+    problem: str | None = None
+    raw: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class DropFile:
+    """A file that was read, and what it looked like then."""
+
+    path: Path
+    rows: list[Row] = field(repr=False)
+    size: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A file that could not be read, as a value: the others go on."""
+
+    path: Path
+    reason: str
+
+
+def read_folder(folder: Path) -> Iterator[DropFile | Unreadable]:
+    """The folder's files by name. Hidden files and those still being written (`.tmp`, `.part`, …) wait."""
+    if not folder.is_dir():
+        return
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or path.suffix.lower() in UNFINISHED or path.is_dir():
+            continue
+        yield read_file(path)
+
+
+def read_file(path: Path) -> DropFile | Unreadable:
+    """One file. Reasons name the kind of failure only: a parser's own text may quote a row."""
+    suffix = path.suffix.lower()
+    if path.is_symlink():
+        return Unreadable(path, "a link, not a file; copy the file into the folder")
+    try:
+        seen = path.stat()
+        if suffix in NDJSON:
+            rows = list(_ndjson(path))
+        elif suffix == ".csv":
+            rows = _tabular(path, pl.read_csv(path, infer_schema=False)) if seen.st_size else []
+        elif suffix == ".parquet":
+            rows = _tabular(path, pl.read_parquet(path))
+        else:
+            return Unreadable(path, "unknown kind; expected .ndjson, .jsonl, .csv or .parquet")
+    except (OSError, pl.exceptions.PolarsError) as error:
+        return Unreadable(path, f"not readable as {suffix[1:]} ({type(error).__name__})")
+    return DropFile(path, rows, seen.st_size, seen.st_mtime_ns)
+
+
+def archive(file: DropFile | Unreadable, archive_dir: Path) -> Path | None:
+    """Move a file away once its rows are committed; where it went.
+
+    None when it changed since it was read: it stays and is read again, so nothing appended meanwhile is lost.
+    Never overwrites: a second file of that name gets a number.
+    """
+    if isinstance(file, DropFile):
+        now = file.path.stat()
+        if (now.st_size, now.st_mtime_ns) != (file.size, file.modified_ns):
+            return None
+    archive_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    target = _free_name(archive_dir, file.path.name)
+    try:
+        file.path.rename(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _move_across(file.path, target)
+    return target
+
+
+def _ndjson(path: Path) -> Iterator[Row]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            if not line.strip():
+                continue
+            text = line.decode("utf-8", "replace").strip()
+            try:
+                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (ValueError, RecursionError):
+                yield Row(path.name, number, {}, "not valid JSON in UTF-8", text)
+                continue
+            if not isinstance(record, dict):
+                yield Row(path.name, number, {}, "not a JSON object", text)
+                continue
+            yield Row(path.name, number, {str(name): _text(value) for name, value in record.items()})
+
+
+def _tabular(path: Path, frame: pl.DataFrame) -> list[Row]:
+    return [
+        Row(path.name, number, {name: _text(value) for name, value in record.items()})
+        for number, record in enumerate(frame.iter_rows(named=True), start=1)
+    ]
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, dict | list):
+        return json.dumps(value, default=str)
+    isoformat = getattr(value, "isoformat", None)
+    return str(isoformat()) if isoformat else str(value)
+
+
+def _free_name(folder: Path, name: str) -> Path:
+    target, number = folder / name, 1
+    while target.exists():
+        target = folder / f"{Path(name).stem}.{number}{Path(name).suffix}"
+        number += 1
+    return target
+
+
+def _move_across(source: Path, target: Path) -> None:
+    """To another file system: complete under a temporary name first, then renamed."""
+    partial = target.with_name(f".{target.name}.part")
+    shutil.copy2(source, partial)
+    with partial.open("rb") as copied:
+        os.fsync(copied.fileno())
+    partial.replace(target)
+    source.unlink()
