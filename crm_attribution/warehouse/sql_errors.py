@@ -1,0 +1,33 @@
+"""Run the query of a file; what goes wrong names the file and never shows a value."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from crm_attribution.errors import ConfigurationError, Terminal
+
+# These speak of the query or the machine. All others (conversions, overflows, error()) quote the data.
+_ABOUT_THE_QUERY = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.SyntaxException)
+_ABOUT_THE_MACHINE = (duckdb.OperationalError, duckdb.InternalException)
+
+
+def run(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
+    """Execute and drain.
+
+    Raises:
+        ConfigurationError: when DuckDB does not accept the query.
+        Terminal: when it fails while running. The cause is cut off where it may carry personal data.
+    """
+    try:
+        connection.execute(sql).fetchall()
+    except _ABOUT_THE_QUERY as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    except _ABOUT_THE_MACHINE as error:
+        raise Terminal(f"{path}: {error}") from error
+    except duckdb.Error as error:
+        raise Terminal(
+            f"{path}: the query fails on its data ({type(error).__name__}); the value is not shown here, run the"
+            " SELECT by hand to see it"
+        ) from None
