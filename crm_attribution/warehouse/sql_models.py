@@ -231,8 +231,8 @@ def _write_comments(connection: duckdb.DuckDBPyConnection, model: SqlModel, home
 
 
 def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
-    row = connection.execute(sql).fetchone()
-    return int(row[0]) if row else 0
+    ((number,),) = connection.execute(sql).fetchall()
+    return int(number)
 
 
 def _drop(connection: duckdb.DuckDBPyConnection, *tables: str) -> None:

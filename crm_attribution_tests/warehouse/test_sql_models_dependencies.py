@@ -124,7 +124,7 @@ TABLES = [f"{schema}.{table}" for schema in ("raw", "staging") for table in ("a"
 
 
 @st.composite
-def queries(draw, depth: int = 0, scope: tuple[str, ...] = ()) -> tuple[str, frozenset[str]]:
+def queries(draw: st.DrawFn, depth: int = 0, scope: tuple[str, ...] = ()) -> tuple[str, frozenset[str]]:
     """A random SELECT and the tables it reads: CTEs that shadow table names, unions, joins, subqueries."""
     reads: set[str] = set()
     ctes = []
@@ -141,12 +141,12 @@ def queries(draw, depth: int = 0, scope: tuple[str, ...] = ()) -> tuple[str, fro
     def source() -> str:
         kind = draw(st.sampled_from(["table", "table", "cte", "query"]))
         if kind == "cte" and inner:
-            return draw(st.sampled_from(inner))
+            return str(draw(st.sampled_from(inner)))
         if kind == "query" and depth < 3:
             body, found = draw(queries(depth=depth + 1, scope=inner))
             reads.update(found)
             return f"({body})"
-        table = draw(st.sampled_from(TABLES))
+        table = str(draw(st.sampled_from(TABLES)))
         reads.add(table)
         return table
 
