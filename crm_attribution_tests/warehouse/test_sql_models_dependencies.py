@@ -127,7 +127,7 @@ TABLES = [f"{schema}.{table}" for schema in ("raw", "staging") for table in ("a"
 def queries(draw: st.DrawFn, depth: int = 0, scope: tuple[str, ...] = ()) -> tuple[str, frozenset[str]]:
     """A random SELECT and the tables it reads: CTEs that shadow table names, unions, joins, subqueries."""
     reads: set[str] = set()
-    ctes = []
+    ctes: list[str] = []
     inner = scope
     for _ in range(draw(st.integers(0, 2)) if depth < 3 else 0):
         name = draw(st.sampled_from(["a", "b", "deal", "x"]))
