@@ -8,6 +8,7 @@ from crm_attribution.emulators.generator.account import Setting
 from crm_attribution.emulators.generator.bulk import Timed, bulk
 from crm_attribution.emulators.generator.lines import instant
 from crm_attribution.emulators.generator.live import live
+from crm_attribution.emulators.generator.scenarios import scenarios
 
 SEED = 20260313
 CONTACTS = 260
@@ -15,6 +16,7 @@ SETTING = Setting(start=instant("2026-02-27T07:00:00Z"), end=instant("2026-03-13
 
 
 def sample() -> Iterator[list[Timed]]:
-    """Bulk and live hours."""
+    """Bulk, live hours and scenarios."""
     yield from bulk(SEED, CONTACTS, SETTING)
     yield from live(SEED, SETTING)
+    yield from scenarios(SEED, SETTING.end)

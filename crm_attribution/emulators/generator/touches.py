@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 
 from crm_attribution.emulators.generator.catalog import BROWSERS, NEWSLETTER, OWN_DOMAIN, PAID, Channel, Form
-from crm_attribution.emulators.generator.lines import DAY, HOUR, Line, given, instant, iso
+from crm_attribution.emulators.generator.lines import DAY, HOUR, Line, given, iso
 from crm_attribution.emulators.generator.rhythm import Region
 
 _URL_SAFE = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-"
@@ -112,7 +112,7 @@ def email_click(rng: random.Random, at: int, recipient: str, *, filtered: bool =
         "url": f"https://www.{OWN_DOMAIN}/blog?utm_source=newsletter&utm_medium=email&utm_campaign={NEWSLETTER.campaigns[0]}",
         "filtered": filtered,
         "sent_at": iso(sent),
-        "device": browser[0],
+        "device_type": browser[0].upper(),
         "user_agent": browser[1],
     }
 
@@ -139,8 +139,3 @@ def spend(rng: random.Random, start: int, end: int, scale: float) -> list[tuple[
                 lines.append((day + DAY + 5 * HOUR, entry))
         day += DAY
     return lines
-
-
-def moment(text: str) -> int:
-    """`03-12 10:05[:30[.250]]`: an instant of the sample's year, for the scenarios."""
-    return instant(f"2026-{text.replace(' ', 'T')}")
