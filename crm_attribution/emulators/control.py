@@ -1,0 +1,93 @@
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`. Never counted, limited
+or hit by faults."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from crm_attribution.emulators.api import Answer, ApiError
+from crm_attribution.emulators.faults import FaultError, parse_faults
+from crm_attribution.emulators.instants import iso, to_ms
+from crm_attribution.emulators.platforms.base import Platform
+from crm_attribution.emulators.portal import ClockError, LogError, parse_lines
+from crm_attribution.emulators.world import World
+
+PREFIX = "/_sandbox"
+
+
+def _bad(problem: object, status: int = 400) -> ApiError:
+    return ApiError(status, {"error": str(problem)})
+
+
+class Control:
+    """What a test or a demo does to the sandbox."""
+
+    def __init__(self, world: World, platforms: Sequence[Platform]) -> None:
+        self._world = world
+        self._platforms = {platform.name: platform for platform in platforms}
+
+    def routes(self) -> Sequence[BaseRoute]:
+        return [
+            Route(f"{PREFIX}/calls", self._calls, methods=["GET", "DELETE"]),
+            Route(f"{PREFIX}/received/{{platform}}", self._received),
+            Route(f"{PREFIX}/clock", self._clock, methods=["GET", "PUT"]),
+            Route(f"{PREFIX}/faults", self._faults, methods=["GET", "PUT", "DELETE"]),
+            Route(f"{PREFIX}/log", self._log, methods=["POST"]),
+        ]
+
+    async def _calls(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._world.calls.clear()
+        return Answer({"total": self._world.calls.total(), "routes": dict(sorted(self._world.calls.items()))})
+
+    async def _received(self, request: Request) -> Response:
+        platform = self._platforms.get(request.path_params["platform"])
+        if platform is None:
+            raise _bad(f"no such platform; known are {', '.join(self._platforms)}", 404)
+        inbox = platform.inbox
+        return Answer({"requests": inbox.requests, "received": inbox.received, "counted": inbox.counted})
+
+    async def _clock(self, request: Request) -> Response:
+        if request.method == "PUT":
+            body = await _json(request)
+            try:
+                self._world.portal.advance(to_ms(body["now"]))
+            except (KeyError, TypeError, AttributeError):
+                raise _bad('the body is {"now": ISO 8601}') from None
+            except (ClockError, LogError, ValueError) as problem:
+                raise _bad(problem) from None
+        return Answer({"now": iso(self._world.portal.now)})
+
+    async def _faults(self, request: Request) -> Response:
+        if request.method == "DELETE":
+            self._world.faults = []
+        elif request.method == "PUT":
+            try:
+                self._world.faults = parse_faults(await _json(request))
+            except FaultError as problem:
+                raise _bad(problem) from None
+        return Answer([fault.shown() for fault in self._world.faults])
+
+    async def _log(self, request: Request) -> Response:
+        """Lines as text, one JSON object each, or as a JSON list. Those that are due are applied at once."""
+        text = (await request.body()).decode()
+        try:
+            listed = json.loads(text) if text.lstrip().startswith("[") else None
+            lines = parse_lines(text.splitlines() if listed is None else [json.dumps(item) for item in listed])
+            self._world.portal.append(lines)
+        except (LogError, ValueError) as problem:
+            raise _bad(problem) from None
+        return Answer({"lines": len(lines)})
+
+
+async def _json(request: Request) -> Any:
+    try:
+        return await request.json()
+    except ValueError:
+        raise _bad("the body is not JSON") from None

@@ -1,0 +1,144 @@
+"""Search over a store: bounds on the ordered property are cut out of its index, the rest is tested record by record."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+from crm_attribution.emulators.instants import property_ms
+from crm_attribution.emulators.portal.associations import Graph, Node
+from crm_attribution.emulators.portal.kinds import Kind, find_kind
+from crm_attribution.emulators.portal.query import BadQuery, Filter, Predicate, Query, comparable, predicate
+from crm_attribution.emulators.portal.records import Document, Row, Store
+
+FAR = 2**62
+
+
+class Found(NamedTuple):
+    total: int
+    page: list[Document]
+
+
+class _Bounds(NamedTuple):
+    """A group as the inclusive range of the index it asks for, and the filters that are left."""
+
+    low: int
+    high: int
+    rest: list[Filter]
+
+
+def _number(value: str) -> int | None:
+    return int(value) if value.lstrip("-").isdigit() else None
+
+
+def _bounds(group: tuple[Filter, ...], name: str, read: Callable[[str], int | None]) -> _Bounds:
+    low, high, rest = -FAR, FAR, []
+    for item in group:
+        value = read(item.value) if item.name == name else None
+        end = read(item.high) if item.operator == "BETWEEN" else value
+        if value is None or end is None or item.operator not in ("EQ", "BETWEEN", "LT", "LTE", "GT", "GTE"):
+            rest.append(item)
+            continue
+        if item.operator in ("EQ", "BETWEEN", "GT", "GTE"):
+            low = max(low, value + (item.operator == "GT"))
+        if item.operator in ("EQ", "BETWEEN", "LT", "LTE"):
+            high = min(high, end - (item.operator == "LT"))
+    return _Bounds(low, high, rest)
+
+
+def _merged(spans: Iterable[range]) -> list[range]:
+    """Ascending ranges without overlap."""
+    result: list[range] = []
+    for span in sorted((span for span in spans if span), key=lambda span: span.start):
+        if result and span.start <= result[-1].stop:
+            result[-1] = range(result[-1].start, max(result[-1].stop, span.stop))
+        else:
+            result.append(span)
+    return result
+
+
+class Searcher:
+    """Answers queries over one store as its index sees it: now, or as it was at `seen`."""
+
+    def __init__(self, store: Store, graph: Graph, seen: int | None = None) -> None:
+        self.store, self.kind, self.graph, self.seen = store, store.kind, graph, seen
+
+    def run(self, query: Query) -> Found:
+        """The total and the page a query asks for.
+
+        Raises:
+            BadQuery: when a value does not fit its property.
+        """
+        name, descending = query.sort or ("", False)
+        if name == "hs_object_id" and self.seen is None:
+            rows, spans = self._spans(query, self.store.by_id.rows(), "hs_object_id", _number)
+        elif not name and not query.groups and self.seen is None:
+            rows, spans = self._spans(query, self.store.by_created.rows(), "", _number)
+        else:
+            rows, spans = self._spans(query, self._by_modified(), self.kind.modified_property, property_ms)
+            if name != self.kind.modified_property:
+                documents = [rows[position][2] for span in spans for position in span]
+                documents.sort(key=_sort_key(self.kind, name), reverse=descending)
+                return Found(len(documents), documents[query.after : query.after + query.limit])
+        total = sum(len(span) for span in spans)
+        positions = _backwards(spans) if descending else (position for span in spans for position in span)
+        page = islice(positions, query.after, query.after + query.limit)
+        return Found(total, [rows[position][2] for position in page])
+
+    def _by_modified(self) -> list[Row]:
+        return self.store.by_modified.rows() if self.seen is None else sorted(self.store.indexed(self.seen))
+
+    def _spans(
+        self, query: Query, rows: list[Row], name: str, read: Callable[[str], int | None]
+    ) -> tuple[list[Row], list[range]]:
+        """The positions in `rows` at which some group matches."""
+        text = [self._contains(query.text.lower())] if query.text else []
+        spans: list[range] = []
+        for group in query.groups or ((),):
+            bounds = _bounds(group, name, read)
+            tests = [self._predicate(item) for item in bounds.rest] + text
+            span = range(bisect_left(rows, (bounds.low,)), bisect_left(rows, (bounds.high + 1,)))
+            if tests:
+                spans.extend(range(p, p + 1) for p in span if all(test(rows[p][2]) for test in tests))
+            else:
+                spans.append(span)
+        return rows, _merged(spans)
+
+    def _predicate(self, item: Filter) -> Predicate:
+        if not item.name.startswith("associations."):
+            return predicate(item, self.kind)
+        other = find_kind(item.name.removeprefix("associations."))
+        if other is None or item.operator not in ("EQ", "IN"):
+            raise BadQuery(f"{item.name} {item.operator} is not supported")
+        wanted = set(item.values or (item.value,))
+        return lambda document: any(
+            end.id in wanted for end, _ in self.graph.links(Node(self.kind.name, document.id), other.name)
+        )
+
+    def _contains(self, text: str) -> Predicate:
+        """The `query` parameter: a text in one of the default searchable properties."""
+        names = {
+            "contacts": ("email", "firstname", "lastname", "phone", "company", "hs_additional_emails", "hs_object_id"),
+            "companies": ("name", "domain", "website", "phone"),
+            "deals": ("dealname", "pipeline", "dealstage", "description", "dealtype"),
+        }[self.kind.name]
+        return lambda document: any(text in (document.value(name) or "").lower() for name in names)
+
+
+def _backwards(spans: list[range]) -> Iterator[int]:
+    return (position for span in reversed(spans) for position in reversed(span))
+
+
+def _sort_key(kind: Kind, name: str) -> Callable[[Document], tuple[object, ...]]:
+    """Creation by default; records without the property come first."""
+    if not name:
+        return lambda document: (document.created, document.number)
+    value_type = kind.type_of(name)
+
+    def key(document: Document) -> tuple[object, ...]:
+        value = comparable(value_type, document.value(name))
+        return (value is not None, value if value is not None else "", document.number)
+
+    return key

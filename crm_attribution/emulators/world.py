@@ -1,0 +1,32 @@
+"""What the sandbox's parts share while it runs."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+
+from crm_attribution.emulators.faults import Fault
+from crm_attribution.emulators.portal import Portal
+
+_NAMESPACE = uuid.UUID("2f1c9d54-0b7e-5c43-8a1f-4f6f0e3c7a90")
+
+
+@dataclass
+class World:
+    """The account, the counters and the faults. The clock is the portal's.
+
+    Attributes:
+        limited: whether rate limits hold; page sizes and caps always do.
+    """
+
+    portal: Portal
+    limited: bool = True
+    faults: list[Fault] = field(default_factory=list)
+    calls: Counter[str] = field(default_factory=Counter)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
+
+    def trace_id(self) -> str:
+        """A correlation id: unique, and the same in every run."""
+        return str(uuid.uuid5(_NAMESPACE, str(next(self._numbers))))

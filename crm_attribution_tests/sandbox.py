@@ -1,0 +1,143 @@
+"""The sandbox as a test helper: starts the program on a free port and talks to its control path.
+
+with Sandbox.start(lines, "2026-03-02T00:00:00Z") as sandbox:
+    sandbox.env["HUBSPOT_BASE_URL"]; sandbox.set_clock("2026-03-02T01:00:00Z"); sandbox.received("meta")["counted"]
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+Line = Mapping[str, Any]
+
+
+class SandboxRefused(AssertionError):
+    """The sandbox did not start, or its control path refused a request; the message is the sandbox's."""
+
+
+def write_portal(path: Path, lines: Iterable[Line]) -> Path:
+    """Write a portal log and return its path."""
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+class Sandbox:
+    """A running sandbox, stopped at the end of the `with` block.
+
+    Attributes:
+        base_url: where it serves.
+        env: the environment that points the pipeline at it.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any], folder: tempfile.TemporaryDirectory[str]):
+        self.process = process
+        self.base_url: str = ready["base_url"]
+        self.env: dict[str, str] = ready["env"]
+        self._folder = folder
+
+    @classmethod
+    def start(
+        cls, portal: Iterable[Line] | Path | str, clock: str, limits: str = "off", arguments: Iterable[str] = ()
+    ) -> Sandbox:
+        """Start with a log file, or with lines, and wait until it serves."""
+        folder = tempfile.TemporaryDirectory(prefix="sandbox-")
+        path = Path(portal) if isinstance(portal, str | Path) else write_portal(Path(folder.name) / "log.jsonl", portal)
+        command = [sys.executable, "-m", "crm_attribution.emulators", "--portal", str(path), "--clock", clock]
+        errors = (Path(folder.name) / "stderr").open("w+", encoding="utf-8")
+        process = subprocess.Popen(
+            [*command, "--limits", limits, *arguments], stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        assert process.stdout is not None
+        with process.stdout, errors:
+            first = process.stdout.readline()
+            if not first:
+                process.wait(timeout=10)
+                errors.seek(0)
+                message = errors.read()
+                folder.cleanup()
+                raise SandboxRefused(message)
+        return cls(process, json.loads(first), folder)
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self.stop()
+
+    def stop(self) -> int:
+        """Stop it and return its exit status."""
+        self.process.terminate()
+        try:
+            status = self.process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            status = self.process.wait()
+        self._folder.cleanup()
+        return status
+
+    def request(
+        self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, Any, Mapping[str, str]]:
+        """(status, decoded JSON or text, headers) of one call; errors of HTTP are answers too."""
+        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        url = path if path.startswith("http") else self.base_url + path
+        request = urllib.request.Request(
+            url, data, {"Content-Type": "application/json", **(headers or {})}, method=method
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                status, raw, received = answer.status, answer.read(), dict(answer.headers)
+        except urllib.error.HTTPError as error:
+            with error:
+                status, raw, received = error.code, error.read(), dict(error.headers)
+        try:
+            return status, json.loads(raw) if raw else None, received
+        except ValueError:
+            return status, raw.decode(), received
+
+    def hubspot(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """(status, JSON) of a call with HubSpot's token."""
+        token = {"Authorization": f"Bearer {self.env['HUBSPOT_ACCESS_TOKEN']}"}
+        status, answer, _ = self.request(method, path, body, token)
+        return status, answer
+
+    def _control(self, method: str, name: str, body: Any = None) -> Any:
+        status, answer, _ = self.request(method, f"/_sandbox/{name}", body)
+        if status != 200:
+            raise SandboxRefused(f"{method} {name}: {status} {answer}")
+        return answer
+
+    def calls(self) -> dict[str, Any]:
+        """{"total": n, "routes": {"POST /crm/objects/contacts/search": n}}: no versions, no ids."""
+        return self._control("GET", "calls")
+
+    def reset_calls(self) -> None:
+        self._control("DELETE", "calls")
+
+    def received(self, platform: str) -> dict[str, Any]:
+        """{"requests": n, "received": [...], "counted": [...]} of `meta` or `linkedin`."""
+        return self._control("GET", f"received/{platform}")
+
+    def clock(self) -> str:
+        return self._control("GET", "clock")["now"]
+
+    def set_clock(self, now: str) -> None:
+        """Move the clock forward; lines that become due are applied."""
+        self._control("PUT", "clock", {"now": now})
+
+    def faults(self, faults: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+        """Replace the faults (an empty list clears them); without an argument, the current ones with their hits."""
+        return self._control("GET" if faults is None else "PUT", "faults", faults)
+
+    def log(self, lines: Iterable[Line]) -> None:
+        """More portal-log lines; those that are due are applied at once."""
+        self._control("POST", "log", list(lines))
