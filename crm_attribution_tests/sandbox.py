@@ -6,12 +6,12 @@ with Sandbox.start(lines, "2026-03-02T00:00:00Z") as sandbox:
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import json
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -87,22 +87,19 @@ class Sandbox:
     def request(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, Any, Mapping[str, str]]:
-        """(status, decoded JSON or text, headers) of one call; errors of HTTP are answers too."""
+        """(status, decoded JSON or text, headers in lower case) of one call to a path or an address of the sandbox."""
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        url = path if path.startswith("http") else self.base_url + path
-        request = urllib.request.Request(
-            url, data, {"Content-Type": "application/json", **(headers or {})}, method=method
-        )
+        host = self.base_url.removeprefix("http://")
+        connection = http.client.HTTPConnection(host, timeout=30)
+        with contextlib.closing(connection):
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request(method, path.removeprefix(self.base_url), data, sent)
+            answer = connection.getresponse()
+            raw, received = answer.read(), {name.lower(): value for name, value in answer.getheaders()}
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                status, raw, received = answer.status, answer.read(), dict(answer.headers)
-        except urllib.error.HTTPError as error:
-            with error:
-                status, raw, received = error.code, error.read(), dict(error.headers)
-        try:
-            return status, json.loads(raw) if raw else None, received
+            return answer.status, json.loads(raw) if raw else None, received
         except ValueError:
-            return status, raw.decode(), received
+            return answer.status, raw.decode(), received
 
     def hubspot(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """(status, JSON) of a call with HubSpot's token."""
@@ -118,17 +115,19 @@ class Sandbox:
 
     def calls(self) -> dict[str, Any]:
         """{"total": n, "routes": {"POST /crm/objects/contacts/search": n}}: no versions, no ids."""
-        return self._control("GET", "calls")
+        found: dict[str, Any] = self._control("GET", "calls")
+        return found
 
     def reset_calls(self) -> None:
         self._control("DELETE", "calls")
 
     def received(self, platform: str) -> dict[str, Any]:
         """{"requests": n, "received": [...], "counted": [...]} of `meta` or `linkedin`."""
-        return self._control("GET", f"received/{platform}")
+        found: dict[str, Any] = self._control("GET", f"received/{platform}")
+        return found
 
     def clock(self) -> str:
-        return self._control("GET", "clock")["now"]
+        return str(self._control("GET", "clock")["now"])
 
     def set_clock(self, now: str) -> None:
         """Move the clock forward; lines that become due are applied."""
@@ -136,7 +135,8 @@ class Sandbox:
 
     def faults(self, faults: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
         """Replace the faults (an empty list clears them); without an argument, the current ones with their hits."""
-        return self._control("GET" if faults is None else "PUT", "faults", faults)
+        found: list[dict[str, Any]] = self._control("GET" if faults is None else "PUT", "faults", faults)
+        return found
 
     def log(self, lines: Iterable[Line]) -> None:
         """More portal-log lines; those that are due are applied at once."""
