@@ -1,0 +1,210 @@
+"""A table's contract: one pandera class gives columns, types, key, descriptions and validation.
+
+`@table` registers the class; everything else (DDL, Dagster column schema, quarantine) is derived from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+import pandera.polars as pa
+import polars as pl
+from pandera.errors import SchemaErrors
+
+from crm_attribution.errors import ContractViolation
+
+Timestamp = Annotated[pl.Datetime, "us", "UTC"]
+Strings = Annotated[pl.List, pl.String()]
+
+SCHEMAS = (
+    "raw",
+    "staging",
+    "identity",
+    "events",
+    "attribution",
+    "conversions",
+    "delivery",
+    "finance",
+    "marts",
+    "quarantine",
+)
+
+
+class Model(pa.DataFrameModel):
+    """Base of all contracts: no column more, no column less, no coercion."""
+
+    class Config:
+        strict = True
+        coerce = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: the column's name, the same in Polars and DuckDB.
+        dtype: its Polars type.
+        duckdb_type: its DuckDB type as written in DDL.
+        nullable: whether null is a legal value.
+        description: what it means, with unit and time zone.
+        checks: the value checks in words.
+        log: written for operators only; never a reason to rewrite a row.
+    """
+
+    name: str
+    dtype: pl.DataType
+    duckdb_type: str
+    nullable: bool
+    description: str
+    checks: tuple[str, ...]
+    log: bool
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Everything derived from one contract class."""
+
+    name: str
+    key: tuple[str, ...]
+    description: str
+    columns: tuple[Column, ...]
+    model: type[Model]
+
+    @property
+    def schema(self) -> str:
+        return self.name.split(".")[0]
+
+    @property
+    def table(self) -> str:
+        return self.name.split(".")[1]
+
+    @property
+    def polars_schema(self) -> pl.Schema:
+        return pl.Schema({column.name: column.dtype for column in self.columns})
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The columns whose change makes a row a different row."""
+        return tuple(column.name for column in self.columns if not column.log)
+
+    def empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=self.polars_schema)
+
+    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Select and order the contract's columns and cast to its types; nulls for columns not there.
+
+        Raises:
+            ContractViolation: when a column cannot be cast or the frame has columns the contract does not know.
+        """
+        unknown = set(frame.columns) - set(self.polars_schema.names())
+        if unknown:
+            raise ContractViolation(f"{self.name}: unknown columns {sorted(unknown)}")
+        try:
+            return frame.select(
+                (pl.col(column.name) if column.name in frame.columns else pl.lit(None))
+                .cast(column.dtype)
+                .alias(column.name)
+                for column in self.columns
+            )
+        except pl.exceptions.PolarsError as error:
+            raise ContractViolation(f"{self.name}: {type(error).__name__} while casting to the contract") from error
+
+    def validate(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Check every row; for derived tables, where a bad row is our defect.
+
+        Raises:
+            ContractViolation: naming the columns and checks that failed, never a value.
+        """
+        good, bad = self.split(frame)
+        if bad.height:
+            reasons = bad["reasons"].value_counts(sort=True).head(5).rows()
+            raise ContractViolation(f"{self.name}: {bad.height} of {frame.height} rows break the contract: {reasons}")
+        return good
+
+    def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Good rows, and bad rows with a `reasons` column (`column:check; …`), for tables fed from outside.
+
+        Raises:
+            ContractViolation: when columns or types are wrong, which is no row's fault.
+        """
+        try:
+            self.model.validate(frame, lazy=True)
+        except SchemaErrors as error:
+            cases = error.failure_cases
+            if not isinstance(cases, pl.DataFrame) or cases["index"].null_count():
+                raise ContractViolation(f"{self.name}: wrong columns or types") from error
+            why = cases.group_by(pl.col("index").cast(pl.UInt32).alias("_row")).agg(
+                reasons=(pl.col("column") + ":" + pl.col("check")).unique().sort().str.join("; ")
+            )
+            rows = frame.with_row_index("_row")
+            return (
+                rows.join(why, on="_row", how="anti", maintain_order="left").drop("_row"),
+                rows.join(why, on="_row", how="inner", maintain_order="left").drop("_row"),
+            )
+        return frame, frame.clear().with_columns(reasons=pl.lit(None, pl.String))
+
+
+CONTRACTS: dict[str, Contract] = {}
+
+M = TypeVar("M", bound=type[Model])
+
+
+def table(name: str, *, key: tuple[str, ...]) -> Callable[[M], M]:
+    """Register a contract class as the table `schema.name` with its key columns."""
+
+    def register(model: M) -> M:
+        CONTRACTS[name] = _contract(name, key, model)
+        return model
+
+    return register
+
+
+def field(description: str, **options: Any) -> Any:
+    """A column: its description first, then pandera's own options; `json=True` and `log=True` are ours."""
+    metadata = {"json": options.pop("json", False), "log": options.pop("log", False)}
+    return pa.Field(description=description, metadata=metadata, **options)
+
+
+def _contract(name: str, key: tuple[str, ...], model: type[Model]) -> Contract:
+    columns = []
+    for column in model.to_schema().columns.values():
+        given = column.dtype.type
+        dtype: pl.DataType = given() if isinstance(given, type) else given
+        metadata = column.metadata or {}
+        columns.append(
+            Column(
+                name=column.name,
+                dtype=dtype,
+                duckdb_type="JSON" if metadata.get("json") else duckdb_type(dtype),
+                nullable=bool(column.nullable),
+                description=column.description or "",
+                checks=tuple(str(check.error) for check in column.checks),
+                log=bool(metadata.get("log")),
+            )
+        )
+    missing = set(key) - {column.name for column in columns}
+    if missing:
+        raise ContractViolation(f"{name}: key columns {sorted(missing)} are not in the contract")
+    return Contract(name, key, " ".join((model.__doc__ or "").split()), tuple(columns), model)
+
+
+_DUCKDB_TYPES: dict[type[pl.DataType], str] = {
+    pl.String: "VARCHAR",
+    pl.Int64: "BIGINT",
+    pl.Int32: "INTEGER",
+    pl.Float64: "DOUBLE",
+    pl.Boolean: "BOOLEAN",
+    pl.Date: "DATE",
+    pl.Datetime: "TIMESTAMPTZ",
+}
+
+
+def duckdb_type(dtype: pl.DataType) -> str:
+    """The DuckDB type that holds a Polars type without loss."""
+    if isinstance(dtype, pl.List):
+        inner = dtype.inner
+        return duckdb_type(inner if isinstance(inner, pl.DataType) else inner()) + "[]"
+    return _DUCKDB_TYPES[type(dtype)]

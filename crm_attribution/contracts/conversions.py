@@ -1,0 +1,65 @@
+"""`conversions.*` and `delivery.*`: the outbox and what became of it. Memory: never rebuilt."""
+
+from __future__ import annotations
+
+from crm_attribution.contracts.base import Model, Timestamp, field, table
+
+STATES = [
+    "pending",
+    "held",
+    "in_flight",
+    "retry",
+    "unknown",
+    "accepted",
+    "rejected",
+    "suppressed",
+    "expired",
+]
+
+
+@table("conversions.conversion", key=("conversion_id",))
+class Conversion(Model):
+    """The outbox: one row per destination, action and business fact."""
+
+    conversion_id: str = field("delivery key: SHA-256 over destination, account, action, milestone, revision")
+    destination: str = field("platform")
+    account: str = field("ad account or dataset")
+    action: str = field("the platform's event name or conversion rule")
+    milestone: str = field("milestone")
+    milestone_id: str = field("milestone at the time of planning")
+    event_id: str = field("carrier event")
+    kind: str = field("conversion, restatement or retraction", isin=["conversion", "restatement", "retraction"])
+    revision: int = field("0 for the conversion itself", ge=0)
+    occurred_at: Timestamp = field("business time sent to the platform, UTC")
+    ready_at: Timestamp = field("not to be sent before, UTC")
+    expires_at: Timestamp = field("the platform's window for it ends, UTC")
+    value: int = field("value in minor units, null where the rule sends none", nullable=True)
+    currency: str = field("ISO 4217 code", nullable=True)
+    person_id: str = field("person whose identifiers are sent, fixed at claim", nullable=True)
+    contact_id: str = field("that person's contact", nullable=True)
+    touch_id: str = field("the click that is sent, fixed at claim", nullable=True)
+    state: str = field("see the state machine in delivery.py", isin=STATES)
+    reason: str = field("why it is in that state", nullable=True)
+    attempts: int = field("sends so far", ge=0)
+    next_attempt_at: Timestamp = field("not to be retried before, UTC", nullable=True)
+    batch_id: str = field("the batch that last claimed it", nullable=True)
+    first_sent_at: Timestamp = field("first send, UTC: the platform's duplicate window starts here", nullable=True)
+    payload_hash: str = field("SHA-256 of the event as sent", nullable=True)
+    planned_at: Timestamp = field("when it was planned, UTC", log=True)
+    updated_at: Timestamp = field("last change of state, UTC", log=True)
+
+
+@table("delivery.attempt", key=("batch_id", "conversion_id"))
+class Attempt(Model):
+    """Every send of every conversion: append-only."""
+
+    batch_id: str = field("batch")
+    conversion_id: str = field("conversion")
+    destination: str = field("platform")
+    attempt: int = field("1 for the first send", ge=1)
+    payload_hash: str = field("SHA-256 of the event as sent")
+    started: Timestamp = field("committed before the first byte, UTC", log=True)
+    finished: Timestamp = field("answer recorded, UTC; null while in flight", nullable=True, log=True)
+    http_status: int = field("HTTP status, null where there was none", nullable=True)
+    outcome: str = field("state the row went to, null while in flight", nullable=True)
+    code: str = field("the platform's code or our reason", nullable=True)

@@ -1,0 +1,81 @@
+"""`events.*`: what HubSpot said happened (events) and what happened in the business, once (milestones)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+
+TIME_BASES = ["history", "closedate", "createdate", "became_date"]
+
+
+@table("events.event", key=("event_id",))
+class Event(Model):
+    """A canonical event: one entry into a stage, told once."""
+
+    event_id: str = field("deterministic id; see identifiers.lifecycle_event_id and deal_event_id")
+    event: str = field("canonical name")
+    occurred_at: Timestamp = field("when the business action happened, UTC")
+    observed_at: Timestamp = field("when HubSpot recorded it, UTC")
+    time_basis: str = field("where occurred_at comes from", isin=TIME_BASES)
+    source: str = field("HubSpot's sourceType", nullable=True)
+    object_type: str = field("contacts, companies or deals", isin=["contacts", "companies", "deals"])
+    object_id: str = field("record id of that time; a merge does not change it")
+    record_id: str = field("the live record that holds it now")
+    contact_id: str = field("contact id as it was, for lifecycle events", nullable=True)
+    deal_id: str = field("deal id as it was, for deal events", nullable=True)
+    from_stage: str = field("stage left, null for the first", nullable=True)
+    to_stage: str = field("stage entered, as HubSpot stores it")
+    left_at: Timestamp = field("when that stage was left, UTC; null while it holds", nullable=True)
+    next_stage: str = field("stage it was left for; empty where it was cleared", nullable=True)
+    undone: bool = field("it was left backwards or cleared, not passed")
+    pipeline: str = field("pipeline that owns the stage", nullable=True)
+    hubspot_label: str = field("HubSpot's label of the stage", nullable=True)
+    owner_id: str = field("owner at that moment", nullable=True)
+    company_id: str = field("company at that moment", nullable=True)
+    company_domain: str = field("its domain", nullable=True)
+    company_name: str = field("its name", nullable=True)
+    target_account: bool = field("its target-account flag", nullable=True)
+    currency: str = field("ISO 4217 code of the amounts", nullable=True)
+    amount: int = field("amount at that moment, minor units", nullable=True)
+    mrr: int = field("monthly recurring revenue at that moment, minor units", nullable=True)
+    arr: int = field("annual recurring revenue at that moment, minor units", nullable=True)
+    tcv: int = field("total contract value at that moment, minor units", nullable=True)
+    value_reason: str = field("why a measure is null", nullable=True)
+    billing_period: str = field("billing period at that moment", nullable=True)
+    suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)
+    mapping_version: str = field("version of the mapping that named it")
+
+
+@table("events.milestone", key=("milestone", "milestone_id"))
+class Milestone(Model):
+    """A business fact, once, however often HubSpot tells it."""
+
+    milestone: str = field("lead_captured, qualified_lead, …, customer_won, customer_expanded")
+    milestone_id: str = field("event_id of the earliest eligible linked event")
+    subtype: str = field("new, expansion or renewal", nullable=True)
+    subject: str = field("what it is once per", isin=["person", "deal", "account"])
+    group_key: str = field("person:<id> or account:<id>: what is recomputed together")
+    event_id: str = field("carrier event")
+    linked_event_ids: Strings = field("every event that tells this fact, the carrier first")
+    rule: str = field("the rule that made it")
+    occurred_at: Timestamp = field("when it happened, UTC")
+    observed_at: Timestamp = field("when HubSpot recorded it, UTC")
+    ready_from: Timestamp = field("not to be acted upon before, UTC (waiting for echoes)")
+    booked_on: date = field("finance day: close date in the account's time zone")
+    imported: bool = field("the carrier came from an import, a migration or an integration")
+    person_id: str = field("person, for facts about a person", nullable=True)
+    account_id: str = field("account", nullable=True)
+    deal_id: str = field("live deal id", nullable=True)
+    currency: str = field("ISO 4217 code of the amounts", nullable=True)
+    amount_at_event: int = field("amount at the event, minor units", nullable=True)
+    mrr_at_event: int = field("MRR at the event, minor units", nullable=True)
+    arr_at_event: int = field("ARR at the event, minor units", nullable=True)
+    tcv_at_event: int = field("contract value at the event, minor units", nullable=True)
+    amount_current: int = field("amount now, minor units", nullable=True)
+    mrr_current: int = field("MRR now, minor units", nullable=True)
+    arr_current: int = field("ARR now, minor units", nullable=True)
+    tcv_current: int = field("contract value now, minor units", nullable=True)
+    state: str = field("live or reversed", isin=["live", "reversed"])
+    reason: str = field("why it is reversed", nullable=True)
+    suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)

@@ -1,0 +1,225 @@
+"""`raw.*`: what the sources said, typed, one row per key, never derived."""
+
+from __future__ import annotations
+
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+
+OBJECT_TYPES = ["contacts", "companies", "deals"]
+_ID = r"^[0-9]+$"
+
+
+class _Record(Model):
+    id: str = field("HubSpot record id, unique within its object type", str_matches=_ID)
+    properties: str = field(
+        "all other copied properties as HubSpot gave them, JSON object of strings", nullable=True, json=True
+    )
+    created_at: Timestamp = field("when HubSpot created the record, UTC")
+    modified_at: Timestamp = field(
+        "HubSpot's modified stamp (lastmodifieddate, hs_lastmodifieddate) at extraction, UTC"
+    )
+    archived: bool = field("whether HubSpot has archived the record")
+    merged_ids: Strings = field("ids absorbed into this record (hs_merged_object_ids)", nullable=True)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.contact", key=("id",))
+class Contact(_Record):
+    """Current record of each HubSpot contact. Holds personal data."""
+
+    email: str = field("primary e-mail as HubSpot stores it", nullable=True, str_matches=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    additional_emails: Strings = field("further e-mails (hs_additional_emails)", nullable=True)
+    lifecyclestage: str = field("current lifecycle stage, HubSpot's internal value", nullable=True)
+    associatedcompanyid: str = field("primary associated company", nullable=True, str_matches=_ID)
+    hubspot_owner_id: str = field("owner id", nullable=True)
+
+
+@table("raw.company", key=("id",))
+class Company(_Record):
+    """Current record of each HubSpot company."""
+
+    name: str = field("company name", nullable=True)
+    domain: str = field("primary web domain; HubSpot does not enforce uniqueness", nullable=True)
+    lifecyclestage: str = field("current lifecycle stage, HubSpot's internal value", nullable=True)
+    hubspot_owner_id: str = field("owner id", nullable=True)
+
+
+@table("raw.deal", key=("id",))
+class Deal(_Record):
+    """Current record of each HubSpot deal."""
+
+    dealname: str = field("deal name", nullable=True)
+    pipeline: str = field("pipeline id", nullable=True)
+    dealstage: str = field("stage id", nullable=True)
+    dealtype: str = field("newbusiness, existingbusiness or the portal's own", nullable=True)
+    currency: str = field(
+        "ISO 4217 code of the deal (deal_currency_code, else the account's currency)",
+        nullable=True,
+        str_matches=r"^[A-Z]{3}$",
+    )
+    amount: int = field("amount in minor units of `currency`", nullable=True)
+    closedate: Timestamp = field("close date, UTC; an estimate while the deal is open", nullable=True)
+    hubspot_owner_id: str = field("owner id", nullable=True)
+
+
+@table("raw.property_history", key=("object_type", "object_id", "property", "timestamp", "ordinal"))
+class PropertyHistory(Model):
+    """Every value a tracked property has had. Append-only: HubSpot caps what it still shows.
+
+    https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/basic
+    """
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    object_id: str = field("id of the record HubSpot gave it for", str_matches=_ID)
+    property: str = field("internal property name")
+    timestamp: Timestamp = field("when HubSpot recorded the value, UTC")
+    value: str = field("the value; null where it was cleared", nullable=True)
+    ordinal: int = field("place among values of one timestamp, 0 is the oldest", ge=0)
+    source_type: str = field("HubSpot's sourceType (FORM, CRM_UI, IMPORT, …)", nullable=True)
+    source_id: str = field("HubSpot's sourceId", nullable=True)
+    history_truncated: bool = field("HubSpot's cap was reached: older values may be missing")
+    extracted_at: Timestamp = field("when we first read it, UTC", log=True)
+
+
+@table("raw.association", key=("from_type", "from_id", "to_type", "to_id", "valid_from"))
+class Association(Model):
+    """Associations with labels and primary flag. The dates are when we learned of it, not HubSpot's."""
+
+    from_type: str = field("contacts or deals", isin=OBJECT_TYPES)
+    from_id: str = field("record id", str_matches=_ID)
+    to_type: str = field("contacts or companies", isin=OBJECT_TYPES)
+    to_id: str = field("record id", str_matches=_ID)
+    type_ids: Strings = field("HubSpot association type ids")
+    labels: Strings = field("labels, without the unlabeled type")
+    is_primary: bool = field("whether one of the types is HubSpot's primary type")
+    position: int = field("place in HubSpot's answer, 0 first", ge=0)
+    valid_from: Timestamp = field("when we first saw it, UTC; 1970 where it came with the record's first read")
+    valid_to: Timestamp = field("when it was gone, UTC; null while it holds", nullable=True)
+
+
+@table("raw.merge", key=("object_type", "absorbed_id"))
+class Merge(Model):
+    """Which record absorbed which, as far as HubSpot's records tell."""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    absorbed_id: str = field("the id that is no longer a record", str_matches=_ID)
+    survivor_id: str = field("the record that holds it now", str_matches=_ID)
+    merged_at: Timestamp = field("when HubSpot merged them, UTC; null where it does not say", nullable=True)
+    source: str = field("where we learned of it: hs_merged_object_ids, hs_calculated_merged_vids, webhook")
+
+
+@table("raw.owner", key=("id",))
+class Owner(Model):
+    """HubSpot owners, archived ones included."""
+
+    id: str = field("owner id, as in hubspot_owner_id", str_matches=_ID)
+    email: str = field("the user's e-mail", nullable=True)
+    first_name: str = field("first name", nullable=True)
+    last_name: str = field("last name", nullable=True)
+    archived: bool = field("whether the owner is deactivated")
+
+
+@table("raw.pipeline_stage", key=("object_type", "stage_id"))
+class PipelineStage(Model):
+    """Stages of all pipelines. Stage ids are unique in an account.
+
+    https://developers.hubspot.com/docs/api/crm/pipelines
+    """
+
+    object_type: str = field("deals", isin=OBJECT_TYPES)
+    pipeline_id: str = field("pipeline id; HubSpot's first deal pipeline is `default`")
+    pipeline_label: str = field("pipeline label")
+    stage_id: str = field("stage id, as in dealstage")
+    stage_label: str = field("stage label")
+    display_order: int = field("position in the pipeline")
+    probability: float = field("win probability, 0.0 to 1.0", nullable=True, ge=0, le=1)
+    is_closed: bool = field("whether deals in this stage are closed")
+    archived: bool = field("whether the pipeline or stage is archived")
+
+
+@table("raw.account", key=("portal_id",))
+class Account(Model):
+    """The HubSpot account itself: one row."""
+
+    portal_id: str = field("HubSpot portal (account) id")
+    time_zone: str = field("the account's time zone, IANA name: decides finance months")
+    company_currency: str = field("home currency, ISO 4217", nullable=True)
+    additional_currencies: Strings = field("further currencies", nullable=True)
+
+
+@table("raw.form", key=("id",))
+class Form(Model):
+    """HubSpot forms."""
+
+    id: str = field("form guid")
+    name: str = field("form name", nullable=True)
+    archived: bool = field("whether the form is archived")
+
+
+@table("raw.form_submission", key=("form_id", "conversion_id"))
+class FormSubmission(Model):
+    """Form submissions. HubSpot gives no contact id: the e-mail names the contact. Holds personal data."""
+
+    form_id: str = field("form guid")
+    conversion_id: str = field("HubSpot's id of the submission")
+    submitted_at: Timestamp = field("when it was submitted, UTC")
+    email: str = field("e-mail as typed", nullable=True, str_matches=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    page_url: str = field("page of the form", nullable=True)
+    link_click_id: str = field("our own click id from a hidden field or the page's URL", nullable=True)
+    gclid: str = field("Google click id from a hidden field or the page's URL", nullable=True)
+    fbclid: str = field("Meta click id, likewise", nullable=True)
+    li_fat_id: str = field("LinkedIn click id, likewise", nullable=True)
+    msclkid: str = field("Microsoft click id, likewise", nullable=True)
+    utm_source: str = field("utm_source of the page's URL", nullable=True)
+    utm_medium: str = field("utm_medium of the page's URL", nullable=True)
+    utm_campaign: str = field("utm_campaign of the page's URL", nullable=True)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.link_click", key=("click_id",))
+class LinkClick(Model):
+    """Clicks on tracked links. Suspects stay as rows and count nowhere."""
+
+    click_id: str = field("the link service's id of the click", str_length={"min_value": 1})
+    clicked_at: Timestamp = field("when the link was followed, UTC")
+    received_at: Timestamp = field("when the link service recorded it, UTC")
+    link_slug: str = field("slug of the tracked link", nullable=True)
+    link_tags: Strings = field("tags of the tracked link", nullable=True)
+    destination_url: str = field("where the link leads")
+    contact_id: str = field("HubSpot contact id carried by the link (eid)", nullable=True, str_matches=_ID)
+    utm_source: str = field("utm_source", nullable=True)
+    utm_medium: str = field("utm_medium", nullable=True)
+    utm_campaign: str = field("utm_campaign", nullable=True)
+    utm_term: str = field("utm_term", nullable=True)
+    utm_content: str = field("utm_content", nullable=True)
+    gclid: str = field("Google click id, case-sensitive", nullable=True)
+    gbraid: str = field("Google app-to-web id", nullable=True)
+    wbraid: str = field("Google web-to-app id", nullable=True)
+    fbclid: str = field("Meta click id, case-sensitive", nullable=True)
+    li_fat_id: str = field("LinkedIn click id", nullable=True)
+    msclkid: str = field("Microsoft click id", nullable=True)
+    ttclid: str = field("TikTok click id", nullable=True)
+    country: str = field("ISO 3166 alpha-2", nullable=True)
+    device: str = field("device class", nullable=True)
+    referrer: str = field("HTTP referrer", nullable=True)
+    user_agent: str = field("HTTP user agent", nullable=True)
+    method: str = field("HTTP method", nullable=True)
+    ip_hash: str = field("hashed address, where the source gives one", nullable=True)
+    is_bot: bool = field("a scanner or bot, by the rule in bot_reason")
+    bot_reason: str = field("method_head, known_agent, …; null for people", nullable=True)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.extraction", key=("stream", "window_start", "window_end", "started"))
+class Extraction(Model):
+    """One row per stream and window that was read."""
+
+    stream: str = field("what was read, e.g. contacts, form_submissions")
+    window_start: Timestamp = field("lower bound of the search, UTC")
+    window_end: Timestamp = field("upper bound of the search (the run's now), UTC")
+    calls: int = field("HTTP calls made")
+    floor_calls: int = field("the least calls HubSpot's page sizes allow for what was found")
+    found: int = field("records the source said had changed", nullable=True)
+    rows: int = field("rows accepted")
+    quarantined: int = field("rows refused")
+    started: Timestamp = field("when it began, UTC")
+    finished: Timestamp = field("when it ended, UTC")

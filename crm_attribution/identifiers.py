@@ -1,0 +1,71 @@
+"""Normalised identifiers and deterministic ids."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
+
+from crm_attribution.clock import iso
+
+CLICK_ID_PARAMETERS = ("gclid", "gbraid", "wbraid", "fbclid", "li_fat_id", "msclkid", "ttclid")
+
+
+def sha256(text: str) -> str:
+    """Lower-case hex SHA-256 of the UTF-8 bytes."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def normalise_email(text: str | None) -> str | None:
+    """Trimmed, lower case, without inner white space; None where it is no address. Never raises."""
+    if text is None:
+        return None
+    address = re.sub(r"\s+", "", text).lower()
+    return address if re.fullmatch(r"[^@]+@[^@]+\.[^@]+", address) else None
+
+
+def normalise_domain(text: str | None) -> str | None:
+    """Host name without scheme, path, port and `www.`, lower case; None where there is none."""
+    if not text or not text.strip():
+        return None
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", text.strip().lower())
+    host = re.split(r"[/?#:]", bare, maxsplit=1)[0].rsplit("@", 1)[-1].strip(".")
+    host = host.removeprefix("www.")
+    return host if "." in host else None
+
+
+def url_parameters(url: str | None) -> dict[str, str]:
+    """First value of each query parameter; empty for anything that is no URL. Never raises."""
+    if not url:
+        return {}
+    try:
+        query = urlsplit(url).query
+    except ValueError:
+        return {}
+    return {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def lifecycle_event_id(object_type: str, object_id: str, stage: str, changed_at: datetime) -> str:
+    """SHA-256 of `contact_id:stage:changed_at`; a company's id is written `company:<id>`."""
+    prefix = "company:" if object_type == "companies" else ""
+    return sha256(f"{prefix}{object_id}:{stage}:{iso(changed_at)}")
+
+
+def deal_event_id(deal_id: str, stage: str, changed_at: datetime) -> str:
+    """`deal_{deal_id}_{stage}_{changed_at}`."""
+    return f"deal_{deal_id}_{stage}_{iso(changed_at)}"
+
+
+def delivery_key(destination: str, account: str, action: str, milestone_id: str, revision: int) -> str:
+    """SHA-256 over version 1 and the parts, each written as its UTF-8 length, a colon and itself.
+
+    Only business facts go in: never a run, a clock, an order or a person id, which may change and would send twice.
+    """
+    parts = ("1", destination, account, action, milestone_id, str(revision))
+    return sha256("".join(f"{len(part.encode())}:{part}" for part in parts))
+
+
+def person_id(contact_id: str, generation: int = 0) -> str:
+    """The id a person gets when first met through a contact; `generation` counts splits off the same contact."""
+    return "person_" + sha256(f"contact:{contact_id}:{generation}")[:24]

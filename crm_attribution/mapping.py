@@ -1,0 +1,255 @@
+"""The mapping file: business rules, merged from the shipped `mapping.yaml` and a file of the user's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping as MappingType
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.errors import ConfigurationError
+
+SHIPPED = Path(__file__).with_name("mapping.yaml")
+
+Measure = Literal["amount", "mrr", "arr", "tcv"]
+PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
+Model = Literal["first_touch", "last_touch", "linear"]
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PropertyLists(_Rules):
+    contacts: list[str]
+    companies: list[str]
+    deals: list[str]
+
+
+class Lifecycle(_Rules):
+    stages: dict[str, str]
+    order: list[str]
+
+    @field_validator("stages")
+    @classmethod
+    def _lower(cls, stages: dict[str, str]) -> dict[str, str]:
+        return {stage.lower(): event for stage, event in stages.items()}
+
+
+class Deals(_Rules):
+    stages: dict[str, str]
+    pipelines: dict[str, PipelineKind]
+
+
+class ValueSource(_Rules):
+    property: str | None
+    line_items: str | None
+
+
+class Values(_Rules):
+    mrr: ValueSource
+    arr: ValueSource
+    tcv: ValueSource
+    billing_period_property: str
+    term_months_property: str
+    billing_months: dict[str, int]
+    target_account_property: str
+
+
+class Milestones(_Rules):
+    settle_minutes: int = Field(ge=0)
+    echo_hours: int = Field(ge=0)
+    adopt_days: int = Field(ge=0)
+
+
+class Identity(_Rules):
+    blocked_values: list[str]
+    role_mailboxes: list[str]
+    shared_identifier_contacts: int = Field(ge=1)
+    click_back_days: int = Field(ge=0)
+    click_forward_hours: int = Field(ge=0)
+
+
+class ChannelRule(_Rules):
+    channel: str
+    medium: list[str] | None = None
+    source: list[str] | None = None
+    campaign: list[str] | None = None
+    click_id: list[str] | None = None
+
+
+class Touches(_Rules):
+    channels: list[ChannelRule]
+    other_channel: str
+
+
+class Attribution(_Rules):
+    models: list[Model]
+    outcomes: list[str]
+    lookback_days: dict[str, int]
+
+    @field_validator("lookback_days")
+    @classmethod
+    def _has_default(cls, days: dict[str, int]) -> dict[str, int]:
+        if "default" not in days:
+            raise ValueError("needs an entry `default`")
+        return days
+
+
+class Suppression(_Rules):
+    domains: list[str]
+    contact_ids: list[str]
+
+
+class Consent(_Rules):
+    property: str
+    granted: list[str]
+    denied: list[str]
+    when_absent: Literal["withhold", "send"]
+
+
+class VolumeGuard(_Rules):
+    floor: int = Field(ge=1)
+    factor: int = Field(ge=1)
+    days: int = Field(ge=1)
+
+
+class ConversionDefaults(_Rules):
+    settle_minutes: int = Field(ge=0)
+    volume_guard: VolumeGuard
+
+
+class ConversionRule(_Rules):
+    milestone: str
+    action: str = Field(min_length=1)
+    value: Measure | None = None
+    once_per: Literal["milestone", "person"] = "milestone"
+    subtypes: list[str] = ["new", "expansion"]
+    send_from: str | None = None
+    settle_minutes: int | None = Field(default=None, ge=0)
+    imported: bool = False
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str | None) -> str | None:
+        return None if text is None else _send_from(text)
+
+
+class Destination(_Rules):
+    send_from: str
+    click_days: int = Field(ge=0)
+    contact_label: str | None = None
+    options: dict[str, str]
+    conversions: list[ConversionRule]
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str) -> str:
+        return _send_from(text)
+
+
+class Mapping(_Rules):
+    """All business rules, validated."""
+
+    version: str
+    properties: PropertyLists
+    history: PropertyLists
+    lifecycle: Lifecycle
+    deals: Deals
+    values: Values
+    milestones: Milestones
+    identity: Identity
+    touches: Touches
+    attribution: Attribution
+    suppression: Suppression
+    consent: Consent
+    conversions: ConversionDefaults
+    destinations: dict[str, Destination]
+
+    def signature(self, *sections: str) -> str:
+        """A fingerprint of some sections: where it changes, what was derived from them is derived anew."""
+        data = self.model_dump(mode="json", include=set(sections))
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _send_from(text: str) -> str:
+    if text != "start":
+        parse_instant(text)
+    return text
+
+
+def send_from(text: str, start: datetime) -> datetime:
+    """The instant a `send_from` means."""
+    return start if text == "start" else parse_instant(text)
+
+
+def load(override: Path | None = None) -> Mapping:
+    """Read the shipped rules with `override` merged deeply over them.
+
+    Raises:
+        ConfigurationError: naming file, line, YAML path and problem of every wrong entry.
+    """
+    sources = [path for path in (override, SHIPPED) if path is not None]
+    nodes = {path: _compose(path) for path in sources}
+    merged: Any = {}
+    for path in reversed(sources):
+        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(data, dict):
+            raise ConfigurationError(f"{path}, line 1: expected a mapping of sections")
+        merged = _merge(merged, data)
+    try:
+        return Mapping.model_validate(merged)
+    except ValidationError as error:
+        lines = [_explain(nodes, problem["loc"], problem["msg"]) for problem in error.errors()]
+        raise ConfigurationError("the mapping is wrong:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def _compose(path: Path) -> yaml.Node | None:
+    try:
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except FileNotFoundError:
+        raise ConfigurationError(f"{path}: no such mapping file (CRM_ATTRIBUTION_MAPPING)") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}, line {line}: not YAML: {error.problem}") from None
+
+
+def _merge(base: Any, top: Any) -> Any:
+    if isinstance(base, dict) and isinstance(top, dict):
+        return {
+            key: _merge(base[key], top[key]) if key in base and key in top else top.get(key, base.get(key))
+            for key in [*base, *(key for key in top if key not in base)]
+        }
+    return top
+
+
+def _explain(nodes: MappingType[Path, yaml.Node | None], where: Sequence[int | str], message: str) -> str:
+    dotted = ".".join(str(part) for part in where)
+    places = [(*_locate(node, where), path) for path, node in nodes.items()]
+    _, line, path = max(places, key=lambda place: place[0])
+    return f"{path}, line {line}: {dotted}: {message}"
+
+
+def _locate(node: yaml.Node | None, where: Sequence[int | str]) -> tuple[int, int]:
+    """How many steps of a path a file knows, and the line of the last of them."""
+    line, depth = 1, 0
+    for part in where:
+        found: yaml.Node | None = None
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if str(key.value) == str(part):
+                    found, line = value, key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            found = node.value[part]
+            line = found.start_mark.line + 1
+        if found is None:
+            break
+        node, depth = found, depth + 1
+    return depth, line

@@ -1,0 +1,145 @@
+"""Everything from the environment, read once. Missing names are reported together, with where to get them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.errors import ConfigurationError
+
+DEFAULT_START = "2026-01-01T00:00:00Z"
+
+HUBSPOT_SETTINGS = {
+    "HUBSPOT_ACCESS_TOKEN": "HubSpot: Development > Keys > Service keys (or a private app's token)",
+}
+CLICKS_SETTINGS = {
+    "CLICKS_TOKEN": "your link service's API settings (needed with CLICKS_BASE_URL)",
+}
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|_KEY")
+_OURS = re.compile(r"^CRM_ATTRIBUTION_|_(TOKEN|ID|SECRET|URL|KEY|VERSION)$")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The environment, typed. A destination asks for its own names by `value` and `require`."""
+
+    data_dir: Path
+    start: datetime
+    clock: str
+    mapping: Path | None
+    send: bool
+    alert_url: str | None
+    lock_wait_seconds: float
+    hubspot_base_url: str
+    clicks_base_url: str | None
+    environment: Mapping[str, str] = field(repr=False)
+
+    @property
+    def inbox(self) -> Path:
+        return self.data_dir / "inbox"
+
+    def value(self, name: str) -> str:
+        """A setting by its name; empty where it is not set."""
+        return self.environment.get(name, "")
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if not self.environment.get(name)]
+
+    def require(self, names: Mapping[str, str]) -> None:
+        """Raise one error that lists every one of `names` that is not set.
+
+        Args:
+            names: setting -> where to get it.
+
+        Raises:
+            ConfigurationError: names and where to get each.
+        """
+        lines = [f"  {name}: {names[name]}" for name in self.missing(names)]
+        if lines:
+            raise ConfigurationError("these settings are missing (environment or --env-file):\n" + "\n".join(lines))
+
+    def secrets(self) -> list[str]:
+        """Every secret value, for redaction."""
+        return [value for name, value in self.environment.items() if _SECRET_NAME.search(name) and len(value) > 3]
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings; by default from the process's environment.
+
+    Raises:
+        ConfigurationError: listing every value that cannot be read.
+    """
+    env = os.environ if environment is None else environment
+    problems: list[str] = []
+    start = _instant(env, "CRM_ATTRIBUTION_START", DEFAULT_START, problems)
+    if start.minute or start.second or start.microsecond:
+        problems.append("CRM_ATTRIBUTION_START: must be a full hour, e.g. 2026-01-01T00:00:00Z")
+    send = env.get("CRM_ATTRIBUTION_SEND", "on").lower()
+    if send not in ("on", "off"):
+        problems.append("CRM_ATTRIBUTION_SEND: must be on or off")
+    wait = env.get("CRM_ATTRIBUTION_LOCK_WAIT", "900")
+    if not wait.isdigit():
+        problems.append("CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds")
+    if problems:
+        raise ConfigurationError("settings that cannot be read:\n" + "\n".join(f"  {line}" for line in problems))
+    mapping = env.get("CRM_ATTRIBUTION_MAPPING")
+    return Settings(
+        data_dir=Path(env.get("CRM_ATTRIBUTION_DATA_DIR", "data")).absolute(),
+        start=start,
+        clock=env.get("CRM_ATTRIBUTION_CLOCK", "wall"),
+        mapping=Path(mapping).absolute() if mapping else None,
+        send=send == "on",
+        alert_url=env.get("CRM_ATTRIBUTION_ALERT_URL") or None,
+        lock_wait_seconds=float(wait),
+        hubspot_base_url=env.get("HUBSPOT_BASE_URL", "https://api.hubapi.com"),
+        clicks_base_url=env.get("CLICKS_BASE_URL") or None,
+        environment={name: value for name, value in env.items() if _OURS.search(name)},
+    )
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """`NAME=value` lines; blank lines and `#` comments are skipped.
+
+    Raises:
+        ConfigurationError: naming the line that is neither.
+    """
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().replace("_", "").isalnum():
+            raise ConfigurationError(f"{path}, line {number}: expected NAME=value")
+        found[name.strip()] = value.strip().strip("'\"")
+    return found
+
+
+def apply_env_file(path: Path) -> None:
+    """Put a file's names into the process's environment; what is already set wins."""
+    for name, value in read_env_file(path).items():
+        os.environ.setdefault(name, value)
+
+
+def set_environment(values: Mapping[str, str]) -> None:
+    """Set names for this process and those it starts."""
+    os.environ.update(values)
+
+
+def child_environment(values: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment with `values` on top."""
+    return {**os.environ, **values}
+
+
+def _instant(env: Mapping[str, str], name: str, default: str, problems: list[str]) -> datetime:
+    try:
+        return parse_instant(env.get(name) or default)
+    except ValueError:
+        problems.append(f"{name}: not an ISO 8601 instant, e.g. {default}")
+        return parse_instant(default)

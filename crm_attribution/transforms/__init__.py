@@ -1,0 +1,1 @@
+"""Pure transforms: Polars frames in, Polars frames out. No Dagster, no HTTP, no DuckDB, no clock."""

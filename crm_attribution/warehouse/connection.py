@@ -1,0 +1,103 @@
+"""The warehouse: `warehouse.duckdb` (raw … delivery) with `marts.duckdb` attached. Open late, close early.
+
+A transaction writes one of the two files, never both. No connection is held while HTTP goes on.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.warehouse.schema import initialise
+from crm_attribution.warehouse.session import Session
+
+MARTS_STORAGE = "v1.0.0"
+"""Storage version of the marts file: DuckDB 1.1 and later can open it."""
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Where the warehouse's files are and how long to wait for another process to let go of them."""
+
+    directory: Path
+    wait_seconds: float = 30.0
+    _prepared: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
+    _threads: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+
+    @property
+    def path(self) -> Path:
+        return self.directory / "warehouse.duckdb"
+
+    @property
+    def marts_path(self) -> Path:
+        return self.directory / "marts.duckdb"
+
+    @property
+    def finance_path(self) -> Path:
+        return self.directory / "finance.duckdb"
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A short-lived connection with both files, tables present and migrated.
+
+        Raises:
+            WarehouseBusy: when another process holds the file beyond `wait_seconds`.
+        """
+        with self._threads:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            connection = self._open()
+            try:
+                if not self._prepared.get("done"):
+                    initialise(connection)
+                    self._prepared["done"] = True
+                yield Session(connection)
+            finally:
+                connection.close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.wait_seconds
+        while True:
+            try:
+                connection = duckdb.connect(str(self.path))
+                break
+            except duckdb.IOException as error:
+                if "Conflicting lock" not in str(error):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise WarehouseBusy(_busy_message(self.path, str(error), self.wait_seconds)) from None
+                time.sleep(0.1)
+        try:
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            connection.execute(
+                f"ATTACH '{_literal(self.marts_path)}' AS marts_file (STORAGE_VERSION '{MARTS_STORAGE}')"
+            )
+            connection.execute("CREATE SCHEMA IF NOT EXISTS marts_file.marts")
+            connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
+        except duckdb.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def _literal(path: Path) -> str:
+    text = str(path)
+    if "\0" in text:
+        raise ConfigurationError("the data directory's name holds a NUL byte")
+    return text.replace("'", "''")
+
+
+def _busy_message(path: Path, error: str, waited: float) -> str:
+    holder = re.search(r"held in (.*?) \(PID (\d+)\)", error)
+    who = f"process {holder[2]} ({holder[1]})" if holder else "another process"
+    return (
+        f"{path.name} is held by {who}; waited {waited:.0f} s. Only one process may open the writer's file: "
+        "let the running job end, or close the client that opened it and query finance.duckdb instead"
+    )

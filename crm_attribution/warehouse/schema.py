@@ -1,0 +1,130 @@
+"""Tables from contracts, and the schema version with its forward migrations.
+
+The warehouse carries a version in `meta.schema_version`. Opening an older one migrates it forward, one step a
+transaction; opening a newer one is refused. A column added to a contract needs no step of its own: missing
+columns are added as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.warehouse.identifiers import quote_identifier as q
+
+SCHEMA_VERSION = 1
+
+Migration = Callable[[duckdb.DuckDBPyConnection], None]
+
+MIGRATIONS: dict[int, Migration] = {}
+"""`MIGRATIONS[n]` brings a warehouse of version n to n + 1."""
+
+_META = """
+CREATE SCHEMA IF NOT EXISTS meta;
+CREATE TABLE IF NOT EXISTS meta.schema_version (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS meta.cursor (consumer VARCHAR NOT NULL PRIMARY KEY, seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta.fact (name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL);
+CREATE SEQUENCE IF NOT EXISTS meta.change_seq START 1;
+"""
+
+
+def initialise(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create what is missing and migrate what is old.
+
+    Raises:
+        ConfigurationError: when the warehouse was written by a newer version of this package.
+    """
+    found = _version(connection)
+    if found is not None and found > SCHEMA_VERSION:
+        raise ConfigurationError(
+            f"the warehouse has schema version {found}, this program knows up to {SCHEMA_VERSION}: upgrade the program"
+        )
+    if found is None:
+        with_meta(connection)
+        connection.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
+    for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
+        connection.execute("BEGIN")
+        MIGRATIONS[version](connection)
+        connection.execute("UPDATE meta.schema_version SET version = ?", [version + 1])
+        connection.execute("COMMIT")
+    _create_tables(connection)
+
+
+def with_meta(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the bookkeeping tables: version, change journal, cursors, facts about the data directory."""
+    for statement in filter(None, (part.strip() for part in _META.split(";"))):
+        connection.execute(statement)
+
+
+def _version(connection: duckdb.DuckDBPyConnection) -> int | None:
+    known = connection.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'meta' AND table_name = 'schema_version'"
+        " AND database_name = current_database()"
+    ).fetchone()
+    if not known or not known[0]:
+        return None
+    row = connection.execute("SELECT max(version) FROM meta.schema_version").fetchone()
+    return int(row[0]) if row and row[0] is not None else None
+
+
+def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    for schema in SCHEMAS:
+        if schema != "marts":
+            connection.execute(f"CREATE SCHEMA IF NOT EXISTS {q(schema)}")
+    existing = {
+        (schema, table): set(columns)
+        for schema, table, columns in connection.execute(
+            "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
+            " WHERE database_name = current_database() GROUP BY ALL"
+        ).fetchall()
+    }
+    for contract in CONTRACTS.values():
+        have = existing.get((contract.schema, contract.table))
+        if have is None:
+            connection.execute(create_table(contract))
+            _comment(connection, contract)
+        else:
+            for column in contract.columns:
+                if column.name not in have:
+                    connection.execute(
+                        f"ALTER TABLE {table_name(contract.name)} ADD COLUMN {q(column.name)} {column.duckdb_type}"
+                    )
+        if contract.schema == "raw" and ("quarantine", contract.table) not in existing:
+            connection.execute(create_quarantine(contract))
+
+
+def create_table(contract: Contract) -> str:
+    """The DDL of a contract. No primary key: uniqueness is a check (an index doubles the file and its cost)."""
+    columns = ", ".join(
+        f"{q(column.name)} {column.duckdb_type}{'' if column.nullable else ' NOT NULL'}" for column in contract.columns
+    )
+    return f"CREATE TABLE {table_name(contract.name)} ({columns})"
+
+
+def create_quarantine(contract: Contract) -> str:
+    """Refused rows of a raw table: its key, the failed checks, the row as JSON, when, and whether it was mended."""
+    return (
+        f"CREATE TABLE quarantine.{q(contract.table)} (key VARCHAR NOT NULL, reasons VARCHAR NOT NULL, row JSON,"
+        " source VARCHAR, observed_at TIMESTAMPTZ NOT NULL, resolved BOOLEAN NOT NULL)"
+    )
+
+
+def table_name(name: str) -> str:
+    """`schema.table`, quoted."""
+    schema, table = name.split(".")
+    return f"{q(schema)}.{q(table)}"
+
+
+def _comment(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+    name = table_name(contract.name)
+    connection.execute(f"COMMENT ON TABLE {name} IS {_literal(contract.description)}")
+    for column in contract.columns:
+        connection.execute(f"COMMENT ON COLUMN {name}.{q(column.name)} IS {_literal(column.description)}")
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -1,0 +1,280 @@
+"""Reading and writing tables within one connection.
+
+Writers return the keys of the rows that really changed, so that what follows touches only those. Changes are
+journalled by topic; a consumer reads the journal from its cursor and moves the cursor in the transaction that
+writes its result. Nothing here depends on partitions: any order or repetition of runs sees each change once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from crm_attribution.contracts import CONTRACTS, Contract
+from crm_attribution.warehouse.identifiers import quote_identifier as q
+from crm_attribution.warehouse.schema import table_name
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a consumer has not yet seen.
+
+    Attributes:
+        everything: no cursor yet (first run, rebuild): treat every key as changed.
+        keys: changed keys by topic, sorted.
+        upto: the cursor to store with the result.
+    """
+
+    everything: bool
+    keys: Mapping[str, list[str]]
+    upto: int
+
+    def of(self, *topics: str) -> list[str]:
+        return sorted({key for topic in topics for key in self.keys.get(topic, [])})
+
+    @property
+    def idle(self) -> bool:
+        return not self.everything and not any(self.keys.values())
+
+
+class Session:
+    """One open connection. Made by `Warehouse.session`."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    # --- reading
+
+    def query(self, sql: str, parameters: Sequence[object] | None = None, **frames: pl.DataFrame) -> pl.DataFrame:
+        """Run a SELECT; `frames` are visible as views of their names."""
+        with self._registered(frames):
+            relation = self.connection.sql(sql, params=list(parameters) if parameters else None)
+            return relation.pl()
+
+    def read(self, name: str, where: str = "", parameters: Sequence[object] | None = None) -> pl.DataFrame:
+        """A contract's table, in the contract's column order and types."""
+        contract = CONTRACTS[name]
+        columns = ", ".join(q(column.name) for column in contract.columns)
+        clause = f" WHERE {where}" if where else ""
+        return contract.conform(self.query(f"SELECT {columns} FROM {table_name(name)}{clause}", parameters))
+
+    def read_keys(self, name: str, keys: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table whose columns match any row of `keys` (a semi join on its column names)."""
+        contract = CONTRACTS[name]
+        columns = ", ".join(f"t.{q(column.name)}" for column in contract.columns)
+        using = ", ".join(q(column) for column in keys.columns)
+        return contract.conform(
+            self.query(f"SELECT {columns} FROM {table_name(name)} t SEMI JOIN _keys USING ({using})", _keys=keys)
+        )
+
+    def scalar(self, sql: str, parameters: Sequence[object] | None = None) -> Any:
+        row = self.connection.execute(sql, list(parameters) if parameters else None).fetchone()
+        return row[0] if row else None
+
+    # --- writing
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing. Roll back on any error and raise it."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+
+    def upsert(self, name: str, frame: pl.DataFrame, *, newer: str | None = None) -> pl.DataFrame:
+        """Insert new rows and replace changed ones by key; with `newer`, never by an older row.
+
+        Returns:
+            The key columns of the rows that were written.
+        """
+        contract = CONTRACTS[name]
+        frame = contract.validate(contract.conform(frame))
+        if frame.is_empty():
+            return frame.select(contract.key)
+        guard = f" AND n.{q(newer)} >= t.{q(newer)}" if newer else ""
+        match = _match(contract.key, "n", "t")
+        self._materialise("_new", frame)
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n LEFT JOIN {table_name(name)} t ON {match}"
+            f" WHERE t.{q(contract.key[0])} IS NULL OR (({_differs(contract, 'n', 't')}){guard})"
+        )
+        return self._replace_rows(contract, "_write")
+
+    def append(self, name: str, frame: pl.DataFrame, *, identity: Sequence[str] | None = None) -> pl.DataFrame:
+        """Insert the rows whose identity (by default the key) is not there yet; touch nothing else."""
+        contract = CONTRACTS[name]
+        frame = contract.validate(contract.conform(frame))
+        columns = list(identity or contract.key)
+        if frame.is_empty():
+            return frame.select(contract.key)
+        self._materialise("_new", frame.unique(columns, keep="first", maintain_order=True))
+        match = " AND ".join(f"n.{q(c)} IS NOT DISTINCT FROM t.{q(c)}" for c in columns)
+        self.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n WHERE NOT EXISTS"
+            f" (SELECT 1 FROM {table_name(name)} t WHERE {match})"
+        )
+        self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME SELECT * FROM _write")
+        return self._drop("_write", contract)
+
+    def replace(self, name: str, frame: pl.DataFrame, scope: pl.DataFrame | None) -> pl.DataFrame:
+        """Make the rows of a scope equal to `frame`; only differing rows are deleted or inserted.
+
+        Args:
+            name: the table.
+            frame: all rows that the scope shall have.
+            scope: values of some columns; rows matching any of them are in scope. None: the whole table.
+
+        Returns:
+            Every row that went and every row that came, with `_came` telling which.
+        """
+        contract = CONTRACTS[name]
+        frame = contract.validate(contract.conform(frame))
+        target = table_name(name)
+        columns = ", ".join(q(column.name) for column in contract.columns)
+        compared = ", ".join(q(column) for column in contract.compared)
+        self._materialise("_new", frame)
+        if scope is None:
+            restriction = ""
+        else:
+            self._materialise("_scope", scope.unique())
+            restriction = f" SEMI JOIN _scope USING ({', '.join(q(c) for c in scope.columns)})"
+        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE _old AS SELECT {columns} FROM {target} t{restriction}")
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE _gone AS SELECT * FROM _old SEMI JOIN"
+            f" (SELECT {compared} FROM _old EXCEPT SELECT {compared} FROM _new) d ON {self._same(contract, '_old', 'd')}"
+        )
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE _came AS SELECT * FROM _new SEMI JOIN"
+            f" (SELECT {compared} FROM _new EXCEPT SELECT {compared} FROM _old) d ON {self._same(contract, '_new', 'd')}"
+        )
+        self.connection.execute(f"DELETE FROM {target} t USING _gone g WHERE {_match(contract.key, 't', 'g')}")
+        self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _came")
+        changed = self.query("SELECT *, false AS _came FROM _gone UNION ALL BY NAME SELECT *, true FROM _came")
+        for temporary in ("_new", "_old", "_gone", "_came", "_scope"):
+            self.connection.execute(f"DROP TABLE IF EXISTS temp.{temporary}")
+        return changed
+
+    def truncate(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.connection.execute(f"DELETE FROM {table_name(name)}")
+
+    def quarantine(self, name: str, bad: pl.DataFrame, *, observed_at: datetime) -> None:
+        """Keep refused rows (`key`, `reasons`, `row`, `source`) once per key and reason."""
+        table = f"quarantine.{q(CONTRACTS[name].table)}"
+        if bad.is_empty():
+            return
+        self._materialise("_bad", bad.select("key", "reasons", "row", "source").unique(maintain_order=True))
+        self.connection.execute(f"DELETE FROM {table} t USING _bad b WHERE t.key = b.key")
+        self.connection.execute(
+            f"INSERT INTO {table} SELECT key, reasons, row, source, ?, false FROM _bad", [observed_at]
+        )
+        self.connection.execute("DROP TABLE temp._bad")
+
+    def resolve_quarantine(self, name: str, keys: pl.Series) -> None:
+        """Mark refused rows whose key has since come in good order."""
+        table = f"quarantine.{q(CONTRACTS[name].table)}"
+        if self.scalar(f"SELECT count(*) FROM {table} WHERE NOT resolved"):
+            with self._registered({"_keys": pl.DataFrame({"key": keys})}):
+                self.connection.execute(
+                    f"UPDATE {table} SET resolved = true WHERE NOT resolved AND key IN (SELECT key FROM _keys)"
+                )
+
+    # --- journal
+
+    def journal(self, topic: str, keys: Iterable[str] | pl.Series) -> int:
+        """Tell later steps which keys of a topic changed. Returns how many."""
+        frame = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique().drop_nulls()
+        if frame.is_empty():
+            return 0
+        seq = self.scalar("SELECT nextval('meta.change_seq')")
+        with self._registered({"_keys": frame}):
+            self.connection.execute("INSERT INTO meta.change SELECT ?, ?, key FROM _keys", [seq, topic])
+        return frame.height
+
+    def changes(self, consumer: str, topics: Sequence[str]) -> Changes:
+        """What `consumer` has not seen of `topics`; everything where it has never run."""
+        upto = self.scalar("SELECT coalesce(max(seq), 0) FROM meta.change") or 0
+        cursor = self.scalar("SELECT seq FROM meta.cursor WHERE consumer = ?", [consumer])
+        if cursor is None:
+            return Changes(True, {}, upto)
+        rows = self.connection.execute(
+            "SELECT topic, list(DISTINCT key ORDER BY key) FROM meta.change"
+            " WHERE seq > ? AND topic IN (SELECT unnest(?)) GROUP BY topic",
+            [cursor, list(topics)],
+        ).fetchall()
+        return Changes(False, dict(rows), max(upto, cursor))
+
+    def advance(self, consumer: str, changes: Changes) -> None:
+        """Store how far a consumer has come, in the transaction of its result."""
+        self.connection.execute("INSERT OR REPLACE INTO meta.cursor VALUES (?, ?)", [consumer, changes.upto])
+
+    def forget_cursors(self, consumers: Sequence[str]) -> None:
+        self.connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [list(consumers)])
+
+    def compact_journal(self) -> None:
+        """Drop journal rows every consumer has seen; the newest stays, so that sequence numbers never restart."""
+        self.connection.execute(
+            "DELETE FROM meta.change WHERE seq <= (SELECT min(seq) FROM meta.cursor)"
+            " AND seq < (SELECT max(seq) FROM meta.change)"
+        )
+
+    # --- facts about the data directory
+
+    def fact(self, name: str) -> str | None:
+        value = self.scalar("SELECT value FROM meta.fact WHERE name = ?", [name])
+        return None if value is None else str(value)
+
+    def set_fact(self, name: str, value: str) -> None:
+        self.connection.execute("INSERT OR REPLACE INTO meta.fact VALUES (?, ?)", [name, value])
+
+    # --- inside
+
+    @contextmanager
+    def _registered(self, frames: Mapping[str, pl.DataFrame]) -> Iterator[None]:
+        for name, frame in frames.items():
+            self.connection.register(name, frame)
+        try:
+            yield
+        finally:
+            for name in frames:
+                self.connection.unregister(name)
+
+    def _materialise(self, name: str, frame: pl.DataFrame) -> None:
+        with self._registered({"_frame": frame}):
+            self.connection.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT * FROM _frame")
+
+    def _replace_rows(self, contract: Contract, source: str) -> pl.DataFrame:
+        target = table_name(contract.name)
+        match = _match(contract.key, "t", "n")
+        self.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
+        self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM {source}")
+        return self._drop(source, contract)
+
+    def _drop(self, source: str, contract: Contract) -> pl.DataFrame:
+        keys = ", ".join(q(column) for column in contract.key)
+        written = self.query(f"SELECT {keys} FROM {source}")
+        self.connection.execute(f"DROP TABLE temp.{source}")
+        self.connection.execute("DROP TABLE IF EXISTS temp._new")
+        return written
+
+    @staticmethod
+    def _same(contract: Contract, left: str, right: str) -> str:
+        return " AND ".join(f"{left}.{q(c)} IS NOT DISTINCT FROM {right}.{q(c)}" for c in contract.compared)
+
+
+def _match(columns: Sequence[str], left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{q(column)} = {right}.{q(column)}" for column in columns)
+
+
+def _differs(contract: Contract, left: str, right: str) -> str:
+    rest = [column for column in contract.compared if column not in contract.key]
+    return " OR ".join(f"{left}.{q(c)}::VARCHAR IS DISTINCT FROM {right}.{q(c)}::VARCHAR" for c in rest) or "false"
