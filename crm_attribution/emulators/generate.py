@@ -23,10 +23,9 @@ from crm_attribution.emulators.generator.spool import write_sorted
 DEFAULT_END = "2026-03-13T20:00:00Z"
 
 
-def span(end: str, days: int) -> Setting:
+def span(end: int, days: int) -> Setting:
     """From 07:00Z of the day `days` before the end."""
-    last = instant(end)
-    return Setting(start=last // DAY * DAY - days * DAY + 7 * HOUR, end=last)
+    return Setting(start=end // DAY * DAY - days * DAY + 7 * HOUR, end=end)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,12 +33,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--contacts", type=int, default=1000, help="contacts to create")
     parser.add_argument("--days", type=int, default=14, help="length of the log")
-    parser.add_argument("--end", default=DEFAULT_END, help="last instant, ISO 8601 (default %(default)s)")
+    parser.add_argument("--end", type=instant, default=DEFAULT_END, help="last instant, ISO 8601 (default %(default)s)")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--sample", action="store_true", help="write the committed sample; the other options are fixed")
     args = parser.parse_args(argv)
     if args.contacts < 1 or args.days < 1:
         parser.error("--contacts and --days must be at least 1")
+    if not args.out.parent.is_dir():
+        parser.error(f"--out: there is no directory {args.out.parent}")
     accounts = sample() if args.sample else bulk(args.seed, args.contacts, span(args.end, args.days))
     count = write_sorted(accounts, args.out)
     print(f"{args.out}: {count} lines", file=sys.stderr)

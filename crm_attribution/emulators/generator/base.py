@@ -77,7 +77,8 @@ def tell_under_way(log: Log, rng: random.Random, account: Account, ids: Ids, set
     log.create(at + 2 * SECOND, deal, "MIGRATION", properties)
     attach(log, account, deal, at + 2 * SECOND)
     echo(account, at + 2 * SECOND, "opportunity", rng)
-    resumes = visit(rng, at, at + int((setting.end - at) * 0.75), account.region)
+    latest = at + min(int((setting.end - at) * 0.75), int(20 * DAY * setting.pace))
+    resumes = visit(rng, at, latest, account.region)
     for person in account.people:
         seen = visit(rng, at + HOUR, max(resumes, at + 2 * HOUR), account.region)
         click = make_click(rng, seen, rng.choice(catalog.PAID), "product", account.region, person.ref(seen)[1])
