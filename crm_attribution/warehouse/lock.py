@@ -58,7 +58,7 @@ class RunLock:
     """The lock on `path`. Making one takes nothing; `acquire` does."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.absolute()
+        self.path = path.resolve()
 
     @contextmanager
     def acquire(

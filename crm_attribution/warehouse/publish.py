@@ -17,7 +17,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -27,26 +27,21 @@ from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, ContractViolation, Retryable, Terminal
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.lock import process_alive
+from crm_attribution.warehouse.manifest import (
+    Manifest,
+    manifest_path,
+    put_in_place,
+    read_manifest,
+    temporary_path,
+    write_manifest,
+)
 from crm_attribution.warehouse.sql_models import SqlTest, run_test
+
+__all__ = ["Manifest", "Publication", "manifest_path", "publish", "read_manifest", "read_storage_version"]
 
 SCHEMA = "marts"
 STORAGE_VERSION_1_0 = 64  # DuckDB's number for files that 1.0 and every later client can read
 _COPY_PROGRAM = Path(__file__).with_name("file_copy.py")
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What `finance.manifest.json` says about the file beside it."""
-
-    file: str
-    snapshot_id: str
-    as_of: str
-    published_at: str
-    bytes: int
-    sha256: str
-    storage_version: int
-    modified_ns: int
-    rows: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def publish(
     reason = _why(old, target, content)
     if reason is None and old is not None:
         if old.as_of != iso(as_of):
-            _write_manifest(target, replace(old, as_of=iso(as_of)))
+            write_manifest(target, replace(old, as_of=iso(as_of)))
         return Publication(False, "the marts have not changed", old.snapshot_id, old.rows, old.bytes, len(tests))
     manifest = _replace_file(marts_path, target, stamp, content, as_of, now)
     return Publication(True, reason or "", manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests))
@@ -114,7 +109,7 @@ def _replace_file(
     marts_path: Path, target: Path, stamp: tuple[int, int, int], content: _Content, as_of: datetime, now: datetime
 ) -> Manifest:
     """Copy, check, rename, and say so in the manifest."""
-    temporary = _temporary(target)
+    temporary = temporary_path(target)
     try:
         sha256 = _copy(marts_path, temporary)
         if _stamp(marts_path) != stamp:
@@ -123,7 +118,7 @@ def _replace_file(
         temporary.chmod(temporary.stat().st_mode & 0o444)  # keeps readers from opening it for writing by mistake
         state = temporary.stat()
         _refuse_wal(target)
-        _replace(temporary, target)
+        put_in_place(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     manifest = Manifest(
@@ -137,21 +132,8 @@ def _replace_file(
         modified_ns=state.st_mtime_ns,
         rows=content.rows,
     )
-    _write_manifest(target, manifest)
+    write_manifest(target, manifest)
     return manifest
-
-
-def manifest_path(target: Path) -> Path:
-    """`finance.manifest.json` for `finance.duckdb`."""
-    return target.with_suffix(".manifest.json")
-
-
-def read_manifest(target: Path) -> Manifest | None:
-    """The manifest of a published file; None when there is none that can be read."""
-    try:
-        return Manifest(**json.loads(manifest_path(target).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
 
 
 def read_storage_version(path: Path) -> int:
@@ -275,10 +257,6 @@ def _refuse_wal(target: Path) -> None:
         )
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{os.getpid()}.tmp")
-
-
 def _clean_up(target: Path) -> None:
     """Remove what publications that died have left: their files carry the number of their process."""
     for pattern in (f".{target.name}.*.tmp", f".{manifest_path(target).name}.*.tmp"):
@@ -316,24 +294,3 @@ def _check_copy(copy: Path, content: _Content) -> None:
             ((found,),) = reader.execute(f"SELECT count(*) FROM {name}").fetchall()
             if found != rows:
                 raise Terminal(f"the copy of {table} holds {found} rows instead of {rows}; not published")
-
-
-def _write_manifest(target: Path, manifest: Manifest) -> None:
-    path = manifest_path(target)
-    temporary = _temporary(path)
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(asdict(manifest), file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    _replace(temporary, path)
-
-
-def _replace(temporary: Path, target: Path) -> None:
-    """Rename, and make the rename itself durable."""
-    os.replace(temporary, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -273,7 +273,7 @@ def test_inside_a_transaction_nothing_is_published(go, target, connection):
 
 
 def test_a_copy_that_cannot_be_made_is_explained(go, target, monkeypatch):
-    monkeypatch.setattr(module, "_temporary", lambda path: path.with_name("no folder") / "x")
+    monkeypatch.setattr(module, "temporary_path", lambda path: path.with_name("no folder") / "x")
     monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
     with pytest.raises(Terminal, match="No such file or directory"):
         go()
@@ -312,9 +312,9 @@ KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
 @pytest.mark.parametrize(
     ("arm", "left"),
     [
-        (f"module._replace = {KILL}", "old"),
+        (f"module.put_in_place = {KILL}", "old"),
         (f"module._copy = {KILL}", "old"),
-        (f"module._write_manifest = {KILL}", "new"),
+        (f"module.write_manifest = {KILL}", "new"),
     ],
     ids=["before the rename", "before the copy", "between file and manifest"],
 )
