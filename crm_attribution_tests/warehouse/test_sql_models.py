@@ -296,7 +296,7 @@ ODD_ROWS = [
 ]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(st.lists(st.sampled_from(ODD_ROWS), max_size=6), min_size=2, max_size=4))
 def test_any_sequence_of_results_ends_in_the_last_one_and_writes_the_least(states):
     connection = duckdb.connect()

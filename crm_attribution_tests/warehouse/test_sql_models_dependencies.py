@@ -163,7 +163,7 @@ def queries(draw: st.DrawFn, depth: int = 0, scope: tuple[str, ...] = ()) -> tup
     return (f"WITH {', '.join(ctes)} {sql}" if ctes else sql), frozenset(reads)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(queries())
 def test_random_queries_give_exactly_their_tables(query):
     sql, tables = query
