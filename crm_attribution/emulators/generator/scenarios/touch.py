@@ -28,7 +28,7 @@ def scanners(story: Story) -> None:
 
 
 def late_clicks(story: Story) -> None:
-    """51: the link service reports the clicks of 195101 and 195102 hours after they happened, and one click twice."""
+    """51: the link service reports the clicks of 195101 and 195102 hours late, and each of them twice."""
     for place, clicked, form, received, name in (
         (1, "03-12 10:20", "03-12 10:24", "03-12 16:05", "Gesa Norden"),
         (2, "03-12 22:10", "03-12 22:15", "03-13 11:10", "Piet Koster"),
@@ -43,7 +43,7 @@ def late_clicks(story: Story) -> None:
 
 
 def mail_clicks(story: Story) -> None:
-    """52: 195201 clicks in marketing mails; two of the events are filtered, one answers within seconds of the send."""
+    """52: 195201 clicks in marketing mails; two of the events are filtered, seconds after the send."""
     email = "wiebke.jansen@korrelat.example"
     company = story.found("03-06 10:00", 1, "Korrelat AG", "korrelat.example")
     story.enter("03-06 10:02", 1, email, "Wiebke Jansen", company=company, form=catalog.SUBSCRIBE, stage="subscriber")
@@ -75,7 +75,7 @@ def shared_click_id(story: Story) -> None:
 
 
 def never_resolved(story: Story) -> None:
-    """55: clicks nobody ever claims: seven of campaign `lookalike-ebook`, one of an `eid` that never existed."""
+    """55: clicks nobody ever claims: seven over Facebook ads, one with an `eid` that never existed."""
     for place in range(7):
         story.click(f"03-0{place + 2} 13:1{place}", FACEBOOK, "resources/benchmark-report")
     story.click("03-12 17:44", NEWSLETTER, "blog", ("contacts", "199999"))
