@@ -67,7 +67,7 @@ class HubSpotClient:
         """Ids and modified times of the records whose *current* modified time is in `[since, until)`.
 
         Lazy: the first page is read when it, or `total`, is asked for. Archived and merged-away records are
-        never in it. Costs ⌈N/200⌉ calls plus a few where thousands share a millisecond; one when nothing changed.
+        never in it. Costs ⌈N/200⌉ calls, one when nothing changed.
         """
 
         def ask(body: Record) -> Record:

@@ -1,0 +1,373 @@
+"""HubSpot's JSON as rows of `raw.*`: pure, typed, one bad value never stops the others.
+
+What cannot be read becomes a refused row (`Refused`) with its reason; everything else follows the contract.
+https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.clock import from_millis, parse_instant
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.identifiers import url_parameters
+from crm_attribution.money import to_minor
+
+Record = Mapping[str, Any]
+
+TABLE = {"contacts": "raw.contact", "companies": "raw.company", "deals": "raw.deal"}
+
+TYPED = {
+    "contacts": ["email", "hs_additional_emails", "lifecyclestage", "associatedcompanyid", "hubspot_owner_id"],
+    "companies": ["name", "domain", "lifecyclestage", "hubspot_owner_id"],
+    "deals": [
+        "dealname",
+        "pipeline",
+        "dealstage",
+        "dealtype",
+        "deal_currency_code",
+        "amount",
+        "closedate",
+        "hubspot_owner_id",
+    ],
+}
+"""Properties with a column of their own."""
+
+NEEDED = {
+    "contacts": ["createdate", "hs_merged_object_ids", "hs_calculated_merged_vids"],
+    "companies": ["createdate", "hs_merged_object_ids"],
+    "deals": ["createdate", "hs_merged_object_ids", "hs_primary_associated_company"],
+}
+"""Properties the product reads besides; kept in the JSON column."""
+
+TRACKED = {
+    "contacts": ["lifecyclestage", "email", "associatedcompanyid"],
+    "companies": ["lifecyclestage"],
+    "deals": [
+        "dealstage",
+        "pipeline",
+        "amount",
+        "deal_currency_code",
+        "closedate",
+        "hubspot_owner_id",
+        "hs_primary_associated_company",
+    ],
+}
+"""Properties whose history is read."""
+
+HISTORY_CAP = {"contacts": 45, "companies": 20, "deals": 20}
+"""How many values of a property HubSpot shows: reported by integrators, not documented."""
+
+_PRIMARY_TYPES = {"1", "5"}
+"""contact to company (primary) and deal to company (primary).
+https://developers.hubspot.com/docs/api/crm/associations"""
+
+
+@dataclass
+class Refused:
+    """A row for quarantine: its key, why, what it was, and where it came from."""
+
+    key: str
+    reasons: str
+    row: str
+    source: str
+
+
+@dataclass
+class Parsed:
+    """Rows of one table, and what was refused."""
+
+    rows: pl.DataFrame
+    refused: list[Refused] = field(default_factory=list)
+
+
+def records(
+    object_type: str, results: Iterable[Record], *, home_currency: str | None, extracted_at: datetime
+) -> Parsed:
+    """raw.contact, raw.company or raw.deal rows of a page of records."""
+    name = TABLE[object_type]
+    convert = _CONVERTERS[object_type]
+    rows, refused = [], []
+    for result in results:
+        try:
+            rows.append(_common(result, object_type, extracted_at) | convert(_texts(result), home_currency))
+        except (ValueError, KeyError, TypeError) as error:
+            refused.append(_refuse(result, name, _reason(error)))
+    good, bad = CONTRACTS[name].split(_frame(name, rows))
+    by_id = {str(result.get("id")): result for result in results}
+    refused += [_refuse(by_id[key], name, reasons) for key, reasons in bad.select("id", "reasons").iter_rows()]
+    return Parsed(good, refused)
+
+
+def history(object_type: str, results: Iterable[Record], *, extracted_at: datetime) -> Parsed:
+    """raw.property_history rows. HubSpot gives values newest first; `ordinal` keeps the order of equal stamps."""
+    name = "raw.property_history"
+    rows, refused = [], []
+    for result in results:
+        for prop, values in (result.get("propertiesWithHistory") or {}).items():
+            places: dict[datetime, int] = {}
+            for value in reversed(values or []):
+                try:
+                    at = parse_instant(str(value["timestamp"]))
+                except (ValueError, KeyError, TypeError) as error:
+                    refused.append(_refuse({"id": result.get("id"), "property": prop}, name, _reason(error)))
+                    continue
+                places[at] = places.get(at, -1) + 1
+                rows.append(
+                    {
+                        "object_type": object_type,
+                        "object_id": str(result["id"]),
+                        "property": prop,
+                        "timestamp": at,
+                        "value": None if value.get("value") is None else str(value["value"]),
+                        "ordinal": places[at],
+                        "source_type": value.get("sourceType"),
+                        "source_id": value.get("sourceId"),
+                        "history_truncated": len(values) >= HISTORY_CAP[object_type],
+                        "extracted_at": extracted_at,
+                    }
+                )
+    return Parsed(_frame(name, rows), refused)
+
+
+def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
+    """raw.merge rows from hs_merged_object_ids, with times from hs_calculated_merged_vids where it has them."""
+    rows = []
+    for result in results:
+        texts = _texts(result)
+        times = dict(pair.split(":", 1) for pair in _list(texts.get("hs_calculated_merged_vids")) if ":" in pair)
+        for absorbed in dict.fromkeys([*_list(texts.get("hs_merged_object_ids")), *times]):
+            if absorbed == str(result["id"]):
+                continue
+            rows.append(
+                {
+                    "object_type": object_type,
+                    "absorbed_id": absorbed,
+                    "survivor_id": str(result["id"]),
+                    "merged_at": from_millis(times[absorbed]) if times.get(absorbed, "").isdigit() else None,
+                    "source": "hs_merged_object_ids",
+                }
+            )
+    return _frame("raw.merge", rows)
+
+
+def associations(from_type: str, to_type: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> pl.DataFrame:
+    """Current associations: from_type … position, without the dates, which only the journal knows."""
+    rows = [
+        {
+            "from_type": from_type,
+            "from_id": from_id,
+            "to_type": to_type,
+            "to_id": str(target["toObjectId"]),
+            "type_ids": sorted({str(kind["typeId"]) for kind in target["associationTypes"]}),
+            "labels": sorted({str(kind["label"]) for kind in target["associationTypes"] if kind.get("label")}),
+            "is_primary": any(str(kind["typeId"]) in _PRIMARY_TYPES for kind in target["associationTypes"]),
+            "position": position,
+        }
+        for from_id, targets in found.items()
+        for position, target in enumerate(targets)
+    ]
+    return _frame("raw.association", rows).drop("valid_from", "valid_to")
+
+
+def owners(results: Iterable[Record]) -> pl.DataFrame:
+    """raw.owner rows. https://developers.hubspot.com/docs/api/crm/owners"""
+    rows = [
+        {
+            "id": str(result["id"]),
+            "email": result.get("email"),
+            "first_name": result.get("firstName"),
+            "last_name": result.get("lastName"),
+            "archived": bool(result.get("archived")),
+        }
+        for result in results
+    ]
+    return _frame("raw.owner", rows).unique("id", keep="last", maintain_order=True)
+
+
+def stages(object_type: str, pipelines: Iterable[Record]) -> pl.DataFrame:
+    """raw.pipeline_stage rows; isClosed and probability are text on the wire."""
+    rows = []
+    for pipeline in pipelines:
+        for stage in pipeline.get("stages") or []:
+            metadata = stage.get("metadata") or {}
+            probability = _number(metadata.get("probability"))
+            closed = str(metadata.get("isClosed", "")).lower()
+            rows.append(
+                {
+                    "object_type": object_type,
+                    "pipeline_id": str(pipeline["id"]),
+                    "pipeline_label": str(pipeline.get("label", "")),
+                    "stage_id": str(stage["id"]),
+                    "stage_label": str(stage.get("label", "")),
+                    "display_order": int(stage.get("displayOrder", 0)),
+                    "probability": probability,
+                    "is_closed": closed == "true" if closed else probability in (0.0, 1.0),
+                    "archived": bool(pipeline.get("archived")) or bool(stage.get("archived")),
+                }
+            )
+    return _frame("raw.pipeline_stage", rows)
+
+
+def account(details: Record) -> pl.DataFrame:
+    """The raw.account row. https://developers.hubspot.com/docs/api-reference/account-account-info-v3/guide"""
+    row = {
+        "portal_id": str(details["portalId"]),
+        "time_zone": str(details["timeZone"]),
+        "company_currency": details.get("companyCurrency"),
+        "additional_currencies": list(details.get("additionalCurrencies") or []),
+    }
+    return _frame("raw.account", [row])
+
+
+def forms(results: Iterable[Record]) -> pl.DataFrame:
+    """raw.form rows."""
+    rows = [
+        {"id": str(result["id"]), "name": result.get("name"), "archived": bool(result.get("archived"))}
+        for result in results
+    ]
+    return _frame("raw.form", rows)
+
+
+def submissions(form_id: str, results: Sequence[Record], *, extracted_at: datetime) -> Parsed:
+    """raw.form_submission rows; click ids from hidden fields, else from the page's URL."""
+    name = "raw.form_submission"
+    rows, refused = [], []
+    for result in results:
+        try:
+            values = {str(pair["name"]).lower(): pair.get("value") for pair in result.get("values") or []}
+            page = url_parameters(result.get("pageUrl"))
+            rows.append(
+                {
+                    "form_id": form_id,
+                    "conversion_id": str(result["conversionId"]),
+                    "submitted_at": from_millis(result["submittedAt"]),
+                    "email": _blank(values.get("email")),
+                    "page_url": result.get("pageUrl"),
+                    "extracted_at": extracted_at,
+                }
+                | {
+                    key: _blank(values.get(key)) or _blank(page.get(key))
+                    for key in ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid")
+                }
+                | {key: page.get(key) for key in ("utm_source", "utm_medium", "utm_campaign")}
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            refused.append(_refuse(result, name, _reason(error), key=f"{form_id}:{result.get('conversionId')}"))
+    good, bad = CONTRACTS[name].split(_frame(name, rows))
+    by_id = {str(result.get("conversionId")): result for result in results}
+    refused += [
+        _refuse(by_id[key], name, reasons, key=f"{form_id}:{key}")
+        for key, reasons in bad.select("conversion_id", "reasons").iter_rows()
+    ]
+    return Parsed(good, refused)
+
+
+def _common(result: Record, object_type: str, extracted_at: datetime) -> dict[str, Any]:
+    texts = _texts(result)
+    typed = set(TYPED[object_type])
+    modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
+    rest = {name: value for name, value in sorted(texts.items()) if name not in typed and value not in (None, "")}
+    return {
+        "id": str(result["id"]),
+        "properties": json.dumps(rest, ensure_ascii=False),
+        "created_at": parse_instant(str(result["createdAt"])),
+        "modified_at": parse_instant(str(modified or result["updatedAt"])),
+        "archived": bool(result.get("archived")),
+        "merged_ids": _list(texts.get("hs_merged_object_ids")),
+        "extracted_at": extracted_at,
+        "hubspot_owner_id": _blank(texts.get("hubspot_owner_id")),
+    }
+
+
+def _contact(texts: Mapping[str, str | None], _home: str | None) -> dict[str, Any]:
+    return {
+        "email": _blank(texts.get("email")),
+        "additional_emails": _list(texts.get("hs_additional_emails")),
+        "lifecyclestage": _blank(texts.get("lifecyclestage")),
+        "associatedcompanyid": _blank(texts.get("associatedcompanyid")),
+    }
+
+
+def _company(texts: Mapping[str, str | None], _home: str | None) -> dict[str, Any]:
+    return {name: _blank(texts.get(name)) for name in ("name", "domain", "lifecyclestage")}
+
+
+def _deal(texts: Mapping[str, str | None], home: str | None) -> dict[str, Any]:
+    currency = _blank(texts.get("deal_currency_code")) or home
+    amount = _blank(texts.get("amount"))
+    minor = None
+    if amount is not None:
+        minor = to_minor(amount, currency or "")
+        if minor is None:
+            raise ValueError("amount:not_a_number")
+    closed = _blank(texts.get("closedate"))
+    return {
+        "dealname": _blank(texts.get("dealname")),
+        "pipeline": _blank(texts.get("pipeline")),
+        "dealstage": _blank(texts.get("dealstage")),
+        "dealtype": _blank(texts.get("dealtype")),
+        "currency": currency,
+        "amount": minor,
+        "closedate": None if closed is None else _moment("closedate", closed),
+    }
+
+
+_CONVERTERS: dict[str, Callable[[Mapping[str, str | None], str | None], dict[str, Any]]] = {
+    "contacts": _contact,
+    "companies": _company,
+    "deals": _deal,
+}
+
+
+def _moment(name: str, text: str) -> datetime:
+    try:
+        return from_millis(text) if text.lstrip("-").isdigit() else parse_instant(text)
+    except ValueError:
+        raise ValueError(f"{name}:not_a_time") from None
+
+
+def _texts(result: Record) -> Mapping[str, str | None]:
+    properties = result.get("properties")
+    if not isinstance(properties, Mapping):
+        raise ValueError("properties:missing")
+    return {name: None if value is None else str(value) for name, value in properties.items()}
+
+
+def _blank(text: object) -> str | None:
+    return None if text is None or not str(text).strip() else str(text).strip()
+
+
+def _list(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(";") if part.strip()]
+
+
+def _number(text: object) -> float | None:
+    try:
+        return None if text is None else float(str(text))
+    except ValueError:
+        return None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"{error.args[0]}:missing"
+    text = str(error)
+    return text if ":" in text and " " not in text else f"record:{type(error).__name__}"
+
+
+def _refuse(result: Record, name: str, reasons: str, *, key: str | None = None) -> Refused:
+    row = json.dumps(result, ensure_ascii=False, default=str, sort_keys=True)
+    return Refused(key or str(result.get("id")), reasons, row, name)
+
+
+def _frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    return CONTRACTS[name].conform(
+        pl.DataFrame(rows, schema={k: v for k, v in CONTRACTS[name].polars_schema.items() if not rows or k in rows[0]})
+    )
