@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import errno
+import json
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_file, read_folder
+
+CLICKS = [
+    {"click_id": "a", "clicked_at": "2026-04-23T11:04:19Z", "country": "DE", "link_tags": None},
+    {"click_id": "b", "clicked_at": "2026-04-23T11:05:00Z", "country": None, "link_tags": "x,y"},
+]
+
+
+def loaded(path: Path) -> DropFile:
+    file = read_file(path)
+    assert isinstance(file, DropFile)
+    return file
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_three_kinds_give_the_same_rows(tmp_path):
+    write(tmp_path / "a.ndjson", "".join(json.dumps(c) + "\n" for c in CLICKS))
+    pl.DataFrame(CLICKS).write_csv(tmp_path / "b.csv")
+    pl.DataFrame(CLICKS).write_parquet(tmp_path / "c.parquet")
+    files = list(read_folder(tmp_path))
+    assert [f.path.name for f in files] == ["a.ndjson", "b.csv", "c.parquet"]
+    for file in files:
+        assert isinstance(file, DropFile)
+        assert [row.values for row in file.rows] == CLICKS
+        assert [(row.file, row.number) for row in file.rows] == [(file.path.name, 1), (file.path.name, 2)]
+
+
+def test_values_stay_as_they_were_written(tmp_path):
+    csv = loaded(write(tmp_path / "a.csv", "\ufeffclick_id,n,day\n007,1e3,2026-01-01\n,,\n"))
+    assert [row.values for row in csv.rows] == [
+        {"click_id": "007", "n": "1e3", "day": "2026-01-01"},
+        {"click_id": None, "n": None, "day": None},
+    ]
+    line = '{"n": 12345678901234567890, "f": 1.5, "yes": true, "tags": ["a", {"b": 1}], "none": null}'
+    ndjson = loaded(write(tmp_path / "a.jsonl", "\ufeff" + line))
+    assert ndjson.rows[0].values == {
+        "n": "12345678901234567890",
+        "f": "1.5",
+        "yes": "true",
+        "tags": '["a", {"b": 1}]',
+        "none": None,
+    }
+    typed = {"d": [date(2026, 1, 2)], "t": [datetime(2026, 1, 2, 3, tzinfo=UTC)], "l": [["a"]], "i": [7]}
+    pl.DataFrame(typed).write_parquet(tmp_path / "a.parquet")
+    assert loaded(tmp_path / "a.parquet").rows[0].values == {
+        "d": "2026-01-02",
+        "t": "2026-01-02T03:00:00+00:00",
+        "l": '["a"]',
+        "i": "7",
+    }
+
+
+def test_a_bad_line_costs_one_row_and_is_named(tmp_path):
+    path = tmp_path / "a.ndjson"
+    path.write_bytes(b'{"click_id": "a"}\n\n{oops\n[1]\n{"x": "\xff"}\n' + b"[" * 100_000 + b'\n{"click_id": "b"}')
+    rows = loaded(path).rows
+    assert [(row.number, row.problem) for row in rows] == [
+        (1, None),
+        (3, "not valid JSON in UTF-8"),
+        (4, "not a JSON object"),
+        (5, "not valid JSON in UTF-8"),
+        (6, "not valid JSON in UTF-8"),
+        (7, None),
+    ]
+    assert rows[1].raw == "{oops"
+    assert "oops" not in repr(rows[1])
+
+
+def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
+    write(tmp_path / "a.csv", "click_id,country\n1,2,3,4 jane@acme.test\n")
+    write(tmp_path / "b.parquet", "not parquet, jane@acme.test")
+    write(tmp_path / "c.xlsx", "?")
+    write(tmp_path / "d.csv", "")
+    write(tmp_path / "e.ndjson", '{"click_id": "a"}')
+    (tmp_path / "f.ndjson").symlink_to("/etc/passwd")
+    for waiting in (".hidden.csv", "g.csv.part", "h.ndjson.tmp"):
+        write(tmp_path / waiting, "half")
+    (tmp_path / "done").mkdir()
+    found = list(read_folder(tmp_path))
+    bad = {f.path.name: f.reason for f in found if isinstance(f, Unreadable)}
+    assert set(bad) == {"a.csv", "b.parquet", "c.xlsx", "f.ndjson"}
+    assert bad["a.csv"].startswith("not readable as csv")
+    assert not any("jane" in reason for reason in bad.values())
+    assert [(f.path.name, len(f.rows)) for f in found if isinstance(f, DropFile)] == [("d.csv", 0), ("e.ndjson", 1)]
+
+
+def test_a_missing_folder_is_empty(tmp_path):
+    assert list(read_folder(tmp_path / "nowhere")) == []
+
+
+def test_archive_moves_and_never_overwrites(tmp_path):
+    done = tmp_path / "archive" / "clicks"
+    for expected in ("a.csv", "a.1.csv", "a.2.csv"):
+        file = read_file(write(tmp_path / "a.csv", f"x\n{expected}\n"))
+        target = archive(file, done)
+        assert target == done / expected
+        assert (done / expected).read_text() == f"x\n{expected}\n"
+    assert list(tmp_path.glob("*.csv")) == []
+
+
+def test_a_file_that_grew_meanwhile_stays(tmp_path):
+    path = write(tmp_path / "a.ndjson", '{"click_id": "a"}\n')
+    file = read_file(path)
+    path.write_text('{"click_id": "a"}\n{"click_id": "b"}\n')
+    assert archive(file, tmp_path / "archive") is None
+    assert path.exists()
+
+
+def test_archive_across_file_systems(tmp_path, monkeypatch):
+    def across(*_: object) -> None:
+        raise OSError(errno.EXDEV, "cross-device")
+
+    file = read_file(write(tmp_path / "a.csv", "x\n1\n"))
+    monkeypatch.setattr(Path, "rename", across)
+    target = archive(file, tmp_path / "archive")
+    assert target is not None
+    assert [p.name for p in target.parent.iterdir()] == ["a.csv"]
+    assert not file.path.exists()
+
+
+def test_an_unreadable_file_can_be_put_aside(tmp_path):
+    file = read_file(write(tmp_path / "a.parquet", "?"))
+    assert archive(file, tmp_path / "rejected") == tmp_path / "rejected" / "a.parquet"
+
+
+@pytest.mark.parametrize("name", ["A.CSV", "b.NDJSON"])
+def test_suffixes_in_any_case(tmp_path, name):
+    assert isinstance(read_file(write(tmp_path / name, '{"x": 1}\n')), DropFile)
