@@ -55,7 +55,8 @@ class Session:
         """Run a SELECT; `frames` are visible as views of their names."""
         with self._registered(frames):
             relation = self.connection.sql(sql, params=list(parameters) if parameters else None)
-            return relation.pl()
+            frame: pl.DataFrame = relation.pl()
+            return frame
 
     def read(self, name: str, where: str = "", parameters: Sequence[object] | None = None) -> pl.DataFrame:
         """A contract's table, in the contract's column order and types."""
@@ -74,8 +75,8 @@ class Session:
         )
 
     def scalar(self, sql: str, parameters: Sequence[object] | None = None) -> Any:
-        row = self.connection.execute(sql, list(parameters) if parameters else None).fetchone()
-        return row[0] if row else None
+        rows = self.connection.execute(sql, list(parameters) if parameters else None).fetchall()
+        return rows[0][0] if rows else None
 
     # --- writing
 
@@ -150,11 +151,13 @@ class Session:
         self.connection.execute(f"CREATE OR REPLACE TEMP TABLE _old AS SELECT {columns} FROM {target} t{restriction}")
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE _gone AS SELECT * FROM _old SEMI JOIN"
-            f" (SELECT {compared} FROM _old EXCEPT SELECT {compared} FROM _new) d ON {self._same(contract, '_old', 'd')}"
+            f" (SELECT {compared} FROM _old EXCEPT SELECT {compared} FROM _new) d"
+            f" ON {self._same(contract, '_old', 'd')}"
         )
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE _came AS SELECT * FROM _new SEMI JOIN"
-            f" (SELECT {compared} FROM _new EXCEPT SELECT {compared} FROM _old) d ON {self._same(contract, '_new', 'd')}"
+            f" (SELECT {compared} FROM _new EXCEPT SELECT {compared} FROM _old) d"
+            f" ON {self._same(contract, '_new', 'd')}"
         )
         self.connection.execute(f"DELETE FROM {target} t USING _gone g WHERE {_match(contract.key, 't', 'g')}")
         self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _came")
