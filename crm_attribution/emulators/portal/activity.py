@@ -81,10 +81,11 @@ class Activity:
 
     def erase(self, addresses: Collection[str]) -> None:
         """Remove the submissions and e-mail events of these addresses."""
+        gone = {address.lower() for address in addresses}
         for form, rows in self.submissions.items():
-            self.submissions[form] = [row for row in rows if _email(row.row) not in addresses]
-        self.email_events = [row for row in self.email_events if row.row.get("recipient") not in addresses]
+            self.submissions[form] = [row for row in rows if _email(row.row) not in gone]
+        self.email_events = [row for row in self.email_events if str(row.row.get("recipient")).lower() not in gone]
 
 
 def _email(submission: Json) -> str | None:
-    return next((item["value"] for item in submission["values"] if item["name"] == "email"), None)
+    return next((item["value"].lower() for item in submission["values"] if item["name"] == "email"), None)

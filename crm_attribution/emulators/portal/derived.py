@@ -17,6 +17,8 @@ def implied(
     `stages` maps a deal stage's id, unique in the account, to its pipeline and its metadata. The became-a-stage dates
     tell the first entry; that HubSpot clears them when a person moves a record back is left out.
     """
+    if "lifecyclestage" not in properties and "dealstage" not in properties:
+        return {}
     found: dict[str, str] = {}
     life = properties.get("lifecyclestage")
     if life and record.kind.name != "deals":
