@@ -108,7 +108,7 @@ def _fault(position: int, raw: Any) -> Fault:
     kind = raw.get("kind", "")
     if kind not in KINDS and not re.fullmatch(_STATUS, kind):
         raise FaultError(f"fault {position}: `kind` is {kind!r}; known are a status and {', '.join(KINDS)}")
-    if " /" not in raw.get("route", ""):
+    if not re.match(r"\S+ [/*]", raw.get("route", "")):
         raise FaultError(f"fault {position}: `route` is a method and a path, such as `POST /crm/objects/*/search`")
     if raw.get("every", 1) < 1:
         raise FaultError(f"fault {position}: `every` must be at least 1")

@@ -23,6 +23,7 @@ def plain(path: str) -> tuple[str, str]:
 
     Associations are spoken in v4 and the dated versions; the list of one record's associations is absent from 2026-09.
     """
+    path = path.rstrip("/")
     numbered = _NUMBERED.match(path)
     if numbered:
         version, family = f"v{numbered[1]}", numbered[2]
@@ -43,7 +44,7 @@ def _nowhere(path: str) -> tuple[str, str]:
 
 def folded(path: str) -> str:
     """The path as a route to count: no version, no ids, object types by name."""
-    parts = _ID.sub("/{id}", _VERSION.sub("", path)).split("/")
+    parts = _ID.sub("/{id}", _VERSION.sub("", path.rstrip("/"))).split("/")
     if parts[1:3] == ["crm", "objects"] and len(parts) > 4 and parts[4] not in _WORDS:
         parts[4] = "{id}"
     if parts[1:3] == ["form-integrations", "submissions"] and len(parts) > 4:

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -154,9 +155,8 @@ class Meta:
         raw = await request.body()
         try:
             if "form" in request.headers.get("content-type", ""):
-                async with request.form() as form:
-                    body = {name: value for name, value in form.items() if isinstance(value, str)}
-                return {**body, "data": json.loads(body.get("data", "null"))}
+                form = dict(parse_qsl(raw.decode()))
+                return {**form, "data": json.loads(form.get("data", "null"))}
             body = json.loads(raw)
         except ValueError:
             raise self._error(400, 100, "(#100) The body is not JSON", BAD_PARAMETER) from None
