@@ -25,10 +25,10 @@ from urllib.parse import urlsplit
 import requests
 import tenacity
 import urllib3
-from pyrate_limiter import Limiter, Rate
 
 from crm_attribution.answers import Answer, failure, folded, route
 from crm_attribution.errors import ConfigurationError, Retryable
+from crm_attribution.pacing import Budget, Patience
 from crm_attribution.redaction import RedactingFilter, redact
 
 __all__ = ["Answer", "Budget", "RedactingFilter", "Transport", "folded", "redact", "route"]
@@ -38,22 +38,6 @@ logging.getLogger("urllib3").setLevel(logging.INFO)
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
-
-
-class Budget:
-    """At most `share` of `limit` calls in any `seconds`; waits where more are asked for.
-
-    One budget object is handed to every client of the process: the other side counts us together. The share
-    leaves room because urllib3, clocks and networks bunch calls together.
-    """
-
-    def __init__(self, limit: int, seconds: float, *, share: float = 0.9) -> None:
-        self.allowed = max(1, int(limit * share))
-        self._limiter = Limiter(Rate(self.allowed, max(1, round(seconds * 1000))))
-
-    def acquire(self, name: str, timeout: float) -> bool:
-        """Wait for one call's room, `timeout` seconds at most; whether there was room."""
-        return bool(self._limiter.try_acquire(name, timeout=max(0.0, timeout)))
 
 
 class Transport:
@@ -141,7 +125,7 @@ class Transport:
         """
         call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
         wanted = frozenset(expected)
-        patience = _Patience(self._attempts, self._deadline, self._rng)
+        patience = Patience(self._attempts, self._deadline, self._rng)
 
         def once() -> Answer:
             self._take(budget, call, self._deadline)
@@ -272,40 +256,6 @@ class _Body(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self.touched = True
         return super().read(size)
-
-
-class _Patience:
-    """How long to wait before the next attempt and when to give up.
-
-    Being throttled (asked to wait, nothing applied) is bounded by the deadline alone: it must not use up the
-    attempts meant for real failures.
-    """
-
-    def __init__(self, attempts: int, deadline: float, rng: random.Random) -> None:
-        self._attempts, self._deadline, self._rng = attempts, deadline, rng
-        self._failures = self._throttles = 0
-
-    def wait(self, state: tenacity.RetryCallState) -> float:
-        error = _retryable(state)
-        if error.retry_after is not None and not error.sent:
-            self._throttles += 1
-            return max(error.retry_after, min(self._throttles, 10.0)) + self._rng.uniform(0, 1)
-        self._failures += 1
-        return (error.retry_after or 0.0) + self._rng.uniform(0, min(30.0, 0.5 * 2.0**self._failures))
-
-    def stop(self, state: tenacity.RetryCallState) -> bool:
-        elapsed = max(state.idle_for, state.seconds_since_start or 0.0)
-        return self._failures >= self._attempts or elapsed + state.upcoming_sleep > self._deadline
-
-    def give_up(self, state: tenacity.RetryCallState) -> Answer:
-        error = _retryable(state)
-        spent = f"gave up after {state.attempt_number} attempts"
-        raise Retryable(f"{error}; {spent}", retry_after=error.retry_after, sent=error.sent)
-
-
-def _retryable(state: tenacity.RetryCallState) -> Retryable:
-    error = state.outcome.exception() if state.outcome else None
-    return error if isinstance(error, Retryable) else Retryable("not a retryable failure")
 
 
 def _session() -> requests.Session:

@@ -21,7 +21,7 @@ class ClickApi:
     """Reads clicks through `transport`, whose base URL is `CLICKS_BASE_URL`."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self.transport = transport
 
     def clicks(self, since: datetime | None) -> Iterator[list[dict[str, Any]]]:
         """Pages of clicks received at or after `since` (all of them without), in the source's order.
@@ -37,7 +37,7 @@ class ClickApi:
         cursor: str | None = None
         while True:
             after = {} if cursor is None else {"after": cursor}
-            page, cursor = _page(self._transport.request("GET", "/clicks", params=params | after).body)
+            page, cursor = _page(self.transport.request("GET", "/clicks", params=params | after).body)
             if page:
                 yield page
             if cursor is None:

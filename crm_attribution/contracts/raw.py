@@ -11,7 +11,7 @@ _ID = r"^[0-9]+$"
 class _Record(Model):
     id: str = field("HubSpot record id, unique within its object type", str_matches=_ID)
     properties: str = field(
-        "all other copied properties as HubSpot gave them, JSON object of strings", nullable=True, json=True
+        "all copied properties as HubSpot gave them, JSON object of strings", nullable=True, json=True
     )
     created_at: Timestamp = field("when HubSpot created the record, UTC")
     modified_at: Timestamp = field(

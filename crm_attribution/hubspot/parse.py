@@ -271,12 +271,11 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
 
 def _common(result: Record, object_type: str, extracted_at: datetime) -> dict[str, Any]:
     texts = _texts(result)
-    typed = set(TYPED[object_type])
     modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
-    rest = {name: value for name, value in sorted(texts.items()) if name not in typed and value not in (None, "")}
+    given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
     return {
         "id": str(result["id"]),
-        "properties": json.dumps(rest, ensure_ascii=False),
+        "properties": json.dumps(given, ensure_ascii=False),
         "created_at": parse_instant(str(result["createdAt"])),
         "modified_at": parse_instant(str(modified or result["updatedAt"])),
         "archived": bool(result.get("archived")),

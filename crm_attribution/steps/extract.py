@@ -26,6 +26,7 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parse import Parsed, Refused
 from crm_attribution.mapping import Mapping as Rules
 from crm_attribution.steps.report import Report
+from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
@@ -43,6 +44,8 @@ PAIRS = {"contacts": ["companies"], "companies": [], "deals": ["contacts", "comp
 
 _BATCH = 50
 _LIST = 50
+_SUBMISSIONS = 50
+_CLICKS = 1_000
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Extraction:
     window_start: datetime
     window_end: datetime
     started: datetime
+    transport: Transport
     calls_before: int
     found: int | None = None
     floor: int = 0
@@ -228,11 +232,14 @@ class Extractor:
             )
         for form_id, stored in newest.iter_rows():
             bound = None if stored is None else min(filter(None, [stored, since])) - OVERLAP
-            run.floor += 1
+            listed = 0
             for page in self.hubspot.form_submissions(form_id, bound):
                 now = self.clock.now()
+                listed += len(page)
                 parsed = parse.submissions(form_id, page, extracted_at=now)
                 self._write(run, "raw.form_submission", parsed, "form_submission", ["form_id", "conversion_id"], now)
+            run.found = (run.found or 0) + listed
+            run.floor += max(1, ceil(listed / _SUBMISSIONS))
         return self._end(run)
 
     # --- clicks
@@ -240,15 +247,16 @@ class Extractor:
     def clicks(self, api: ClickApi | None, since: datetime | None, inbox: Path) -> Report:
         """Link clicks from the click API (where configured) and the drop folder `inbox/clicks`."""
         run = self._begin("link_clicks", since)
-        calls = 0
         if api is not None:
             bound = None if since is None else since - OVERLAP
+            run.transport, run.calls_before, run.found = api.transport, api.transport.calls, 0
             for page in api.clicks(bound):
-                calls += 1
-                named = [(f"click API page {calls} row {n}", row) for n, row in enumerate(page, 1)]
+                named = [(f"click API row {n}", row) for n, row in enumerate(page, run.found + 1)]
+                run.found += len(page)
                 now = self.clock.now()
                 parsed = parse_clicks(named, extracted_at=now)
                 self._write(run, "raw.link_click", parsed, "link_click", ["click_id"], now)
+            run.floor = max(1, ceil(run.found / _CLICKS))
         for file in read_folder(inbox / "clicks"):
             self._drop_file(run, file, inbox)
         return self._end(run)
@@ -285,10 +293,11 @@ class Extractor:
 
     def _begin(self, stream: str, since: datetime | None) -> Extraction:
         now = self.clock.now()
-        return Extraction(stream, since or BEGINNING, now, now, self.hubspot.transport.calls)
+        transport = self.hubspot.transport
+        return Extraction(stream, since or BEGINNING, now, now, transport, transport.calls)
 
     def _end(self, run: Extraction) -> Report:
-        calls = self.hubspot.transport.calls - run.calls_before
+        calls = run.transport.calls - run.calls_before
         row = {
             "stream": run.stream,
             "window_start": run.window_start,

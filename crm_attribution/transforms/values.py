@@ -16,7 +16,9 @@ def needed_properties(rules: Values) -> list[str]:
     return sorted({*filter(None, named), rules.billing_period_property, rules.term_months_property, "amount"})
 
 
-def measures(rows: pl.DataFrame, rules: Values, *, currency: str = "currency") -> pl.DataFrame:
+def measures(
+    rows: pl.DataFrame, rules: Values, *, currency: str = "currency", given_amount: str | None = None
+) -> pl.DataFrame:
     """Add amount, mrr, arr, tcv (minor units or null), billing_period and value_reason.
 
     Each measure comes from its configured property, else HubSpot's line-item property, else the rule over amount,
@@ -24,12 +26,15 @@ def measures(rows: pl.DataFrame, rules: Values, *, currency: str = "currency") -
 
     Args:
         rows: one column of text per property in `needed_properties`, and the currency column.
+        given_amount: a column that holds the amount in minor units already, instead of the text.
     """
     money = {
         name: minor_units(rows[name], rows[currency])
         for name in needed_properties(rules)
         if name not in (rules.billing_period_property, rules.term_months_property)
     }
+    if given_amount:
+        money["amount"] = rows[given_amount]
     months = (
         pl.col(rules.billing_period_property)
         .str.to_lowercase()
@@ -54,13 +59,7 @@ def measures(rows: pl.DataFrame, rules: Values, *, currency: str = "currency") -
         pl.when(pl.col(name).is_null()).then(pl.lit(f"{name}: no property, no line items, no rule"))
         for name in ("mrr", "arr", "tcv")
     ]
-    reason = (
-        pl.when(
-            amount.is_null() & pl.col("amount").is_null() & pl.all_horizontal(pl.col("mrr", "arr", "tcv").is_null())
-        )
-        .then(pl.lit("no amount"))
-        .otherwise(pl.concat_str(missing, separator="; ", ignore_nulls=True))
-    )
+    reason = pl.concat_str(missing, separator="; ", ignore_nulls=True)
     frame = frame.with_columns(value_reason=pl.when(reason != "").then(reason))
     return frame.drop("_months", "_term", *(f"_m_{name}" for name in money))
 

@@ -26,7 +26,8 @@ _META = """
 CREATE SCHEMA IF NOT EXISTS meta;
 CREATE TABLE IF NOT EXISTS meta.schema_version (version INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL);
-CREATE TABLE IF NOT EXISTS meta.cursor (consumer VARCHAR NOT NULL PRIMARY KEY, seq BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS meta.cursor
+    (consumer VARCHAR NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, signature VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS meta.fact (name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL);
 CREATE SEQUENCE IF NOT EXISTS meta.change_seq START 1;
 """
@@ -61,14 +62,14 @@ def with_meta(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int | None:
-    known = connection.execute(
+    (known,) = connection.execute(
         "SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'meta' AND table_name = 'schema_version'"
         " AND database_name = current_database()"
-    ).fetchone()
-    if not known or not known[0]:
+    ).fetchall()
+    if not known[0]:
         return None
-    row = connection.execute("SELECT max(version) FROM meta.schema_version").fetchone()
-    return int(row[0]) if row and row[0] is not None else None
+    rows = connection.execute("SELECT max(version) FROM meta.schema_version").fetchall()
+    return int(rows[0][0]) if rows[0][0] is not None else None
 
 
 def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:

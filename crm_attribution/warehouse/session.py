@@ -29,11 +29,13 @@ class Changes:
         everything: no cursor yet (first run, rebuild): treat every key as changed.
         keys: changed keys by topic, sorted.
         upto: the cursor to store with the result.
+        signature: fingerprint of the rules the result was made with.
     """
 
     everything: bool
     keys: Mapping[str, list[str]]
     upto: int
+    signature: str = ""
 
     def of(self, *topics: str) -> list[str]:
         return sorted({key for topic in topics for key in self.keys.get(topic, [])})
@@ -161,7 +163,7 @@ class Session:
         )
         self.connection.execute(f"DELETE FROM {target} t USING _gone g WHERE {_match(contract.key, 't', 'g')}")
         self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _came")
-        changed = self.query("SELECT *, false AS _came FROM _gone UNION ALL BY NAME SELECT *, true FROM _came")
+        changed = self.query("SELECT *, false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came")
         for temporary in ("_new", "_old", "_gone", "_came", "_scope"):
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{temporary}")
         return changed
@@ -203,22 +205,30 @@ class Session:
             self.connection.execute("INSERT INTO meta.change SELECT ?, ?, key FROM _keys", [seq, topic])
         return frame.height
 
-    def changes(self, consumer: str, topics: Sequence[str]) -> Changes:
-        """What `consumer` has not seen of `topics`; everything where it has never run."""
+    def changes(self, consumer: str, topics: Sequence[str], signature: str = "") -> Changes:
+        """What `consumer` has not seen of `topics`.
+
+        Everything, where it has never run or its rules (`signature`) are not those of its last run.
+        """
         upto = self.scalar("SELECT coalesce(max(seq), 0) FROM meta.change") or 0
-        cursor = self.scalar("SELECT seq FROM meta.cursor WHERE consumer = ?", [consumer])
-        if cursor is None:
-            return Changes(True, {}, upto)
+        rows = self.connection.execute(
+            "SELECT seq FROM meta.cursor WHERE consumer = ? AND signature = ?", [consumer, signature]
+        ).fetchall()
+        if not rows:
+            return Changes(True, {}, upto, signature)
+        cursor = rows[0][0]
         rows = self.connection.execute(
             "SELECT topic, list(DISTINCT key ORDER BY key) FROM meta.change"
             " WHERE seq > ? AND topic IN (SELECT unnest(?)) GROUP BY topic",
             [cursor, list(topics)],
         ).fetchall()
-        return Changes(False, dict(rows), max(upto, cursor))
+        return Changes(False, dict(rows), max(upto, cursor), signature)
 
     def advance(self, consumer: str, changes: Changes) -> None:
         """Store how far a consumer has come, in the transaction of its result."""
-        self.connection.execute("INSERT OR REPLACE INTO meta.cursor VALUES (?, ?)", [consumer, changes.upto])
+        self.connection.execute(
+            "INSERT OR REPLACE INTO meta.cursor VALUES (?, ?, ?)", [consumer, changes.upto, changes.signature]
+        )
 
     def forget_cursors(self, consumers: Sequence[str]) -> None:
         self.connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [list(consumers)])
