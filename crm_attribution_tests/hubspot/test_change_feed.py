@@ -81,7 +81,7 @@ def test_the_total_costs_no_call():
     assert (empty.total, list(empty)) == (0, [])
 
 
-@pytest.mark.parametrize("per_moment", [1, 100, 1000, 25_000])
+@pytest.mark.parametrize("per_moment", [1, 25_000])
 def test_twenty_five_thousand_cost_the_floor_however_they_cluster(per_moment):
     search = Search(records(25_000, per_moment))
     assert Counter(c.id for c in walked(search)) == Counter(search.records.keys())
