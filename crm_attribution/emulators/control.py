@@ -79,7 +79,7 @@ class Control:
         text = (await request.body()).decode()
         try:
             listed = json.loads(text) if text.lstrip().startswith("[") else None
-            lines = parse_lines(text.splitlines() if listed is None else [json.dumps(item) for item in listed])
+            lines = parse_lines(text.split("\n") if listed is None else [json.dumps(item) for item in listed])
             self._world.portal.append(lines)
         except (LogError, ValueError) as problem:
             raise _bad(problem) from None

@@ -21,7 +21,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from crm_attribution.emulators.app import build
 from crm_attribution.emulators.instants import to_ms
-from crm_attribution.emulators.portal import LogError, Portal, parse_lines
+from crm_attribution.emulators.portal import Portal, parse_lines
 from crm_attribution.emulators.world import World
 
 HOST = "127.0.0.1"
@@ -102,6 +102,7 @@ def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
         log_level="warning",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
@@ -109,19 +110,19 @@ def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until told to stop. 0 after a signal, 2 when the log, the clock or the port is no good."""
+    """Run until told to stop. 0 after a signal, 2 when something given is no good: log, clock, port, file to write."""
     asked = _arguments(argv)
     try:
         world = World(_load(asked.portal, asked.clock), limited=asked.limits == "real")
         listener = socket.create_server((HOST, asked.port), backlog=256)
-    except (LogError, ValueError, OSError) as problem:
+        base_url = f"http://{HOST}:{listener.getsockname()[1]}"
+        app, apis = build(world)
+        env = {name: value for api in apis for name, value in api.env(base_url).items()}
+        env["CRM_ATTRIBUTION_CLOCK"] = f"{base_url}/_sandbox/clock"
+        if asked.write_env:
+            write_env(asked.write_env, env)
+    except (ValueError, OSError) as problem:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 2
-    base_url = f"http://{HOST}:{listener.getsockname()[1]}"
-    app, apis = build(world)
-    env = {name: value for api in apis for name, value in api.env(base_url).items()}
-    env["CRM_ATTRIBUTION_CLOCK"] = f"{base_url}/_sandbox/clock"
-    if asked.write_env:
-        write_env(asked.write_env, env)
     _serve(app, listener, json.dumps({"ready": True, "base_url": base_url, "env": env}))
     return 0

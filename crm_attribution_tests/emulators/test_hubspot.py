@@ -101,10 +101,19 @@ def test_batch_limits(company: Sandbox, history: list[str], most: int):
     assert (status, len(answer["errors"][0]["context"]["ids"])) == (207, most)
 
 
+@pytest.mark.parametrize("body", [{}, {"inputs": ["11"]}, {"inputs": [], "properties": "email"}])
+def test_batches_that_break_a_rule(company: Sandbox, body: dict[str, Any]):
+    status, answer = company.hubspot("POST", "/crm/objects/2026-09/contacts/batch/read", body)
+    assert (status, answer["category"]) == (400, "VALIDATION_ERROR")
+
+
 @pytest.mark.parametrize(
     "body",
     [
         {"limit": 201},
+        {"limit": True},
+        {"sorts": [3]},
+        {"properties": "email"},
         {"after": "next"},
         {"after": "9900", "limit": 200},
         {"sorts": [MODIFIED, MODIFIED]},

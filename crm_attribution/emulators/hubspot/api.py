@@ -75,8 +75,10 @@ class HubSpot:
         today = datetime.fromtimestamp(portal.now / 1000, UTC).astimezone(ZoneInfo(portal.account["timeZone"])).date()
         if today != self._day:
             self._day, self._used = today, 0
-        self._used += self._used < DAILY
-        return self._used < DAILY
+        if self._used >= DAILY:
+            return False
+        self._used += 1
+        return True
 
     def _too_many(self, policy: str) -> Response:
         return Answer(refusal_body(self._world, 429, None, policy), 429)

@@ -182,14 +182,14 @@ async def batch_read(request: Request) -> Response:
     store = store_in_path(request)
     body = await json_body(request)
     inputs = body.get("inputs")
-    with_history = [str(name) for name in body.get("propertiesWithHistory") or []]
+    with_history = _names(request, body, "propertiesWithHistory")
     most = MOST_WITH_HISTORY if with_history else MOST
     if not isinstance(inputs, list) or not all(isinstance(i, dict) and "id" in i for i in inputs):
         raise invalid(request, "inputs is a list of objects with an id")
     if len(inputs) > most:
         what = "a batch request for property histories" if with_history else "a batch request"
         raise invalid(request, f"The maximum number of inputs supported in {what} is {most}. Got {len(inputs)}.")
-    names = known_properties(store, [*(str(name) for name in body.get("properties") or []), *with_history])
+    names = known_properties(store, [*_names(request, body, "properties"), *with_history])
     archived = request.query_params.get("archived", "false").lower() == "true"
     found: dict[str, Record] = {}
     unknown: list[str] = []
@@ -206,6 +206,13 @@ async def batch_read(request: Request) -> Response:
             row["propertiesWithHistory"] = histories(record, [name for name in with_history if name in names])
         results.append(row)
     return batch_answer(request, results, [_unknown(request, store, unknown)] if unknown else [])
+
+
+def _names(request: Request, body: Json, field: str) -> list[str]:
+    names = body.get(field) or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise invalid(request, f"{field} is a list of property names")
+    return names
 
 
 def _unknown(request: Request, store: Store, identifiers: list[str]) -> Json:

@@ -89,12 +89,13 @@ def _sort(body: dict[str, Any]) -> tuple[str, bool] | None:
         raise BadQuery("only one sort is allowed")
     if not sorts:
         return None
-    if isinstance(sorts[0], str):
-        return sorts[0].removeprefix("-"), sorts[0].startswith("-")
-    direction = sorts[0].get("direction", "ASCENDING")
-    if direction not in ("ASCENDING", "DESCENDING") or not sorts[0].get("propertyName"):
+    sort = sorts[0]
+    if isinstance(sort, str):
+        return sort.removeprefix("-"), sort.startswith("-")
+    direction = sort.get("direction", "ASCENDING") if isinstance(sort, dict) else None
+    if direction not in ("ASCENDING", "DESCENDING") or not sort.get("propertyName"):
         raise BadQuery("a sort is a propertyName and a direction, ASCENDING or DESCENDING")
-    return str(sorts[0]["propertyName"]), direction == "DESCENDING"
+    return str(sort["propertyName"]), direction == "DESCENDING"
 
 
 def parse(body: Any) -> Query:
@@ -106,7 +107,7 @@ def parse(body: Any) -> Query:
     if not isinstance(body, dict):
         raise BadQuery("the request body is a JSON object")
     limit = body.get("limit") if body.get("limit") is not None else DEFAULT_PAGE
-    if not isinstance(limit, int) or not 0 < limit <= MOST_ON_PAGE:
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MOST_ON_PAGE:
         raise BadQuery(f"limit must be between 1 and {MOST_ON_PAGE}")
     after = body.get("after")
     if after is not None and not re.fullmatch(r"\d+", str(after)):
