@@ -233,7 +233,7 @@ class Extractor:
         for form_id, stored in newest.iter_rows():
             bound = None if stored is None else min(filter(None, [stored, since])) - OVERLAP
             listed = 0
-            for page in self.hubspot.form_submissions(form_id, bound):
+            for page in _chunks(chain.from_iterable(self.hubspot.form_submissions(form_id, bound)), CHUNK):
                 now = self.clock.now()
                 listed += len(page)
                 parsed = parse.submissions(form_id, page, extracted_at=now)

@@ -168,6 +168,28 @@ class Session:
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{temporary}")
         return changed
 
+    def supersede(self, name: str, stale: pl.DataFrame, new: pl.DataFrame, now: datetime) -> None:
+        """Close rows of a table with recorded_at and superseded_at, and open others, both at `now`.
+
+        A row recorded at `now` itself never was knowledge: it is removed instead of closed.
+        """
+        contract, target = CONTRACTS[name], table_name(name)
+        if stale.height:
+            self._materialise("_stale", contract.conform(stale))
+            match = _match(contract.key, "t", "s")
+            self.connection.execute(
+                f"DELETE FROM {target} t USING _stale s WHERE {match} AND t.recorded_at >= ?", [now]
+            )
+            self.connection.execute(
+                f"UPDATE {target} t SET superseded_at = ? FROM _stale s WHERE {match} AND t.superseded_at IS NULL",
+                [now],
+            )
+            self.connection.execute("DROP TABLE temp._stale")
+        if new.height:
+            frame = contract.validate(contract.conform(new))
+            with self._registered({"_frame": frame}):
+                self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _frame")
+
     def truncate(self, names: Iterable[str]) -> None:
         for name in names:
             self.connection.execute(f"DELETE FROM {table_name(name)}")

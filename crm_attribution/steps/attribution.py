@@ -1,0 +1,170 @@
+"""attribution.*: touches of the persons that changed, and the credit of the outcomes they or their accounts have."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from crm_attribution.mapping import Mapping
+from crm_attribution.steps.clicks import contacts_by_email, normalised, persons_of
+from crm_attribution.steps.identity import ids_frame
+from crm_attribution.steps.report import Report
+from crm_attribution.transforms import attribution as credit_rules
+from crm_attribution.transforms import touches as touch_rules
+from crm_attribution.warehouse.session import Changes, Session
+
+TOUCH_TOPICS = ["click", "click_person", "form_submission", "person"]
+TOUCH_CONSUMER = "touches"
+CREDIT_TOPICS = ["milestone", "touch_account", "touch_person"]
+CREDIT_CONSUMER = "credits"
+
+
+def update_touches(session: Session, rules: Mapping) -> Report:
+    """Recompute the touches of every person with a new click, submission or identity."""
+    changes = session.changes(TOUCH_CONSUMER, TOUCH_TOPICS, rules.signature("touches"))
+    report = Report()
+    with session.transaction():
+        persons = _persons(session, changes)
+        if persons.height:
+            frame = touch_rules.touches(
+                _clicks(session, persons),
+                _submissions(session, persons),
+                session.read_keys("identity.membership", persons),
+                rules.touches,
+            )
+            changed = session.replace("attribution.touch", frame, persons)
+            session.journal("touch_account", changed["account_id"])
+            session.journal("touch_person", changed["person_id"])
+            report.changed = changed.filter("_came").height
+        session.advance(TOUCH_CONSUMER, changes)
+    report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
+    report.facts = dict(
+        session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
+    )
+    return report
+
+
+def _persons(session: Session, changes: Changes) -> pl.DataFrame:
+    if changes.everything:
+        return session.query("SELECT person_id FROM identity.person")
+    by_click = session.read_keys("identity.click", ids_frame("click_id", changes.of("click")))["person_id"]
+    keys = ids_frame("key", changes.of("form_submission"))
+    emails = session.query(
+        "SELECT DISTINCT email FROM raw.form_submission SEMI JOIN keys ON form_id || ':' || conversion_id = keys.key",
+        keys=keys,
+    )["email"]
+    named = contacts_by_email(session, ids_frame("identifier", normalised(emails).drop_nulls()))
+    by_form = persons_of(session, named["contact_id"])["person_id"]
+    return ids_frame(
+        "person_id", [*by_click.drop_nulls(), *by_form, *changes.of("person"), *changes.of("click_person")]
+    )
+
+
+def _clicks(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
+    return session.query(
+        "SELECT c.*, i.person_id, i.contact_id AS resolved_contact_id, i.form_id, i.conversion_id"
+        " FROM raw.link_click c JOIN identity.click i USING (click_id) SEMI JOIN persons"
+        " ON i.person_id = persons.person_id WHERE i.status = 'resolved' ORDER BY c.click_id",
+        persons=persons,
+    )
+
+
+def _submissions(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
+    """Submissions whose e-mail names a contact of these persons."""
+    emails = session.query(
+        "SELECT DISTINCT e.identifier FROM identity.edge e JOIN identity.alias a"
+        " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id SEMI JOIN persons"
+        " ON a.person_id = persons.person_id WHERE e.identifier_type = 'email'",
+        persons=persons,
+    )
+    named = contacts_by_email(session, emails)
+    known = named.join(persons_of(session, named["contact_id"]), on="contact_id").join(
+        persons, on="person_id", how="semi"
+    )
+    rows = session.query(
+        "SELECT s.*, emails.identifier AS _email FROM raw.form_submission s"
+        " JOIN emails ON lower(regexp_replace(s.email, '\\s', '', 'g')) = emails.identifier"
+        " ORDER BY s.form_id, s.conversion_id",
+        emails=named.select(identifier="email"),
+    )
+    return rows.join(known.rename({"email": "_email"}), on="_email").drop("_email")
+
+
+# --- credit
+
+
+def update_credits(session: Session, rules: Mapping, as_of: datetime) -> Report:
+    """Recompute the credit of every outcome whose milestone or touches changed.
+
+    Rows that no longer hold are closed, new ones opened, both at the later of `as_of` and the last recorded
+    watermark; rows that still hold are not touched.
+    """
+    signature = rules.signature("attribution")
+    changes = session.changes(CREDIT_CONSUMER, CREDIT_TOPICS, signature)
+    report = Report()
+    with session.transaction():
+        keys = _outcome_keys(session, changes, rules)
+        if keys.height:
+            report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
+        session.advance(CREDIT_CONSUMER, changes)
+    report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
+    report.facts = dict(
+        session.connection.execute(
+            "SELECT model, count(DISTINCT milestone || milestone_id) FROM attribution.credit"
+            " WHERE superseded_at IS NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    )
+    return report
+
+
+def _outcome_keys(session: Session, changes: Changes, rules: Mapping) -> pl.DataFrame:
+    """milestone, milestone_id of the outcomes to look at, those that are none any more included."""
+    key = pl.concat_str("milestone", "milestone_id", separator="|")
+    if changes.everything:
+        current = session.query("SELECT milestone, milestone_id FROM events.milestone")
+        former = session.query("SELECT DISTINCT milestone, milestone_id FROM attribution.credit")
+        found = pl.concat([current, former]).unique()
+    else:
+        named = pl.DataFrame({"key": changes.of("milestone")}, schema={"key": pl.String}).select(
+            milestone=pl.col("key").str.split("|").list.first(),
+            milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
+        )
+        accounts = session.read_keys("events.milestone", ids_frame("account_id", changes.of("touch_account")))
+        persons = session.read_keys("events.milestone", ids_frame("person_id", changes.of("touch_person")))
+        found = pl.concat([named, accounts.select(named.columns), persons.select(named.columns)]).unique()
+    return found.filter(pl.col("milestone").is_in(rules.attribution.outcomes)).sort(key)
+
+
+def _credits(session: Session, keys: pl.DataFrame, rules: Mapping) -> pl.DataFrame:
+    outcomes = session.read_keys("events.milestone", keys).filter(
+        (pl.col("state") == "live") & pl.col("suppressed_by").is_null()
+    )
+    accounts = outcomes.select("account_id").drop_nulls().unique()
+    persons = outcomes.filter(pl.col("account_id").is_null()).select("person_id").drop_nulls().unique()
+    touches = pl.concat(
+        [session.read_keys("attribution.touch", accounts), session.read_keys("attribution.touch", persons)]
+    ).unique("touch_id")
+    wins = (
+        session.read_keys("events.milestone", accounts)
+        .filter(pl.col("milestone").is_in(["customer_won", "customer_expanded"]) & (pl.col("state") == "live"))
+        .select("account_id", "occurred_at")
+    )
+    contacts = session.query(
+        "SELECT id AS contact_id, created_at FROM raw.contact SEMI JOIN ids ON raw.contact.id = ids.contact_id",
+        ids=ids_frame("contact_id", touches["contact_id"].drop_nulls()),
+    )
+    return credit_rules.credits(outcomes, touches, wins, contacts, rules.attribution)
+
+
+def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: datetime) -> int:
+    last = session.scalar("SELECT max(greatest(recorded_at, superseded_at)) FROM attribution.credit")
+    now = as_of if last is None else max(as_of, last)
+    held = session.read_keys("attribution.credit", keys).filter(pl.col("superseded_at").is_null())
+    identity = wanted.columns
+    stale = held.join(wanted, on=identity, how="anti")
+    new = wanted.join(held, on=identity, how="anti").with_columns(
+        recorded_at=pl.lit(now), superseded_at=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    session.supersede("attribution.credit", stale, new, now)
+    return stale.height + new.height
