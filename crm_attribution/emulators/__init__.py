@@ -9,4 +9,5 @@ cannot share a misunderstanding.
     platforms/  one ad platform per file
     clicks.py   the link-click API
     control.py  /_sandbox: clock, faults, calls, received events
+    generator/  writes portal logs (`python -m crm_attribution.emulators.generate`)
 """

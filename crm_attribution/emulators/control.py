@@ -1,5 +1,7 @@
-"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`. Never counted, limited
-or hit by faults."""
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`.
+
+Its calls are never counted, limited or hit by faults.
+"""
 
 from __future__ import annotations
 

@@ -34,10 +34,8 @@ def property_ms(value: str | None) -> int | None:
     """A date or datetime property's value (epoch milliseconds or ISO 8601), None where it is neither."""
     if not value:
         return None
-    try:
+    if value.removeprefix("-").isdecimal():
         return int(value)
-    except ValueError:
-        pass
     try:
         return to_ms(value)
     except ValueError:

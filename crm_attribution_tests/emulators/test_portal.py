@@ -230,6 +230,8 @@ def test_the_clock_plays_lines_up_to_and_with_its_instant():
         ('{"at": "2026-03-02", "op": "archive", "object": "deals", "id": 1}', "`id` must be a text of digits"),
         ('{"at": "2026-03-02", "op": "associate", "from": ["deals"], "to": ["deals", "1"]}', "`from` must be a pair"),
         ('{"at": "2026-03-02", "op": "submit", "submission": {}}', "`submission` misses form_id"),
+        ('{"at": "2026-03-02", "op": "pipeline", "pipeline": {"id": "1", "stages": [{}]}}', "`pipeline` has stages"),
+        ('{"at": "2026-03-02", "op": "account", "account": {"timeZone": "Bonn"}}', "unknown timeZone: Bonn"),
         ('{"at": "2026-02-01", "op": "spend", "spend": {}}', "`at` 2026-02-01 is earlier than line 1's"),
     ],
 )  # fmt: skip
@@ -257,3 +259,30 @@ def test_a_change_dated_before_the_last_one_is_refused():
     portal = play(create(day(1), "contacts", 1), update(day(3), "contacts", 1, a="b"))
     with pytest.raises(LogError, match="which was changed later"):
         portal.append(parse_lines([json.dumps(update(day(2), "contacts", 1, a="c"))]))
+
+
+def shown(portal: Portal) -> list[object]:
+    """Everything the portal could tell."""
+    records = [
+        (store.kind.name, record.id, record.created, record.stamps, record.archived_at, record.history, store.aliases)
+        for store in portal.stores.values()
+        for record in sorted(store.records.values(), key=lambda record: record.number)
+    ]
+    orders = [[row[:2] for row in store.by_modified.rows()] for store in portal.stores.values()]
+    return [records, orders, portal.activity.submissions, portal.activity.clicks, portal.activity.email_events]
+
+
+def test_small_steps_of_the_clock_end_where_one_step_ends():
+    lines = [
+        *COMPANY[:-1],
+        {"at": day(9), "op": "restore", "object": "contacts", "id": "14"},
+        merge(day(10), "contacts", 11, 14, into=15),
+        merge(day(11), "companies", 31, 32),
+        {"at": day(12), "op": "privacy_delete", "object": "contacts", "id": "12"},
+        update(day(13), "contacts", 11, lifecyclestage="customer"),
+    ]
+    stepping = play(*lines, until=day(1, "00:00:00"))
+    for number in range(1, 20):
+        stepping.advance(to_ms(day(number, "09:00:00")))
+        stepping.stores["contacts"].by_modified.rows()
+    assert shown(stepping) == shown(play(*lines))

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
+from zoneinfo import available_timezones
 
 from crm_attribution.emulators.instants import iso, to_ms
 from crm_attribution.emulators.portal.kinds import KINDS
@@ -81,6 +82,21 @@ def _with(*names: str) -> Check:
     return check
 
 
+def _pipeline(value: Any) -> str | None:
+    problem = _with("id", "stages")(value)
+    if problem:
+        return problem
+    stages = value["stages"]
+    good = isinstance(stages, list) and all(isinstance(stage, dict) and "id" in stage for stage in stages)
+    return None if good else "has stages that are not a list of objects with an id"
+
+
+def _account(value: Any) -> str | None:
+    problem = _table(value)
+    zone = value.get("timeZone", "UTC") if problem is None else "UTC"
+    return problem or (None if zone in available_timezones() else f"has an unknown timeZone: {zone}")
+
+
 _WRITE: dict[str, Check] = {"object": _kind, "id": _id, "properties": _properties}
 _STATE: dict[str, Check] = {"object": _kind, "id": _id}
 _PAIR: dict[str, Check] = {"from": _end, "to": _end}
@@ -99,8 +115,8 @@ REQUIRED: dict[str, dict[str, Check]] = {
     "email_click": {"event": _with("id", "recipient")},
     "spend": {"spend": _table},
     "owner": {"owner": _with("id")},
-    "pipeline": {"pipeline": _with("id", "stages")},
-    "account": {"account": _table},
+    "pipeline": {"pipeline": _pipeline},
+    "account": {"account": _account},
 }
 OPTIONAL: dict[str, Check] = {"into": _id, "primary": _flag, "label": _text, "source": _text, "source_id": _text}
 
