@@ -1,0 +1,50 @@
+-- One row per HubSpot deal that is a record of its own: absorbed deals are left out, archived ones flagged.
+--
+-- The deal's name stays in raw: HubSpot and people put the buyer's name into it.
+--
+-- @column deal_id [not_null] [unique]: HubSpot deal id
+-- @column pipeline_id: pipeline id
+-- @column pipeline_label: the pipeline's name; null where HubSpot has deleted it
+-- @column stage_id: stage id
+-- @column stage_label: the stage's name; null where HubSpot has deleted it
+-- @column stage_order: position of the stage in its pipeline
+-- @column probability [>= 0] [<= 1]: win probability of the stage
+-- @column is_closed [not_null]: the deal's stage is a closed one
+-- @column is_won [not_null]: the deal's stage is closed and won
+-- @column deal_type: newbusiness, existingbusiness or the portal's own
+-- @column currency: ISO 4217 code of the deal
+-- @column amount_minor: amount in minor units of the currency (cents)
+-- @column close_date: close date, UTC; an estimate while the deal is open
+-- @column owner_id: HubSpot owner id
+-- @column absorbed_records [not_null] [>= 0]: how many deals were merged into this one, as HubSpot lists them
+-- @column created_at [not_null]: when HubSpot created the record, UTC
+-- @column modified_at [not_null]: HubSpot's modified stamp, UTC
+-- @column is_archived [not_null]: whether the deal is archived
+-- @unique: deal_id
+with live as (
+    select deal.*
+    from raw.deal as deal
+    anti join staging.merge as merged on merged.object_type = 'deals' and merged.absorbed_id = deal.id
+)
+
+select
+    live.id as deal_id,
+    live.pipeline as pipeline_id,
+    stage.pipeline_label,
+    live.dealstage as stage_id,
+    stage.stage_label,
+    stage.stage_order,
+    stage.probability,
+    coalesce(stage.is_closed, false) as is_closed,
+    coalesce(stage.is_won, false) as is_won,
+    live.dealtype as deal_type,
+    live.currency,
+    live.amount as amount_minor,
+    live.closedate as close_date,
+    live.hubspot_owner_id as owner_id,
+    coalesce(len(live.merged_ids), 0)::bigint as absorbed_records,
+    live.created_at,
+    live.modified_at,
+    live.archived as is_archived
+from live
+left join staging.pipeline_stage as stage on stage.object_type = 'deals' and stage.stage_id = live.dealstage
