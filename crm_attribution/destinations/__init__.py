@@ -1,0 +1,43 @@
+"""Ad platforms, one per file: a module here that defines `DESTINATION` is one; nothing else knows its name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from functools import cache
+
+from crm_attribution.destinations.base import Destination
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.settings import Settings
+
+
+@cache
+def destinations() -> dict[str, Destination]:
+    """Every destination of this folder, by name.
+
+    Raises:
+        ConfigurationError: when two files claim one name.
+    """
+    found: dict[str, Destination] = {}
+    for module in sorted(item.name for item in pkgutil.iter_modules(__path__)):
+        destination = getattr(importlib.import_module(f"{__name__}.{module}"), "DESTINATION", None)
+        if destination is None:
+            continue
+        if destination.name in found:
+            raise ConfigurationError(f"destinations/{module}.py: the name {destination.name} is taken")
+        found[destination.name] = destination
+    return dict(sorted(found.items()))
+
+
+def values(destination: Destination, settings: Settings) -> dict[str, str]:
+    """The destination's own settings and nothing else; those that are not set are left out."""
+    names = (*destination.settings, *destination.optional_settings)
+    return {name: settings.value(name) for name in names if settings.value(name)}
+
+
+def not_configured(destination: Destination, settings: Settings) -> str | None:
+    """Why it cannot be used, naming each missing setting and where to get it; None where it can."""
+    missing = settings.missing(destination.settings)
+    if not missing:
+        return None
+    return "not configured: " + "; ".join(f"{name} ({destination.settings[name]})" for name in missing)

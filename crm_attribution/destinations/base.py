@@ -1,0 +1,234 @@
+"""What a destination is: limits as data, and four pure functions over values.
+
+A destination is one file of this folder that defines `DESTINATION`. It knows one platform's fields and answers and
+nothing else: no HTTP, no tables, no clock. When and whether a conversion is sent, and what becomes of it, is decided
+in `rules.py`, `delivery.py` and `warehouse/ledger.py`, alike for all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, ClassVar, Literal
+
+from crm_attribution.answers import Answer
+
+__all__ = ["Answer", "Consent", "Destination", "Limits", "Outcome", "Ready", "Request", "Resolved", "Verdict"]
+
+Json = dict[str, Any]
+Consent = Literal["granted", "denied", "absent"]
+
+Verdict = Literal["accepted", "rejected", "transient", "uncertain", "refused", "throttled", "stopped"]
+"""What an answer means for one row.
+
+accepted: applied, or known already under this key.
+rejected: this row will never be accepted as it is.
+transient: this row was not applied; it may be later.
+uncertain: it may have been applied.
+refused: not applied because the request was refused as a whole; part the batch and send again at once.
+throttled: not applied; the whole account pauses.
+stopped: not applied; nothing of this account can work until a person acts.
+"""
+
+LONGEST_WAIT = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a platform allows.
+
+    Attributes:
+        batch: events in one request.
+        max_age: how old an event may be when it is sent.
+        dedupe: how long the platform recognises our key between two server events. None: not at all, or not known.
+        future: how far ahead of the platform's clock an event may lie.
+        calls_per_minute: None where the platform states none.
+    """
+
+    batch: int
+    max_age: timedelta
+    dedupe: timedelta | None
+    future: timedelta = timedelta(minutes=1)
+    calls_per_minute: int | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """Whose conversion it is and how the platform may recognise the person; read when a request is built.
+
+    For a row that was claimed before (`payload_hash` is set), `person_id`, `contact_id` and `touch_id` must be those
+    of the row, and the identifiers those of that contact and touch: another choice would be another event under the
+    same key, which is never sent.
+
+    Attributes:
+        consent: to advertising, by the mapping's property.
+        suppressed: why nothing of this person may be sent (erased, own domain, …); None where it may.
+        person_id: durable person.
+        contact_id: the contact whose identifiers these are.
+        touch_id: the click `click_id` comes from.
+        email: as HubSpot has it; normalised and hashed per platform.
+        click_id: the platform's own (`Destination.click_id` names which), case as it came.
+        clicked_at: when that click was first seen.
+        lead_id: Meta's lead id, where the contact has one.
+    """
+
+    consent: Consent
+    suppressed: str | None = None
+    person_id: str | None = None
+    contact_id: str | None = None
+    touch_id: str | None = None
+    email: str | None = field(default=None, repr=False)
+    click_id: str | None = field(default=None, repr=False)
+    clicked_at: datetime | None = None
+    phone: str | None = field(default=None, repr=False)
+    first_name: str | None = field(default=None, repr=False)
+    last_name: str | None = field(default=None, repr=False)
+    country: str | None = field(default=None, repr=False)
+    lead_id: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A conversion with everything a request needs; exists only between claim and send."""
+
+    conversion_id: str
+    action: str
+    kind: str
+    occurred_at: datetime
+    value: int | None
+    currency: str | None
+    person_id: str | None = None
+    contact_id: str | None = None
+    email: str | None = field(default=None, repr=False)
+    click_id: str | None = field(default=None, repr=False)
+    clicked_at: datetime | None = None
+    phone: str | None = field(default=None, repr=False)
+    first_name: str | None = field(default=None, repr=False)
+    last_name: str | None = field(default=None, repr=False)
+    country: str | None = field(default=None, repr=False)
+    lead_id: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, complete but for the host."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    json: Json = field(repr=False)
+
+    def shown(self, secrets: Iterable[str]) -> Json:
+        """The request for a person to read: secrets masked. Personal data in it is hashed already."""
+        text = json.dumps({"method": self.method, "path": self.path, "headers": dict(self.headers), "json": self.json})
+        for secret in sorted(filter(None, secrets), key=len, reverse=True):
+            text = text.replace(json.dumps(secret)[1:-1], "***")
+        shown: Json = json.loads(text)
+        return shown
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an answer means for one conversion.
+
+    Attributes:
+        code: the platform's code or our own word; never its free text, which may quote what we sent.
+        retry_after: how long the platform asks us to wait.
+    """
+
+    conversion_id: str
+    verdict: Verdict
+    code: str | None = None
+    retry_after: timedelta | None = None
+
+
+class Destination(ABC):
+    """One platform.
+
+    Attributes:
+        name: as in the mapping, the ledger and the asset.
+        settings: each required setting and where to get it.
+        optional_settings: the same for those that may be missing.
+        base_url_setting: overrides `base_url`, for the sandbox or a proxy.
+        credential: the setting a 401 message names.
+        click_id: the click id column it wants; None where it takes none.
+        key_field: the platform's own field for our key.
+        kinds: which of conversion, restatement and retraction it can take.
+        documentation: where the platform describes the call.
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[Mapping[str, str]]
+    optional_settings: ClassVar[Mapping[str, str]] = {}
+    base_url: ClassVar[str]
+    base_url_setting: ClassVar[str]
+    credential: ClassVar[str]
+    click_id: ClassVar[str | None]
+    key_field: ClassVar[str]
+    kinds: ClassVar[frozenset[str]] = frozenset({"conversion"})
+    limits: ClassVar[Limits]
+    documentation: ClassVar[str]
+
+    @abstractmethod
+    def account(self, settings: Mapping[str, str]) -> str:
+        """The ad account or dataset that counts; part of the delivery key."""
+
+    @abstractmethod
+    def accepts(self, ready: Ready) -> str | None:
+        """Why this conversion cannot be sent yet (`no_identifier`, `no_value`, …); None where it can."""
+
+    @abstractmethod
+    def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
+        """The request for a batch within `limits`. The same batch always gives the same request."""
+
+    @abstractmethod
+    def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
+        """One outcome for every row, whatever came back."""
+
+
+def all_rows(
+    batch: Sequence[Ready], verdict: Verdict, code: str | None = None, retry_after: timedelta | None = None
+) -> list[Outcome]:
+    """The same outcome for every row."""
+    return [Outcome(row.conversion_id, verdict, code, retry_after) for row in batch]
+
+
+def refused(batch: Sequence[Ready], code: str) -> list[Outcome]:
+    """A request refused as a whole for what stands in it: of one row it is the row's fault, else look for it."""
+    return all_rows(batch, "rejected" if len(batch) == 1 else "refused", code)
+
+
+def plain_http(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | None:
+    """What HTTP alone tells; None for an answer only the platform's own rules can read (2xx, 400, 422 and the like)."""
+    status = answer.status
+    if status == 429:
+        return all_rows(batch, "throttled", "http_429", retry_after(answer))
+    if status in (401, 403, 404, 405, 410, 426) or 300 <= status < 400:
+        return all_rows(batch, "stopped", f"http_{status}")
+    if status == 413:
+        return refused(batch, "http_413")
+    if status in (408, 425) or status >= 500 or status < 200:
+        return all_rows(batch, "uncertain", f"http_{status}")
+    return None
+
+
+def retry_after(answer: Answer) -> timedelta | None:
+    """`Retry-After` as a wait between a second and a day; None where it says nothing readable.
+
+    A date counts from the answer's own `Date`, not from our clock: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
+    """
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    text = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        wait = timedelta(seconds=float(text))
+    else:
+        try:
+            wait = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))
+        except (TypeError, ValueError):
+            return None
+    return min(max(wait, timedelta(seconds=1)), LONGEST_WAIT)

@@ -1,0 +1,150 @@
+"""LinkedIn Conversions API.
+
+https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import ClassVar
+
+from crm_attribution.clock import to_millis
+from crm_attribution.destinations.base import (
+    Answer,
+    Destination,
+    Json,
+    Limits,
+    Outcome,
+    Ready,
+    Request,
+    all_rows,
+    plain_http,
+    refused,
+)
+from crm_attribution.destinations.normalise import linkedin_email_hash
+from crm_attribution.money import to_decimal
+
+API_VERSION = "202609"
+"""Pinned; a version lives about a year, then answers 426: https://learn.microsoft.com/en-us/linkedin/marketing/versioning"""
+
+_LINE = re.compile(r"^Index:\s*(\d{1,6})\b(.*)$")
+_PATH = re.compile(r"ERROR\s*::\s*/?([A-Za-z0-9_/]{1,60})\s*::\s*(.*)")
+
+
+class LinkedIn(Destination):
+    """The conversion rules of an ad account. `action` is the numeric id of a rule with method CONVERSIONS_API.
+
+    What LinkedIn does with two server events of one eventId is not documented (the id is for the Insight Tag), so
+    an event that may have been applied is never sent again by itself.
+    """
+
+    name: ClassVar[str] = "linkedin"
+    settings: ClassVar[Mapping[str, str]] = {
+        "LINKEDIN_ACCESS_TOKEN": "LinkedIn Campaign Manager > Signals Manager > Direct API > Generate token",
+    }
+    optional_settings: ClassVar[Mapping[str, str]] = {
+        "LINKEDIN_ACCOUNT_ID": "LinkedIn Campaign Manager: the number in the ad account's address",
+    }
+    base_url: ClassVar[str] = "https://api.linkedin.com"
+    base_url_setting: ClassVar[str] = "LINKEDIN_BASE_URL"
+    credential: ClassVar[str] = "LINKEDIN_ACCESS_TOKEN"
+    click_id: ClassVar[str | None] = "li_fat_id"
+    key_field: ClassVar[str] = "eventId"
+    limits: ClassVar[Limits] = Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
+    documentation: ClassVar[str] = (
+        "https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api"
+    )
+
+    def account(self, settings: Mapping[str, str]) -> str:
+        return settings.get("LINKEDIN_ACCOUNT_ID") or self.name
+
+    def accepts(self, ready: Ready) -> str | None:
+        if not re.fullmatch(r"\d+", ready.action, re.ASCII):
+            return "action_is_no_rule_id"
+        if not _user_ids(ready):
+            return "no_identifier"
+        if ready.value is not None and (ready.value < 0 or not ready.currency):
+            return "no_value"
+        return None
+
+    def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:  # noqa: ARG002
+        headers = {
+            "Authorization": f"Bearer {settings['LINKEDIN_ACCESS_TOKEN']}",
+            "LinkedIn-Version": API_VERSION,
+            "X-Restli-Protocol-Version": "2.0.0",
+            "X-RestLi-Method": "BATCH_CREATE",
+        }
+        return Request("POST", "/rest/conversionEvents", headers, {"elements": [_event(row) for row in batch]})
+
+    def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
+        told = plain_http(answer, batch)
+        if told is not None:
+            return told
+        body = answer.body if isinstance(answer.body, dict) else {}
+        if answer.status == 422:
+            return _refused(str(body.get("message", "")), batch)
+        if answer.status >= 400:
+            code = body.get("code")
+            if isinstance(code, str) and re.fullmatch(r"[A-Z_]{1,60}", code):
+                return refused(batch, code)
+            return all_rows(batch, "transient", f"http_{answer.status}")
+        elements = body.get("elements")
+        if not isinstance(elements, list) or len(elements) != len(batch):
+            return all_rows(batch, "uncertain", "results_do_not_match")
+        return [_element(item, row.conversion_id) for item, row in zip(elements, batch, strict=True)]
+
+
+def _event(ready: Ready) -> Json:
+    event: Json = {
+        "conversion": f"urn:lla:llaPartnerConversion:{ready.action}",
+        "conversionHappenedAt": to_millis(ready.occurred_at),
+        "eventId": ready.conversion_id,
+        # Names would have to be sent in plain text (userInfo), so they are not sent at all.
+        "user": {"userIds": _user_ids(ready)},
+    }
+    if ready.value is not None and ready.currency:
+        amount = to_decimal(ready.value, ready.currency)
+        event["conversionValue"] = {"currencyCode": ready.currency.upper(), "amount": amount}
+    return event
+
+
+def _user_ids(ready: Ready) -> list[Json]:
+    email = linkedin_email_hash(ready.email)
+    known = {"SHA256_EMAIL": email, "LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID": ready.click_id}
+    return [{"idType": kind, "idValue": value} for kind, value in known.items() if value]
+
+
+def _refused(message: str, batch: Sequence[Ready]) -> list[Outcome]:
+    """422: nothing was applied. `Index: N, ERROR :: /path :: reason` names the bad rows; the others go again."""
+    bad: dict[int, str] = {}
+    for line in message.splitlines():
+        match = _LINE.match(line.strip())
+        if match:
+            found = _PATH.search(match[2])
+            path = found[1] if found else "invalid"
+            old = found is not None and path == "conversionHappenedAt" and re.search(r"\b90\b|days|old|past", found[2])
+            bad[int(match[1])] = "too_old" if old else path
+    if not bad or max(bad) >= len(batch):
+        return refused(batch, "http_422")
+    return [
+        Outcome(row.conversion_id, "rejected", bad[position])
+        if position in bad
+        else Outcome(row.conversion_id, "refused", "http_422")
+        for position, row in enumerate(batch)
+    ]
+
+
+def _element(item: object, conversion_id: str) -> Outcome:
+    status = item.get("status") if isinstance(item, dict) else None
+    if not isinstance(status, int) or isinstance(status, bool):
+        return Outcome(conversion_id, "uncertain", "no_status")
+    if 200 <= status < 300:
+        return Outcome(conversion_id, "accepted")
+    if status == 429:
+        return Outcome(conversion_id, "transient", "status_429")
+    return Outcome(conversion_id, "rejected" if 400 <= status < 500 else "uncertain", f"status_{status}")
+
+
+DESTINATION = LinkedIn()

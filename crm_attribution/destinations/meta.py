@@ -1,0 +1,155 @@
+"""Meta Conversions API, CRM events.
+
+https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api and, for the CRM fields,
+https://developers.facebook.com/docs/marketing-api/conversions-api/conversion-leads-integration/payload-specification
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import ClassVar
+
+from crm_attribution.clock import to_millis
+from crm_attribution.destinations.base import (
+    Answer,
+    Destination,
+    Json,
+    Limits,
+    Outcome,
+    Ready,
+    Request,
+    all_rows,
+    plain_http,
+    refused,
+    retry_after,
+)
+from crm_attribution.destinations.normalise import meta_hash
+from crm_attribution.money import to_decimal
+
+API_VERSION = "v26.0"
+"""Pinned: supported for two years from 2026-07-29, https://developers.facebook.com/docs/graph-api/changelog"""
+
+TOO_OLD = 2804003
+BAD_PARAMETER = 100
+_THROTTLED = frozenset({4, 17, 32, 341, 368, 613, *range(80000, 80015)})
+_TRANSIENT = frozenset({1, 2, 5000})
+_WRONG_ID = 33
+"""Error codes of the Graph API: https://developers.facebook.com/docs/graph-api/guides/error-handling"""
+
+
+class Meta(Destination):
+    """A dataset (pixel) of Meta's.
+
+    `action` is the event name: a standard event such as Purchase, or a name of your own for a stage of the funnel.
+    """
+
+    name: ClassVar[str] = "meta"
+    settings: ClassVar[Mapping[str, str]] = {
+        "META_ACCESS_TOKEN": "Meta Events Manager > the dataset > Settings > Conversions API > Generate access token",
+        "META_DATASET_ID": "Meta Events Manager > Data sources > the dataset's ID",
+    }
+    base_url: ClassVar[str] = "https://graph.facebook.com"
+    base_url_setting: ClassVar[str] = "META_BASE_URL"
+    credential: ClassVar[str] = "META_ACCESS_TOKEN"
+    click_id: ClassVar[str | None] = "fbclid"
+    key_field: ClassVar[str] = "event_id"
+    # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
+    limits: ClassVar[Limits] = Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
+    documentation: ClassVar[str] = (
+        "https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api"
+    )
+
+    def account(self, settings: Mapping[str, str]) -> str:
+        return settings["META_DATASET_ID"]
+
+    def accepts(self, ready: Ready) -> str | None:
+        if not any(name in _user(ready) for name in ("em", "ph", "fbc", "lead_id")):
+            return "no_identifier"
+        valued = ready.value is not None and ready.value >= 0 and bool(ready.currency)
+        if not valued and (ready.action == "Purchase" or ready.value is not None):
+            return "no_value"
+        return None
+
+    def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
+        # The token stands in the body: query strings end in access logs.
+        body = {
+            "data": [_event(row, options.get("crm_name", "HubSpot")) for row in batch],
+            "access_token": settings["META_ACCESS_TOKEN"],
+        }
+        return Request("POST", f"/{API_VERSION}/{settings['META_DATASET_ID']}/events", {}, body)
+
+    def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
+        error = answer.body.get("error") if isinstance(answer.body, dict) else None
+        if isinstance(error, dict) and isinstance(error.get("code"), int) and answer.status >= 400:
+            return _failed(answer, error, batch)
+        told = plain_http(answer, batch)
+        if told is not None:
+            return told
+        if answer.status >= 400:
+            # Not an answer of Meta's: a proxy perhaps. Nobody's row is at fault.
+            return all_rows(batch, "transient", f"http_{answer.status}")
+        received = answer.body.get("events_received") if isinstance(answer.body, dict) else None
+        if isinstance(received, bool) or received != len(batch):
+            return all_rows(batch, "uncertain", "results_do_not_match")
+        return all_rows(batch, "accepted")
+
+
+def _event(ready: Ready, crm_name: str) -> Json:
+    custom: Json = {"event_source": "crm", "lead_event_source": crm_name}
+    if ready.value is not None and ready.currency:
+        custom["value"] = _number(ready.value, ready.currency)
+        custom["currency"] = ready.currency.upper()
+    return {
+        "event_name": ready.action,
+        "event_time": to_millis(ready.occurred_at) // 1000,
+        "event_id": ready.conversion_id,
+        "action_source": "system_generated",
+        "user_data": _user(ready),
+        "custom_data": custom,
+    }
+
+
+def _user(ready: Ready) -> Json:
+    """https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters"""
+    hashed = {
+        "em": ready.email,
+        "ph": ready.phone,
+        "fn": ready.first_name,
+        "ln": ready.last_name,
+        "country": ready.country,
+        "external_id": ready.person_id,
+    }
+    user: Json = {name: [value] for name, raw in hashed.items() if (value := meta_hash(name, raw))}
+    if ready.click_id and ready.clicked_at is not None:
+        # The time is when the click id was first seen; the id is case-sensitive.
+        user["fbc"] = f"fb.1.{to_millis(ready.clicked_at)}.{ready.click_id}"
+    if ready.lead_id and re.fullmatch(r"\d{15,17}", ready.lead_id, re.ASCII):
+        user["lead_id"] = int(ready.lead_id)
+    return user
+
+
+def _number(minor: int, currency: str) -> int | float:
+    """A JSON number. A float's shortest spelling is the decimal itself below 16 digits."""
+    text = to_decimal(minor, currency)
+    return float(text) if "." in text else int(text)
+
+
+def _failed(answer: Answer, error: Json, batch: Sequence[Ready]) -> list[Outcome]:
+    """One event that is invalid refuses the whole request, and the answer does not name it."""
+    code, subcode = error["code"], error.get("error_subcode")
+    said = f"{code}/{subcode}" if isinstance(subcode, int) else f"{code}"
+    if code in _THROTTLED or answer.status == 429:
+        return all_rows(batch, "throttled", said, retry_after(answer))
+    if code in _TRANSIENT or answer.status >= 500 or error.get("is_transient") is True:
+        return all_rows(batch, "uncertain", said)
+    if code != BAD_PARAMETER or subcode == _WRONG_ID or answer.status in (401, 403):
+        # Token, permission, version, dataset: no row is at fault, so none is lost to it.
+        return all_rows(batch, "stopped", said)
+    if subcode == TOO_OLD:
+        return refused(batch, "too_old")
+    return refused(batch, said)
+
+
+DESTINATION = Meta()
