@@ -1,0 +1,28 @@
+-- Per subject, step and day the facts counted are those of events.milestone; a milestone that is no step is told.
+with fact as (
+    select milestone, booked_on, unnest([
+        case when person_id is not null then 'person' end,
+        case when deal_id is not null then 'deal' end,
+        case when account_id is not null then 'account' end
+    ]) as subject
+    from events.milestone
+    where state = 'live' and suppressed_by is null
+),
+
+expected as (
+    select subject, milestone as step, booked_on, count(*) as milestones
+    from fact
+    where subject is not null
+    group by all
+),
+
+shown as (
+    select subject, step, booked_on, sum(milestones)::bigint as milestones
+    from marts.funnel
+    group by all
+    having sum(milestones) > 0
+)
+
+select 'missing' as what, * from (select * from expected except select * from shown)
+union all
+select 'not in events.milestone', * from (select * from shown except select * from expected)

@@ -1,0 +1,15 @@
+-- Added up over all days, no step of a subject and channel is larger than the step before it.
+with total as (
+    select subject, channel, step_number, sum(reached)::bigint as reached
+    from marts.funnel
+    group by subject, channel, step_number
+),
+
+compared as (
+    select *, lag(reached) over (partition by subject, channel order by step_number) as before
+    from total
+)
+
+select *
+from compared
+where reached > before

@@ -1,0 +1,88 @@
+-- One row per day, subject (person, deal or account), step of the funnel and channel of the subject's first touch.
+-- `reached` is the funnel: each subject counts once per step, on the day it first got to that step or beyond it, so a
+-- deal that jumps from demo to won has reached the proposal too, and no step is ever larger than the one before it.
+-- `milestones` counts the facts of exactly that step. Days may be added up into weeks and months, channels too; steps
+-- and subjects may not. Persons go up to sales_qualified_lead, deals begin at opportunity_created, accounts have all.
+-- Reversed facts and internal or test traffic (suppressed milestones) do not count.
+--
+-- The channel is that of staging.funnel_entry: one per subject for all steps, so rates per channel are true rates.
+-- Money is in marts.funnel_value, where it stands per currency.
+--
+-- @column booked_on [not_null]: day in the account's time zone: close date of wins, else the day it happened
+-- @column booked_month [not_null]: first day of that month
+-- @column subject [not_null] [in person, deal, account]: what is counted; never add different subjects up
+-- @column step_number [not_null] [>= 1] [<= 11]: position of the step in the funnel
+-- @column step [not_null] [in lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
+--   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won,
+--   customer_expanded]: the step; a won expansion deal has reached customer_won and customer_expanded
+-- @column channel [not_null]: channel of the subject's first touch, or Unattributed
+-- @column reached [not_null] [>= 0]: subjects that first reached this step or a later one on this day
+-- @column milestones [not_null] [>= 0]: facts of exactly this step booked on this day
+-- @unique: booked_on, subject, step, channel
+with step (step_number, step) as (
+    values
+        (1, 'lead_captured'),
+        (2, 'qualified_lead'),
+        (3, 'sales_qualified_lead'),
+        (4, 'opportunity_created'),
+        (5, 'meeting_scheduled'),
+        (6, 'opportunity_qualified'),
+        (7, 'demo_completed'),
+        (8, 'negotiation_started'),
+        (9, 'proposal_sent'),
+        (10, 'customer_won'),
+        (11, 'customer_expanded')
+),
+
+counted as (
+    select fact.*, step.step_number
+    from events.milestone as fact
+    join step on step.step = fact.milestone
+    where fact.state = 'live' and fact.suppressed_by is null
+),
+
+fact as (
+    select 'person' as subject, person_id as subject_id, step_number, booked_on
+    from counted
+    where person_id is not null
+    union all
+    select 'deal', deal_id, step_number, booked_on
+    from counted
+    where deal_id is not null
+    union all
+    select 'account', account_id, step_number, booked_on
+    from counted
+    where account_id is not null
+),
+
+first_step (subject, step_number) as (
+    values ('person', 1), ('deal', 4), ('account', 1)
+),
+
+first_reached as (
+    select fact.subject, fact.subject_id, step.step_number, min(fact.booked_on) as booked_on
+    from fact
+    join first_step on first_step.subject = fact.subject
+    join step on step.step_number between first_step.step_number and fact.step_number
+    group by fact.subject, fact.subject_id, step.step_number
+),
+
+told as (
+    select subject, subject_id, step_number, booked_on, 1 as reached, 0 as milestones from first_reached
+    union all
+    select subject, subject_id, step_number, booked_on, 0, 1 from fact
+)
+
+select
+    told.booked_on,
+    date_trunc('month', told.booked_on)::date as booked_month,
+    told.subject,
+    told.step_number,
+    step.step,
+    entry.channel,
+    sum(told.reached)::bigint as reached,
+    sum(told.milestones)::bigint as milestones
+from told
+join step on step.step_number = told.step_number
+left join staging.funnel_entry as entry on entry.subject = told.subject and entry.subject_id = told.subject_id
+group by all

@@ -1,0 +1,20 @@
+-- marts.milestone holds every row of events.milestone with the same state, day and money, and nothing else.
+with told as (
+    select
+        milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
+        amount_at_event, mrr_at_event, arr_at_event, tcv_at_event,
+        amount_current, mrr_current, arr_current, tcv_current
+    from events.milestone
+),
+
+shown as (
+    select
+        milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
+        amount_at_event_minor, mrr_at_event_minor, arr_at_event_minor, tcv_at_event_minor,
+        amount_current_minor, mrr_current_minor, arr_current_minor, tcv_current_minor
+    from marts.milestone
+)
+
+select 'missing' as what, * from (select * from told except all select * from shown)
+union all
+select 'not in events.milestone', * from (select * from shown except all select * from told)

@@ -1,0 +1,94 @@
+-- One row per business fact, told once: a lead, an opportunity, a win, an expansion …, with its money then and now.
+-- A fact that no longer holds stays, with state `reversed`. Sum only rows with is_counted: reversed facts and internal
+-- or test traffic are in this table but count nowhere.
+--
+-- Persons are left out on purpose: person ids are memory of the pipeline, everything here is rebuilt from raw alike.
+-- `_minor` columns are whole minor units (cents); the column without that ending is the same in the currency's unit.
+--
+-- @column milestone [not_null]: what happened: lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
+--   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won (the
+--   account's first win) or customer_expanded (every later win)
+-- @column milestone_id [not_null]: the fact's id; `crm-attribution why` explains it
+-- @column subtype: new, expansion or renewal, by the deal's pipeline; null for facts without a deal
+-- @column subject [not_null] [in person, deal, account]: what the fact is once per
+-- @column state [not_null] [in live, reversed]: live, or reversed where it no longer holds
+-- @column reason: why it is reversed: archived, reopened, lost_after_won
+-- @column is_suppressed [not_null]: internal or test traffic by the mapping's rules
+-- @column suppressed_by: the rule that says so
+-- @column is_counted [not_null]: live and not suppressed: what every other table counts
+-- @column is_imported [not_null]: HubSpot learned of it from an import, a migration or an integration
+-- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
+-- @column booked_month [not_null]: first day of that month
+-- @column occurred_at [not_null]: when it happened, UTC
+-- @column observed_at [not_null]: when HubSpot recorded it, UTC
+-- @column rule [not_null]: the rule that made it
+-- @column linked_events [not_null] [>= 1]: how many HubSpot events tell this fact
+-- @column account_id: the buying organisation: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
+-- @column account_name: company name; null for a deal without company
+-- @column account_domain: company domain
+-- @column deal_id: HubSpot deal id; null for facts about persons and for lifecycle changes without a deal
+-- @column currency: ISO 4217 code of the amounts
+-- @column amount_at_event_minor: deal amount when it happened, minor units
+-- @column mrr_at_event_minor: monthly recurring revenue when it happened, minor units
+-- @column arr_at_event_minor: annual recurring revenue when it happened, minor units
+-- @column tcv_at_event_minor: total contract value when it happened, minor units
+-- @column amount_current_minor: deal amount now, minor units
+-- @column mrr_current_minor: monthly recurring revenue now, minor units
+-- @column arr_current_minor: annual recurring revenue now, minor units
+-- @column tcv_current_minor: total contract value now, minor units
+-- @column amount_current: deal amount now
+-- @column mrr_current: monthly recurring revenue now
+-- @column arr_current: annual recurring revenue now
+-- @column tcv_current: total contract value now
+-- @unique: milestone, milestone_id
+with fact as (
+    select
+        *,
+        suppressed_by is not null as is_suppressed,
+        date_trunc('month', booked_on)::date as booked_month
+    from events.milestone
+),
+
+company as (
+    select account_id, name, domain
+    from identity.account
+    where company_id is not null
+)
+
+select
+    fact.milestone,
+    fact.milestone_id,
+    fact.subtype,
+    fact.subject,
+    fact.state,
+    fact.reason,
+    fact.is_suppressed,
+    fact.suppressed_by,
+    fact.state = 'live' and not fact.is_suppressed as is_counted,
+    fact.imported as is_imported,
+    fact.booked_on,
+    fact.booked_month,
+    fact.occurred_at,
+    fact.observed_at,
+    fact.rule,
+    len(fact.linked_event_ids)::bigint as linked_events,
+    fact.account_id,
+    company.name as account_name,
+    company.domain as account_domain,
+    fact.deal_id,
+    fact.currency,
+    fact.amount_at_event as amount_at_event_minor,
+    fact.mrr_at_event as mrr_at_event_minor,
+    fact.arr_at_event as arr_at_event_minor,
+    fact.tcv_at_event as tcv_at_event_minor,
+    fact.amount_current as amount_current_minor,
+    fact.mrr_current as mrr_current_minor,
+    fact.arr_current as arr_current_minor,
+    fact.tcv_current as tcv_current_minor,
+    fact.amount_current::decimal(19, 0) * currency.unit as amount_current,
+    fact.mrr_current::decimal(19, 0) * currency.unit as mrr_current,
+    fact.arr_current::decimal(19, 0) * currency.unit as arr_current,
+    fact.tcv_current::decimal(19, 0) * currency.unit as tcv_current
+from fact
+left join company on company.account_id = fact.account_id
+left join staging.currency as currency on currency.currency = fact.currency

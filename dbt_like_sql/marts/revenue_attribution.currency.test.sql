@@ -1,0 +1,4 @@
+-- Money has a currency, outcomes have none.
+select *
+from marts.revenue_attribution
+where (measure = 'count') <> (currency is null)

@@ -1,0 +1,78 @@
+-- One row per day, outcome, subtype, attribution model, measure, currency, channel, source, medium and campaign: the
+-- credit that marketing touches get for outcomes. What no touch explains stands in the channel Unattributed, so for each
+-- model and measure the credit adds up to all outcomes exactly. Always pick one model and one measure, and one currency
+-- for money: adding models or measures up counts everything several times. Only current credit counts; reversed
+-- outcomes and internal or test traffic (suppressed milestones) have none. Filter on subtype to leave renewals out.
+--
+-- Credit follows the touches of the whole account within the mapping's look-back windows. What looks like an e-mail
+-- address in a source, medium or campaign is withheld.
+--
+-- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
+-- @column booked_month [not_null]: first day of that month
+-- @column milestone [not_null]: the outcome: opportunity_created, customer_won, customer_expanded
+-- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
+-- @column model [not_null]: attribution model: first_touch, last_touch, linear
+-- @column measure [not_null] [in count, amount, mrr, arr, tcv]: what is credited: outcomes, or money by its kind
+-- @column currency: ISO 4217 code of money; null for count
+-- @column channel [not_null]: channel of the touch, or Unattributed
+-- @column source: source of the touch (utm_source)
+-- @column medium: medium of the touch (utm_medium)
+-- @column campaign: campaign of the touch (utm_campaign)
+-- @column credit_minor [not_null]: credit in millionths of an outcome for count, else in minor units of the currency
+-- @column credit [not_null]: the same in outcomes or in the currency's unit, exact
+-- @unique: booked_on, milestone, subtype, model, measure, currency, channel, source, medium, campaign
+with outcome as (
+    select milestone, milestone_id, subtype, booked_on
+    from events.milestone
+    where state = 'live' and suppressed_by is null
+),
+
+touch as (
+    select
+        touch_id,
+        channel,
+        case when regexp_matches(source, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else source end as source,
+        case when regexp_matches(medium, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else medium end as medium,
+        case when regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else campaign end as campaign
+    from attribution.touch
+),
+
+credited as (
+    select
+        outcome.booked_on,
+        outcome.milestone,
+        outcome.subtype,
+        credit.model,
+        credit.measure,
+        nullif(credit.currency, '') as currency,
+        case when credit.touch_id = '' then 'Unattributed' else touch.channel end as channel,
+        touch.source,
+        touch.medium,
+        touch.campaign,
+        sum(credit.credit)::bigint as credit_minor
+    from attribution.credit as credit
+    join outcome on outcome.milestone = credit.milestone and outcome.milestone_id = credit.milestone_id
+    left join touch on touch.touch_id = credit.touch_id
+    where credit.superseded_at is null and credit.scope = 'account'
+    group by all
+)
+
+select
+    credited.booked_on,
+    date_trunc('month', credited.booked_on)::date as booked_month,
+    credited.milestone,
+    credited.subtype,
+    credited.model,
+    credited.measure,
+    credited.currency,
+    credited.channel,
+    credited.source,
+    credited.medium,
+    credited.campaign,
+    credited.credit_minor,
+    case
+        when credited.measure = 'count' then credited.credit_minor::decimal(19, 0) * 0.000001::decimal(7, 6)
+        else credited.credit_minor::decimal(19, 0) * currency.unit::decimal(7, 6)
+    end as credit
+from credited
+left join staging.currency as currency on currency.currency = credited.currency
