@@ -4,6 +4,7 @@
 -- account of the deal, up to one hour after that: HubSpot often dates a contact some moments before the form that made
 -- it. Later touches do not change where somebody came from. There is no look-back window: this is no attribution
 -- model but the one definition of "first touch" that the marts share.
+-- What looks like an e-mail address in a source, medium or campaign is withheld.
 -- Milestones of internal and test traffic (suppressed) do not count.
 --
 -- @column subject [not_null] [in person, deal, account]: what entered
@@ -52,6 +53,17 @@ candidate as (
     where entry.subject <> 'person' and touch.touched_at <= entry.entered_at + interval 1 hour
 ),
 
+touch as (
+    select
+        touch_id,
+        touched_at,
+        channel,
+        case when regexp_matches(source, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else source end as source,
+        case when regexp_matches(medium, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else medium end as medium,
+        case when regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else campaign end as campaign
+    from attribution.touch
+),
+
 first_touch as (
     select subject, subject_id, arg_min(touch_id, (touched_at, touch_id)) as touch_id
     from candidate
@@ -71,4 +83,4 @@ select
     touch.campaign
 from entry
 left join first_touch on first_touch.subject = entry.subject and first_touch.subject_id = entry.subject_id
-left join attribution.touch as touch on touch.touch_id = first_touch.touch_id
+left join touch on touch.touch_id = first_touch.touch_id

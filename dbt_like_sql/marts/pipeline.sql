@@ -1,0 +1,101 @@
+-- One row per deal as it stands in HubSpot now, open and closed: stage, value, owner number, account and the channel
+-- that brought it in. Archived and merged-away deals are left out. Internal and test deals are in it, flagged
+-- is_suppressed: leave them out of sums. What was booked when is in marts.milestone.
+--
+-- The deal's name stays in raw (people put names of persons into it); its id opens it in HubSpot. There is no age of
+-- deals here: it would be another number at every look. Subtract created_on from your own today.
+--
+-- @column deal_id [not_null] [unique]: HubSpot deal id
+-- @column status [not_null] [in open, won, lost]: open; won where the stage or a standing win says so; else lost
+-- @column pipeline_id: HubSpot pipeline id
+-- @column pipeline_label: the pipeline's name
+-- @column stage_id: HubSpot stage id
+-- @column stage_label: the stage's name
+-- @column stage_order: position of the stage in its pipeline
+-- @column probability [>= 0] [<= 1]: win probability of the stage
+-- @column deal_type: newbusiness, existingbusiness or the portal's own
+-- @column created_on [not_null]: day HubSpot created the deal, in the account's time zone
+-- @column close_on: close date in the account's time zone; an estimate while the deal is open
+-- @column owner_id: HubSpot owner id
+-- @column account_id: the buying organisation: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
+-- @column account_name: company name; null for a deal without company
+-- @column account_domain: company domain
+-- @column channel [not_null]: channel of the deal's first touch (the account's, up to its creation), or Unattributed
+-- @column source: source of that touch
+-- @column campaign: campaign of that touch
+-- @column is_suppressed [not_null]: internal or test traffic by the mapping's rules
+-- @column currency: ISO 4217 code
+-- @column amount_minor: amount, minor units
+-- @column weighted_minor: amount x probability, rounded to whole minor units
+-- @column mrr_minor: monthly recurring revenue, minor units; null in pipelines the mapping does not track
+-- @column arr_minor: annual recurring revenue, minor units; likewise
+-- @column tcv_minor: total contract value, minor units; likewise
+-- @column amount: amount in the currency's unit
+-- @column weighted: weighted amount in the currency's unit
+-- @unique: deal_id
+with zone as (
+    select coalesce(min(time_zone), 'UTC') as time_zone
+    from staging.account
+),
+
+told as (
+    select
+        deal_id,
+        coalesce(
+            bool_or(state = 'live' and milestone in ('customer_won', 'customer_expanded')), false
+        ) as has_standing_win,
+        bool_or(suppressed_by is not null) as is_suppressed,
+        max(mrr_current) as mrr,
+        max(arr_current) as arr,
+        max(tcv_current) as tcv
+    from events.milestone
+    where deal_id is not null
+    group by deal_id
+),
+
+company as (
+    select account_id, name, domain
+    from identity.account
+    where company_id is not null
+)
+
+select
+    deal.deal_id,
+    case
+        when deal.is_won or coalesce(told.has_standing_win, false) then 'won'
+        when deal.is_closed then 'lost'
+        else 'open'
+    end as status,
+    deal.pipeline_id,
+    deal.pipeline_label,
+    deal.stage_id,
+    deal.stage_label,
+    deal.stage_order,
+    deal.probability,
+    deal.deal_type,
+    (deal.created_at at time zone zone.time_zone)::date as created_on,
+    (deal.close_date at time zone zone.time_zone)::date as close_on,
+    deal.owner_id,
+    owner.account_id,
+    company.name as account_name,
+    company.domain as account_domain,
+    coalesce(entry.channel, 'Unattributed') as channel,
+    entry.source,
+    entry.campaign,
+    coalesce(told.is_suppressed, false) as is_suppressed,
+    deal.currency,
+    deal.amount_minor,
+    round(deal.amount_minor::decimal(19, 0) * deal.probability)::bigint as weighted_minor,
+    told.mrr as mrr_minor,
+    told.arr as arr_minor,
+    told.tcv as tcv_minor,
+    deal.amount_minor::decimal(19, 0) * currency.unit as amount,
+    round(deal.amount_minor::decimal(19, 0) * deal.probability)::decimal(19, 0) * currency.unit as weighted
+from staging.deal as deal
+cross join zone
+left join told on told.deal_id = deal.deal_id
+left join identity.deal_account as owner on owner.deal_id = deal.deal_id
+left join company on company.account_id = owner.account_id
+left join staging.funnel_entry as entry on entry.subject = 'deal' and entry.subject_id = deal.deal_id
+left join staging.currency as currency on currency.currency = deal.currency
+where not deal.is_archived
