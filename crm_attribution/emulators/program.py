@@ -115,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         world = World(_load(asked.portal, asked.clock), limited=asked.limits == "real")
         listener = socket.create_server((HOST, asked.port), backlog=256)
+        # Without it a small answer waits some 40 ms for the client to acknowledge the part before.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         base_url = f"http://{HOST}:{listener.getsockname()[1]}"
         app, apis = build(world)
         env = {name: value for api in apis for name, value in api.env(base_url).items()}

@@ -25,6 +25,7 @@ from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parse import Parsed, Refused
 from crm_attribution.mapping import Mapping as Rules
+from crm_attribution.steps.guards import check_portal
 from crm_attribution.steps.report import Report
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
@@ -193,9 +194,14 @@ class Extractor:
     # --- reference data
 
     def account(self) -> Report:
-        """The portal itself: its id, time zone and home currency."""
+        """The portal itself: its id, time zone and home currency. The first thing a run reads.
+
+        Raises:
+            ConfigurationError: when the data directory belongs to another portal.
+        """
         frame = parse.account(self.hubspot.account_details())
         with self.warehouse.session() as session, session.transaction():
+            check_portal(session, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
             session.journal("account_details", ["*"] if changed.height else [])
         return Report(rows=frame.height, changed=changed.height)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from crm_attribution.warehouse.schema import table_name
+from crm_attribution.warehouse.session import Session
+
 
 @dataclass
 class Report:
@@ -18,3 +21,8 @@ class Report:
     rows: int = 0
     changed: int = 0
     facts: dict[str, int | str | float] = field(default_factory=dict)
+
+
+def count(session: Session, name: str) -> Report:
+    """Rows of a table that others write."""
+    return Report(rows=session.scalar(f"SELECT count(*) FROM {table_name(name)}"))

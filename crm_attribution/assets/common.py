@@ -1,0 +1,151 @@
+"""What all assets share: partitions, policies, specs from contracts, the window, and how results are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+
+from crm_attribution import settings
+from crm_attribution.contracts import CONTRACTS, Contract
+from crm_attribution.errors import Retryable, Terminal
+from crm_attribution.resources import Pipeline
+from crm_attribution.steps.report import Report
+from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
+
+START = settings.load().start
+HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
+BACKFILL = dg.BackfillPolicy.single_run()
+RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+OWNERS = ["team:data-engineering"]
+
+Result = dg.MaterializeResult[Any]
+PipelineParam = dg.ResourceParam[Pipeline]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The hours a run stands for.
+
+    Attributes:
+        since: lower bound; None where the first partition is among them: it reaches back to the beginning.
+        end: end of the last hour, exclusive.
+    """
+
+    since: datetime | None
+    end: datetime
+
+
+def window(context: dg.AssetExecutionContext) -> Window:
+    """The run's window; the whole range in a single-run backfill."""
+    span = context.partition_time_window
+    return Window(None if span.start <= START else span.start, span.end)
+
+
+def key_of(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("."))
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.duckdb_type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, other=list(column.checks)),
+            )
+            for column in contract.columns
+        ]
+    )
+
+
+def spec(name: str, deps: Sequence[str], *, kinds: Sequence[str] = ("duckdb", "polars")) -> dg.AssetSpec:
+    """The asset of a contract's table."""
+    contract = CONTRACTS[name]
+    return dg.AssetSpec(
+        key=key_of(name),
+        deps=[key_of(dep) for dep in deps],
+        description=contract.description,
+        group_name=contract.schema,
+        kinds=set(kinds),
+        owners=OWNERS,
+        partitions_def=HOURLY,
+        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": name},
+    )
+
+
+def table_checks(name: str) -> list[dg.AssetCheckSpec]:
+    """Every table's key is unique; tables fed from outside show what they refused."""
+    checks = [
+        dg.AssetCheckSpec(
+            "key_is_unique", asset=key_of(name), blocking=True, description="No two rows share the table's key."
+        )
+    ]
+    if CONTRACTS[name].schema == "raw":
+        checks.append(
+            dg.AssetCheckSpec(
+                "nothing_in_quarantine",
+                asset=key_of(name),
+                description="Refused rows wait in quarantine with their reasons; the good rows went on.",
+            )
+        )
+    return checks
+
+
+def run_table_checks(pipeline: Pipeline, name: str) -> list[dg.AssetCheckResult]:
+    """Results for `table_checks`."""
+    with pipeline.warehouse.session() as session:
+        doubles = duplicate_keys(session, name)
+        results = [
+            dg.AssetCheckResult(
+                check_name="key_is_unique",
+                asset_key=key_of(name),
+                passed=doubles == 0,
+                metadata={"keys that stand more than once": doubles},
+            )
+        ]
+        if CONTRACTS[name].schema == "raw":
+            reasons = open_quarantine(session, name)
+            results.append(
+                dg.AssetCheckResult(
+                    check_name="nothing_in_quarantine",
+                    asset_key=key_of(name),
+                    passed=not reasons,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={
+                        "refused rows": sum(count for _, count, _ in reasons),
+                        "sample": dg.MetadataValue.md(
+                            "\n".join(f"- {count} x `{reason}` (e.g. {key})" for reason, count, key in reasons)
+                            or "nothing refused"
+                        ),
+                    },
+                )
+            )
+    return results
+
+
+def result(pipeline: Pipeline, name: str, report: Report, **more: Any) -> Result:
+    """What an asset hands to Dagster: row counts, figures, and the table's checks."""
+    pipeline.say(f"{name}: {report.rows} rows, {report.changed} changed")
+    return dg.MaterializeResult(
+        asset_key=key_of(name),
+        metadata={"dagster/row_count": report.rows, "changed rows": report.changed, **report.facts, **more},
+        check_results=run_table_checks(pipeline, name),
+    )
+
+
+@contextmanager
+def acting_on_errors() -> Iterator[None]:
+    """Errors by what to do next: a terminal one fails the step at once, with its message; others may be retried."""
+    try:
+        yield
+    except Terminal as error:
+        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+    except Retryable as error:
+        wait = error.retry_after or 10.0
+        raise dg.RetryRequested(max_retries=2, seconds_to_wait=min(wait, 300.0)) from error

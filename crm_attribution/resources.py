@@ -1,0 +1,180 @@
+"""What every asset needs, made once per run: settings, rules, clock, warehouse, clients, and the run lock.
+
+The lock is taken when the run's resources start and held until they end, by command-line and queued runs alike; the
+kernel frees it when the process dies.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import dagster as dg
+
+from crm_attribution import mapping, settings
+from crm_attribution.clicks.api import ClickApi
+from crm_attribution.clock import Clock, FixedClock, WallClock, iso, parse_instant
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.hubspot.client import HubSpotClient, hubspot_budgets
+from crm_attribution.mapping import Mapping
+from crm_attribution.settings import CLICKS_SETTINGS, HUBSPOT_SETTINGS, Settings
+from crm_attribution.steps.extract import Extractor
+from crm_attribution.transport import Budget, Transport
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.lock import RunLock, process_start_token
+
+_BUDGETS: dict[str, Budget] = {}
+"""One budget per limiter for the whole process: HubSpot counts every run and client together."""
+
+_progress: list[Callable[[str], None]] = []
+
+
+@dataclass(frozen=True)
+class HttpClock:
+    """The sandbox's clock, read over HTTP."""
+
+    transport: Transport
+    path: str
+
+    def now(self) -> datetime:
+        return parse_instant(str(self.transport.request("GET", self.path).body["now"]))
+
+
+@dataclass
+class Pipeline:
+    """Everything a run works with. HTTP clients are made when first asked for, so that SQL-only runs need no token."""
+
+    settings: Settings
+    rules: Mapping
+    clock: Clock
+    warehouse: Warehouse
+    run_id: str = ""
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Clients for HubSpot, with the settings they need.
+
+        Raises:
+            ConfigurationError: listing every missing setting.
+        """
+        needed = dict(HUBSPOT_SETTINGS)
+        if self.settings.clicks_base_url:
+            needed |= CLICKS_SETTINGS
+        self.settings.require(needed)
+        return Extractor(self.warehouse, HubSpotClient(self._hubspot), self.clock, self.rules)
+
+    @cached_property
+    def _hubspot(self) -> Transport:
+        if not _BUDGETS:
+            _BUDGETS.update(hubspot_budgets())
+        return Transport(
+            self.settings.hubspot_base_url,
+            service="hubspot",
+            headers={"Authorization": f"Bearer {self.settings.value('HUBSPOT_ACCESS_TOKEN')}"},
+            secrets=self.settings.secrets(),
+            budgets=_BUDGETS,
+            credential="HUBSPOT_ACCESS_TOKEN",
+        )
+
+    @cached_property
+    def click_api(self) -> ClickApi | None:
+        """The click API, where one is configured."""
+        if not self.settings.clicks_base_url:
+            return None
+        return ClickApi(
+            Transport(
+                self.settings.clicks_base_url,
+                service="clicks",
+                headers={"Authorization": f"Bearer {self.settings.value('CLICKS_TOKEN')}"},
+                secrets=self.settings.secrets(),
+                credential="CLICKS_TOKEN",
+            )
+        )
+
+    def say(self, message: str) -> None:
+        """Tell whoever watches on the command line."""
+        for listener in _progress:
+            listener(message)
+
+
+@contextmanager
+def progress(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have `listener` told what runs in this process do."""
+    _progress.append(listener)
+    try:
+        yield
+    finally:
+        _progress.remove(listener)
+
+
+def make_clock(given: Settings) -> Clock:
+    """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, an instant, or the sandbox's clock address."""
+    if given.clock == "wall":
+        return WallClock()
+    if given.clock.startswith(("http://", "https://")):
+        parts = urlsplit(given.clock)
+        return HttpClock(Transport(f"{parts.scheme}://{parts.netloc}", service="clock"), parts.path)
+    try:
+        return FixedClock(parse_instant(given.clock))
+    except ValueError:
+        raise ConfigurationError(
+            "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 instant or the sandbox's clock address"
+        ) from None
+
+
+def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
+    """Settings, rules, clock and warehouse of this environment, without the run lock."""
+    given = given or settings.load()
+    return Pipeline(given, mapping.load(given.mapping), make_clock(given), Warehouse(given.data_dir), run_id)
+
+
+def run_lock(given: Settings) -> RunLock:
+    """The lock that makes runs of one data directory one at a time."""
+    return RunLock(given.data_dir / "run.lock")
+
+
+def note_process(given: Settings, run_id: str, since: str) -> None:
+    """Write down which process executes a run, so that a killed one can be told from a slow one."""
+    folder = given.data_dir / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
+    (folder / f"{run_id}.json").write_text(text, encoding="utf-8")
+
+
+def check_start(pipeline: Pipeline) -> None:
+    """A data directory belongs to one START: its first partition holds all history.
+
+    Raises:
+        ConfigurationError: when the directory was begun with another CRM_ATTRIBUTION_START.
+    """
+    start = iso(pipeline.settings.start)
+    with pipeline.warehouse.session() as session:
+        known = session.fact("start")
+        if known is None:
+            session.set_fact("start", start)
+        elif known != start:
+            raise ConfigurationError(
+                f"the data directory was begun with CRM_ATTRIBUTION_START={known}, now it is {start}: "
+                "restore the setting, or name another CRM_ATTRIBUTION_DATA_DIR"
+            )
+
+
+@dg.resource(description="Settings, rules, clock, warehouse and clients; holds the run lock for the whole run.")
+def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
+    given = settings.load()
+    run_id = context.run_id or "ad hoc"
+    since = iso(WallClock().now())
+    log = context.log or dg.get_dagster_logger()
+    waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
+    holder = {"run_id": run_id, "command": "dagster run", "since": since}
+    with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
+        note_process(given, run_id, since)
+        pipeline = open_pipeline(given, run_id)
+        check_start(pipeline)
+        yield pipeline

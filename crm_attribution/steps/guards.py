@@ -1,0 +1,54 @@
+"""A data directory belongs to one portal and one START, and its first hour comes first."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from crm_attribution.clock import iso
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.warehouse.session import Session
+
+
+def check_first_load(session: Session, start: datetime, since: datetime | None) -> None:
+    """The first partition holds all history; a later hour on an empty warehouse would leave it out for good.
+
+    Args:
+        session: an open session.
+        start: CRM_ATTRIBUTION_START.
+        since: lower bound of the run's window, None where it has the first partition in it.
+
+    Raises:
+        ConfigurationError: with the hint to run the first hour.
+    """
+    if since is None:
+        session.set_fact("first_load", iso(start))
+    elif session.fact("first_load") is None:
+        raise ConfigurationError(
+            f"the warehouse is empty and {iso(since)} is not its first hour: materialize the partition "
+            f"{start:%Y-%m-%d-%H:%M} first, it loads the whole history "
+            f"(crm-attribution backfill --from {iso(start)} --to …)"
+        )
+
+
+def check_portal(session: Session, portal: str) -> None:
+    """Two portals never share a data directory.
+
+    Raises:
+        ConfigurationError: naming both portals.
+    """
+    known = session.fact("portal_id")
+    if known is None:
+        session.set_fact("portal_id", portal)
+    elif known != portal:
+        raise ConfigurationError(
+            f"this data directory belongs to HubSpot portal {known}, the token is for portal {portal}: "
+            "use that portal's token, or name another CRM_ATTRIBUTION_DATA_DIR"
+        )
+
+
+def watermark(session: Session, end: datetime) -> datetime:
+    """The end of the newest hour any run has stood for: what is known as of now, whatever hour is run again."""
+    known = session.fact("watermark")
+    newest = end if known is None else max(end, datetime.fromisoformat(known))
+    session.set_fact("watermark", newest.isoformat())
+    return newest

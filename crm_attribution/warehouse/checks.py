@@ -1,0 +1,57 @@
+"""Laws of tables, as queries that count or show the bad rows."""
+
+from __future__ import annotations
+
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.warehouse.identifiers import quote_identifier as q
+from crm_attribution.warehouse.schema import table_name
+from crm_attribution.warehouse.session import Session
+
+
+def duplicate_keys(session: Session, name: str) -> int:
+    """How many keys stand more than once."""
+    keys = ", ".join(q(column) for column in CONTRACTS[name].key)
+    count = session.scalar(
+        f"SELECT count(*) FROM (SELECT 1 FROM {table_name(name)} GROUP BY {keys} HAVING count(*) > 1)"
+    )
+    return int(count)
+
+
+def open_quarantine(session: Session, name: str, limit: int = 10) -> list[tuple[str, int, str]]:
+    """(reason, rows, a key) of refused rows that have not come in good order since; the most frequent first."""
+    rows = session.connection.execute(
+        f"SELECT reasons, count(*), min(key) FROM quarantine.{q(CONTRACTS[name].table)} WHERE NOT resolved"
+        " GROUP BY reasons ORDER BY count(*) DESC, reasons LIMIT ?",
+        [limit],
+    ).fetchall()
+    return [(str(reason), int(count), str(key)) for reason, count, key in rows]
+
+
+def unmapped_pipelines(session: Session, mapped: list[str]) -> list[str]:
+    """Pipelines that have deals but no kind in the mapping."""
+    return session.query(
+        "SELECT DISTINCT pipeline FROM events.event WHERE object_type = 'deals' AND pipeline IS NOT NULL"
+        " AND pipeline NOT IN (SELECT unnest(?)) ORDER BY pipeline",
+        [mapped],
+    )["pipeline"].to_list()
+
+
+def broken_conservation(session: Session) -> int:
+    """Outcome x model x measure whose credits do not add up to the outcome exactly."""
+    count = session.scalar(
+        """
+        SELECT count(*) FROM (
+            SELECT c.milestone, c.milestone_id, c.model, c.measure
+            FROM attribution.credit c
+            LEFT JOIN events.milestone m USING (milestone, milestone_id)
+            WHERE c.superseded_at IS NULL
+            GROUP BY ALL
+            HAVING sum(c.credit) IS DISTINCT FROM any_value(CASE c.measure
+                WHEN 'count' THEN 1000000
+                WHEN 'amount' THEN m.amount_current
+                WHEN 'mrr' THEN m.mrr_current
+                WHEN 'arr' THEN m.arr_current
+                WHEN 'tcv' THEN m.tcv_current END))
+        """
+    )
+    return int(count)
