@@ -23,7 +23,7 @@ __all__ = ["Answer", "Consent", "Destination", "Limits", "Outcome", "Ready", "Re
 Json = dict[str, Any]
 Consent = Literal["granted", "denied", "absent"]
 
-Verdict = Literal["accepted", "rejected", "transient", "uncertain", "refused", "throttled", "stopped"]
+Verdict = Literal["accepted", "rejected", "transient", "uncertain", "refused", "throttled", "stopped", "unsent"]
 """What an answer means for one row.
 
 accepted: applied, or known already under this key.
@@ -33,6 +33,7 @@ uncertain: it may have been applied.
 refused: not applied because the request was refused as a whole; part the batch and send again at once.
 throttled: not applied; the whole account pauses.
 stopped: not applied; nothing of this account can work until a person acts.
+unsent: nothing of the request left us (no connection); said by the engine, not by a destination.
 """
 
 LONGEST_WAIT = timedelta(days=1)

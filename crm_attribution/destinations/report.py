@@ -1,0 +1,45 @@
+"""What a delivery tells those who started it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass
+class DeliveryReport:
+    """What a delivery did; without personal data and secrets, so it may be shown and logged.
+
+    Attributes:
+        skipped: why nothing was even looked at (sending is off, not configured, not in the mapping).
+        requests: HTTP requests made.
+        stopped: why it ended with rows still to be sent; they go out with a later delivery.
+        alert: what a person must do before anything of this account can be sent again.
+        paused_until: the platform asked for it.
+        ended: state and reason each row it looked at was left in.
+    """
+
+    destination: str
+    skipped: str | None = None
+    requests: int = 0
+    stopped: str | None = None
+    alert: str | None = None
+    paused_until: datetime | None = None
+    ended: dict[str, tuple[str, str | None]] = field(default_factory=dict, repr=False)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Rows by the state they were left in."""
+        return dict(sorted(Counter(state for state, _ in self.ended.values()).items()))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Rows by `state: reason`, where there is one."""
+        return dict(sorted(Counter(f"{state}: {why}" for state, why in self.ended.values() if why).items()))
+
+    def facts(self) -> dict[str, int | str]:
+        """Figures by name, for metadata."""
+        told = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert}
+        words = {name: text for name, text in told.items() if text}
+        return {"requests": self.requests, **self.counts, **self.reasons, **words}
