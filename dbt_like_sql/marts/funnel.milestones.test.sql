@@ -1,7 +1,10 @@
 -- Per subject, step and day the facts counted are those of events.milestone; a milestone that is no step is told.
 with fact as (
     select milestone, booked_on, unnest([
-        case when person_id is not null then 'person' end,
+        case
+            when person_id is not null and milestone in ('lead_captured', 'qualified_lead', 'sales_qualified_lead')
+                then 'person'
+        end,
         case when deal_id is not null then 'deal' end,
         case when account_id is not null then 'account' end
     ]) as subject

@@ -2,7 +2,7 @@
 -- `reached` is the funnel: each subject counts once per step, on the day it first got to that step or beyond it, so a
 -- deal that jumps from demo to won has reached the proposal too, and no step is ever larger than the one before it.
 -- `milestones` counts the facts of exactly that step. Days may be added up into weeks and months, channels too; steps
--- and subjects may not. Persons go up to sales_qualified_lead, deals begin at opportunity_created, accounts have all.
+-- and subjects may not. Persons end at sales_qualified_lead, deals begin at opportunity_created, accounts have all steps.
 -- Reversed facts and internal or test traffic (suppressed milestones) do not count.
 --
 -- The channel is that of staging.funnel_entry: one per subject for all steps, so rates per channel are true rates.
@@ -55,22 +55,30 @@ fact as (
     where account_id is not null
 ),
 
-first_step (subject, step_number) as (
-    values ('person', 1), ('deal', 4), ('account', 1)
+span (subject, first_step, last_step) as (
+    values ('person', 1, 3), ('deal', 4, 11), ('account', 1, 11)
+),
+
+placed as (
+    select fact.*, span.first_step, span.last_step
+    from fact
+    join span on span.subject = fact.subject
 ),
 
 first_reached as (
-    select fact.subject, fact.subject_id, step.step_number, min(fact.booked_on) as booked_on
-    from fact
-    join first_step on first_step.subject = fact.subject
-    join step on step.step_number between first_step.step_number and fact.step_number
-    group by fact.subject, fact.subject_id, step.step_number
+    select placed.subject, placed.subject_id, step.step_number, min(placed.booked_on) as booked_on
+    from placed
+    join step
+        on step.step_number between placed.first_step and least(placed.step_number, placed.last_step)
+    group by placed.subject, placed.subject_id, step.step_number
 ),
 
 told as (
     select subject, subject_id, step_number, booked_on, 1 as reached, 0 as milestones from first_reached
     union all
-    select subject, subject_id, step_number, booked_on, 0, 1 from fact
+    select subject, subject_id, step_number, booked_on, 0, 1
+    from placed
+    where step_number between first_step and last_step
 )
 
 select
