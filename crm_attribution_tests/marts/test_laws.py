@@ -1,0 +1,92 @@
+"""Every law returns rows when it is broken: one way to break each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.sql_models import SqlTest, run_test
+from crm_attribution_tests.marts import world
+
+TESTS: dict[str, SqlTest] = {
+    f"{test.model.removeprefix('marts.')}.{test.name}": test for model in world.models() for test in model.tests
+}
+LAWS = {name for name, test in TESTS.items() if test.path.name.endswith(".test.sql")}
+
+BREAKS = {
+    "account_journey.everybody": "DELETE FROM marts.account_journey WHERE account_id = 'company:10'",
+    "account_value.conserved": "UPDATE marts.account_value SET won_amount_minor = won_amount_minor + 1 WHERE wins > 0",
+    "funnel.everybody_once": "DELETE FROM marts.funnel WHERE subject = 'deal' AND step = 'opportunity_created'",
+    "funnel.milestones": "UPDATE events.milestone SET milestone = 'trial_started' WHERE milestone_id = 'm2'",
+    "funnel.narrowing": "UPDATE marts.funnel SET reached = 5 WHERE subject = 'account' AND step = 'customer_won'",
+    "funnel_value.conserved": "UPDATE marts.funnel_value SET amount_minor = amount_minor - 1 WHERE currency = 'USD'",
+    "milestone.complete": "UPDATE events.milestone SET amount_current = 1 WHERE milestone_id = 'm4'",
+    "milestone.currency": "UPDATE marts.milestone SET amount_current = amount_current + 0.001 WHERE currency = 'EUR'",
+    "milestone.reversed_has_reason": "UPDATE marts.milestone SET reason = NULL WHERE state = 'reversed'",
+    "milestone.won_once": "UPDATE marts.milestone SET milestone = 'customer_won' WHERE milestone = 'customer_expanded'",
+    "pipeline.currency": "UPDATE marts.pipeline SET amount = NULL WHERE deal_id = '502'",
+    "pipeline.live_facts": "DELETE FROM marts.pipeline WHERE deal_id = '501'",
+    "revenue_attribution.complete": "DELETE FROM attribution.credit WHERE milestone_id = 'm7' AND model = 'linear'",
+    "revenue_attribution.conserved": "UPDATE attribution.credit SET credit = credit + 1 WHERE touch_id = 'form:f:1'",
+    "revenue_attribution.currency": "UPDATE marts.revenue_attribution SET currency = NULL WHERE measure = 'amount'",
+    "revenue_attribution.nothing_lost": "DELETE FROM marts.revenue_attribution WHERE channel = 'Unattributed'",
+    "revenue_attribution.only_counted": "UPDATE events.milestone SET state = 'reversed' WHERE milestone_id = 'm4'",
+    "upload_health.known_attempts": "UPDATE delivery.attempt SET conversion_id = 'nobody'",
+    "upload_health.nothing_lost": "DELETE FROM marts.upload_health WHERE state = 'held'",
+    "upload_health.once": "UPDATE conversions.conversion SET milestone_id = 'm1' WHERE conversion_id = 'c2'",
+}
+
+MORE = [
+    ("milestone.currency", "UPDATE marts.milestone SET currency = NULL WHERE milestone_id = 'm10'"),
+    ("milestone.complete", "DELETE FROM marts.milestone WHERE milestone_id = 'm11'"),
+    ("revenue_attribution.complete", "DELETE FROM attribution.credit WHERE milestone_id = 'm4' AND measure = 'arr'"),
+    ("revenue_attribution.conserved", "UPDATE attribution.credit SET currency = 'USD' WHERE currency = 'EUR'"),
+    ("revenue_attribution.conserved", "UPDATE attribution.credit SET superseded_at = NULL"),
+    (
+        "revenue_attribution.only_counted",
+        "UPDATE events.milestone SET suppressed_by = 'email_domain' WHERE milestone_id = 'm7'",
+    ),
+    ("revenue_attribution.only_counted", "DELETE FROM events.milestone WHERE milestone_id = 'm7'"),
+    ("revenue_attribution.channel_not_null", "UPDATE marts.revenue_attribution SET channel = NULL"),
+    ("pipeline.live_facts", "UPDATE marts.pipeline SET account_id = 'company:30' WHERE deal_id = '501'"),
+    ("pipeline.live_facts", "UPDATE marts.pipeline SET status = 'open' WHERE deal_id = '505'"),
+    ("funnel.everybody_once", "UPDATE events.milestone SET person_id = 'p4' WHERE milestone_id = 'm2'"),
+]
+
+
+@pytest.fixture
+def breakable(marts: Session) -> Iterator[Session]:
+    marts.connection.execute("BEGIN")
+    yield marts
+    marts.connection.execute("ROLLBACK")
+
+
+def test_every_law_has_its_break() -> None:
+    assert set(BREAKS) == LAWS
+
+
+@pytest.mark.parametrize(("law", "change"), [*BREAKS.items(), *MORE])
+def test_a_broken_law_shows(breakable: Session, law: str, change: str) -> None:
+    test = TESTS[law]
+    assert run_test(breakable.connection, test).passed
+    breakable.connection.execute(change)
+    result = run_test(breakable.connection, test)
+    assert result.bad_rows > 0
+    assert result.sample
+
+
+def test_a_touch_that_is_gone_shows_as_a_missing_channel(empty: Session) -> None:
+    tables = world.tables()
+    tables["attribution.touch"] = [row for row in tables["attribution.touch"] if row["touch_id"] != world.SEARCH]
+    world.fill(empty, tables)
+    world.build(empty)
+    result = run_test(empty.connection, TESTS["revenue_attribution.channel_not_null"])
+    assert {row["model"] for row in result.sample} == {"first_touch", "linear"}
+
+
+def test_merges_in_a_circle_show(empty: Session) -> None:
+    world.fill(empty, {"raw.merge": [world.merge("deals", "1", "2"), world.merge("deals", "2", "1")]})
+    world.build(empty)
+    assert run_test(empty.connection, TESTS["staging.merge.live_id_not_null"]).bad_rows == 2

@@ -1,0 +1,117 @@
+"""What holds for every model: it runs on nothing, says what it is, keeps its laws, and does not depend on order."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.sql_models import SqlModel, SqlTest, run_test
+from crm_attribution_tests.marts import world
+
+MODELS = world.models()
+MARTS = [model for model in MODELS if model.schema == "marts"]
+TESTS = [test for model in MODELS for test in model.tests]
+LOG_COLUMNS = {column.name for contract in CONTRACTS.values() for column in contract.columns if column.log}
+
+
+def key(model: SqlModel) -> str:
+    return model.key
+
+
+def name(test: SqlTest) -> str:
+    return f"{test.model} {test.name}"
+
+
+def contents(session: Session) -> dict[str, list[tuple[object, ...]]]:
+    return {
+        model.key: sorted(session.connection.execute(f"SELECT * FROM {model.key}").fetchall(), key=repr)
+        for model in MODELS
+    }
+
+
+def test_an_empty_warehouse_gives_empty_tables_that_keep_every_law(empty: Session) -> None:
+    assert world.build(empty) == 0
+    assert set(map(len, contents(empty).values())) == {0}
+    assert [name(test) for test in TESTS if not run_test(empty.connection, test).passed] == []
+
+
+@pytest.mark.parametrize("model", MODELS, ids=key)
+def test_the_world_keeps_every_law(marts: Session, model: SqlModel) -> None:
+    assert [(test.name, run_test(marts.connection, test).sample) for test in model.tests] == [
+        (test.name, []) for test in model.tests
+    ]
+
+
+def test_a_second_run_changes_nothing(marts: Session) -> None:
+    assert world.build(marts) == 0
+
+
+@pytest.mark.parametrize("model", MARTS, ids=key)
+def test_a_mart_has_a_grain_required_columns_and_a_law(model: SqlModel) -> None:
+    names = {test.name for test in model.tests}
+    assert any(text.startswith("unique_") for text in names)
+    assert any(text.endswith("_not_null") for text in names)
+    assert any(test.path.name.endswith(".test.sql") for test in model.tests)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=key)
+def test_descriptions_say_something(model: SqlModel) -> None:
+    assert len(model.description) > 20
+    assert [column.name for column in model.columns if len(column.description) < 8] == []
+
+
+@pytest.mark.parametrize("model", MARTS, ids=key)
+def test_marts_have_no_floats_no_person_ids_and_no_log_times(marts: Session, model: SqlModel) -> None:
+    columns = marts.connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE schema_name = 'marts' AND table_name = ?",
+        [model.name],
+    ).fetchall()
+    assert {kind for _, kind in columns} & {"DOUBLE", "FLOAT", "HUGEINT", "JSON"} == set()
+    assert {column for column, _ in columns} & {"person_id", "group_key", *LOG_COLUMNS} == set()
+
+
+@pytest.mark.parametrize("model", MARTS, ids=key)
+def test_money_in_minor_units_has_its_currency_beside(model: SqlModel) -> None:
+    columns = {column.name for column in model.columns}
+    assert "currency" in columns or not any(column.endswith("_minor") for column in columns)
+
+
+def test_the_order_of_rows_changes_nothing(marts: Session, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    with world.warehouse(tmp_path).session() as session:
+        world.fill(session, {table: chance.sample(rows, len(rows)) for table, rows in world.tables().items()})
+        world.build(session)
+        assert contents(session) == contents(marts)
+
+
+def test_touches_at_one_moment_are_told_apart_by_their_id(empty: Session) -> None:
+    tables = world.tables()
+    tables["attribution.touch"] = [
+        {**row, "touched_at": world.at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": world.ACME}
+        for row in reversed(tables["attribution.touch"])
+    ]
+    world.fill(empty, tables)
+    world.build(empty)
+    found = empty.connection.execute(
+        "SELECT DISTINCT first_touch_id FROM staging.funnel_entry WHERE account_id = ? OR subject_id = 'p1'",
+        [world.ACME],
+    ).fetchall()
+    assert found == [("click:a",)]
+
+
+def test_person_ids_leave_no_trace_in_the_marts(marts: Session, tmp_path: Path) -> None:
+    """Person ids are memory: another warehouse that minted others shows the same marts."""
+    tables = world.tables()
+    for table in ("events.milestone", "attribution.touch", "conversions.conversion"):
+        tables[table] = [
+            {**row, "person_id": row["person_id"] and f"other-{row['person_id']}"} for row in tables[table]
+        ]
+    with world.warehouse(tmp_path).session() as session:
+        world.fill(session, tables)
+        world.build(session)
+        theirs, ours = contents(session), contents(marts)
+        assert {model.key: theirs[model.key] for model in MARTS} == {model.key: ours[model.key] for model in MARTS}

@@ -1,0 +1,252 @@
+"""What the tables show for the hand-made world, row by row."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from crm_attribution.money import _EXPONENTS, exponent
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts.world import ACME, BIRK, at
+
+D = Decimal
+MARCH = date(2026, 3, 1)
+
+
+def rows(session: Session, sql: str) -> list[tuple[Any, ...]]:
+    return session.connection.execute(sql).fetchall()
+
+
+def day(number: int, month: int = 3) -> date:
+    return date(2026, month, number)
+
+
+def test_milestones_carry_finance_day_flags_and_money_then_and_now(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT milestone_id, booked_on, booked_month, is_counted, account_name, currency, amount_at_event_minor,"
+        " amount_current_minor, amount_current, arr_current, tcv_current FROM marts.milestone"
+        " WHERE milestone_id IN ('m3', 'm4', 'm8', 'm10', 'm11') ORDER BY milestone_id",
+    )
+    assert found == [
+        ("m10", day(15), MARCH, True, None, "JPY", 900_000, 900_000, D("900000"), None, None),
+        ("m11", day(2), MARCH, False, None, None, None, None, None, None, None),
+        ("m3", day(6), MARCH, True, "Acme", "EUR", 100_000, 120_001, D("1200.01"), D("1200.01"), None),
+        ("m4", day(1, 4), day(1, 4), True, "Acme", "EUR", 120_001, 120_001, D("1200.01"), D("1200.01"), None),
+        ("m8", day(20), MARCH, False, "Birk", "USD", 70_000, 70_000, D("700"), None, None),
+    ]
+
+
+def test_first_touch_may_come_an_hour_late_and_not_later(marts: Session) -> None:
+    found = rows(marts, "SELECT subject, subject_id, first_touch_id, channel FROM staging.funnel_entry ORDER BY ALL")
+    assert found == [
+        ("account", ACME, "click:a", "Paid Search"),
+        ("account", BIRK, "click:b", "Paid Social"),
+        ("account", "deal:502", None, "Unattributed"),
+        ("deal", "501", "click:a", "Paid Search"),
+        ("deal", "502", None, "Unattributed"),
+        ("deal", "503", "click:b", "Paid Social"),
+        ("deal", "505", "click:a", "Paid Search"),
+        ("person", "p1", "click:a", "Paid Search"),
+        ("person", "p2", "click:b", "Paid Social"),
+        ("person", "p3", None, "Unattributed"),
+    ]
+
+
+def test_a_deal_that_jumps_to_won_has_reached_every_step(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT step, booked_on, reached, milestones FROM marts.funnel"
+        " WHERE subject = 'deal' AND channel = 'Paid Search' ORDER BY step_number, booked_on",
+    )
+    first, renewal = day(1, 4), day(2, 5)
+    between = ["meeting_scheduled", "opportunity_qualified", "demo_completed", "negotiation_started", "proposal_sent"]
+    assert found == [
+        ("opportunity_created", day(6), 1, 1),
+        ("opportunity_created", renewal, 1, 0),
+        *((step, booked, 1, 0) for step in between for booked in (first, renewal)),
+        ("customer_won", first, 1, 1),
+        ("customer_won", renewal, 1, 0),
+        ("customer_expanded", renewal, 1, 1),
+    ]
+
+
+def test_the_funnel_of_persons_ends_before_deals_and_leaves_out_internal_traffic(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT step, booked_on, channel, reached, milestones FROM marts.funnel WHERE subject = 'person'"
+        " ORDER BY step_number, booked_on",
+    )
+    assert found == [
+        ("lead_captured", day(1), "Paid Search", 1, 1),
+        ("lead_captured", day(2), "Unattributed", 1, 1),
+        ("lead_captured", day(10), "Paid Social", 1, 1),
+        ("qualified_lead", day(3), "Paid Search", 1, 1),
+    ]
+
+
+def test_the_funnel_of_accounts_has_all_steps_and_forgets_the_reopened_win(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT step, sum(reached)::BIGINT, sum(milestones)::BIGINT FROM marts.funnel WHERE subject = 'account'"
+        " GROUP BY step_number, step ORDER BY step_number",
+    )
+    assert found == [
+        ("lead_captured", 3, 2),
+        ("qualified_lead", 3, 1),
+        ("sales_qualified_lead", 3, 0),
+        ("opportunity_created", 3, 3),
+        ("meeting_scheduled", 1, 0),
+        ("opportunity_qualified", 1, 0),
+        ("demo_completed", 1, 0),
+        ("negotiation_started", 1, 0),
+        ("proposal_sent", 1, 0),
+        ("customer_won", 1, 1),
+        ("customer_expanded", 1, 1),
+    ]
+
+
+def test_the_funnels_value_stands_per_currency(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT booked_on, milestone, subtype, channel, currency, milestones, amount_minor, amount, arr"
+        " FROM marts.funnel_value ORDER BY booked_on",
+    )
+    acme = (1, 120_001, D("1200.01"), D("1200.01"))
+    assert found == [
+        (day(6), "opportunity_created", "new", "Paid Search", "EUR", *acme),
+        (day(12), "opportunity_created", "new", "Paid Social", "USD", 1, 50_000, D("500"), None),
+        (day(15), "opportunity_created", "new", "Unattributed", "JPY", 1, 900_000, D("900000"), None),
+        (day(1, 4), "customer_won", "new", "Paid Search", "EUR", *acme),
+        (day(2, 5), "customer_expanded", "renewal", "Paid Search", "EUR", 1, 60_000, D("600"), None),
+    ]
+
+
+def test_attributed_revenue_is_exact_and_current(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT measure, model, channel, source, campaign, currency, credit_minor, credit"
+        " FROM marts.revenue_attribution WHERE milestone = 'customer_won' AND measure IN ('count', 'amount')"
+        " ORDER BY ALL",
+    )
+    assert found == [
+        ("amount", "first_touch", "Paid Search", "google", "brand", "EUR", 120_001, D("1200.01")),
+        ("amount", "linear", "E-mail", "newsletter", "(withheld)", "EUR", 60_000, D("600")),
+        ("amount", "linear", "Paid Search", "google", "brand", "EUR", 60_001, D("600.01")),
+        ("count", "first_touch", "Paid Search", "google", "brand", None, 1_000_000, D("1")),
+        ("count", "linear", "E-mail", "newsletter", "(withheld)", None, 500_000, D("0.5")),
+        ("count", "linear", "Paid Search", "google", "brand", None, 500_000, D("0.5")),
+    ]
+
+
+def test_unattributed_is_a_channel_of_its_own(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT booked_on, milestone, subtype, currency, credit_minor, credit FROM marts.revenue_attribution"
+        " WHERE channel = 'Unattributed' AND model = 'linear' AND measure = 'amount' ORDER BY booked_on",
+    )
+    assert found == [
+        (day(15), "opportunity_created", "new", "JPY", 900_000, D("900000")),
+        (day(2, 5), "customer_expanded", "renewal", "EUR", 60_000, D("600")),
+    ]
+
+
+def test_the_pipeline_shows_live_deals_only(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT deal_id, status, stage_label, close_on, account_id, account_name, channel, currency, amount_minor,"
+        " weighted_minor, amount, weighted FROM marts.pipeline ORDER BY deal_id",
+    )
+    won = ("won", "Closedwon")
+    eur = ("EUR", 120_001, 120_001, D("1200.01"), D("1200.01"))
+    assert found == [
+        ("501", *won, day(1, 4), ACME, "Acme", "Paid Search", *eur),
+        ("502", "open", "Started", None, "deal:502", None, "Unattributed", "JPY", 900_000, 180_000, 900_000, 180_000),
+        ("503", "open", "Contractsent", None, BIRK, "Birk", "Paid Social", "USD", 50_005, 45_005, D("500.05"),
+         D("450.05")),
+        ("504", "open", "Started", day(20), BIRK, "Birk", "Unattributed", "USD", 70_000, 14_000, 700, 140),
+        ("505", *won, day(2, 5), ACME, "Acme", "Paid Search", "EUR", 60_000, 60_000, 600, 600),
+        ("506", "lost", "Closedlost", None, BIRK, "Birk", "Unattributed", "EUR", 1_000, 0, 10, 0),
+    ]  # fmt: skip
+
+
+def test_an_accounts_journey(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT account_id, account_name, is_target_account, entered_on, first_touched_on, channel, touches,"
+        " lead_captured_on, opportunity_created_on, customer_won_on, last_expanded_on, days_touch_to_opportunity,"
+        " days_opportunity_to_won, deals_open, deals_won, deals_lost FROM marts.account_journey ORDER BY account_id",
+    )
+    acme = (day(1), day(1), "Paid Search", 2, day(1), day(6), day(1, 4), day(2, 5), 5, 26, 0, 2, 0)
+    birk = (day(10), day(10), "Paid Social", 1, day(10), day(12), None, None, 2, None, 2, 0, 1)
+    yen = (day(15), None, "Unattributed", 0, None, day(15), None, None, None, None, 1, 0, 0)
+    assert found == [(ACME, "Acme", True, *acme), (BIRK, "Birk", None, *birk), ("deal:502", None, None, *yen)]
+
+
+def test_an_accounts_value_per_currency(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT account_id, currency, deals_open, wins, open_amount_minor, open_weighted_minor, won_amount_minor,"
+        " won_arr_minor, renewed_amount_minor, won_amount FROM marts.account_value ORDER BY account_id",
+    )
+    assert found == [
+        (ACME, "EUR", 0, 2, 0, 0, 180_001, 120_001, 60_000, D("1800.01")),
+        (BIRK, "USD", 2, 0, 120_005, 59_005, 0, 0, 0, 0),
+        ("deal:502", "JPY", 1, 0, 900_000, 180_000, 0, 0, 0, 0),
+    ]
+
+
+def test_upload_health(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT action, state, reason, occurred_on, conversions, sends, oldest_waiting_since, next_expiry,"
+        " newest_accepted_at FROM marts.upload_health ORDER BY action, state",
+    )
+    waiting = (at("2026-03-11T00:00:00Z"), at("2026-03-18T00:00:00Z"), None)
+    assert found == [
+        ("Lead", "accepted", None, day(1), 1, 2, None, None, at("2026-03-11T02:00:00Z")),
+        ("Lead", "held", "consent_unknown", day(10), 1, 0, *waiting),
+        ("Purchase", "pending", None, day(1, 4), 1, 0, *waiting),
+    ]
+
+
+def test_absorbed_records_are_left_out_and_chains_followed(marts: Session) -> None:
+    assert rows(marts, "SELECT contact_id, company_id, has_email, is_archived FROM staging.contact ORDER BY 1") == [
+        ("1", "10", True, False),
+        ("3", None, False, True),
+    ]
+    assert rows(marts, "SELECT company_id, domain, absorbed_records FROM staging.company ORDER BY 1") == [
+        ("10", "acme.example", 1),
+        ("20", "birk.example", 0),
+    ]
+    assert rows(marts, "SELECT absorbed_id, live_id FROM staging.merge WHERE object_type = 'deals' ORDER BY 1") == [
+        ("508", "503"),
+        ("509", "503"),
+    ]
+    assert rows(marts, "SELECT deal_id, is_won, is_closed FROM staging.deal WHERE is_closed ORDER BY 1") == [
+        ("501", True, True),
+        ("505", True, True),
+        ("506", False, True),
+    ]
+    assert rows(marts, "SELECT to_id FROM staging.association") == [("1",)]
+
+
+def test_addresses_are_cut_to_their_host(marts: Session) -> None:
+    found = rows(
+        marts, "SELECT destination_host, referrer_host, click_id_kinds FROM staging.link_click ORDER BY click_id"
+    )
+    assert found == [("private.example", "mail.example", ["gclid"])] * 2
+    assert rows(marts, "SELECT page_host, click_id_kinds FROM staging.form_submission") == [
+        ("www.acme.example", ["gclid"])
+    ]
+
+
+def test_minor_units_are_those_of_the_money_module(empty: Session) -> None:
+    codes = sorted({*_EXPONENTS, "EUR", "USD", "GBP", "CHF"})
+    deals = [world.deal(str(number), "started", code, 1) for number, code in enumerate(codes, 1)]
+    world.fill(empty, {"raw.deal": deals})
+    world.build(empty)
+    found = rows(empty, "SELECT currency, digits, unit FROM staging.currency ORDER BY currency")
+    assert found == [(code, exponent(code), D(1).scaleb(-exponent(code))) for code in codes]

@@ -1,0 +1,347 @@
+"""A small portal written by hand, as it lies in the warehouse before the marts are made.
+
+Acme (company 10) comes by paid search, is won over midnight and renews; Birk (20) clicks a moment after HubSpot dated
+its first contact, holds an open deal and a win that was reopened; deal 502 has no company and pays in yen; one person
+has only touches from later on; one is internal. Every free text that could name a person carries CANARY.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.money import split
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.sql_models import SqlModel, discover, materialize, order
+
+ROOT = Path(__file__).parents[2] / "dbt_like_sql"
+CANARY = "canary.person@private.example"
+BEGINNING = "1970-01-01T00:00:00Z"
+
+Row = dict[str, Any]
+Tables = dict[str, list[Row]]
+
+
+def at(text: str) -> datetime:
+    return parse_instant(text)
+
+
+def warehouse(folder: Path) -> Warehouse:
+    return Warehouse(folder)
+
+
+@cache
+def models() -> tuple[SqlModel, ...]:
+    return tuple(order(discover(ROOT)))
+
+
+def fill(session: Session, tables: Mapping[str, Sequence[Row]]) -> None:
+    for name, rows in tables.items():
+        session.upsert(name, pl.DataFrame(list(rows), infer_schema_length=None))
+
+
+def build(session: Session) -> int:
+    """Materialize every model; how many rows changed."""
+    return sum(materialize(session.connection, model).changed_rows for model in models())
+
+
+def record(number: str, **columns: Any) -> Row:
+    stamp = at("2026-03-01T08:00:00Z")
+    properties = f'{{"firstname": "{CANARY}", "phone": "{CANARY}"}}'
+    common = {"created_at": stamp, "modified_at": stamp, "archived": False, "extracted_at": stamp}
+    return {"id": number, "properties": properties, "merged_ids": [], **common, **columns}
+
+
+def deal(number: str, stage: str, currency: str = "EUR", amount: int | None = None, **columns: Any) -> Row:
+    given = {"dealname": CANARY, "pipeline": "default", "dealstage": stage, "dealtype": "newbusiness"}
+    return record(number, **given, currency=currency, amount=amount, hubspot_owner_id="7", **columns)
+
+
+def stage(name: str, position: int, probability: float, closed: bool = False) -> Row:
+    pipeline = {"object_type": "deals", "pipeline_id": "default", "pipeline_label": "Sales"}
+    here = {"stage_id": name, "stage_label": name.title(), "display_order": position, "probability": probability}
+    return {**pipeline, **here, "is_closed": closed, "archived": False}
+
+
+def merge(object_type: str, absorbed: str, survivor: str) -> Row:
+    return {
+        "object_type": object_type,
+        "absorbed_id": absorbed,
+        "survivor_id": survivor,
+        "merged_at": None,
+        "source": "hs_merged_object_ids",
+    }
+
+
+def click(number: str, moment: str, **columns: Any) -> Row:
+    named = {"click_id": number, "clicked_at": at(moment), "received_at": at(moment), "extracted_at": at(moment)}
+    private = {
+        "destination_url": f"https://{CANARY}:80/demo?email={CANARY}",
+        "referrer": f"https://mail.example/{CANARY}",
+        "user_agent": CANARY,
+        "ip_hash": CANARY,
+        "utm_term": CANARY,
+        "utm_content": CANARY,
+        "gclid": CANARY,
+    }
+    return {**named, **private, "link_slug": "demo", "link_tags": ["ads"], "is_bot": False, **columns}
+
+
+def touch(number: str, moment: str, person: str, account: str | None, channel: str, *utm: str) -> Row:
+    source, medium, campaign = utm
+    kind = "link_click" if number.startswith("click") else "form_submission"
+    told = {"channel": channel, "source": source, "medium": medium, "campaign": campaign}
+    who = {"person_id": person, "contact_id": "1", "account_id": account}
+    return {"touch_id": number, "touched_at": at(moment), "kind": kind, **who, **told,
+            "click_id_kinds": [], "origin": "raw"}  # fmt: skip
+
+
+def milestone(
+    name: str,
+    number: str,
+    moment: str,
+    *,
+    person: str | None = None,
+    account: str | None = None,
+    deal: str | None = None,
+    booked: date | None = None,
+    money: tuple[str, int | None, int | None, int | None] | None = None,
+    at_event: int | None = None,
+    **columns: Any,
+) -> Row:
+    """`money` is currency, amount, MRR and ARR of now; `at_event` the amount of then."""
+    currency, amount, mrr, arr = money or (None, None, None, None)
+    then = at(moment)
+    return {
+        "milestone": name,
+        "milestone_id": number,
+        "subject": "deal" if deal else "person",
+        "group_key": f"account:{account}" if account else f"person:{person}",
+        "event_id": number,
+        "linked_event_ids": [number],
+        "rule": "first_entry",
+        "occurred_at": then,
+        "observed_at": then,
+        "ready_from": then,
+        "booked_on": booked or then.date(),
+        "imported": False,
+        "person_id": person,
+        "account_id": account,
+        "deal_id": deal,
+        "currency": currency,
+        "amount_at_event": at_event,
+        "amount_current": amount,
+        "mrr_current": mrr,
+        "arr_current": arr,
+        "state": "live",
+        **columns,
+    }
+
+
+def credited(outcome: Row, first: Sequence[str], linear: Sequence[str]) -> list[Row]:
+    """Current credit of an outcome in two models."""
+    totals = {"count": 1_000_000} | {
+        name: outcome[f"{name}_current"] for name in ("amount", "mrr", "arr") if outcome[f"{name}_current"] is not None
+    }
+    return [
+        {
+            "milestone": outcome["milestone"],
+            "milestone_id": outcome["milestone_id"],
+            "model": model,
+            "scope": "account",
+            "measure": measure,
+            "currency": "" if measure == "count" else outcome["currency"],
+            "touch_id": touch_id,
+            "credit": share,
+            "recorded_at": at("2026-06-01T00:00:00Z"),
+        }
+        for model, touched in (("first_touch", first), ("linear", linear))
+        for measure, total in totals.items()
+        for touch_id, share in zip(touched, split(total, [1] * len(touched)), strict=True)
+    ]
+
+
+def conversion(number: str, action: str, fact: Row, state: str, reason: str | None = None) -> Row:
+    return {
+        "conversion_id": number,
+        "destination": "meta",
+        "account": "dataset-1",
+        "action": action,
+        "milestone": fact["milestone"],
+        "milestone_id": fact["milestone_id"],
+        "event_id": fact["event_id"],
+        "kind": "conversion",
+        "revision": 0,
+        "occurred_at": fact["occurred_at"],
+        "ready_at": at("2026-03-11T00:00:00Z"),
+        "expires_at": at("2026-03-18T00:00:00Z"),
+        "person_id": fact["person_id"],
+        "state": state,
+        "reason": reason,
+        "attempts": 0,
+        "planned_at": at("2026-03-11T00:00:00Z"),
+        "updated_at": at("2026-03-11T00:00:00Z"),
+    }
+
+
+def attempt(batch: str, conversion_id: str, number: int, started: str, outcome: str | None) -> Row:
+    moment = at(started)
+    return {
+        "batch_id": batch,
+        "conversion_id": conversion_id,
+        "destination": "meta",
+        "attempt": number,
+        "payload_hash": "0" * 64,
+        "started": moment,
+        "finished": None if outcome is None else moment,
+        "http_status": 200,
+        "outcome": outcome,
+    }
+
+
+ACME, BIRK = "company:10", "company:20"
+
+FACTS = {
+    "acme_lead": milestone("lead_captured", "m1", "2026-03-01T10:00:00Z", person="p1", account=ACME),
+    "acme_mql": milestone("qualified_lead", "m2", "2026-03-03T10:00:00Z", person="p1", account=ACME),
+    "acme_opportunity": milestone(
+        "opportunity_created", "m3", "2026-03-06T09:00:00Z", account=ACME, deal="501", subtype="new",
+        money=("EUR", 120_001, 10_000, 120_001), at_event=100_000,
+    ),
+    "acme_won": milestone(
+        "customer_won", "m4", "2026-03-31T22:30:00Z", account=ACME, deal="501", subtype="new",
+        booked=date(2026, 4, 1), money=("EUR", 120_001, 10_000, 120_001), at_event=120_001,
+    ),
+    "acme_renewed": milestone(
+        "customer_expanded", "m5", "2026-05-02T10:00:00Z", account=ACME, deal="505", subtype="renewal",
+        money=("EUR", 60_000, None, None), at_event=60_000,
+    ),
+    "birk_lead": milestone("lead_captured", "m6", "2026-03-10T09:00:00Z", person="p2", account=BIRK),
+    "birk_opportunity": milestone(
+        "opportunity_created", "m7", "2026-03-12T09:00:00Z", account=BIRK, deal="503", subtype="new",
+        money=("USD", 50_000, None, None), at_event=50_000,
+    ),
+    "birk_reopened": milestone(
+        "customer_won", "m8", "2026-03-20T09:00:00Z", account=BIRK, deal="504", subtype="new",
+        money=("USD", 70_000, None, None), at_event=70_000, state="reversed", reason="reopened",
+    ),
+    "late_lead": milestone("lead_captured", "m9", "2026-03-02T09:00:00Z", person="p3"),
+    "yen_opportunity": milestone(
+        "opportunity_created", "m10", "2026-03-15T09:00:00Z", account="deal:502", deal="502", subtype="new",
+        money=("JPY", 900_000, None, None), at_event=900_000,
+    ),
+    "internal_lead": milestone(
+        "lead_captured", "m11", "2026-03-02T09:00:00Z", person="p9", account="company:30", suppressed_by="email_domain"
+    ),
+}  # fmt: skip
+
+SEARCH, LETTER, SOCIAL = "click:a", "form:f:1", "click:b"
+
+SUPERSEDED = {
+    **credited(FACTS["acme_won"], [LETTER], [LETTER])[0],
+    "recorded_at": at("2026-05-01T00:00:00Z"),
+    "superseded_at": at("2026-06-01T00:00:00Z"),
+}
+
+
+def tables() -> Tables:
+    """Everything the models read."""
+    return {
+        "raw.account": [
+            {"portal_id": "1", "time_zone": "Europe/Berlin", "company_currency": "EUR", "additional_currencies": []}
+        ],
+        "raw.owner": [{"id": "7", "email": CANARY, "first_name": CANARY, "last_name": CANARY, "archived": False}],
+        "raw.form": [{"id": "f", "name": "Demo", "archived": False}],
+        "raw.pipeline_stage": [
+            stage("started", 0, 0.2),
+            stage("contractsent", 1, 0.9),
+            stage("closedwon", 2, 1.0, closed=True),
+            stage("closedlost", 3, 0.0, closed=True),
+        ],
+        "raw.contact": [
+            record("1", email=CANARY, additional_emails=[CANARY], lifecyclestage="customer", associatedcompanyid="11"),
+            record("2", email=CANARY, lifecyclestage="lead"),
+            record("3", lifecyclestage="lead", archived=True),
+        ],
+        "raw.company": [
+            record("10", name="Acme", domain="Acme.example", merged_ids=["11"]),
+            record("11", name="Acme Ltd"),
+            record("20", name="Birk", domain="birk.example"),
+        ],
+        "raw.deal": [
+            deal("501", "closedwon", amount=120_001, closedate=at("2026-03-31T22:30:00Z")),
+            deal("502", "started", "JPY", 900_000),
+            deal("503", "contractsent", "USD", 50_005, merged_ids=["508"]),
+            deal("504", "started", "USD", 70_000, closedate=at("2026-03-20T09:00:00Z")),
+            deal("505", "closedwon", amount=60_000, closedate=at("2026-05-02T10:00:00Z")),
+            deal("506", "closedlost", amount=1_000),
+            deal("507", "started", amount=1, archived=True),
+            deal("508", "started", amount=1),
+            deal("509", "started", amount=1),
+        ],
+        "raw.merge": [
+            merge("contacts", "2", "1"),
+            merge("companies", "11", "10"),
+            merge("deals", "509", "508"),
+            merge("deals", "508", "503"),
+        ],
+        "raw.association": [
+            {
+                "from_type": "deals", "from_id": "501", "to_type": "contacts", "to_id": to, "type_ids": ["3"],
+                "labels": [], "is_primary": False, "position": 0, "valid_from": at(BEGINNING), "valid_to": until,
+            }
+            for to, until in (("1", None), ("3", at("2026-03-05T00:00:00Z")))
+        ],
+        "raw.form_submission": [
+            {
+                "form_id": "f", "conversion_id": "1", "submitted_at": at("2026-03-05T10:00:00Z"), "email": CANARY,
+                "utm_source": "newsletter",
+                "page_url": f"https://WWW.acme.example/demo?email={CANARY}", "gclid": CANARY,
+                "extracted_at": at("2026-03-05T10:00:00Z"),
+            }
+        ],
+        "raw.link_click": [click("a", "2026-03-01T09:00:00Z", contact_id="1"), click("b", "2026-03-10T09:00:30Z")],
+        "identity.account": [
+            {"account_id": ACME, "company_id": "10", "name": "Acme", "domain": "acme.example", "owner_id": "7",
+             "target_account": True},
+            {"account_id": BIRK, "company_id": "20", "name": "Birk", "domain": "birk.example"},
+            {"account_id": "deal:502", "name": CANARY},
+        ],
+        "identity.deal_account": [
+            {"deal_id": number, "account_id": account, "basis": "own" if account.startswith("deal") else "primary"}
+            for number, account in (
+                ("501", ACME), ("502", "deal:502"), ("503", BIRK), ("504", BIRK), ("505", ACME), ("506", BIRK),
+            )
+        ],
+        "attribution.touch": [
+            touch(SEARCH, "2026-03-01T09:00:00Z", "p1", ACME, "Paid Search", "google", "cpc", "brand"),
+            touch(LETTER, "2026-03-05T10:00:00Z", "p1", ACME, "E-mail", "newsletter", "email", f"for-{CANARY}"),
+            touch(SOCIAL, "2026-03-10T09:00:30Z", "p2", BIRK, "Paid Social", "linkedin", "paid_social", "abm"),
+            touch("click:c", "2026-03-20T09:00:00Z", "p3", None, "Direct", "direct", "", ""),
+        ],
+        "events.milestone": list(FACTS.values()),
+        "attribution.credit": [
+            *credited(FACTS["acme_opportunity"], [SEARCH], [SEARCH, LETTER]),
+            *credited(FACTS["acme_won"], [SEARCH], [SEARCH, LETTER]),
+            *credited(FACTS["acme_renewed"], [""], [""]),
+            *credited(FACTS["birk_opportunity"], [SOCIAL], [SOCIAL]),
+            *credited(FACTS["yen_opportunity"], [""], [""]),
+            SUPERSEDED,
+        ],
+        "conversions.conversion": [
+            conversion("c1", "Lead", FACTS["acme_lead"], "accepted"),
+            conversion("c2", "Lead", FACTS["birk_lead"], "held", "consent_unknown"),
+            conversion("c3", "Purchase", FACTS["acme_won"], "pending"),
+        ],
+        "delivery.attempt": [
+            attempt("b1", "c1", 1, "2026-03-11T01:00:00Z", "retry"),
+            attempt("b2", "c1", 2, "2026-03-11T02:00:00Z", "accepted"),
+        ],
+    }  # fmt: skip
