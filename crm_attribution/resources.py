@@ -4,8 +4,6 @@ The lock is taken when the run's resources start and held until they end, by com
 kernel frees it when the process dies.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Callable, Iterator

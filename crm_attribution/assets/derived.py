@@ -1,7 +1,5 @@
 """identity/*, events/* and attribution/*: derived from what changed, each by one step."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """raw/*: what HubSpot and the click sources say changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import dagster as dg

@@ -52,3 +52,15 @@ def watermark(session: Session, end: datetime) -> datetime:
     newest = end if known is None else max(end, datetime.fromisoformat(known))
     session.set_fact("watermark", newest.isoformat())
     return newest
+
+
+def newest_hour_end(session: Session) -> datetime:
+    """The end of the newest hour any run has stood for.
+
+    Raises:
+        ConfigurationError: when there has been none.
+    """
+    known = session.fact("watermark")
+    if known is None:
+        raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
+    return datetime.fromisoformat(known)

@@ -1,0 +1,66 @@
+"""When things run by themselves: the hourly schedule, dead runs, freshness, and who is told of a failure."""
+
+from datetime import timedelta
+
+import dagster as dg
+
+from crm_attribution import settings
+from crm_attribution.errors import CrmAttributionError
+from crm_attribution.runs import fail_dead_runs
+from crm_attribution.transport import Transport, redact
+
+hourly_job = dg.define_asset_job(
+    "hourly",
+    selection=dg.AssetSelection.all(),
+    description="Extract, resolve, derive, attribute, send and publish: the whole chain for one hour or a range.",
+    executor_def=dg.in_process_executor,
+)
+
+hourly_schedule = dg.build_schedule_from_partitioned_job(
+    hourly_job,
+    name="hourly_schedule",
+    minute_of_hour=5,
+    description="Five minutes after each hour, for the hour that closed.",
+)
+
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
+"""For what people read. It is per asset, not per partition: `status` shows the newest hour itself."""
+
+
+@dg.sensor(
+    name="dead_runs",
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Marks runs failed whose process is gone; otherwise the queue would wait for them for ever.",
+)
+def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    failed = fail_dead_runs(context.instance, settings.load())
+    return dg.SkipReason(f"marked failed: {', '.join(failed)}" if failed else "every started run has a live process")
+
+
+@dg.run_failure_sensor(
+    name="tell_of_failures",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Logs each failed run and posts it to CRM_ATTRIBUTION_ALERT_URL where that is set.",
+)
+def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
+    given = settings.load()
+    run = context.dagster_run
+    message = {
+        "text": f"crm_attribution: run {run.run_id} of {run.job_name} failed",
+        "run_id": run.run_id,
+        "job": run.job_name,
+        "partition": run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start"),
+        "error": redact(context.failure_event.message or "", given.secrets())[:1000],
+    }
+    context.log.error(f"run {run.run_id} failed: {message['error']}")
+    if not given.alert_url:
+        return
+    base, _, path = given.alert_url.partition("://")[2].partition("/")
+    scheme = given.alert_url.partition("://")[0]
+    try:
+        answer = Transport(f"{scheme}://{base}", service="alert").send_once("POST", f"/{path}", json=message)
+        if answer.status >= 300:
+            context.log.error(f"the alert was not taken: HTTP {answer.status}")
+    except CrmAttributionError as error:
+        context.log.error(f"the alert was not sent: {error}")

@@ -1,0 +1,153 @@
+"""The command line: a thin layer over the same Dagster definitions the UI shows.
+
+Progress goes to standard error, results to standard output; `--json` gives one JSON document. Exit code 1 means that
+something failed, with a message that says what to do.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from crm_attribution import settings
+from crm_attribution.clock import parse_instant
+from crm_attribution.errors import CrmAttributionError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Instant(click.ParamType):
+    """ISO 8601; a bare date means 00:00Z."""
+
+    name = "ISO"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(value)
+        except ValueError:
+            self.fail(f"{value!r} is no ISO 8601 instant, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
+
+
+def _acts_on_errors(command: F) -> F:
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CrmAttributionError as error:
+            raise click.ClickException(str(error)) from error
+
+    return run  # type: ignore[return-value]
+
+
+def say(message: str) -> None:
+    """Progress, on standard error."""
+    click.echo(message, err=True)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="NAME=value settings.")
+def main(env_file: Path | None) -> None:
+    """HubSpot as the source of truth for B2B attribution."""
+    if env_file is not None:
+        try:
+            settings.apply_env_file(env_file)
+        except CrmAttributionError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
+@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data/demo"), show_default=True)
+@_acts_on_errors
+def demo(as_json: bool, data_dir: Path) -> None:
+    """Run the whole pipeline on the embedded sandbox, from a clean slate."""
+    from crm_attribution.demo import play, show
+
+    result = play(data_dir.absolute(), say)
+    click.echo(json.dumps(result, indent=2)) if as_json else show(result)
+
+
+@main.command()
+@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data/demo"), show_default=True)
+@click.option("--port", default=3000, show_default=True, help="Dagster's port.")
+@_acts_on_errors
+def ui(data_dir: Path, port: int) -> None:
+    """Open Dagster on the instance the demo used, with its sandbox; on your own data with --env-file."""
+    from crm_attribution.demo import open_ui
+
+    sys.exit(open_ui(data_dir.absolute(), port, say))
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def sandbox(arguments: tuple[str, ...]) -> None:
+    """Emulators of HubSpot, a click API and the ad platforms: --portal FILE --clock ISO [--port N] [--write-env FILE]."""
+    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.emulators", *arguments]))
+
+
+@main.command("generate-portal", context_settings={"ignore_unknown_options": True}, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def generate_portal(arguments: tuple[str, ...]) -> None:
+    """A portal log of a believable company: --seed N --contacts N --days N --out FILE."""
+    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.emulators.generate", *arguments]))
+
+
+@main.command()
+@click.option("--from", "start", type=Instant(), required=True, help="First hour.")
+@click.option("--to", "end", type=Instant(), required=True, help="End, exclusive.")
+@click.option("--select", help="A part of the graph, in Dagster's selection syntax.")
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def backfill(start: datetime, end: datetime, select: str | None, as_json: bool) -> None:
+    """Materialize a range of hours as one run."""
+    from crm_attribution import status as reporting
+    from crm_attribution.resources import progress
+    from crm_attribution.runs import run_hours
+
+    given = settings.load()
+    with progress(say):
+        run_id = run_hours(given, start, end, select=select)
+    result = {"run_id": run_id, **reporting.run_summary(given, run_id)}
+    click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_run(result)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def rebuild(as_json: bool) -> None:
+    """Derive everything after raw anew, from raw. Person ids, credit history and the delivery ledger are kept."""
+    from crm_attribution.rebuild import rebuild_all
+    from crm_attribution.resources import progress
+
+    with progress(say):
+        result = rebuild_all(settings.load())
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        for table, changed in result.items():
+            click.echo(f"{table}: {changed} rows changed")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def status(as_json: bool) -> None:
+    """How fresh the warehouse is, what waits, what is held, and who holds the lock."""
+    from crm_attribution import status as reporting
+
+    result = reporting.status(settings.load())
+    click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""A delivery on a bench: rows of our own in the outbox, the sandbox's platforms, a clock that stands still."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crm_attribution import mapping, settings
+from crm_attribution.clock import FixedClock, parse_instant
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.delivery import deliver
+from crm_attribution.destinations.base import Destination, Limits, Resolved
+from crm_attribution.destinations.linkedin import LinkedIn
+from crm_attribution.destinations.meta import Meta
+from crm_attribution.destinations.report import DeliveryReport
+from crm_attribution.identifiers import delivery_key, sha256
+from crm_attribution.warehouse import ledger
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.session import Session
+
+NOW = parse_instant("2026-03-10T12:00:00Z")
+WINDOW_END = NOW
+ACTIONS = {"meta": "Purchase", "linkedin": "104012"}
+
+
+class SmallMeta(Meta):
+    limits = replace(Meta.limits, batch=2)
+
+
+class SmallLinkedIn(LinkedIn):
+    limits = replace(LinkedIn.limits, batch=2)
+
+
+SMALL: dict[str, Destination] = {"meta": SmallMeta(), "linkedin": SmallLinkedIn()}
+
+
+def with_limits(destination: Destination, **changes: Any) -> Destination:
+    """The same destination with other limits."""
+    limits: Limits = replace(destination.limits, **changes)
+    copy: Destination = type(type(destination).__name__, (type(destination),), {"limits": limits})()
+    return copy
+
+
+def conversion(
+    destination: Destination, values: Mapping[str, str], milestone_id: str, **changes: Any
+) -> dict[str, Any]:
+    """A row as planning writes it."""
+    account = destination.account(values)
+    action = changes.get("action", ACTIONS[destination.name])
+    occurred = changes.pop("occurred_at", NOW - timedelta(hours=5))
+    return {
+        "conversion_id": delivery_key(destination.name, account, action, milestone_id, 0),
+        "destination": destination.name,
+        "account": account,
+        "action": action,
+        "milestone": "customer_won",
+        "milestone_id": milestone_id,
+        "event_id": milestone_id,
+        "kind": "conversion",
+        "revision": 0,
+        "occurred_at": occurred,
+        "ready_at": occurred + timedelta(hours=1),
+        "expires_at": occurred + destination.limits.max_age,
+        "value": 123456,
+        "currency": "EUR",
+        "state": "pending",
+        "attempts": 0,
+        "planned_at": NOW,
+        "updated_at": NOW,
+        **changes,
+    }
+
+
+def resolved(milestone_id: str, **changes: Any) -> Resolved:
+    """A person with everything, told by the business fact."""
+    known = {
+        "consent": "granted",
+        "person_id": f"person_{milestone_id}",
+        "contact_id": f"7{milestone_id}",
+        "touch_id": f"click:{milestone_id}",
+        "email": f"{milestone_id}@example.com",
+        "click_id": f"Click-{milestone_id}",
+        "clicked_at": NOW - timedelta(days=3),
+    }
+    return Resolved(**{**known, **changes})
+
+
+@dataclass
+class Bench:
+    """One warehouse, one destination. Business facts are called by short names; on the wire they carry a tag, so that
+    benches can share a sandbox.
+
+    Attributes:
+        people: by name, what the resolver answers; others get `resolved(...)`.
+        slept: the waits a delivery asked for.
+    """
+
+    directory: Path
+    env: Mapping[str, str]
+    destination: Destination
+    now: datetime = NOW
+    people: dict[str, Resolved | None] = field(default_factory=dict)
+    slept: list[float] = field(default_factory=list)
+    tag: str = field(default_factory=lambda: f"{random.getrandbits(48):012x}-")
+
+    def __post_init__(self) -> None:
+        self.warehouse = Warehouse(self.directory)
+        self.rules = mapping.load()
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {name: self.env[name] for name in self.destination.settings}
+
+    def plan(self, *names: str, **changes: Any) -> list[str]:
+        """Put rows into the outbox; returns their keys."""
+        records = [conversion(self.destination, self.values, self.tag + name, **changes) for name in names]
+        contract = CONTRACTS[ledger.CONVERSION]
+        schema = {name: kind for name, kind in contract.polars_schema.items() if any(name in r for r in records)}
+        with self.warehouse.session() as session, session.transaction():
+            session.append(ledger.CONVERSION, pl.DataFrame(records, schema=schema))
+        return [record["conversion_id"] for record in records]
+
+    def resolve(self, _: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
+        known = {
+            row["conversion_id"]: self.people.get(self.name(row), resolved(row["milestone_id"]))
+            for row in rows.iter_rows(named=True)
+        }
+        return {key: person for key, person in known.items() if person is not None}
+
+    def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:
+        given = settings.load({**self.env, **options.pop("environment", {})})
+        return deliver(
+            options.pop("destination", self.destination),
+            settings=given,
+            rules=options.pop("rules", self.rules),
+            warehouse=self.warehouse,
+            clock=FixedClock(self.now),
+            window_end=options.pop("window_end", self.now),
+            resolve=options.pop("resolve", self.resolve),
+            rng=random.Random(1),
+            sleep=self.slept.append,
+            checkpoint=checkpoint,
+            **options,
+        )
+
+    def name(self, row: Mapping[str, Any]) -> str:
+        return str(row["milestone_id"]).removeprefix(self.tag)
+
+    def counted(self, events: Iterable[Mapping[str, Any]]) -> list[str]:
+        """Our business facts among events, one entry per event, told by the person in it and never by our key."""
+        names = {sha256(f"{row['milestone_id']}@example.com"): name for name, row in self.rows().items()}
+        return sorted(names[mark] for mark in map(email_of, events) if mark in names)
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Every conversion by its name."""
+        with self.warehouse.session() as session:
+            return {self.name(row): row for row in session.read(ledger.CONVERSION).iter_rows(named=True)}
+
+    def states(self) -> dict[str, str]:
+        return {name: row["state"] for name, row in self.rows().items()}
+
+    def reasons(self) -> dict[str, tuple[str, str | None]]:
+        return {name: (row["state"], row["reason"]) for name, row in self.rows().items()}
+
+    def attempts(self) -> list[dict[str, Any]]:
+        with self.warehouse.session() as session:
+            return list(session.read(ledger.ATTEMPT).sort("started", "batch_id").iter_rows(named=True))
+
+    def change(self, name: str, **columns: Any) -> None:
+        """Behind the ledger's back: what planning or a defect may do."""
+        with self.warehouse.session() as session, session.transaction():
+            (found,) = session.read(ledger.CONVERSION, "milestone_id = ?", [self.tag + name]).iter_rows(named=True)
+            row = {**found, **columns}
+            session.upsert(ledger.CONVERSION, pl.DataFrame([row], schema=CONTRACTS[ledger.CONVERSION].polars_schema))
+
+
+def email_of(event: Mapping[str, Any]) -> str:
+    """The hashed address of a received event, either platform's."""
+    if "user_data" in event:
+        return str(event["user_data"].get("em", [""])[0])
+    return next((i["idValue"] for i in event["user"]["userIds"] if i["idType"] == "SHA256_EMAIL"), "")

@@ -1,0 +1,72 @@
+"""One sandbox for the folder; each test has its own warehouse and its own business facts."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crm_attribution.destinations.base import Destination
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+from crm_attribution_tests.sandbox import Sandbox
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox.start([], NOW.isoformat()) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "sandbox" in request.fixturenames:
+        request.getfixturevalue("sandbox").faults([])
+
+
+@pytest.fixture(params=sorted(SMALL))
+def platform(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def empty_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copied for every test: making the tables takes longer than most tests."""
+    directory = tmp_path_factory.mktemp("empty")
+    with Warehouse(directory).session():
+        pass
+    return directory
+
+
+@pytest.fixture
+def make(sandbox: Sandbox, tmp_path: Path, empty_warehouse: Path) -> Callable[..., Bench]:
+    """A bench of a platform, in a warehouse of its own."""
+
+    def make(platform: str, destination: Destination | None = None, name: str = "", **changes: Any) -> Bench:
+        directory = tmp_path / (name or platform)
+        shutil.copytree(empty_warehouse, directory)
+        return Bench(directory, sandbox.env, destination or SMALL[platform], **changes)
+
+    return make
+
+
+@pytest.fixture
+def counted(sandbox: Sandbox) -> Callable[[Bench], list[str]]:
+    """Business facts of a bench that its platform counts, one entry per count."""
+
+    def counted(bench: Bench) -> list[str]:
+        return bench.counted(sandbox.received(bench.destination.name)["counted"])
+
+    return counted
+
+
+@pytest.fixture
+def requests(sandbox: Sandbox) -> Callable[[str], int]:
+    def requests(platform: str) -> int:
+        return int(sandbox.received(platform)["requests"])
+
+    return requests
