@@ -24,7 +24,7 @@ from crm_attribution.errors import CrmAttributionError
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     """ISO 8601; a bare date means 00:00Z."""
 
     name = "ISO"
@@ -91,7 +91,7 @@ def ui(data_dir: Path, port: int) -> None:
 @main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sandbox(arguments: tuple[str, ...]) -> None:
-    """Emulators of HubSpot, a click API and the ad platforms: --portal FILE --clock ISO [--port N] [--write-env FILE]."""
+    """HubSpot, clicks and ad platforms emulated: --portal FILE --clock ISO [--port N] [--write-env FILE]."""
     sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.emulators", *arguments]))
 
 

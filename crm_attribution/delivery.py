@@ -128,6 +128,15 @@ class _Batch:
 
 
 @dataclass
+class _Answered:
+    """A batch, one outcome per row in its order, and the HTTP status where there was one."""
+
+    batch: _Batch
+    outcomes: list[Outcome]
+    status: int | None
+
+
+@dataclass
 class _Run:
     """One delivery to one account."""
 
@@ -146,6 +155,7 @@ class _Run:
     failures: int = 0
     throttles: int = 0
     waited: float = 0.0
+    nap: float = 0.0
     resends: int = 0
 
     def __post_init__(self) -> None:
@@ -154,20 +164,32 @@ class _Run:
         self.queue: deque[list[str]] = deque()
 
     def deliver(self, window_end: datetime) -> None:
-        sendable = self._select(window_end)
-        size = self.destination.limits.batch
-        self.queue.extend(sendable[start : start + size] for start in range(0, len(sendable), size))
-        while self.queue and not self.report.stopped:
-            batch = self._claim(self.queue.popleft())
-            if batch is not None:
-                outcomes, status = self._send(batch)
-                self._settle(batch, outcomes, status)
-                self._react(batch, outcomes)
+        """One request at a time. Between two of them the warehouse is opened once: for the answer and the next claim."""
+        answered: _Answered | None = None
+        selected = False
+        while True:
+            with self.warehouse.session() as session:
+                if not selected:
+                    selected = True
+                    self._select(session, window_end)
+                if answered is not None:
+                    self._settle(session, answered)
+                    self._react(session, answered)
+                batch = None if self.nap else self._next(session)
+            if self.nap:
+                # Nothing is claimed while waiting: who dies asleep leaves nothing in flight.
+                self.sleep(self.nap)
+                answered, self.nap = None, 0.0
+            elif batch is None:
+                return
+            else:
+                self.checkpoint("claimed")
+                answered = self._send(batch)
 
-    def _select(self, window_end: datetime) -> list[str]:
-        """Take over what a dead sender left, put every due row into its state, and return those to be sent."""
+    def _select(self, session: Session, window_end: datetime) -> None:
+        """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
         now, name = self.clock.now(), self.destination.name
-        with self.warehouse.session() as session, session.transaction():
+        with session.transaction():
             orphans = _rows(ledger.in_flight(session, name))
             states = {row.conversion_id: recovered(row, self.destination.limits, self.policy, now) for row in orphans}
             ledger.recover(session, states, now)
@@ -176,14 +198,24 @@ class _Run:
             if until is not None and now < parse_instant(until):
                 self.report.paused_until = parse_instant(until)
                 self.report.stopped = f"the platform asked for a pause until {until}"
-                return []
+                return
             due = ledger.due(session, name, window_end, now)
             decisions = self._decide(session, due, now)
             self._guard(session, _rows(due), decisions)
             self._place(session, _rows(due), decisions, now)
             self.checkpoint("selecting")
         self.checkpoint("selected")
-        return [key for key in due["conversion_id"] if decisions[key].to == "send"]
+        sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
+        size = self.destination.limits.batch
+        self.queue.extend(sendable[start : start + size] for start in range(0, len(sendable), size))
+
+    def _next(self, session: Session) -> _Batch | None:
+        """The next batch that has rows left, claimed."""
+        while self.queue and not self.report.stopped:
+            batch = self._claim(session, self.queue.popleft())
+            if batch is not None:
+                return batch
+        return None
 
     def _decide(
         self, session: Session, due: pl.DataFrame, now: datetime, resolved: Mapping[str, Resolved] | None = None
@@ -220,10 +252,10 @@ class _Run:
         ledger.move(session, moves, now)
         self._ended((move.conversion_id, move.state, move.reason) for move in moves)
 
-    def _claim(self, keys: Sequence[str]) -> _Batch | None:
+    def _claim(self, session: Session, keys: Sequence[str]) -> _Batch | None:
         """Commit to sending those that may be sent still; consent and identifiers are those of this moment."""
         now, batch_id = self.clock.now(), secrets.token_hex(16)
-        with self.warehouse.session() as session, session.transaction():
+        with session.transaction():
             frame = ledger.rows(session, keys)
             free = [row for row in _rows(frame) if _claimable(row, now)]
             frame = frame.filter(pl.col("conversion_id").is_in([row.conversion_id for row in free]))
@@ -238,10 +270,9 @@ class _Run:
             request = self.destination.build(events, self.settings, options)
             ledger.claim(session, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
             self.checkpoint("claiming")
-        self.checkpoint("claimed")
         return _Batch(batch_id, batch, events, request)
 
-    def _send(self, batch: _Batch) -> tuple[list[Outcome], int | None]:
+    def _send(self, batch: _Batch) -> _Answered:
         """One request, outside any transaction. Every row gets an outcome, whatever happens."""
         self.report.requests += 1
         request = batch.request
@@ -249,37 +280,37 @@ class _Run:
             answer = self.transport.send_once(request.method, request.path, json=request.json, headers=request.headers)
         except Retryable as error:
             if error.sent:
-                return all_rows(batch.ready, "uncertain", "no_answer"), None
-            return all_rows(batch.ready, "unsent", "no_connection"), None
+                return _Answered(batch, all_rows(batch.ready, "uncertain", "no_answer"), None)
+            return _Answered(batch, all_rows(batch.ready, "unsent", "no_connection"), None)
         self.checkpoint("answered")
         read = {outcome.conversion_id: outcome for outcome in self.destination.read(answer, batch.ready)}
         missing = {row.conversion_id: Outcome(row.conversion_id, "uncertain", "no_result") for row in batch.rows}
-        return [read.get(key, outcome) for key, outcome in missing.items()], answer.status
+        return _Answered(batch, [read.get(key, outcome) for key, outcome in missing.items()], answer.status)
 
-    def _settle(self, batch: _Batch, outcomes: Sequence[Outcome], status: int | None) -> None:
-        now, limits = self.clock.now(), self.destination.limits
+    def _settle(self, session: Session, answered: _Answered) -> None:
+        now, limits, rows = self.clock.now(), self.destination.limits, answered.batch.rows
         results = [
             settle_row(outcome, row, limits, self.policy, now, self.rng.random)
-            for outcome, row in zip(outcomes, batch.rows, strict=True)
+            for outcome, row in zip(answered.outcomes, rows, strict=True)
         ]
-        with self.warehouse.session() as session, session.transaction():
-            ledger.settle(session, batch.batch_id, results, status, now)
+        with session.transaction():
+            ledger.settle(session, answered.batch.batch_id, results, answered.status, now)
             self.checkpoint("settling")
         self._ended((result.conversion_id, result.state, result.code) for result in results)
         self.checkpoint("settled")
 
-    def _react(self, batch: _Batch, outcomes: Sequence[Outcome]) -> None:
+    def _react(self, session: Session, answered: _Answered) -> None:
         """What an answer means for the rest of this delivery."""
-        verdicts = {outcome.verdict for outcome in outcomes}
-        first = outcomes[0]
-        keys = [row.conversion_id for row in batch.rows]
+        verdicts = {outcome.verdict for outcome in answered.outcomes}
+        first = answered.outcomes[0]
+        keys = [row.conversion_id for row in answered.batch.rows]
         if "stopped" in verdicts:
             self.report.stopped = f"the platform refused the account ({first.code})"
             self.report.alert = f"check {self.destination.credential} and its permissions ({first.code})"
         elif "throttled" in verdicts:
-            self._throttled(keys, first.retry_after)
+            self._throttled(session, keys, first.retry_after)
         elif "refused" in verdicts:
-            self._part([o.conversion_id for o in outcomes if o.verdict == "refused"], len(keys))
+            self._part([o.conversion_id for o in answered.outcomes if o.verdict == "refused"], len(keys))
         elif verdicts <= {"uncertain", "unsent", "transient"}:
             self.failures += 1
             if self.failures >= self.policy.failures:
@@ -287,17 +318,18 @@ class _Run:
             return
         self.failures = 0
 
-    def _throttled(self, keys: list[str], asked: timedelta | None) -> None:
+    def _throttled(self, session: Session, keys: list[str], asked: timedelta | None) -> None:
         """Wait and send the same rows again, or leave the account alone until the pause is over."""
+        doubling = 2.0 ** min(self.throttles, 12)
         self.throttles += 1
-        wait = max(1.0, asked.total_seconds() if asked is not None else 5.0 * 2.0 ** min(self.throttles - 1, 10))
+        wait = 5.0 * doubling if asked is None else max(asked.total_seconds(), doubling)
         if self.waited + wait <= self.policy.patience:
             self.waited += wait
+            self.nap = wait
             self.queue.appendleft(keys)
-            self.sleep(wait)
             return
         until = self.clock.now() + timedelta(seconds=wait)
-        with self.warehouse.session() as session, session.transaction():
+        with session.transaction():
             session.set_fact(self.pause, iso(until))
         self.report.paused_until = until
         self.report.stopped = f"the platform asked for a pause until {iso(until)}"

@@ -1,4 +1,4 @@
-"""The demo: the whole pipeline on the embedded sandbox, hour by hour as it would run in production; and the UI on it."""
+"""The demo: the whole pipeline on the embedded sandbox, hour by hour as in production; and the UI on it."""
 
 from __future__ import annotations
 

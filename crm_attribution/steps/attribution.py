@@ -104,7 +104,7 @@ def update_credits(session: Session, rules: Mapping, as_of: datetime) -> Report:
     changes = session.changes(CREDIT_CONSUMER, CREDIT_TOPICS, signature)
     report = Report()
     with session.transaction():
-        keys = _outcome_keys(session, changes, rules)
+        keys = _outcome_keys(session, changes)
         if keys.height:
             report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
         session.advance(CREDIT_CONSUMER, changes)
@@ -118,7 +118,7 @@ def update_credits(session: Session, rules: Mapping, as_of: datetime) -> Report:
     return report
 
 
-def _outcome_keys(session: Session, changes: Changes, rules: Mapping) -> pl.DataFrame:
+def _outcome_keys(session: Session, changes: Changes) -> pl.DataFrame:
     """milestone, milestone_id of the outcomes to look at, those that are none any more included."""
     key = pl.concat_str("milestone", "milestone_id", separator="|")
     if changes.everything:
@@ -133,12 +133,14 @@ def _outcome_keys(session: Session, changes: Changes, rules: Mapping) -> pl.Data
         accounts = session.read_keys("events.milestone", ids_frame("account_id", changes.of("touch_account")))
         persons = session.read_keys("events.milestone", ids_frame("person_id", changes.of("touch_person")))
         found = pl.concat([named, accounts.select(named.columns), persons.select(named.columns)]).unique()
-    return found.filter(pl.col("milestone").is_in(rules.attribution.outcomes)).sort(key)
+    return found.sort(key)
 
 
 def _credits(session: Session, keys: pl.DataFrame, rules: Mapping) -> pl.DataFrame:
     outcomes = session.read_keys("events.milestone", keys).filter(
-        (pl.col("state") == "live") & pl.col("suppressed_by").is_null()
+        pl.col("milestone").is_in(rules.attribution.outcomes)
+        & (pl.col("state") == "live")
+        & pl.col("suppressed_by").is_null()
     )
     accounts = outcomes.select("account_id").drop_nulls().unique()
     persons = outcomes.filter(pl.col("account_id").is_null()).select("person_id").drop_nulls().unique()

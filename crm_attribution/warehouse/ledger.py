@@ -16,6 +16,8 @@ import polars as pl
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.destinations.rules import Claim, Settled
 from crm_attribution.errors import Terminal
+from crm_attribution.warehouse.identifiers import quote_identifier as q
+from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
 
 CONVERSION, ATTEMPT = "conversions.conversion", "delivery.attempt"
@@ -244,15 +246,17 @@ def _change(session: Session, changes: Sequence[Mapping[str, Any]], now: datetim
     if not changes:
         return []
     before = _by_id(session, (str(change["conversion_id"]) for change in changes))
-    after = []
+    differing = []
     for change in changes:
         row = before[change["conversion_id"]]
         if change["state"] != row["state"] and not is_legal(row["state"], row["reason"], change["state"]):
             raise IllegalTransition(f"{row['conversion_id']}: {row['state']} ({row['reason']}) -> {change['state']}")
-        after.append({**row, **change, "updated_at": now})
-    written = session.upsert(CONVERSION, _frame(CONVERSION, after))["conversion_id"]
+        if any(row[name] != value for name, value in change.items()):
+            differing.append({**change, "updated_at": now})
+    _update(session, CONVERSION, differing)
+    written = sorted(str(change["conversion_id"]) for change in differing)
     session.journal("conversion", written)
-    return sorted(written)
+    return written
 
 
 def _log(
@@ -261,9 +265,27 @@ def _log(
     """Complete attempt rows; a row's answer is written once."""
     open_rows = session.read_keys(ATTEMPT, pl.DataFrame({"batch_id": list(batches)}, schema={"batch_id": pl.String}))
     records = [
-        {**row, **results[row["conversion_id"]], "finished": now}
+        {
+            "batch_id": row["batch_id"],
+            "conversion_id": row["conversion_id"],
+            "finished": now,
+            **results[row["conversion_id"]],
+        }
         for row in open_rows.iter_rows(named=True)
         if row["conversion_id"] in results and row["finished"] is None
     ]
-    if records:
-        session.upsert(ATTEMPT, _frame(ATTEMPT, records))
+    _update(session, ATTEMPT, records)
+
+
+def _update(session: Session, table: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns of rows that exist. All records have one shape."""
+    if not records:
+        return
+    key, target = CONTRACTS[table].key, table_name(table)
+    columns = ", ".join(f"{q(name)} = n.{q(name)}" for name in records[0] if name not in key)
+    match = " AND ".join(f"t.{q(name)} = n.{q(name)}" for name in key)
+    session.connection.register("_records", _frame(table, records))
+    try:
+        session.connection.execute(f"UPDATE {target} t SET {columns} FROM _records n WHERE {match}")
+    finally:
+        session.connection.unregister("_records")

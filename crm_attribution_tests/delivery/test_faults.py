@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from crm_attribution.delivery import transport_for
-from crm_attribution.destinations.base import Answer
+from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.destinations.rules import Policy
 from crm_attribution.errors import Retryable
 from crm_attribution.settings import load
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse import ledger
-from crm_attribution_tests.delivery.bench import NOW, Bench, with_limits
+from crm_attribution_tests.delivery.bench import NOW, Bench, resolved, with_limits
 from crm_attribution_tests.sandbox import Sandbox
 
 Make = Callable[..., Bench]
@@ -119,11 +120,7 @@ def test_what_may_have_been_applied_is_never_called_unsent(make: Make, reason: s
     assert bench.reasons() == {"a": ("unknown", reason)}
 
 
-def _denied(bench: Bench):
-    from dataclasses import replace
-
-    from crm_attribution_tests.delivery.bench import resolved
-
+def _denied(bench: Bench) -> Resolved:
     return replace(resolved(bench.tag + "a"), consent="denied")
 
 
@@ -148,7 +145,8 @@ def test_one_bad_row_is_found_and_costs_nobody_else(
     bench.destination = with_limits(bench.destination, batch=20)
     names = [f"n{number:02d}" for number in range(size)]
     bad = names[0] if position == "first" else names[-1]
-    bench.plan(*(name for name in names if name != bad))
+    if size > 1:
+        bench.plan(*(name for name in names if name != bad))
     hour = timedelta(hours=1)
     # Older than the platform allows, younger than we believe: the platform refuses it.
     old = NOW - {"meta": timedelta(days=7), "linkedin": timedelta(days=90)}[platform] - hour
@@ -219,7 +217,7 @@ def test_throttled_without_a_wait_backs_off_and_ends_bounded(make: Make, sandbox
     report = bench.deliver()
     assert bench.slept == [5.0, 10.0, 20.0, 40.0]
     assert report.paused_until == NOW + timedelta(seconds=80)
-    for _ in range(10):
+    for _ in range(2):
         bench.now += timedelta(hours=1)
         bench.deliver()
     assert {row["attempts"] for row in bench.rows().values()} == {0}
@@ -243,7 +241,7 @@ def test_a_refused_token_stops_the_account_and_costs_no_attempt(
     bench = make(platform)
     bench.plan("a", "b", "c", "d", "e")
     sandbox.faults([{"route": ROUTE[platform], "kind": kind}])
-    for hour in range(10):
+    for hour in (0, 1, 12):
         bench.now = NOW + timedelta(hours=hour)
         report = bench.deliver()
         assert report.requests == 1
