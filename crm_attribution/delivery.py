@@ -164,7 +164,7 @@ class _Run:
         self.queue: deque[list[str]] = deque()
 
     def deliver(self, window_end: datetime) -> None:
-        """One request at a time. Between two of them the warehouse is opened once: for the answer and the next claim."""
+        """One request at a time; between two of them the warehouse is open once, for the answer and the next claim."""
         answered: _Answered | None = None
         selected = False
         while True:
