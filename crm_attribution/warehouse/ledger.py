@@ -148,7 +148,7 @@ def claim(session: Session, batch_id: str, claims: Sequence[Claim], now: datetim
                 "started": now,
             }
         )
-    _change(session, changes, now)
+    _change(session, changes, now, before)
     session.append(ATTEMPT, _frame(ATTEMPT, attempts))
 
 
@@ -176,7 +176,7 @@ def settle(session: Session, batch_id: str, results: Sequence[Settled], http_sta
                 "first_sent_at": None if result.undone else row["first_sent_at"],
             }
         )
-    _change(session, changes, now)
+    _change(session, changes, now, before)
     log = {r.conversion_id: {"outcome": r.state, "code": r.code, "http_status": http_status} for r in results}
     _log(session, [batch_id], log, now)
 
@@ -216,7 +216,7 @@ def reconcile(session: Session, conversion_ids: Iterable[str], state: str, reaso
         if row["state"] != "unknown":
             raise IllegalTransition(f"{name}: is {row['state']}, only unknown rows are reconciled")
     change = {"state": state, "reason": reason, **fresh}
-    return _change(session, [{"conversion_id": name, **change} for name in before], now)
+    return _change(session, [{"conversion_id": name, **change} for name in before], now, before)
 
 
 # --- inside
@@ -241,11 +241,16 @@ def _frame(table: str, records: Sequence[Mapping[str, object]]) -> pl.DataFrame:
     return pl.DataFrame(list(records), schema={name: dtype for name, dtype in schema.items() if name in names})
 
 
-def _change(session: Session, changes: Sequence[Mapping[str, Any]], now: datetime) -> list[str]:
+def _change(
+    session: Session,
+    changes: Sequence[Mapping[str, Any]],
+    now: datetime,
+    before: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[str]:
     """Write some columns of some rows, after the table of transitions has allowed each. All rows have one shape."""
     if not changes:
         return []
-    before = _by_id(session, (str(change["conversion_id"]) for change in changes))
+    before = before or _by_id(session, (str(change["conversion_id"]) for change in changes))
     differing = []
     for change in changes:
         row = before[change["conversion_id"]]

@@ -26,6 +26,7 @@ from crm_attribution.warehouse.session import Session
 
 NOW = parse_instant("2026-03-10T12:00:00Z")
 WINDOW_END = NOW
+RULES = mapping.load()
 ACTIONS = {"meta": "Purchase", "linkedin": "104012"}
 
 
@@ -111,7 +112,7 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.warehouse = Warehouse(self.directory)
-        self.rules = mapping.load()
+        self.rules = RULES
 
     @property
     def values(self) -> dict[str, str]:
