@@ -82,14 +82,21 @@ def spec(name: str, deps: Sequence[str], *, kinds: Sequence[str] = ("duckdb", "p
     )
 
 
-def table_checks(name: str) -> list[dg.AssetCheckSpec]:
-    """Every table's key is unique; tables fed from outside show what they refused."""
+REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.link_click"}
+"""Tables whose rows come from people's typing: a bad one goes to quarantine."""
+
+
+def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:
+    """The key of the table, and of those written beside it, is unique; tables fed from outside show what they refused."""
     checks = [
         dg.AssetCheckSpec(
-            "key_is_unique", asset=key_of(name), blocking=True, description="No two rows share the table's key."
+            "keys_are_unique",
+            asset=key_of(name),
+            blocking=True,
+            description=f"No two rows share a key in {', '.join([name, *beside])}.",
         )
     ]
-    if CONTRACTS[name].schema == "raw":
+    if name in REFUSING:
         checks.append(
             dg.AssetCheckSpec(
                 "nothing_in_quarantine",
@@ -100,45 +107,45 @@ def table_checks(name: str) -> list[dg.AssetCheckSpec]:
     return checks
 
 
-def run_table_checks(pipeline: Pipeline, name: str) -> list[dg.AssetCheckResult]:
+def run_table_checks(pipeline: Pipeline, name: str, *beside: str) -> list[dg.AssetCheckResult]:
     """Results for `table_checks`."""
     with pipeline.warehouse.session() as session:
-        doubles = duplicate_keys(session, name)
-        results = [
+        doubles = {table: duplicate_keys(session, table) for table in (name, *beside)}
+        refused = open_quarantine(session, name) if name in REFUSING else None
+    results = [
+        dg.AssetCheckResult(
+            check_name="keys_are_unique",
+            asset_key=key_of(name),
+            passed=not any(doubles.values()),
+            metadata={f"keys that stand more than once in {table}": count for table, count in doubles.items()},
+        )
+    ]
+    if refused is not None:
+        lines = [f"- {count} x `{reason}` (e.g. {key})" for reason, count, key in refused]
+        results.append(
             dg.AssetCheckResult(
-                check_name="key_is_unique",
+                check_name="nothing_in_quarantine",
                 asset_key=key_of(name),
-                passed=doubles == 0,
-                metadata={"keys that stand more than once": doubles},
+                passed=not refused,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "refused rows": sum(count for _, count, _ in refused),
+                    "sample": dg.MetadataValue.md("\n".join(lines) or "nothing refused"),
+                },
             )
-        ]
-        if CONTRACTS[name].schema == "raw":
-            reasons = open_quarantine(session, name)
-            results.append(
-                dg.AssetCheckResult(
-                    check_name="nothing_in_quarantine",
-                    asset_key=key_of(name),
-                    passed=not reasons,
-                    severity=dg.AssetCheckSeverity.WARN,
-                    metadata={
-                        "refused rows": sum(count for _, count, _ in reasons),
-                        "sample": dg.MetadataValue.md(
-                            "\n".join(f"- {count} x `{reason}` (e.g. {key})" for reason, count, key in reasons)
-                            or "nothing refused"
-                        ),
-                    },
-                )
-            )
+        )
     return results
 
 
-def result(pipeline: Pipeline, name: str, report: Report, **more: Any) -> Result:
+def result(
+    pipeline: Pipeline, name: str, report: Report, checks: Sequence[dg.AssetCheckResult] | None = None
+) -> Result:
     """What an asset hands to Dagster: row counts, figures, and the table's checks."""
     pipeline.say(f"{name}: {report.rows} rows, {report.changed} changed")
     return dg.MaterializeResult(
         asset_key=key_of(name),
-        metadata={"dagster/row_count": report.rows, "changed rows": report.changed, **report.facts, **more},
-        check_results=run_table_checks(pipeline, name),
+        metadata={"dagster/row_count": report.rows, "changed rows": report.changed, **report.facts},
+        check_results=run_table_checks(pipeline, name) if checks is None else checks,
     )
 
 

@@ -13,6 +13,7 @@ from crm_attribution.assets.common import (
     acting_on_errors,
     key_of,
     result,
+    run_table_checks,
     spec,
     table_checks,
     window,
@@ -42,7 +43,7 @@ def derived(
     @dg.multi_asset(
         name=name,
         specs=[spec(table, deps) for table in tables],
-        check_specs=[check for table in tables for check in table_checks(table)] + [law for law, _ in laws],
+        check_specs=[*table_checks(*tables), *(law for law, _ in laws)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
     )
@@ -50,10 +51,9 @@ def derived(
         with acting_on_errors(), pipeline.warehouse.session() as session:
             report = step(session, pipeline.rules, watermark(session, window(context).end))
             counts = {table: reports.count(session, table) for table in tables[1:]}
+        checks = [*run_table_checks(pipeline, *tables), *(law(pipeline) for _, law in laws)]
         for table in tables:
-            yield result(pipeline, table, counts.get(table, report))
-        for _, law in laws:
-            yield law(pipeline)  # type: ignore[misc]
+            yield result(pipeline, table, counts.get(table, report), checks if table == tables[0] else [])
 
     return asset
 

@@ -1,21 +1,20 @@
 """staging/* and marts/*: one asset per SQL file, its tests as blocking checks; then the file finance reads."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from crm_attribution.assets.common import (
-    BACKFILL,
-    HOURLY,
     OWNERS,
     RETRY,
     PipelineParam,
     Result,
     acting_on_errors,
     key_of,
-    window,
 )
-from crm_attribution.steps.guards import watermark
+from crm_attribution.resources import Pipeline
+from crm_attribution.steps.guards import newest_hour_end
 from crm_attribution.warehouse.publish import publish
 from crm_attribution.warehouse.sql_models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
 
@@ -24,67 +23,82 @@ FOLDERS = (Path(__file__).parents[1] / "dbt_like_sql", Path(__file__).parents[2]
 
 MODELS = order(discover(next(folder for folder in FOLDERS if folder.is_dir())))
 LAWS: list[SqlTest] = [test for model in MODELS if model.schema == "marts" for test in model.tests]
+SCHEMAS = list(dict.fromkeys(model.schema for model in MODELS))
 PUBLICATION = "finance.publication"
 COLUMNS = "columns_hold"
 
 
-def sql_asset(model: SqlModel) -> dg.AssetsDefinition:
-    """The asset of a SQL file. Every law file is a check of its own; the header's column rules are one together:
-    Dagster's bookkeeping takes some 20 ms a check and run, more than the query."""
-    laws = [test for test in model.tests if test.path != model.path]
-    simple = [test for test in model.tests if test.path == model.path]
+def laws_of(model: SqlModel) -> list[SqlTest]:
+    """The model's own law files, each a check of its own."""
+    return [test for test in model.tests if test.path != model.path]
+
+
+def column_rules_of(model: SqlModel) -> list[SqlTest]:
+    """The rules of the header, one check together: Dagster's bookkeeping takes longer a check than the queries."""
+    return [test for test in model.tests if test.path == model.path]
+
+
+def _spec(model: SqlModel) -> dg.AssetSpec:
+    columns = [dg.TableColumn(column.name, description=column.description) for column in model.columns]
+    return dg.AssetSpec(
+        key=key_of(model.key),
+        deps=[key_of(name) for name in model.depends],
+        description=model.description,
+        group_name=model.schema,
+        kinds={"sql", "duckdb"},
+        owners=OWNERS,
+        skippable=True,
+        metadata={"dagster/table_name": model.key, "dagster/column_schema": dg.TableSchema(columns)},
+    )
+
+
+def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
+    rules = "; ".join(test.name for test in column_rules_of(model))
+    named = [(COLUMNS, rules), *((test.name, test.description) for test in laws_of(model))]
+    return [dg.AssetCheckSpec(name, asset=key_of(model.key), blocking=True, description=text) for name, text in named]
+
+
+def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
+    """One asset per SQL file of a schema, run in the order of their dependencies; any part can be materialized alone.
+
+    They are not partitioned: a file is run in full and says how things stand, whatever hour the run is for.
+    """
 
     @dg.multi_asset(
-        name=f"{model.schema}__{model.name}",
-        specs=[
-            dg.AssetSpec(
-                key=key_of(model.key),
-                deps=[key_of(name) for name in model.depends],
-                description=model.description,
-                group_name=model.schema,
-                kinds={"sql", "duckdb"},
-                owners=OWNERS,
-                partitions_def=HOURLY,
-                metadata={
-                    "dagster/table_name": model.key,
-                    "dagster/column_schema": dg.TableSchema(
-                        [dg.TableColumn(column.name, description=column.description) for column in model.columns]
-                    ),
-                },
-            )
-        ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                COLUMNS, asset=key_of(model.key), blocking=True, description="; ".join(test.name for test in simple)
-            ),
-            *(
-                dg.AssetCheckSpec(test.name, asset=key_of(model.key), blocking=True, description=test.description)
-                for test in laws
-            ),
-        ],
-        backfill_policy=BACKFILL,
+        name=schema,
+        specs=[_spec(model) for model in models],
+        check_specs=[check for model in models for check in _check_specs(model)],
+        can_subset=True,
         retry_policy=RETRY,
     )
-    def asset(pipeline: PipelineParam) -> Result:
-        with acting_on_errors(), pipeline.warehouse.session() as session:
-            outcome = materialize(session.connection, model)
-            columns = [run_test(session.connection, test) for test in simple]
-            told = [run_test(session.connection, test) for test in laws]
-        pipeline.say(f"{model.key}: {outcome.rows} rows, {outcome.changed_rows} changed")
-        described = {column.name: column.description for column in model.columns}
-        return dg.MaterializeResult(
-            asset_key=key_of(model.key),
-            metadata={
-                "dagster/row_count": outcome.rows,
-                "changed rows": outcome.changed_rows,
-                "dagster/column_schema": dg.TableSchema(
-                    [dg.TableColumn(name, kind, described.get(name)) for name, kind in outcome.columns]
-                ),
-            },
-            check_results=[_check(model, COLUMNS, columns), *(_check(model, law.test.name, [law]) for law in told)],
-        )
+    def assets(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
+        for model in models:
+            if key_of(model.key) in context.selected_asset_keys:
+                result = _materialize(pipeline, model)
+                yield result
+                if not all(check.passed for check in result.check_results or ()):
+                    return  # what reads it would stand on sand; Dagster fails the step for the blocking check
 
-    return asset
+    return assets
+
+
+def _materialize(pipeline: Pipeline, model: SqlModel) -> Result:
+    with acting_on_errors(), pipeline.warehouse.session() as session:
+        outcome = materialize(session.connection, model)
+        rules = [run_test(session.connection, test) for test in column_rules_of(model)]
+        laws = [run_test(session.connection, test) for test in laws_of(model)]
+    pipeline.say(f"{model.key}: {outcome.rows} rows, {outcome.changed_rows} changed")
+    described = {column.name: column.description for column in model.columns}
+    columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in outcome.columns]
+    return dg.MaterializeResult(
+        asset_key=key_of(model.key),
+        metadata={
+            "dagster/row_count": outcome.rows,
+            "changed rows": outcome.changed_rows,
+            "dagster/column_schema": dg.TableSchema(columns),
+        },
+        check_results=[_check(model, COLUMNS, rules), *(_check(model, law.test.name, [law]) for law in laws)],
+    )
 
 
 def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheckResult:
@@ -110,13 +124,11 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     owners=["team:finance", *OWNERS],
     description="data/finance.duckdb, the copy of the marts that finance opens: every law of the marts is checked, "
     "then the file is replaced in one step. Readers keep their snapshot; an unchanged hour copies nothing.",
-    partitions_def=HOURLY,
-    backfill_policy=BACKFILL,
     retry_policy=RETRY,
 )
-def publication(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
+def publication(pipeline: PipelineParam) -> Result:
     with acting_on_errors(), pipeline.warehouse.session() as session:
-        as_of = watermark(session, window(context).end)
+        as_of = newest_hour_end(session)
         session.compact_journal()
         done = publish(
             session.connection,
@@ -140,4 +152,7 @@ def publication(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> R
     )
 
 
-assets = [*(sql_asset(model) for model in MODELS), publication]
+assets = [
+    *(sql_assets(schema, [model for model in MODELS if model.schema == schema]) for schema in SCHEMAS),
+    publication,
+]

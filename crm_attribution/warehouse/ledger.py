@@ -36,6 +36,9 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
 }
 """State -> where it may go. `suppressed: before_activation` may also become pending, when history is released."""
 
+WAITING = frozenset({"pending", "held", "retry"})
+"""States in which a row may stay for another reason."""
+
 RELEASABLE = {"volume_guard": "held", "possible_duplicate": "held", "before_activation": "suppressed"}
 """Reason a person can lift -> the state it keeps rows in."""
 
@@ -59,7 +62,7 @@ def is_legal(before: str, reason: str | None, after: str) -> bool:
     """Whether a row in state `before` for `reason` may go to `after`."""
     if (before, reason, after) == ("suppressed", "before_activation", "pending"):
         return True
-    return after in TRANSITIONS[before]
+    return after in TRANSITIONS[before] or (after == before and before in WAITING)
 
 
 # --- reading
@@ -254,10 +257,11 @@ def _change(
     differing = []
     for change in changes:
         row = before[change["conversion_id"]]
-        if change["state"] != row["state"] and not is_legal(row["state"], row["reason"], change["state"]):
+        if all(row[name] == value for name, value in change.items()):
+            continue
+        if not is_legal(row["state"], row["reason"], change["state"]):
             raise IllegalTransition(f"{row['conversion_id']}: {row['state']} ({row['reason']}) -> {change['state']}")
-        if any(row[name] != value for name, value in change.items()):
-            differing.append({**change, "updated_at": now})
+        differing.append({**change, "updated_at": now})
     _update(session, CONVERSION, differing)
     written = sorted(str(change["conversion_id"]) for change in differing)
     session.journal("conversion", written)

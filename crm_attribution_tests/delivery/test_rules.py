@@ -1,0 +1,141 @@
+"""The pure rules: volume guard, back-off, recovery, and that no answer leads outside the table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from crm_attribution.destinations.base import Limits, Outcome, Verdict
+from crm_attribution.destinations.rules import Policy, Row, guarded, recovered, settled
+from crm_attribution.mapping import VolumeGuard
+from crm_attribution.warehouse.ledger import TRANSITIONS
+from crm_attribution_tests.delivery.bench import NOW, SMALL, conversion
+
+HOUR = timedelta(hours=1)
+KNOWS_KEYS = Limits(10, timedelta(days=7), timedelta(hours=48))
+COUNTS_ALL = Limits(10, timedelta(days=7), None)
+POLICY = Policy()
+GUARD = VolumeGuard(floor=50, factor=5, days=28)
+_EMPTY = dict.fromkeys(
+    [
+        *("person_id", "contact_id", "touch_id", "reason", "next_attempt_at"),
+        *("first_sent_at", "payload_hash", "released_at"),
+    ]
+)
+
+
+def row(name: str = "a", **changes) -> Row:
+    settings = {"META_DATASET_ID": "1"}
+    return replace(Row.of({**_EMPTY, **conversion(SMALL["meta"], settings, name)}), **changes)
+
+
+def many(count: int, ready_at: datetime, milestone: str = "customer_won", **changes) -> list[Row]:
+    return [
+        row(f"{milestone}{ready_at:%d%H}{number}", ready_at=ready_at, milestone=milestone, **changes)
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("count", "busiest", "held"), [(50, 0, 0), (51, 0, 51), (100, 20, 0), (101, 20, 101), (51, 10, 51), (50, 1, 0)]
+)
+def test_the_guard_compares_with_the_busiest_hour(count: int, busiest: int, held: int):
+    rows = many(count, NOW)
+    history = {("customer_won", NOW - 3 * HOUR): busiest} if busiest else {}
+    assert len(guarded(rows, history, GUARD)) == held
+
+
+def test_the_guard_looks_back_so_many_days_and_at_the_same_milestone_only():
+    rows = many(60, NOW)
+    assert not guarded(rows, {("customer_won", NOW - timedelta(days=28)): 12}, GUARD)
+    assert guarded(rows, {("customer_won", NOW - timedelta(days=28) - HOUR): 12}, GUARD)
+    assert guarded(rows, {("lead_captured", NOW - HOUR): 12}, GUARD)
+    assert guarded(rows, {("customer_won", NOW): 1, ("customer_won", NOW + HOUR): 99}, GUARD)
+
+
+def test_what_is_held_is_no_precedent_and_what_is_released_is():
+    first, second = many(60, NOW), many(200, NOW + HOUR)
+    assert len(guarded([*first, *second], {}, GUARD)) == 260
+    released = [replace(one, released_at=NOW) for one in first]
+    assert guarded([*released, *second], {}, GUARD) == set()
+    assert len(guarded([*released, *many(301, NOW + HOUR)], {}, GUARD)) == 301
+
+
+def test_rows_that_come_late_count_with_those_already_sent():
+    late = many(20, NOW + timedelta(minutes=59))
+    assert not guarded(late, {("customer_won", NOW): 30}, GUARD)
+    assert len(guarded(late, {("customer_won", NOW): 31}, GUARD)) == 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 30), st.integers(1, 8)), max_size=12))
+def test_the_guard_never_lets_an_hour_above_its_limit(volumes: list[tuple[str, int, int]]):
+    guard = VolumeGuard(floor=5, factor=2, days=1)
+    rows = [one for name, hour, count in volumes for one in many(count, NOW + hour * HOUR, name)]
+    rows = [replace(one, conversion_id=f"{at}") for at, one in enumerate(rows)]
+    held = guarded(rows, {}, guard)
+    sent = Counter((one.milestone, one.ready_at) for one in rows if one.conversion_id not in held)
+    for (name, when), count in sent.items():
+        before = [n for (m, w), n in sent.items() if m == name and when - timedelta(days=1) <= w < when]
+        assert count <= max(5, 2 * max(before, default=0))
+
+
+verdicts = st.sampled_from(get_args(Verdict))
+earlier = st.one_of(st.none(), st.integers(0, 60).map(lambda hours: NOW - hours * HOUR))
+
+
+@given(
+    verdicts,
+    st.sampled_from([None, "too_old", "x"]),
+    earlier,
+    st.integers(0, 9),
+    st.sampled_from([KNOWS_KEYS, COUNTS_ALL]),
+)
+def test_every_answer_ends_in_the_table(
+    verdict: Verdict, code: str | None, first: datetime | None, attempts: int, limits: Limits
+):
+    before = row(first_sent_at=first, attempts=attempts, state="retry" if first else "pending")
+    after = settled(Outcome("a", verdict, code), before, limits, POLICY, NOW, lambda: 0.5)
+    assert after.state in TRANSITIONS["in_flight"]
+    if verdict == "uncertain" and limits.dedupe is None:
+        assert after.state == "unknown"
+    if verdict in ("refused", "throttled", "stopped", "unsent"):
+        assert (after.state, after.charged) == ("retry", False)
+    if after.undone:
+        assert first is None
+        assert verdict not in ("accepted", "uncertain")
+    if after.state == "retry" and verdict == "uncertain":
+        assert not after.undone
+    if first is not None and verdict != "rejected":
+        assert after.state != "rejected"
+
+
+@given(st.integers(0, 30), st.floats(0, 1, exclude_max=True), st.one_of(st.none(), st.integers(1, 86400)))
+def test_back_off_is_bounded_and_never_shorter_than_asked(attempts: int, draw: float, asked: int | None):
+    wait = None if asked is None else timedelta(seconds=asked)
+    outcome = Outcome("a", "transient", "x", wait)
+    after = settled(outcome, row(attempts=attempts), KNOWS_KEYS, Policy(attempts=99), NOW, lambda: draw)
+    assert after.next_attempt_at is not None
+    delay = after.next_attempt_at - NOW
+    assert (wait or timedelta(0)) <= delay <= max(wait or timedelta(0), POLICY.longest_wait)
+    assert delay <= max(wait or timedelta(0), POLICY.first_wait * 2**attempts)
+
+
+@pytest.mark.parametrize(
+    ("limits", "hours", "attempts", "state"),
+    [
+        (KNOWS_KEYS, 0, 1, "retry"),
+        (KNOWS_KEYS, 46, 1, "retry"),
+        (KNOWS_KEYS, 47, 1, "unknown"),  # an hour before the platform forgets
+        (KNOWS_KEYS, 1, 8, "unknown"),
+        (COUNTS_ALL, 0, 1, "unknown"),
+    ],
+)
+def test_rows_of_a_dead_sender(limits: Limits, hours: int, attempts: int, state: str):
+    orphan = row(state="in_flight", first_sent_at=NOW - hours * HOUR, attempts=attempts)
+    assert recovered(orphan, limits, POLICY, NOW) == state
