@@ -42,7 +42,7 @@ def bench(tmp_path: Path, empty_warehouse: Path) -> Bench:
 def test_every_pair_of_states(bench: Bench):
     """Each of the 81 steps (but staying) is taken or refused as the table says; a refused one changes nothing."""
     pairs = [(before, after) for before in STATES for after in STATES if before != after]
-    keys = {}
+    keys: dict[tuple[str, str], str] = {}
     for state in STATES:
         steps = [pair for pair in pairs if pair[0] == state]
         planned = bench.plan(*(f"{before}-{after}" for before, after in steps), state=state, batch_id="b")
