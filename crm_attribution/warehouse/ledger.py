@@ -152,7 +152,7 @@ def claim(session: Session, batch_id: str, claims: Sequence[Claim], now: datetim
             }
         )
     _change(session, changes, now, before)
-    session.append(ATTEMPT, _frame(ATTEMPT, attempts))
+    _insert(session, ATTEMPT, attempts)
 
 
 def settle(session: Session, batch_id: str, results: Sequence[Settled], http_status: int | None, now: datetime) -> None:
@@ -231,7 +231,10 @@ def _keys(conversion_ids: Iterable[str]) -> pl.DataFrame:
 
 def _by_id(session: Session, conversion_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     wanted = sorted(set(conversion_ids))
-    found = {row["conversion_id"]: row for row in rows(session, wanted).iter_rows(named=True)}
+    frame = session.query(
+        "SELECT * FROM conversions.conversion SEMI JOIN _keys USING (conversion_id)", _keys=_keys(wanted)
+    )
+    found = {row["conversion_id"]: row for row in frame.iter_rows(named=True)}
     missing = [name for name in wanted if name not in found]
     if missing:
         raise IllegalTransition(f"{missing[0]}: no such conversion ({len(missing)} in all)")
@@ -290,11 +293,20 @@ def _update(session: Session, table: str, records: Sequence[Mapping[str, Any]]) 
     """Set columns of rows that exist. All records have one shape."""
     if not records:
         return
-    key, target = CONTRACTS[table].key, table_name(table)
+    key = CONTRACTS[table].key
     columns = ", ".join(f"{q(name)} = n.{q(name)}" for name in records[0] if name not in key)
     match = " AND ".join(f"t.{q(name)} = n.{q(name)}" for name in key)
+    _execute(session, f"UPDATE {table_name(table)} t SET {columns} FROM _records n WHERE {match}", table, records)
+
+
+def _insert(session: Session, table: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """New rows of one shape; columns not given are null."""
+    _execute(session, f"INSERT INTO {table_name(table)} BY NAME SELECT * FROM _records", table, records)
+
+
+def _execute(session: Session, sql: str, table: str, records: Sequence[Mapping[str, Any]]) -> None:
     session.connection.register("_records", _frame(table, records))
     try:
-        session.connection.execute(f"UPDATE {target} t SET {columns} FROM _records n WHERE {match}")
+        session.connection.execute(sql)
     finally:
         session.connection.unregister("_records")

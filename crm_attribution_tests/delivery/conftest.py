@@ -59,7 +59,7 @@ def counted(sandbox: Sandbox) -> Callable[[Bench], list[str]]:
     """Business facts of a bench that its platform counts, one entry per count."""
 
     def counted(bench: Bench) -> list[str]:
-        return bench.counted(sandbox.received(bench.destination.name)["counted"])
+        return bench.counted(sandbox.received(bench.destination.name)["counted"], bench.rows())
 
     return counted
 

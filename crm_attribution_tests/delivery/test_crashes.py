@@ -55,7 +55,7 @@ def go_on(bench: Bench, sandbox: Sandbox) -> None:
     bench.now = NOW + timedelta(hours=1)
     bench.deliver()
     assert bench.deliver().requests == 0
-    check(bench, bench.counted(sandbox.received(bench.destination.name)["counted"]))
+    check(bench, bench.counted(sandbox.received(bench.destination.name)["counted"], FACTS))
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -76,7 +76,7 @@ def test_killed_again_and_again(make: Make, sandbox: Sandbox, platform: str):
         kill(bench, rng.choice(POINTS), rng.choice((1, 2)))
     bench.now = NOW + timedelta(hours=1)
     bench.deliver()
-    counted = bench.counted(sandbox.received(platform)["counted"])
+    counted = bench.counted(sandbox.received(platform)["counted"], FACTS)
     assert len(counted) == len(set(counted))
     states = bench.states()
     assert {name for name, state in states.items() if state == "accepted"} <= set(counted)
@@ -131,6 +131,6 @@ def test_deliveries_side_by_side_count_once(make: Make, sandbox: Sandbox, platfo
     assert [racer.exitcode for racer in racers] == [0] * 4
     bench.now = NOW + timedelta(hours=1)
     bench.deliver()
-    counted = bench.counted(sandbox.received(platform)["counted"])
+    counted = bench.counted(sandbox.received(platform)["counted"], FACTS)
     assert counted == FACTS
     assert set(bench.states().values()) <= {"accepted", "unknown"}
