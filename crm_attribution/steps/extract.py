@@ -45,6 +45,7 @@ PAIRS = {"contacts": ["companies"], "companies": [], "deals": ["contacts", "comp
 
 _BATCH = 50
 _LIST = 50
+_PAGE = 100
 _SUBMISSIONS = 50
 _CLICKS = 1_000
 
@@ -199,34 +200,39 @@ class Extractor:
         Raises:
             ConfigurationError: when the data directory belongs to another portal.
         """
+        run = self._begin("account", None)
         frame = parse.account(self.hubspot.account_details())
         with self.warehouse.session() as session, session.transaction():
             check_portal(session, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
             session.journal("account_details", ["*"] if changed.height else [])
-        return Report(rows=frame.height, changed=changed.height)
+        return self._end_reference(run, frame, changed, 1)
 
     def owners(self) -> Report:
         """All owners, archived ones included."""
-        frame = parse.owners([*self.hubspot.owners(archived=True), *self.hubspot.owners()])
+        run = self._begin("owners", None)
+        gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
+        frame = parse.owners([*gone, *active])
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.owner", frame)
-        return Report(rows=frame.height, changed=changed.height)
+        return self._end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
 
     def stages(self) -> Report:
         """All deal stages of all pipelines."""
+        run = self._begin("pipeline_stages", None)
         frame = parse.stages("deals", self.hubspot.pipelines("deals"))
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.pipeline_stage", frame)
             session.journal("pipeline_stage", changed["stage_id"])
-        return Report(rows=frame.height, changed=changed.height)
+        return self._end_reference(run, frame, changed, 1)
 
     def forms(self) -> Report:
         """All forms."""
+        run = self._begin("forms", None)
         frame = parse.forms(self.hubspot.forms())
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.form", frame)
-        return Report(rows=frame.height, changed=changed.height)
+        return self._end_reference(run, frame, changed, max(1, ceil(frame.height / _PAGE)))
 
     def submissions(self, since: datetime | None) -> Report:
         """Submissions of every known form, back to the newest stored one (less the overlap) or to `since`."""
@@ -301,6 +307,12 @@ class Extractor:
         now = self.clock.now()
         transport = self.hubspot.transport
         return Extraction(stream, since or BEGINNING, now, now, transport, transport.calls)
+
+    def _end_reference(self, run: Extraction, frame: pl.DataFrame, changed: pl.DataFrame, floor: int) -> Report:
+        """The same for a small table that is read whole."""
+        run.found = run.rows = frame.height
+        run.changed, run.floor = changed.height, floor
+        return self._end(run)
 
     def _end(self, run: Extraction) -> Report:
         calls = run.transport.calls - run.calls_before

@@ -1,0 +1,111 @@
+"""The Olist funnel (8,000 leads, 842 won deals) through the whole pipeline, against a direct count of the two CSV files."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from crm_attribution_tests.pipeline.project import ROOT, Project
+from crm_attribution_tests.sandbox import Sandbox
+
+SHARED = ROOT.parent / "shared"
+TOOL = SHARED / "tools" / "olist_portal.py"
+DATA = SHARED / "data" / "olist"
+
+pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="the reference data (../shared) is not beside this checkout")
+
+WIDE_LOOK_BACK = """
+attribution:
+  lookback_days: {default: 730, customer_won: 730, customer_expanded: 730}
+"""
+
+
+@pytest.fixture(scope="module")
+def funnel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, Sandbox, dict[str, int]]]:
+    folder = tmp_path_factory.mktemp("olist")
+    portal, mapping = folder / "olist.jsonl", folder / "mapping.yaml"
+    with portal.open("w") as out:
+        subprocess.run([sys.executable, str(TOOL)], stdout=out, check=True)
+    mapping.write_text(WIDE_LOOK_BACK)
+    with Sandbox.start(portal, "2018-12-01T00:00:00Z", limits="off") as sandbox:
+        env = {
+            **sandbox.env,
+            "CRM_ATTRIBUTION_START": "2018-11-30T00:00:00Z",
+            "CRM_ATTRIBUTION_MAPPING": str(mapping),
+        }
+        project = Project(folder / "data", env)
+        result = project.hours("2018-11-30", "2018-12-01")
+        print(f"calls made {result['calls']}, floor {result['least_possible_calls']}")
+        yield project, sandbox, result
+
+
+def test_every_lead_and_win_is_told_once(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+    project, _, _ = funnel
+    assert project.warehouse("SELECT count(*) FROM raw.contact") == [(8000,)]
+    assert project.warehouse("SELECT count(*) FROM events.event WHERE event = 'deal_won'") == [(842,)]
+    milestones = dict(project.finance("SELECT milestone, count(*) FROM marts.milestone GROUP BY ALL"))
+    assert milestones["customer_won"] == 842
+    assert milestones["qualified_lead"] == 8000
+    assert "customer_expanded" not in milestones
+
+
+def test_no_history_is_uploaded(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+    project, sandbox, _ = funnel
+    assert sandbox.received("meta")["requests"] == 0
+    assert project.warehouse("SELECT DISTINCT state, reason FROM conversions.conversion") == [
+        ("suppressed", "before_activation")
+    ]
+
+
+def test_calls_are_the_least_possible(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+    _, sandbox, result = funnel
+    assert result["calls"] == result["least_possible_calls"]
+    assert sandbox.calls()["total"] == result["calls"], "every call is counted"
+
+
+def test_won_deals_per_first_touch_equal_the_files(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+    project, _, _ = funnel
+    credited = {
+        (source, medium): int(wins)
+        for source, medium, wins in project.finance(
+            "SELECT source, medium, sum(credit) FROM marts.revenue_attribution WHERE model = 'first_touch'"
+            " AND measure = 'count' AND milestone = 'customer_won' GROUP BY ALL"
+        )
+    }
+    assert credited == _counted_from_the_files()
+    assert credited[(None, None)] == 1, "one deal was won before its lead's first contact"
+
+
+def _counted_from_the_files() -> Counter[tuple[str | None, str | None]]:
+    origins = {
+        "organic search": ("google", "organic"),
+        "paid search": ("google", "cpc"),
+        "social": ("facebook", "paid_social"),
+        "display": ("google", "display"),
+        "email": ("newsletter", "email"),
+        "referral": ("partner", "referral"),
+        "direct traffic": ("direct", "none"),
+        "other": ("other", "other"),
+        "other publicities": ("other", "publicity"),
+        "unknown": ("unknown", "unknown"),
+        "": ("unknown", "unknown"),
+    }
+    leads = {row["mql_id"]: row for row in _rows("olist_marketing_qualified_leads_dataset.csv")}
+    counted: Counter[tuple[str | None, str | None]] = Counter()
+    for won in _rows("olist_closed_deals_dataset.csv"):
+        lead = leads[won["mql_id"]]
+        before_contact = won["won_date"][:10] < lead["first_contact_date"]
+        counted[(None, None) if before_contact else origins[lead["origin"]]] += 1
+    return counted
+
+
+def _rows(name: str) -> list[dict[str, str]]:
+    path: Path = DATA / name
+    with path.open(newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
