@@ -22,6 +22,7 @@ from crm_attribution.answers import Answer
 from crm_attribution.clock import Clock, iso, parse_instant
 from crm_attribution.destinations import not_configured, values
 from crm_attribution.destinations.base import Destination, Outcome, Ready, Request, Resolved, all_rows
+from crm_attribution.destinations.pace import Pace
 from crm_attribution.destinations.report import DeliveryReport
 from crm_attribution.destinations.rules import Decision, Policy, Row, claim, decide, guarded, hour_of, ready, recovered
 from crm_attribution.destinations.rules import settled as settle_row
@@ -152,16 +153,13 @@ class _Run:
     sleep: Callable[[float], None]
     checkpoint: Checkpoint
     report: DeliveryReport
-    failures: int = 0
-    throttles: int = 0
-    waited: float = 0.0
     nap: float = 0.0
-    resends: int = 0
 
     def __post_init__(self) -> None:
         self.account = self.destination.account(self.settings)
         self.pause = f"delivery.pause:{self.destination.name}:{self.account}"
         self.queue: deque[list[str]] = deque()
+        self.pace = Pace(self.policy)
 
     def deliver(self, window_end: datetime) -> None:
         """One request at a time; between two of them the warehouse is open once, for the answer and the next claim."""
@@ -312,37 +310,30 @@ class _Run:
         elif "refused" in verdicts:
             self._part([o.conversion_id for o in answered.outcomes if o.verdict == "refused"], len(keys))
         elif verdicts <= {"uncertain", "unsent", "transient"}:
-            self.failures += 1
-            if self.failures >= self.policy.failures:
-                self.report.stopped = f"{self.failures} requests in a row failed ({first.code})"
+            if self.pace.failed():
+                self.report.stopped = f"{self.pace.failures} requests in a row failed ({first.code})"
             return
-        self.failures = 0
+        self.pace.answered()
 
     def _throttled(self, session: Session, keys: list[str], asked: timedelta | None) -> None:
         """Wait and send the same rows again, or leave the account alone until the pause is over."""
-        doubling = 2.0 ** min(self.throttles, 12)
-        self.throttles += 1
-        wait = 5.0 * doubling if asked is None else max(asked.total_seconds(), doubling)
-        if self.waited + wait <= self.policy.patience:
-            self.waited += wait
-            self.nap = wait
+        pause, waits = self.pace.throttled(asked)
+        if waits:
+            self.nap = pause
             self.queue.appendleft(keys)
             return
-        until = self.clock.now() + timedelta(seconds=wait)
+        until = self.clock.now() + timedelta(seconds=pause)
         with session.transaction():
             session.set_fact(self.pause, iso(until))
         self.report.paused_until = until
         self.report.stopped = f"the platform asked for a pause until {iso(until)}"
 
     def _part(self, keys: list[str], sent: int) -> None:
-        """Send the rows of a refused request again: in halves, or together once the platform has named the bad ones."""
-        self.resends += 1
-        if self.resends > self.policy.resends:
+        parts = self.pace.parts(keys, sent)
+        if parts is None:
             self.report.stopped = f"{self.policy.resends} refused requests: the rest waits for the next delivery"
-            return
-        middle = len(keys) // 2
-        parts = [keys] if len(keys) < sent else [keys[:middle], keys[middle:]]
-        self.queue.extendleft(part for part in reversed(parts) if part)
+        else:
+            self.queue.extendleft(reversed(parts))
 
     def _ended(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
         self.report.ended.update({key: (state, reason) for key, state, reason in rows})
