@@ -1,0 +1,169 @@
+"""The sample portal through the whole pipeline over real HTTP, real files and real Dagster runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pytest
+
+from crm_attribution.warehouse.publish import read_storage_version
+from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_MAPPING, SAMPLE_PORTAL, Project
+from crm_attribution_tests.sandbox import Sandbox
+
+START, FIRST_END, LATER, END = (
+    "2026-03-12T09:00:00Z",
+    "2026-03-12T10:00:00Z",
+    "2026-03-12T16:00:00Z",
+    "2026-03-12T17:00:00Z",
+)
+
+
+@dataclass
+class Played:
+    project: Project
+    sandbox: Sandbox
+    first: Any
+    later: Any
+    last: Any
+    after_first: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
+    """The first hour with all history, a range as one run, one hour more."""
+    with Sandbox.start(SAMPLE_PORTAL, FIRST_END, limits="off") as sandbox:
+        env = {
+            **sandbox.env,
+            "CRM_ATTRIBUTION_START": START,
+            "CRM_ATTRIBUTION_MAPPING": str(SAMPLE_MAPPING),
+        }
+        project = Project(tmp_path_factory.mktemp("sample") / "data", env)
+        first = project.hours(START, FIRST_END)
+        after_first = {name: sandbox.received(name) for name in ("meta", "linkedin")}
+        sandbox.set_clock(LATER)
+        later = project.hours(FIRST_END, LATER)
+        sandbox.set_clock(END)
+        last = project.hours(LATER, END)
+        yield Played(project, sandbox, first, later, last, after_first)
+
+
+def test_a_first_load_uploads_no_history(played: Played) -> None:
+    for platform, seen in played.after_first.items():
+        assert seen["received"] == [], platform
+    states = dict(
+        played.project.warehouse(
+            "SELECT occurred_at < '2026-03-12T09:00:00Z', list(DISTINCT state) FROM conversions.conversion GROUP BY 1"
+        )
+    )
+    assert states[True] == ["suppressed"]
+
+
+def test_what_happened_since_is_sent_and_counted_once(played: Played) -> None:
+    accepted = Counter(
+        dict(
+            played.project.warehouse(
+                "SELECT destination, count(*) FROM conversions.conversion WHERE state = 'accepted' GROUP BY 1"
+            )
+        )
+    )
+    for platform in ("meta", "linkedin"):
+        seen = played.sandbox.received(platform)
+        assert accepted[platform] > 10
+        assert len(seen["received"]) == len(seen["counted"]) == accepted[platform]
+
+
+def test_a_business_fact_reaches_a_platform_once(played: Played) -> None:
+    doubles = played.project.warehouse(
+        """
+        SELECT c.destination, m.milestone, m.milestone_id, count(*) FROM conversions.conversion c
+        JOIN events.milestone m ON list_contains(m.linked_event_ids, c.milestone_id)
+        AND m.milestone = c.milestone
+        WHERE c.state = 'accepted' GROUP BY ALL HAVING count(*) > 1
+        """
+    )
+    assert doubles == []
+
+
+def test_calls_are_the_least_possible(played: Played) -> None:
+    for run in (played.first, played.later, played.last):
+        assert run["calls"] <= run["least_possible_calls"] * 1.1
+
+
+def test_running_hours_again_sends_nothing_and_changes_no_mart(played: Played) -> None:
+    before, sent = played.project.marts(), played.sandbox.received("meta")["requests"]
+    played.project.hours(LATER, END)
+    played.project.hours("2026-03-12T11:00:00Z", "2026-03-12T13:00:00Z")
+    assert played.sandbox.received("meta")["requests"] == sent
+    assert played.project.marts() == before
+
+
+def test_rebuild_from_raw_ends_in_the_same_marts(played: Played) -> None:
+    before, sent = played.project.marts(), played.sandbox.received("linkedin")["requests"]
+    changed = played.project.run("rebuild")
+    assert changed and set(changed.values()) == {0}, changed
+    assert played.project.marts() == before
+    assert played.sandbox.received("linkedin")["requests"] == sent
+
+
+def test_finance_reads_while_a_run_writes(played: Played) -> None:
+    errors: list[str] = []
+    answers: list[int] = []
+    done = threading.Event()
+
+    def read() -> None:
+        program = (
+            "import duckdb, sys\n"
+            "with duckdb.connect(sys.argv[1], read_only=True) as c:\n"
+            "    print(c.execute('SELECT count(*) FROM marts.milestone').fetchall()[0][0])\n"
+        )
+        while not done.is_set():
+            path = str(played.project.data_dir / "finance.duckdb")
+            answer = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, cwd=ROOT)
+            (answers.append(int(answer.stdout)) if answer.returncode == 0 else errors.append(answer.stderr))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        played.project.hours(LATER, END)
+    finally:
+        done.set()
+        reader.join()
+    assert errors == []
+    assert answers and min(answers) > 0
+
+
+def test_old_clients_can_open_the_finance_file(played: Played) -> None:
+    path = played.project.data_dir / "finance.duckdb"
+    assert read_storage_version(path) == 64, "the storage version of DuckDB 1.0, which 1.1 and later open"
+    with duckdb.connect(str(path), read_only=True) as connection:
+        uncommented = connection.execute(
+            "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'marts' AND comment IS NULL"
+        ).fetchall()
+    assert uncommented == []
+
+
+def test_bad_rows_wait_in_quarantine_with_their_reason(played: Played) -> None:
+    played.sandbox.set_clock("2026-03-13T20:00:00Z")
+    played.project.hours("2026-03-12T17:00:00Z", "2026-03-13T20:00:00Z", "--select", 'group:"raw"')
+    refused = dict(
+        played.project.warehouse(
+            "SELECT key, reasons FROM quarantine.contact UNION ALL SELECT key, reasons FROM quarantine.deal"
+        )
+    )
+    assert refused["196001"].startswith("email:")
+    assert refused["596001"] == "amount:not_a_number"
+    assert played.project.warehouse("SELECT count(*) FROM raw.contact WHERE id = '196001'") == [(0,)]
+
+
+def test_no_personal_data_in_what_finance_reads(played: Played) -> None:
+    text = str(played.project.marts())
+    emails = [email for (email,) in played.project.warehouse("SELECT email FROM raw.contact WHERE email IS NOT NULL")]
+    assert emails
+    assert not [email for email in emails if email in text]
