@@ -28,7 +28,7 @@ EVENT_TOPICS = [
 EVENT_CONSUMER = "events"
 MILESTONE_TOPICS = ["event_contacts", "event_companies", "event_deals", "deals", "person", "account", "deal_account"]
 MILESTONE_CONSUMER = "milestones"
-_SECTIONS = ("version", "lifecycle", "deals", "values", "suppression")
+_SECTIONS = ("version", "lifecycle", "deals", "values", "suppression", "milestones")
 
 
 def update_events(session: Session, rules: Mapping) -> Report:
@@ -153,8 +153,7 @@ def _suppressed(session: Session, rows: pl.DataFrame, rules: Mapping) -> pl.Data
 
 def update_milestones(session: Session, rules: Mapping) -> Report:
     """Recompute the milestones of every person and account that an event, a merge or a deal touched."""
-    signature = rules.signature(*_SECTIONS, "milestones")
-    changes = session.changes(MILESTONE_CONSUMER, MILESTONE_TOPICS, signature)
+    changes = session.changes(MILESTONE_CONSUMER, MILESTONE_TOPICS, rules.signature(*_SECTIONS))
     report = Report()
     with session.transaction():
         persons, accounts = _touched(session, changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import polars as pl
 
@@ -93,17 +94,18 @@ def lifecycle_events(source: Source, rules: Lifecycle, mapping: Mapping) -> pl.D
     """events.event columns for lifecycle stages of contacts or companies, without account fields.
 
     A stage moved back to, or entered again, is `lead_recycled`; a stage the map does not know `crm_stage_changed`.
+    A slip does not count as having been there: the true entry after it is the first.
     """
     rows = transitions(source)
     rank = {stage: position for position, stage in enumerate(rules.order)}
     lower = pl.col("stage").str.to_lowercase()
     rows = rows.with_columns(_rank=lower.replace_strict(rank, default=None, return_dtype=pl.Int64))
-    furthest = pl.col("_rank").cum_max().forward_fill().shift(1).over("object_id")
     next_rank = pl.col("next_stage").str.to_lowercase().replace_strict(rank, default=None, return_dtype=pl.Int64)
-    rows = rows.with_columns(
-        _again=(pl.col("_rank") <= furthest).fill_null(False),
-        undone=((pl.col("next_stage") == "") | (next_rank < pl.col("_rank"))).fill_null(False),
-    )
+    undone = (pl.col("next_stage") == "") | (next_rank < pl.col("_rank"))
+    rows = rows.with_columns(undone=undone.fill_null(False))
+    stayed = pl.when(~slipped("changed_at", mapping)).then(pl.col("_rank"))
+    furthest = stayed.cum_max().forward_fill().shift(1).over("object_id")
+    rows = rows.with_columns(_again=(pl.col("_rank") <= furthest).fill_null(False))
     rows = rows.with_columns(
         event=pl.when("_again")
         .then(pl.lit("lead_recycled"))
@@ -142,7 +144,8 @@ def deal_events(
     """events.event columns for deal stages, with the deal's money as of that moment.
 
     Entering a won or lost stage is always `deal_won` or `deal_lost`; an open stage after a closed one, moved back to
-    or entered again is `deal_reopened`. The pipeline of an event is the one that owns the stage.
+    or entered again is `deal_reopened`; a slip does not count as having been there. The pipeline of an event is the one
+    that owns the stage.
 
     Args:
         source: deals.
@@ -152,15 +155,15 @@ def deal_events(
         currency: the account's home currency, for deals that name none.
     """
     rows = _with_stage_facts(transitions(source), stages, rules)
-    open_order = pl.when(~pl.col("_closed")).then(pl.col("display_order"))
-    furthest = open_order.cum_max().forward_fill().shift(1).over("object_id", "pipeline")
-    was_closed = pl.col("_closed").shift(1).over("object_id").fill_null(False)
     next_order = pl.when(~pl.col("_closed").shift(-1)).then(pl.col("display_order").shift(-1)).over("object_id")
     undone = pl.col("left_at").is_not_null() & (pl.col("_closed") | (next_order < pl.col("display_order")))
+    rows = rows.with_columns(undone=undone.fill_null(False))
+    stayed = ~slipped("changed_at", mapping)
+    open_order = pl.when(~pl.col("_closed")).then(pl.col("display_order"))
+    furthest = pl.when(stayed).then(open_order).cum_max().forward_fill().shift(1).over("object_id", "pipeline")
+    was_closed = pl.when(stayed).then("_closed").forward_fill().shift(1).over("object_id").fill_null(False)
     again = ~pl.col("_closed") & (was_closed | (open_order <= furthest).fill_null(False))
-    rows = rows.with_columns(
-        event=pl.when(again).then(pl.lit("deal_reopened")).otherwise("_name"), undone=undone.fill_null(False)
-    ).filter("emits")
+    rows = rows.with_columns(event=pl.when(again).then(pl.lit("deal_reopened")).otherwise("_name")).filter("emits")
     rows = _as_of(rows, source, _deal_properties(mapping))
     rows = rows.with_columns(currency=pl.coalesce(pl.col("deal_currency_code"), pl.lit(currency, pl.String)))
     rows = measures(rows, mapping.values)
@@ -194,6 +197,12 @@ def deal_events(
         owner_id="hubspot_owner_id",
         mapping_version=pl.lit(mapping.version),
     )
+
+
+def slipped(entered: str, mapping: Mapping) -> pl.Expr:
+    """Whether a stage was left backwards or cleared so soon that it was a slip of the mouse."""
+    settle = timedelta(minutes=mapping.milestones.settle_minutes)
+    return (pl.col("undone") & (pl.col("left_at") - pl.col(entered) <= settle)).fill_null(False)
 
 
 def _deal_properties(mapping: Mapping) -> list[str]:

@@ -13,7 +13,7 @@ from datetime import timedelta
 import polars as pl
 
 from crm_attribution.mapping import Mapping
-from crm_attribution.transforms.events import IMPORTED_SOURCES
+from crm_attribution.transforms.events import IMPORTED_SOURCES, slipped
 from crm_attribution.transforms.values import MEASURES
 
 PERSON_MILESTONES = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
@@ -48,9 +48,7 @@ class Facts:
 
 def milestones(facts: Facts, mapping: Mapping) -> pl.DataFrame:
     """events.milestone rows of everything in `facts`."""
-    settle = timedelta(minutes=mapping.milestones.settle_minutes)
-    slipped = pl.col("undone") & (pl.col("left_at") - pl.col("observed_at") <= settle)
-    events = facts.events.filter(~slipped.fill_null(False)).with_columns(
+    events = facts.events.filter(~slipped("observed_at", mapping)).with_columns(
         imported=pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
     )
     persons = _person_milestones(events)
