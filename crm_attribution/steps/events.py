@@ -158,9 +158,8 @@ def update_milestones(session: Session, rules: Mapping) -> Report:
     with session.transaction():
         persons, accounts = _touched(session, changes)
         if persons or accounts:
-            members = session.read_keys("identity.membership", ids_frame("account_id", accounts))["person_id"]
-            facts = _facts(session, {*persons, *members}, accounts, rules)
-            frame = milestone_rules.milestones(facts, rules)
+            accounts |= _reached(session, persons, accounts)
+            frame = milestone_rules.milestones(_facts(session, persons, accounts, rules), rules)
             groups = ids_frame("group_key", [*(f"person:{p}" for p in persons), *(f"account:{a}" for a in accounts)])
             frame = frame.join(groups, on="group_key", how="semi")
             changed = session.replace("events.milestone", frame, groups)
@@ -186,31 +185,50 @@ def _touched(session: Session, changes: Changes) -> tuple[set[str], set[str]]:
         accounts |= set(session.query("SELECT account_id FROM identity.membership")["account_id"])
         return persons, accounts
     contacts = pl.Series(changes.of("event_contacts"), dtype=pl.String)
-    deals = set(changes.of("event_deals", "deals", "deal_account"))
+    deals = ids_frame("deal_id", changes.of("event_deals", "deals", "deal_account"))
     persons = set(changes.of("person")) | set(persons_of(session, contacts)["person_id"])
-    persons |= set(_deal_persons(session, ids_frame("deal_id", deals))["person_id"])
+    persons |= _persons_on(session, deals) | _once_linked_persons(session, deals)
+    who = ids_frame("person_id", persons)
     accounts = set(changes.of("account")) | {f"company:{c}" for c in changes.of("event_companies")}
-    accounts |= set(session.read_keys("identity.deal_account", ids_frame("deal_id", deals))["account_id"])
-    accounts |= set(session.read_keys("identity.membership", ids_frame("person_id", persons))["account_id"])
-    former = session.read_keys("events.milestone", ids_frame("person_id", persons))["account_id"]
-    former_deals = session.read_keys("events.milestone", ids_frame("deal_id", deals))["account_id"]
-    return persons, accounts | set(former.drop_nulls()) | set(former_deals.drop_nulls())
+    accounts |= set(session.read_keys("identity.deal_account", deals)["account_id"]) | _accounts_of(session, who)
+    former = session.read_keys("events.milestone", who)["account_id"]
+    former_deals = session.read_keys("events.milestone", deals)["account_id"]
+    accounts |= set(former.drop_nulls()) | set(former_deals.drop_nulls()) | _once_linked_accounts(session, who)
+    return persons, accounts
+
+
+def _reached(session: Session, persons: set[str], accounts: set[str]) -> set[str]:
+    """The accounts of the deals that lifecycle events of these persons and accounts may repeat or be adopted by."""
+    everyone = ids_frame("person_id", persons | _members(session, ids_frame("account_id", accounts)))
+    deals = ids_frame("deal_id", _deals_of(session, everyone))
+    return set(session.read_keys("identity.deal_account", deals)["account_id"])
 
 
 def _facts(session: Session, persons: set[str], accounts: set[str], rules: Mapping) -> milestone_rules.Facts:
-    who = ids_frame("person_id", persons)
-    deal_ids = {
-        *session.read_keys("identity.deal_account", ids_frame("account_id", accounts))["deal_id"],
-        *_persons_deals(session, who),
-    }
-    deals = _deals(session, ids_frame("id", deal_ids), rules)
+    """All that decides the milestones of these persons and accounts.
+
+    Lifecycle events reach an account's deals from its members and from the contacts of its deals; whether such an
+    event is the first of its own account, and what other deals are nearer, only that account's facts tell.
+    """
+    own = ids_frame("account_id", accounts)
+    own_deals = ids_frame("deal_id", session.read_keys("identity.deal_account", own)["deal_id"])
+    told = ids_frame("person_id", persons | _members(session, own) | _persons_on(session, own_deals))
+    near = ids_frame("account_id", accounts | _accounts_of(session, told))
+    who = ids_frame("person_id", {*told["person_id"], *_members(session, near)})
+    deals = {*session.read_keys("identity.deal_account", near)["deal_id"], *_deals_of(session, who)}
+    return _facts_of(session, who, near, _deals(session, ids_frame("id", deals), rules))
+
+
+def _facts_of(
+    session: Session, who: pl.DataFrame, accounts: pl.DataFrame, deals: pl.DataFrame
+) -> milestone_rules.Facts:
     contacts = session.query(
         "SELECT identifier AS object_id FROM identity.alias SEMI JOIN who USING (person_id)"
         " WHERE identifier_type = 'contact'",
         who=who,
     ).with_columns(object_type=pl.lit("contacts"))
     companies = ids_frame(
-        "record_id", [a.removeprefix("company:") for a in accounts if a.startswith("company:")]
+        "record_id", [a.removeprefix("company:") for a in accounts["account_id"] if a.startswith("company:")]
     ).with_columns(object_type=pl.lit("companies"))
     by_contact = with_account(session, session.read_keys("events.event", contacts), "contacts")
     by_company = with_account(session, session.read_keys("events.event", companies), "companies")
@@ -226,7 +244,43 @@ def _facts(session: Session, persons: set[str], accounts: set[str], rules: Mappi
     )
 
 
-def _persons_deals(session: Session, persons: pl.DataFrame) -> list[str]:
+def _members(session: Session, accounts: pl.DataFrame) -> set[str]:
+    return set(session.read_keys("identity.membership", accounts)["person_id"])
+
+
+def _accounts_of(session: Session, persons: pl.DataFrame) -> set[str]:
+    return set(session.read_keys("identity.membership", persons)["account_id"])
+
+
+def _persons_on(session: Session, deals: pl.DataFrame) -> set[str]:
+    return set(_deal_persons(session, deals)["person_id"])
+
+
+def _once_linked_persons(session: Session, deals: pl.DataFrame) -> set[str]:
+    """Persons whose lifecycle changes these deals' milestones told so far, though they may have left the deal."""
+    contacts = session.query(
+        "SELECT DISTINCT e.contact_id FROM events.event e SEMI JOIN"
+        " (SELECT unnest(linked_event_ids) AS event_id FROM events.milestone SEMI JOIN deals USING (deal_id)) USING"
+        " (event_id) WHERE e.contact_id IS NOT NULL",
+        deals=deals,
+    )
+    return set(persons_of(session, contacts["contact_id"])["person_id"])
+
+
+def _once_linked_accounts(session: Session, persons: pl.DataFrame) -> set[str]:
+    """Accounts whose milestones these persons' events told so far, though they may belong elsewhere now."""
+    return set(
+        session.query(
+            "SELECT DISTINCT account_id FROM (SELECT account_id, unnest(linked_event_ids) AS event_id"
+            " FROM events.milestone WHERE account_id IS NOT NULL) SEMI JOIN (SELECT e.event_id FROM events.event e"
+            " JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id"
+            " SEMI JOIN persons ON a.person_id = persons.person_id) USING (event_id)",
+            persons=persons,
+        )["account_id"]
+    )
+
+
+def _deals_of(session: Session, persons: pl.DataFrame) -> list[str]:
     return session.query(
         "SELECT DISTINCT a.from_id FROM raw.association a JOIN identity.alias i"
         " ON i.identifier_type = 'contact' AND i.identifier = a.to_id SEMI JOIN persons"

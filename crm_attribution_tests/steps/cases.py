@@ -67,8 +67,12 @@ class Story:
 
     def join(self, when: str, one: tuple[str, int], other: tuple[str, int]) -> None:
         ends = {"from": [one[0], self.id(one[1])], "to": [other[0], self.id(other[1])]}
-        self.lines.append({"at": f"2026-{when}Z", "op": "associate", "primary": True, **ends}
-                          if other[0] == "companies" else {"at": f"2026-{when}Z", "op": "associate", **ends})  # fmt: skip
+        primary = {"primary": True} if other[0] == "companies" else {}
+        self.lines.append({"at": f"2026-{when}Z", "op": "associate", **primary, **ends})
+
+    def part(self, when: str, one: tuple[str, int], other: tuple[str, int]) -> None:
+        ends = {"from": [one[0], self.id(one[1])], "to": [other[0], self.id(other[1])]}
+        self.lines.append({"at": f"2026-{when}Z", "op": "dissociate", **ends})
 
     def stage(self, local: int, when: str, stage: str, **properties: object) -> None:
         self._write("update", when, "deals", local, "CRM_UI", {"dealstage": stage, **properties})
@@ -348,6 +352,19 @@ s.deal(1, "03-01T09:00:00", "appointmentscheduled", 1, [1, 2])
 s.life("04-01T09:00:00", "opportunity", 1)
 s.life("04-02T09:00:00", "opportunity", 2)
 s.deal(2, "05-01T09:00:00", "appointmentscheduled", 2)
+
+s = story(
+    "whoever is taken off the deal no longer repeats it",
+    "opportunity_created deal 1 03-01T09:00",
+    "meeting_scheduled deal 1 03-01T09:00",
+    "opportunity_created contact 1 04-01T09:00",
+)
+s.company(1)
+s.contact(1)
+s.deal(1, "03-01T09:00:00", "appointmentscheduled", 1, [1])
+s.life("04-01T09:00:00", "opportunity", 1)
+s.part("05-02T09:00:00", ("deals", 1), ("contacts", 1))
+s.stage(1, "05-02T09:00:01", "appointmentscheduled", amount=10)
 
 s = story(
     "imported long after the fact: at the close date",
