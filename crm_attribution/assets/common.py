@@ -87,7 +87,7 @@ REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "ra
 
 
 def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:
-    """The key of the table, and of those written beside it, is unique; tables fed from outside show what they refused."""
+    """The key of the table, and of those written beside it, is unique; tables fed from outside show refused rows."""
     checks = [
         dg.AssetCheckSpec(
             "keys_are_unique",

@@ -36,7 +36,10 @@ def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
         with acting_on_errors():
-            return result(pipeline, name, read(pipeline, window(context)))
+            report = read(pipeline, window(context))
+            with pipeline.warehouse.session() as session:
+                report = reports.with_table_rows(session, name, report)
+            return result(pipeline, name, report)
 
     return asset
 

@@ -13,9 +13,9 @@ from crm_attribution.assets.common import (
     acting_on_errors,
     key_of,
 )
-from crm_attribution.resources import Pipeline
 from crm_attribution.steps.guards import newest_hour_end
 from crm_attribution.warehouse.publish import publish
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.sql_models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
 
 FOLDERS = (Path(__file__).parents[1] / "dbt_like_sql", Path(__file__).parents[2] / "dbt_like_sql")
@@ -72,22 +72,22 @@ def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
         retry_policy=RETRY,
     )
     def assets(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
-        for model in models:
-            if key_of(model.key) in context.selected_asset_keys:
-                result = _materialize(pipeline, model)
-                yield result
-                if not all(check.passed for check in result.check_results or ()):
-                    return  # what reads it would stand on sand; Dagster fails the step for the blocking check
+        with acting_on_errors(), pipeline.warehouse.session() as session:
+            for model in models:
+                if key_of(model.key) in context.selected_asset_keys:
+                    result = _materialize(session, model)
+                    pipeline.say(f"{model.key}: {figures(result)}")
+                    yield result
+                    if not all(check.passed for check in result.check_results or ()):
+                        return  # what reads it would stand on sand; Dagster fails the step for the blocking check
 
     return assets
 
 
-def _materialize(pipeline: Pipeline, model: SqlModel) -> Result:
-    with acting_on_errors(), pipeline.warehouse.session() as session:
-        outcome = materialize(session.connection, model)
-        rules = [run_test(session.connection, test) for test in column_rules_of(model)]
-        laws = [run_test(session.connection, test) for test in laws_of(model)]
-    pipeline.say(f"{model.key}: {outcome.rows} rows, {outcome.changed_rows} changed")
+def _materialize(session: Session, model: SqlModel) -> Result:
+    outcome = materialize(session.connection, model)
+    rules = [run_test(session.connection, test) for test in column_rules_of(model)]
+    laws = [run_test(session.connection, test) for test in laws_of(model)]
     described = {column.name: column.description for column in model.columns}
     columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in outcome.columns]
     return dg.MaterializeResult(
@@ -99,6 +99,12 @@ def _materialize(pipeline: Pipeline, model: SqlModel) -> Result:
         },
         check_results=[_check(model, COLUMNS, rules), *(_check(model, law.test.name, [law]) for law in laws)],
     )
+
+
+def figures(result: Result) -> str:
+    """A materialization in few words."""
+    facts = result.metadata or {}
+    return f"{facts['dagster/row_count']} rows, {facts['changed rows']} changed"
 
 
 def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheckResult:

@@ -14,6 +14,9 @@ from crm_attribution.steps.identity import merged
 from crm_attribution.transforms import conversions as planning
 from crm_attribution.warehouse.session import Session
 
+NOBODY = Resolved(consent="granted")
+"""A deal without contacts: there is nobody to ask and nobody to recognise; the platform's rules hold it for that."""
+
 
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
     """For a destination: due conversions -> person, identifiers and consent of each, read at the moment of claiming.
@@ -30,7 +33,9 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
         clicks = _clicks(session, candidates, destination.click_id, mine.click_days)
         chosen = _choose(candidates, clicks)
         details = _details(session, chosen, rules)
-        return {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
+        nobody = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
+        found = {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
+        return found | dict.fromkeys(nobody, NOBODY)
 
     return resolve
 
@@ -47,13 +52,13 @@ def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
         "conversion_id",
         "milestone_id",
         "occurred_at",
-        "attempts",
         "contact_id",
         "touch_id",
+        sent=pl.col("payload_hash").is_not_null(),
         _family=planning.family(pl.col("milestone")),
     )
     return wanted.join(told.drop("milestone"), on=["_family", "milestone_id"], how="left").filter(
-        (pl.col("state") == "live") | (pl.col("attempts") > 0)
+        (pl.col("state") == "live") | pl.col("sent")
     )
 
 
@@ -64,7 +69,7 @@ def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.D
         ids=live.select("_person").drop_nulls().unique(),
     )
     live = live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"})
-    base = ["conversion_id", "occurred_at", "attempts", "_sent_touch", "_sent_contact"]
+    base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact"]
     person = live.filter(pl.col("_person").is_not_null()).select(*base, "_person").join(speakers, on="_person")
     people = person.select(
         *base,
@@ -101,7 +106,7 @@ def _clicks(session: Session, candidates: pl.DataFrame, click_id: str | None, da
         FROM candidates c
         JOIN attribution.touch t ON t.person_id = c.person_id
         JOIN clicks k ON k.touch_id = t.touch_id
-        WHERE CASE WHEN c.attempts > 0 THEN t.touch_id = c._sent_touch
+        WHERE CASE WHEN c.sent THEN t.touch_id = c._sent_touch
             ELSE t.touched_at BETWEEN c.occurred_at - to_days(?) AND c.occurred_at END
         QUALIFY row_number() OVER (PARTITION BY c.conversion_id, c.person_id
             ORDER BY t.touched_at DESC, t.touch_id DESC) = 1
@@ -127,7 +132,7 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
             nulls_last=True,
         )
         .unique("conversion_id", keep="first", maintain_order=True)
-        .filter((pl.col("attempts") == 0) | pl.col("_same"))
+        .filter(~pl.col("sent") | pl.col("_same"))
         .select("conversion_id", "contact_id", "person_id", "touch_id", "click_id", "clicked_at")
     )
 

@@ -26,3 +26,9 @@ class Report:
 def count(session: Session, name: str) -> Report:
     """Rows of a table that others write."""
     return Report(rows=session.scalar(f"SELECT count(*) FROM {table_name(name)}"))
+
+
+def with_table_rows(session: Session, name: str, report: Report) -> Report:
+    """A window's report with the rows of the whole table; what the window brought stands beside."""
+    facts = {"dagster/partition_row_count": report.rows, **report.facts}
+    return Report(count(session, name).rows, report.changed, facts)
