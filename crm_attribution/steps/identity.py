@@ -153,11 +153,7 @@ def _store_persons(
         row["person_id"]: graph.KnownPerson(row["person_id"], row["first_seen"], row["root_contact_id"])
         for row in known_rows.iter_rows(named=True)
     }
-    taken = (
-        set(session.query("SELECT person_id FROM identity.person")["person_id"])
-        if len(before) < len(created)
-        else set(known)
-    )
+    taken = set(session.read_keys("identity.person", ids_frame("root_contact_id", created))["person_id"])
     result = graph.assign(parts, created, before, known, taken)
     alias = (
         allowed.select("identifier_type", "identifier", person_id=pl.col("contact_id").replace_strict(result.persons))

@@ -182,7 +182,7 @@ def assign(
         created: contact id -> when the contact was created.
         before: contact id -> person id so far.
         known: the persons of `before`.
-        taken: every person id ever minted, so that a split mints a new one.
+        taken: every person id these contacts ever minted, so that a split mints a new one.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for contact, component in parts.iter_rows():

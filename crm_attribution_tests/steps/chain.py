@@ -63,6 +63,10 @@ def rules(folder: Path, text: str = RULES) -> Mapping:
     return load(path)
 
 
+LOADED = load()
+"""The shipped rules."""
+
+
 def at(text: str) -> datetime:
     return parse_instant(text)
 

@@ -62,7 +62,7 @@ def source(
     properties: Mapping[str, Mapping[str, Any]] | None = None,
     live: Mapping[str, str] | None = None,
 ) -> Source:
-    given = {number: {} for number in changes} | dict(properties or {})
+    given: dict[str, Mapping[str, Any]] = {number: {} for number in changes} | dict(properties or {})
     return Source(object_type, records(object_type, given), history(object_type, changes), dict(live or {}))
 
 

@@ -1,0 +1,124 @@
+"""Contacts written straight into raw, with an oracle that knows the persons they must form."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from crm_attribution.mapping import Identity
+from crm_attribution.warehouse.session import Session
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Contacts:
+    """A little CRM of contacts: the current truth, and what of it raw has not been told yet."""
+
+    created: dict[str, datetime] = field(default_factory=dict)
+    primary: dict[str, str] = field(default_factory=dict)
+    former: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    extra: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    into: dict[str, str] = field(default_factory=dict)
+    dirty: set[str] = field(default_factory=set)
+    hours: int = 0
+
+    def live(self) -> list[str]:
+        return [number for number in self.created if number not in self.into]
+
+    def root(self, number: str) -> str:
+        while number in self.into:
+            number = self.into[number]
+        return number
+
+    def _now(self) -> datetime:
+        self.hours += 1
+        return START + timedelta(hours=self.hours)
+
+    def create(self, email: str) -> str:
+        number = str(len(self.created) + 1)
+        self.created[number] = self._now()
+        self.rename(number, email)
+        return number
+
+    def rename(self, number: str, email: str) -> None:
+        self.primary[number] = email
+        self.former[number].append(email)
+        self.dirty.add(number)
+
+    def add_email(self, number: str, email: str) -> None:
+        self.extra[number].append(email)
+        self.dirty.add(number)
+
+    def drop_emails(self, number: str) -> None:
+        self.extra[number].clear()
+        self.dirty.add(number)
+
+    def merge(self, primary: str, merged: str, *, third: bool) -> None:
+        """The survivor has both histories, and the absorbed one's addresses as further ones."""
+        survivor = primary
+        if third:
+            survivor = self.create(self.primary[primary])
+            self.former[survivor] = [*self.former[primary]]
+            self.extra[survivor] = [*self.extra[primary]]
+            self.into[primary] = survivor
+        self.into[merged] = survivor
+        self.former[survivor] += self.former[merged]
+        self.extra[survivor] += [self.primary[merged], *self.extra[merged]]
+        self.dirty |= {primary, merged, survivor}
+
+    def tell(self, session: Session) -> None:
+        """Write what changed into raw, as the extraction does: a survivor names everything it ever absorbed."""
+        numbers = sorted(self.dirty)
+        self.dirty.clear()
+        stamp = START + timedelta(hours=self.hours)
+        rows = [
+            {"id": n, "properties": "{}", "created_at": self.created[n], "modified_at": stamp, "archived": False,
+             "merged_ids": [], "extracted_at": stamp, "email": self.primary[n], "additional_emails": self.extra[n]}
+            for n in numbers
+        ]  # fmt: skip
+        past = [
+            {"object_type": "contacts", "object_id": n, "property": "email", "value": value, "ordinal": 0,
+             "timestamp": self.created[n] + timedelta(minutes=place), "source_type": "CRM_UI",
+             "history_truncated": False, "extracted_at": stamp}
+            for n in numbers for place, value in enumerate(self.former[n])
+        ]  # fmt: skip
+        merges = [
+            {"object_type": "contacts", "absorbed_id": n, "survivor_id": self.root(n), "source": "hs_merged_object_ids"}
+            for n in self.into if self.root(n) in numbers
+        ]  # fmt: skip
+        with session.transaction():
+            session.upsert("raw.contact", pl.DataFrame(rows, infer_schema_length=None))
+            session.append("raw.property_history", pl.DataFrame(past), identity=["object_id", "property", "value"])
+            if merges:
+                session.upsert("raw.merge", pl.DataFrame(merges))
+            session.journal("contacts", [*numbers, *(row["absorbed_id"] for row in merges)])
+
+    def persons(self, rules: Identity) -> set[frozenset[str]]:
+        """The oracle: union-find over contacts, by addresses that may join and by merges."""
+        parent = {number: number for number in self.created}
+
+        def find(number: str) -> str:
+            while parent[number] != number:
+                number = parent[number]
+            return number
+
+        holders = defaultdict(set)
+        for number in self.created:
+            for email in {self.primary[number], *self.former[number], *self.extra[number]}:
+                holders[email.strip().lower()].add(number)
+        for email, numbers in holders.items():
+            local = email.split("@")[0]
+            shared = len({self.root(n) for n in numbers}) > rules.shared_identifier_contacts
+            if local not in rules.role_mailboxes and local not in rules.blocked_values and not shared:
+                for number in numbers:
+                    parent[find(number)] = find(min(numbers))
+        for number, survivor in self.into.items():
+            parent[find(number)] = find(survivor)
+        groups = defaultdict(set)
+        for number in self.created:
+            groups[find(number)].add(number)
+        return {frozenset(group) for group in groups.values()}
