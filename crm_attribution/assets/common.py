@@ -67,17 +67,25 @@ def column_schema(contract: Contract) -> dg.TableSchema:
     )
 
 
-def spec(name: str, deps: Sequence[str], *, kinds: Sequence[str] = ("duckdb", "polars")) -> dg.AssetSpec:
+def newest(name: str) -> dg.AssetDep:
+    """What an unpartitioned asset needs of an hourly one: its newest hour. (All hours, Dagster's default, are listed
+    anew for every dependency and run.)"""
+    return dg.AssetDep(key_of(name), partition_mapping=dg.LastPartitionMapping())
+
+
+def spec(
+    name: str, deps: Sequence[str], *, kinds: Sequence[str] = ("duckdb", "polars"), hourly: bool = True
+) -> dg.AssetSpec:
     """The asset of a contract's table."""
     contract = CONTRACTS[name]
     return dg.AssetSpec(
         key=key_of(name),
-        deps=[key_of(dep) for dep in deps],
+        deps=[key_of(dep) if hourly else newest(dep) for dep in deps],
         description=contract.description,
         group_name=contract.schema,
         kinds=set(kinds),
         owners=OWNERS,
-        partitions_def=HOURLY,
+        partitions_def=HOURLY if hourly else None,
         metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": name},
     )
 

@@ -36,7 +36,7 @@ CHECK = "account_can_send"
 def conversion(pipeline: PipelineParam) -> Result:
     with acting_on_errors(), pipeline.warehouse.session() as session:
         report = conversions.update(session, pipeline.rules, pipeline.settings, pipeline.clock.now())
-    return result(pipeline, CONVERSION, report)
+        return result(pipeline, CONVERSION, report)
 
 
 def sink(destination: Destination) -> dg.AssetsDefinition:

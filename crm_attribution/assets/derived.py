@@ -51,7 +51,7 @@ def derived(
         with acting_on_errors(), pipeline.warehouse.session() as session:
             report = step(session, pipeline.rules, watermark(session, window(context).end))
             counts = {table: reports.count(session, table) for table in tables[1:]}
-        checks = [*run_table_checks(pipeline, *tables), *(law(pipeline) for _, law in laws)]
+            checks = [*run_table_checks(pipeline, *tables), *(law(pipeline) for _, law in laws)]
         for table in tables:
             yield result(pipeline, table, counts.get(table, report), checks if table == tables[0] else [])
 

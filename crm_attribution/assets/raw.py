@@ -38,8 +38,7 @@ def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
         with acting_on_errors():
             report = read(pipeline, window(context))
             with pipeline.warehouse.session() as session:
-                report = reports.with_table_rows(session, name, report)
-            return result(pipeline, name, report)
+                return result(pipeline, name, reports.with_table_rows(session, name, report))
 
     return asset
 
@@ -59,18 +58,16 @@ def _clicks(pipeline: Pipeline, hours: Window) -> Report:
 
 
 def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
-    """An asset for a table that others write in their own transaction: it only checks and counts."""
+    """An asset for a table that others write in their own transaction: it only checks and counts, the whole table."""
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
-        specs=[spec(name, deps, kinds=["duckdb"])],
+        specs=[spec(name, deps, kinds=["duckdb"], hourly=False)],
         check_specs=table_checks(name),
-        backfill_policy=BACKFILL,
     )
     def asset(pipeline: PipelineParam) -> Result:
         with pipeline.warehouse.session() as session:
-            report = reports.count(session, name)
-        return result(pipeline, name, report)
+            return result(pipeline, name, reports.count(session, name))
 
     return asset
 

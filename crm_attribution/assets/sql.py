@@ -12,7 +12,9 @@ from crm_attribution.assets.common import (
     Result,
     acting_on_errors,
     key_of,
+    newest,
 )
+from crm_attribution.contracts import CONTRACTS
 from crm_attribution.steps.guards import newest_hour_end
 from crm_attribution.warehouse.publish import publish
 from crm_attribution.warehouse.session import Session
@@ -42,7 +44,7 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
     columns = [dg.TableColumn(column.name, description=column.description) for column in model.columns]
     return dg.AssetSpec(
         key=key_of(model.key),
-        deps=[key_of(name) for name in model.depends],
+        deps=[newest(name) if name in CONTRACTS else key_of(name) for name in model.depends],
         description=model.description,
         group_name=model.schema,
         kinds={"sql", "duckdb"},

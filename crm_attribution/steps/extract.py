@@ -145,7 +145,7 @@ class Extractor:
         return list(dict.fromkeys(copied)), list(dict.fromkeys(tracked))
 
     def _not_stored(self, object_type: str, found: Mapping[str, datetime]) -> list[str]:
-        """The found ids whose stored copy is older; a quarantined copy counts as stored until it changes."""
+        """The found ids whose stored copy is older or missing."""
         frame = pl.DataFrame(
             {"id": list(found), "modified_at": list(found.values())},
             schema={"id": pl.String, "modified_at": pl.Datetime("us", "UTC")},
