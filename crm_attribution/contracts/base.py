@@ -102,6 +102,8 @@ class Contract:
         unknown = set(frame.columns) - set(self.polars_schema.names())
         if unknown:
             raise ContractViolation(f"{self.name}: unknown columns {sorted(unknown)}")
+        if frame.is_empty():
+            return self.empty()  # of no columns at all, the select below would make one row of nulls
         try:
             return frame.select(
                 (pl.col(column.name) if column.name in frame.columns else pl.lit(None))
