@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -20,20 +21,16 @@ Change = tuple[str, str, str | None] | tuple[str, str, str | None, str]
 STAGE = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "dealstage"}
 
 
-def at(text: str) -> Any:
+def at(text: str) -> datetime:
     """`04-23T11:04:19` in 2026, UTC."""
     return parse_instant(text if text[4:5] == "-" else f"2026-{text}Z")
 
 
 def frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     contract = CONTRACTS[name]
-    return contract.conform(pl.DataFrame(list(rows), schema_overrides=_overrides(name, rows), infer_schema_length=None))
-
-
-def _overrides(name: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, pl.DataType]:
     known = {key for row in rows for key in row}
-    schema = CONTRACTS[name].polars_schema
-    return {column: dtype for column, dtype in schema.items() if column in known or not rows}
+    schema = {column: dtype for column, dtype in contract.polars_schema.items() if column in known}
+    return contract.conform(pl.DataFrame(list(rows), schema_overrides=schema, infer_schema_length=None))
 
 
 def history(object_type: str, changes: Mapping[str, Sequence[Change]]) -> pl.DataFrame:
