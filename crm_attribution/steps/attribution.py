@@ -8,15 +8,16 @@ import polars as pl
 
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps.clicks import contacts_by_email, normalised, persons_of
-from crm_attribution.steps.identity import ids_frame
+from crm_attribution.steps.identity import ids_frame, merged
 from crm_attribution.steps.report import Report
 from crm_attribution.transforms import attribution as credit_rules
 from crm_attribution.transforms import touches as touch_rules
+from crm_attribution.transforms.events import hubspot_time
 from crm_attribution.warehouse.session import Changes, Session
 
 TOUCH_TOPICS = ["click", "click_person", "form_submission", "person"]
 TOUCH_CONSUMER = "touches"
-CREDIT_TOPICS = ["milestone", "touch_account", "touch_person"]
+CREDIT_TOPICS = ["milestone", "milestone_account", "touch_account", "touch_person", "person"]
 CREDIT_CONSUMER = "credits"
 
 
@@ -130,8 +131,12 @@ def _outcome_keys(session: Session, changes: Changes) -> pl.DataFrame:
             milestone=pl.col("key").str.split("|").list.first(),
             milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
         )
-        accounts = session.read_keys("events.milestone", ids_frame("account_id", changes.of("touch_account")))
-        persons = session.read_keys("events.milestone", ids_frame("person_id", changes.of("touch_person")))
+        # a win opens the window of the account's next expansion; a merge may show that a contact is older
+        theirs = session.read_keys("attribution.touch", ids_frame("person_id", changes.of("person")))
+        near = [*changes.of("milestone_account", "touch_account"), *theirs["account_id"].drop_nulls()]
+        accounts = session.read_keys("events.milestone", ids_frame("account_id", near))
+        who = ids_frame("person_id", [*changes.of("touch_person"), *theirs["person_id"]])
+        persons = session.read_keys("events.milestone", who)
         found = pl.concat([named, accounts.select(named.columns), persons.select(named.columns)]).unique()
     return found.sort(key)
 
@@ -152,11 +157,25 @@ def _credits(session: Session, keys: pl.DataFrame, rules: Mapping) -> pl.DataFra
         .filter(pl.col("milestone").is_in(["customer_won", "customer_expanded"]) & (pl.col("state") == "live"))
         .select("account_id", "occurred_at")
     )
-    contacts = session.query(
-        "SELECT id AS contact_id, created_at FROM raw.contact SEMI JOIN ids ON raw.contact.id = ids.contact_id",
-        ids=ids_frame("contact_id", touches["contact_id"].drop_nulls()),
-    )
+    contacts = _births(session, touches["contact_id"].drop_nulls())
     return credit_rules.credits(outcomes, touches, wins, contacts, rules.attribution)
+
+
+def _births(session: Session, contacts: pl.Series) -> pl.DataFrame:
+    """contact_id, created_at: when HubSpot first knew the contact; merged into a new record it is no younger."""
+    live = merged(session, "contacts")
+    heads = {contact: live.get(contact, contact) for contact in contacts}
+    wanted = set(heads.values())
+    family = {head: head for head in wanted} | {old: new for old, new in live.items() if new in wanted}
+    records = session.read_keys("raw.contact", ids_frame("id", family)).select(
+        _head=pl.col("id").replace(family),
+        created_at=pl.min_horizontal(
+            "created_at", hubspot_time(pl.col("properties").str.json_path_match("$.createdate"))
+        ),
+    )
+    asked = pl.DataFrame(list(heads.items()), schema={"contact_id": pl.String, "_head": pl.String}, orient="row")
+    born = records.group_by("_head").agg(pl.col("created_at").min())
+    return asked.join(born, on="_head").select("contact_id", "created_at")
 
 
 def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: datetime) -> int:

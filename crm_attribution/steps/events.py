@@ -165,6 +165,7 @@ def update_milestones(session: Session, rules: Mapping) -> Report:
             changed = session.replace("events.milestone", frame, groups)
             key = pl.concat_str("milestone", "milestone_id", separator="|")
             session.journal("milestone", changed.select(key)["milestone"])
+            session.journal("milestone_account", changed["account_id"])
             report.changed = changed.filter("_came").height
         session.advance(MILESTONE_CONSUMER, changes)
     report.rows = session.scalar("SELECT count(*) FROM events.milestone")

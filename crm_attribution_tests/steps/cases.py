@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from crm_attribution_tests.sandbox import Line
 
+FORM = "f0f0f0f0-1111-4222-8333-444444444444"
 FIRST_DAY = "2026-01-01T00:00:00Z"
 LAST_DAY = "2026-07-01T00:00:00Z"
 
@@ -83,6 +84,15 @@ class Story:
 
     def company_life(self, local: int, when: str, stage: str) -> None:
         self._write("update", when, "companies", local, "AUTOMATION_PLATFORM", {"lifecyclestage": stage})
+
+    def click(self, when: str, contact: int, **fields: object) -> None:
+        given = {"click_id": f"k{self.number}-{when}", "link_slug": "demo", "destination_url": "https://v.example",
+                 "contact_id": self.id(contact), "clicked_at": f"2026-{when}Z", **fields}  # fmt: skip
+        self.lines.append({"at": f"2026-{when}Z", "op": "click", "click": given})
+
+    def submit(self, when: str, contact: int, **fields: object) -> None:
+        given = {"form_id": FORM, "email": f"c{self.id(contact)}@buyer.example", **fields}
+        self.lines.append({"at": f"2026-{when}Z", "op": "submit", "submission": given})
 
     def merge(self, kind: str, when: str, primary: int, merged: int, into: int | None = None) -> None:
         third = {} if into is None else {"into": self.id(into)}
@@ -378,6 +388,38 @@ s.deal(1, "03-01T09:00:00", "closedwon", 1, closedate="2026-01-20T09:00:00Z", so
 
 s = story("our own people are marked, and still no milestone is lost", "lead_captured contact 1 03-01T09:00")
 s.contact(1, "03-01T09:00:00", lifecyclestage="lead", email="tester@vendor.example")
+
+
+s = story(
+    "a win taken back between two others gives its touches to the third",
+    *(f"{name} deal {n} {when}" for n, when in ((1, "03-01T09:00"), (3, "03-09T09:00"))
+      for name in ("opportunity_created", "customer_won" if n == 1 else "customer_expanded")),
+    "opportunity_created deal 2 03-05T09:00",
+    "customer_expanded deal 2 03-05T09:00 reversed:lost_after_won",
+)  # fmt: skip
+s.company(1)
+s.contact(1, company=1)
+s.click("02-20T09:00:00", 1)
+s.deal(1, "03-01T09:00:00", "closedwon", 1)
+s.click("03-03T09:00:00", 1)
+s.deal(2, "03-05T09:00:00", "closedwon", 1)
+s.click("03-07T09:00:00", 1)
+s.deal(3, "03-09T09:00:00", "closedwon", 1)
+s.stage(2, "05-02T09:00:00", "closedlost")
+
+s = story(
+    "the form of a contact that is merged into a third record after the win",
+    "opportunity_created deal 1 03-05T09:00",
+    "customer_won deal 1 03-05T09:00",
+)
+s.company(1)
+s.contact(1, company=1)
+s.contact(2, company=1)
+s.submit("03-01T09:00:00", 1)
+s.deal(1, "03-05T09:00:00", "closedwon", 1)
+s.merge("contacts", "05-02T09:00:00", 1, 2, 3)
+
+SPLIT_WINS, MERGED_FORM = STORIES[-2].number, STORIES[-1].number
 
 
 def portal() -> list[Line]:

@@ -21,9 +21,11 @@ MODELS = RULES.attribution.models
 Key = tuple[str, str, str]
 
 UTC_TIME = pl.Datetime("us", "UTC")
-OUTCOME: dict[str, Any] = {"milestone": pl.String, "milestone_id": pl.String, "account_id": pl.String, "person_id": pl.String,
-           "occurred_at": UTC_TIME, "currency": pl.String, "amount_current": pl.Int64, "mrr_current": pl.Int64,
-           "arr_current": pl.Int64, "tcv_current": pl.Int64}  # fmt: skip
+OUTCOME: dict[str, Any] = {
+    **dict.fromkeys(("milestone", "milestone_id", "account_id", "person_id", "currency"), pl.String),
+    **dict.fromkeys(("amount_current", "mrr_current", "arr_current", "tcv_current"), pl.Int64),
+    "occurred_at": UTC_TIME,
+}
 TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account_id": pl.String, "person_id": pl.String,
          "contact_id": pl.String}  # fmt: skip
 
