@@ -139,6 +139,27 @@ def rebuild(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--destination", required=True, help="Platform whose conversions are let go.")
+@click.option(
+    "--reason",
+    type=click.Choice(["volume_guard", "possible_duplicate", "before_activation"]),
+    required=True,
+    help="Which hold to lift; before_activation uploads history on purpose.",
+)
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def release(destination: str, reason: str, as_json: bool) -> None:
+    """Let go of conversions that wait for a person's decision; the next hour sends them."""
+    from crm_attribution.release import release_held
+
+    released = release_held(settings.load(), destination, reason)
+    result = {"destination": destination, "reason": reason, "released": len(released)}
+    click.echo(json.dumps(result)) if as_json else click.echo(
+        f"{len(released)} conversions of {destination} are released"
+    )
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def status(as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
@@ -107,7 +108,8 @@ def test_running_hours_again_sends_nothing_and_changes_no_mart(played: Played) -
 def test_rebuild_from_raw_ends_in_the_same_marts(played: Played) -> None:
     before, sent = played.project.marts(), played.sandbox.received("linkedin")["requests"]
     changed = played.project.run("rebuild")
-    assert changed and set(changed.values()) == {0}, changed
+    assert changed
+    assert set(changed.values()) == {0}, changed
     assert played.project.marts() == before
     assert played.sandbox.received("linkedin")["requests"] == sent
 
@@ -136,7 +138,8 @@ def test_finance_reads_while_a_run_writes(played: Played) -> None:
         done.set()
         reader.join()
     assert errors == []
-    assert answers and min(answers) > 0
+    assert answers
+    assert min(answers) > 0
 
 
 def test_old_clients_can_open_the_finance_file(played: Played) -> None:
@@ -147,6 +150,13 @@ def test_old_clients_can_open_the_finance_file(played: Played) -> None:
             "SELECT table_name, column_name FROM duckdb_columns() WHERE schema_name = 'marts' AND comment IS NULL"
         ).fetchall()
     assert uncommented == []
+
+
+def test_the_queries_of_the_readme_run(played: Played) -> None:
+    blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) >= 3
+    for sql in blocks:
+        assert played.project.finance(sql), sql
 
 
 def test_bad_rows_wait_in_quarantine_with_their_reason(played: Played) -> None:

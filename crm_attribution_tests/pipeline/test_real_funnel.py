@@ -1,4 +1,4 @@
-"""The Olist funnel (8,000 leads, 842 won deals) through the whole pipeline, against a direct count of the two CSV files."""
+"""The Olist funnel (8,000 leads, 842 won deals) through the whole pipeline, against a count of the two CSV files."""
 
 from __future__ import annotations
 
