@@ -1,7 +1,8 @@
 """HubSpot and click sources into `raw.*`. HTTP first, then a short session: no connection is held while waiting.
 
-A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only); the upper
-bound is the run's now. Whatever is already stored with the same modified time is not read again.
+A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only), and a
+stream whose last complete reading ended earlier begins there; the upper bound is the run's now. Whatever is already
+stored with the same modified time is not read again.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import polars as pl
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_folder
 from crm_attribution.clicks.parse import clicks as parse_clicks
-from crm_attribution.clock import Clock
+from crm_attribution.clock import Clock, parse_instant
 from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parse import Parsed, Refused
@@ -55,6 +56,7 @@ class Extraction:
     """One stream and window: counted while it runs, logged in raw.extraction."""
 
     stream: str
+    since: datetime | None
     window_start: datetime
     window_end: datetime
     started: datetime
@@ -95,7 +97,7 @@ class Extractor:
         with self.warehouse.session() as session:
             home = session.scalar("SELECT company_currency FROM raw.account")
             known = session.scalar(f"SELECT count(*) FROM {parse.TABLE[object_type]}") or 0
-        for chunk in _chunks(self._results(object_type, since, known, run), CHUNK):
+        for chunk in _chunks(self._results(object_type, run.since, known, run), CHUNK):
             self._store(object_type, chunk, home, run)
         run.floor += sum(ceil(len(run.seen) / 1000) for _ in PAIRS[object_type])
         return self._end(run)
@@ -243,7 +245,7 @@ class Extractor:
                 " LEFT JOIN raw.form_submission s ON s.form_id = f.id GROUP BY f.id ORDER BY f.id"
             )
         for form_id, stored in newest.iter_rows():
-            bound = None if stored is None else min(filter(None, [stored, since])) - OVERLAP
+            bound = None if stored is None else min(filter(None, [stored, run.since])) - OVERLAP
             listed = 0
             for page in _chunks(chain.from_iterable(self.hubspot.form_submissions(form_id, bound)), CHUNK):
                 now = self.clock.now()
@@ -260,7 +262,7 @@ class Extractor:
         """Link clicks from the click API (where configured) and the drop folder `inbox/clicks`."""
         run = self._begin("link_clicks", since)
         if api is not None:
-            bound = None if since is None else since - OVERLAP
+            bound = None if run.since is None else run.since - OVERLAP
             run.transport, run.calls_before, run.found = api.transport, api.transport.calls, 0
             for page in api.clicks(bound):
                 named = [(f"click API row {n}", row) for n, row in enumerate(page, run.found + 1)]
@@ -304,9 +306,15 @@ class Extractor:
         run.quarantined += len(parsed.refused)
 
     def _begin(self, stream: str, since: datetime | None) -> Extraction:
+        """A stream's window. Its lower bound is the hour's, or where the last complete reading ended if that is
+        earlier: an hour that failed or was never run is made up for by the next. A stream that was never read
+        completely is read from the beginning."""
+        with self.warehouse.session() as session:
+            ended = session.fact(f"extracted:{stream}")
+        effective = None if since is None or ended is None else min(since, parse_instant(ended))
         now = self.clock.now()
         transport = self.hubspot.transport
-        return Extraction(stream, since or BEGINNING, now, now, transport, transport.calls)
+        return Extraction(stream, effective, effective or BEGINNING, now, now, transport, transport.calls)
 
     def _end_reference(self, run: Extraction, frame: pl.DataFrame, changed: pl.DataFrame, floor: int) -> Report:
         """The same for a small table that is read whole."""
@@ -330,6 +338,9 @@ class Extractor:
         }
         with self.warehouse.session() as session, session.transaction():
             session.upsert("raw.extraction", pl.DataFrame([row], infer_schema_length=None))
+            ended = session.fact(f"extracted:{run.stream}")
+            if ended is None or parse_instant(ended) < run.window_end:
+                session.set_fact(f"extracted:{run.stream}", run.window_end.isoformat())
         return run.report(calls)
 
 

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -177,3 +178,27 @@ def test_no_personal_data_in_what_finance_reads(played: Played) -> None:
     emails = [email for (email,) in played.project.warehouse("SELECT email FROM raw.contact WHERE email IS NOT NULL")]
     assert emails
     assert not [email for email in emails if email in text]
+
+
+def test_an_hour_that_failed_is_made_up_for_by_the_next(tmp_path: Path) -> None:
+    """Promise 1: once the newest hour has run, nothing is missing, also when hours before it broke off midway."""
+    lines = [
+        {"at": "2026-01-01T00:10:00Z", "op": "create", "object": "contacts", "id": "1", "source": "FORM",
+         "properties": {"email": "a@one.example", "lifecyclestage": "lead"}},
+        {"at": "2026-01-01T01:10:00Z", "op": "update", "object": "contacts", "id": "1", "source": "FORM",
+         "properties": {"lifecyclestage": "marketingqualifiedlead"}},
+    ]  # fmt: skip
+    with Sandbox.start(lines, "2026-01-01T01:00:00Z", limits="off") as sandbox:
+        project = Project(tmp_path / "data", {**sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
+        project.hours("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z")
+        sandbox.set_clock("2026-01-01T02:00:00Z")
+        sandbox.faults([{"route": "POST /crm/objects/contacts/search", "kind": "403"}])
+        broken = project.command("backfill", "--from", "2026-01-01T01:00:00Z", "--to", "2026-01-01T02:00:00Z")
+        assert broken.returncode == 1
+        sandbox.faults([])
+        sandbox.set_clock("2026-01-01T04:00:00Z")
+        project.hours("2026-01-01T03:00:00Z", "2026-01-01T04:00:00Z")
+    assert project.finance("SELECT milestone FROM marts.milestone ORDER BY 1") == [
+        ("lead_captured",),
+        ("qualified_lead",),
+    ]
