@@ -1,0 +1,169 @@
+"""Sessions: what is written, what is told to later steps, and what an older or newer warehouse does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.warehouse import schema
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.session import Session
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MERGE = "raw.merge"
+
+
+def owners(*rows: tuple[str, str | None]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [{"id": key, "email": email, "archived": False} for key, email in rows],
+        schema={"id": pl.String, "email": pl.String, "archived": pl.Boolean},
+    )
+
+
+def merges(**survivors: str) -> pl.DataFrame:
+    rows = [
+        {"object_type": "contacts", "absorbed_id": key[1:], "survivor_id": value, "source": "webhook"}
+        for key, value in survivors.items()
+    ]
+    return pl.DataFrame(rows, schema=dict.fromkeys(("object_type", "absorbed_id", "survivor_id", "source"), pl.String))
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    return Warehouse(tmp_path)
+
+
+def test_upsert_writes_only_what_differs(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        assert session.upsert("raw.owner", owners(("1", "a@x.example"), ("2", None)))["id"].to_list() == ["1", "2"]
+        assert session.upsert("raw.owner", owners(("1", "a@x.example"), ("2", "b@x.example")))["id"].to_list() == ["2"]
+        assert session.upsert("raw.owner", owners(("1", "a@x.example"))).is_empty()
+
+
+def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
+    def company(name: str, modified: datetime) -> pl.DataFrame:
+        row = {"id": "7", "name": name, "created_at": NOON, "modified_at": modified, "archived": False}
+        return pl.DataFrame([{**row, "merged_ids": [], "extracted_at": NOON}])
+
+    with warehouse.session() as session:
+        session.upsert("raw.company", company("new", NOON), newer="modified_at")
+        assert session.upsert("raw.company", company("old", NOON - timedelta(hours=1)), newer="modified_at").is_empty()
+        assert session.read("raw.company")["name"].to_list() == ["new"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.dictionaries(st.sampled_from("123456"), st.sampled_from("78"), max_size=6), max_size=5))
+def test_replace_ends_in_what_was_given_and_writes_the_least(steps: list[dict[str, str]]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder, Warehouse(Path(folder)).session() as session:
+        before: dict[str, str] = {}
+        for wanted in steps:
+            frame = merges(**{f"_{key}": value for key, value in wanted.items()})
+            changed = session.replace(MERGE, frame, pl.DataFrame({"object_type": ["contacts"]}))
+            now = dict(session.read(MERGE).select("absorbed_id", "survivor_id").iter_rows())
+            assert now == wanted
+            differing = {key for key in {*before, *wanted} if before.get(key) != wanted.get(key)}
+            assert set(changed["absorbed_id"]) == differing
+            before = wanted
+
+
+def test_a_failed_transaction_leaves_nothing(warehouse: Warehouse) -> None:
+    def half_done(session: Session) -> None:
+        with session.transaction():
+            session.upsert("raw.owner", owners(("1", None)))
+            session.journal("contacts", ["1"])
+            raise ZeroDivisionError
+
+    with warehouse.session() as session:
+        with pytest.raises(ZeroDivisionError):
+            half_done(session)
+        assert session.read("raw.owner").is_empty()
+        assert session.scalar("SELECT count(*) FROM meta.change") == 0
+
+
+def test_a_consumer_sees_each_change_once_and_everything_at_first(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        session.journal("contacts", ["1", "2"])
+        first = session.changes("events", ["contacts"])
+        assert first.everything
+        session.advance("events", first)
+        assert session.changes("events", ["contacts"]).idle
+        session.journal("contacts", ["2", "3", "3"])
+        session.journal("deals", ["9"])
+        second = session.changes("events", ["contacts"])
+        assert not second.everything
+        assert second.of("contacts") == ["2", "3"]
+        session.advance("events", second)
+        session.compact_journal()
+        assert session.changes("events", ["contacts", "deals"]).idle
+        session.journal("contacts", ["4"])
+        assert session.changes("events", ["contacts"]).of("contacts") == ["4"]
+
+
+def test_changed_rules_make_a_consumer_start_over(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        session.advance("events", session.changes("events", ["contacts"], "rules 1"))
+        assert session.changes("events", ["contacts"], "rules 1").idle
+        assert session.changes("events", ["contacts"], "rules 2").everything
+
+
+def test_derived_rows_that_break_their_contract_are_a_defect(warehouse: Warehouse) -> None:
+    secret = "someone@private.example"
+    with warehouse.session() as session, pytest.raises(ContractViolation) as caught:
+        session.upsert("raw.owner", owners((secret, secret)))
+    assert secret not in str(caught.value)
+    assert "raw.owner" in str(caught.value)
+
+
+def test_superseded_rows_are_closed_or_never_were(warehouse: Warehouse) -> None:
+    def credit(value: int) -> pl.DataFrame:
+        names = ("milestone", "milestone_id", "model", "currency", "touch_id")
+        row = dict.fromkeys(names, "x") | {"scope": "account", "measure": "count", "credit": value}
+        return pl.DataFrame([row])
+
+    def current(session: Session) -> list[tuple[int, datetime, datetime | None]]:
+        rows = session.read("attribution.credit").sort("recorded_at", "credit")
+        return rows.select("credit", "recorded_at", "superseded_at").rows()
+
+    later = NOON + timedelta(hours=1)
+    with warehouse.session() as session:
+        session.supersede("attribution.credit", credit(0).clear(), credit(1).with_columns(recorded_at=NOON), NOON)
+        held = session.read("attribution.credit")
+        session.supersede("attribution.credit", held, credit(2).with_columns(recorded_at=later), later)
+        assert current(session) == [(1, NOON, later), (2, later, None)]
+        held = session.read("attribution.credit", "superseded_at IS NULL")
+        session.supersede("attribution.credit", held, credit(3).with_columns(recorded_at=later), later)
+        assert current(session) == [(1, NOON, later), (3, later, None)]
+
+
+def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with warehouse.session() as session:
+        session.upsert("raw.owner", owners(("1", None)))
+    done: list[str] = []
+
+    def add_note(connection: duckdb.DuckDBPyConnection) -> None:
+        connection.execute("ALTER TABLE raw.owner ADD COLUMN note VARCHAR DEFAULT 'migrated'")
+        done.append("1 to 2")
+
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
+    monkeypatch.setitem(schema.MIGRATIONS, 1, add_note)
+    for _ in range(2):
+        with Warehouse(warehouse.directory).session() as session:
+            assert session.scalar("SELECT note FROM raw.owner") == "migrated"
+    assert done == ["1 to 2"]
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+    with (
+        pytest.raises(ConfigurationError, match="schema version 2, this program knows up to 1"),
+        Warehouse(warehouse.directory).session(),
+    ):
+        pass
