@@ -74,14 +74,16 @@ def _clicks_to_look_at(session: Session, changes: Changes) -> pl.DataFrame:
     if changes.everything:
         return session.read("raw.link_click")
     new = ids_frame("click_id", changes.of("link_click"))
-    submissions = ids_frame("key", changes.of("form_submission"))
     persons = ids_frame("person_id", changes.of("person"))
+    contacts, told = _reach(session, persons)
+    submissions = ids_frame("key", [*changes.of("form_submission"), *told])
     shared = " OR ".join(f"c.{name} = s.{name}" for name in _SHARED_IDS)
     ids = session.query(
         f"""
         SELECT click_id FROM new
         UNION SELECT click_id FROM identity.click WHERE status = 'pending'
         UNION SELECT click_id FROM identity.click SEMI JOIN persons USING (person_id)
+        UNION SELECT click_id FROM raw.link_click SEMI JOIN contacts USING (contact_id)
         UNION
         SELECT c.click_id FROM raw.link_click c
         JOIN (SELECT * FROM raw.form_submission SEMI JOIN submissions ON form_id || ':' || conversion_id = key) s
@@ -90,6 +92,7 @@ def _clicks_to_look_at(session: Session, changes: Changes) -> pl.DataFrame:
         new=new,
         submissions=submissions,
         persons=persons,
+        contacts=contacts,
     )
     near = session.query(
         "SELECT DISTINCT r.click_id FROM raw.link_click r JOIN raw.link_click n ON r.contact_id = n.contact_id"
@@ -98,6 +101,22 @@ def _clicks_to_look_at(session: Session, changes: Changes) -> pl.DataFrame:
         new=new,
     )
     return session.read_keys("raw.link_click", ids_frame("click_id", [*ids["click_id"], *near["click_id"]]))
+
+
+def _reach(session: Session, persons: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """What may name clicks of these persons, whatever became of them before: contact ids, and submissions by key."""
+    contacts = session.query(
+        "SELECT identifier AS contact_id FROM identity.alias SEMI JOIN persons USING (person_id)"
+        " WHERE identifier_type = 'contact'",
+        persons=persons,
+    )
+    told = session.query(
+        "SELECT form_id || ':' || conversion_id AS key FROM raw.form_submission"
+        " WHERE lower(regexp_replace(email, '\\s', '', 'g')) IN"
+        " (SELECT identifier FROM identity.edge SEMI JOIN contacts USING (contact_id) WHERE identifier_type = 'email')",
+        contacts=contacts,
+    )
+    return contacts, told["key"].to_list()
 
 
 def _resolve(session: Session, clicks: pl.DataFrame, rules: Mapping, as_of: datetime) -> int:
