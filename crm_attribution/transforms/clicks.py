@@ -10,9 +10,10 @@ from crm_attribution.identifiers import CLICK_ID_PARAMETERS
 from crm_attribution.mapping import Identity
 
 KNOWN_AGENTS = (
-    r"(?i)bot\b|crawler|spider|curl/|wget/|python-requests|headless|preview|scanner"
+    r"(?i)(^|[^u]|[^c]u)bot\b|crawler|spider|curl/|wget/|python-requests|headless|preview|scanner"
     r"|proofpoint|mimecast|barracuda|safelinks"
 )
+"""Programs that follow links by themselves. Cubot is a maker of telephones."""
 
 _FORM_CLICK_IDS = ("gclid", "fbclid", "li_fat_id", "msclkid")
 
