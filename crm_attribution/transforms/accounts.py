@@ -45,7 +45,8 @@ def memberships(
     """identity.membership rows: person, account, from when to when.
 
     The history of `associatedcompanyid` decides, its earliest value reaching back to the beginning. A contact without
-    that history belongs to its current company (the primary association, else the first) from the beginning.
+    that history belongs to its current company (the primary association, else the first) from the beginning. Of
+    several contacts that put a person there at once, the one that stays longest says until when.
 
     Args:
         contacts: raw.contact rows of live contacts.
@@ -90,7 +91,7 @@ def memberships(
         .join(age, on="contact_id")
     )
     return (
-        spans.sort("created_at", "contact_id", "valid_from")
+        spans.sort(pl.col("valid_to").is_not_null(), -pl.col("valid_to").dt.epoch("us"), "created_at", "contact_id")
         .select(
             person_id=pl.col("contact_id").replace_strict(persons, return_dtype=pl.String),
             account_id=pl.lit("company:") + pl.col("company_id"),
