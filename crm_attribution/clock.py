@@ -36,10 +36,13 @@ def parse_instant(text: str) -> datetime:
     """Read an ISO 8601 instant. A bare date means 00:00Z; a missing offset means UTC.
 
     Raises:
-        ValueError: when the text is not ISO 8601.
+        ValueError: when the text is not ISO 8601, or an instant before the year 1 or after 9999.
     """
     moment = datetime.fromisoformat(text.strip())
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"not an instant of the years 1 to 9999: {text}") from error
 
 
 def iso(moment: datetime) -> str:
@@ -51,9 +54,16 @@ def iso(moment: datetime) -> str:
 
 
 def from_millis(value: int | str) -> datetime:
-    """An epoch-milliseconds stamp as an instant, exactly."""
-    seconds, millis = divmod(int(value), 1000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=millis * 1000)
+    """An epoch-milliseconds stamp as an instant, exactly.
+
+    Raises:
+        ValueError: when it is no number, or an instant before the year 1 or after 9999.
+    """
+    try:
+        seconds, millis = divmod(int(value), 1000)
+        return datetime.fromtimestamp(seconds, UTC).replace(microsecond=millis * 1000)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"not an instant of the years 1 to 9999: {value}") from error
 
 
 def to_millis(moment: datetime) -> int:

@@ -100,7 +100,7 @@ def records(
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error)))
     good, bad = CONTRACTS[name].split(_frame(name, rows))
-    by_id = {str(result.get("id")): result for result in results}
+    by_id = {_text(result.get("id")): result for result in results}
     refused += [_refuse(by_id[key], name, reasons) for key, reasons in bad.select("id", "reasons").iter_rows()]
     return Parsed(good, refused)
 
@@ -125,10 +125,10 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
                         "object_id": str(result["id"]),
                         "property": prop,
                         "timestamp": at,
-                        "value": None if value.get("value") is None else str(value["value"]),
+                        "value": None if value.get("value") is None else _text(value["value"]),
                         "ordinal": places[at],
-                        "source_type": value.get("sourceType"),
-                        "source_id": value.get("sourceId"),
+                        "source_type": _blank(value.get("sourceType")),
+                        "source_id": _blank(value.get("sourceId")),
                         "history_truncated": len(values) >= HISTORY_CAP[object_type],
                         "extracted_at": extracted_at,
                     }
@@ -150,7 +150,7 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
                     "object_type": object_type,
                     "absorbed_id": absorbed,
                     "survivor_id": str(result["id"]),
-                    "merged_at": from_millis(times[absorbed]) if times.get(absorbed, "").isdigit() else None,
+                    "merged_at": _millis(times.get(absorbed)),
                     "source": "hs_merged_object_ids",
                 }
             )
@@ -242,26 +242,27 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
     for result in results:
         try:
             values = {str(pair["name"]).lower(): pair.get("value") for pair in result.get("values") or []}
-            page = url_parameters(result.get("pageUrl"))
+            address = _blank(result.get("pageUrl"))
+            page = url_parameters(address)
             rows.append(
                 {
                     "form_id": form_id,
-                    "conversion_id": str(result["conversionId"]),
+                    "conversion_id": _text(result["conversionId"]),
                     "submitted_at": from_millis(result["submittedAt"]),
                     "email": _blank(values.get("email")),
-                    "page_url": result.get("pageUrl"),
+                    "page_url": address,
                     "extracted_at": extracted_at,
                 }
                 | {
                     key: _blank(values.get(key)) or _blank(page.get(key))
                     for key in ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid")
                 }
-                | {key: page.get(key) for key in ("utm_source", "utm_medium", "utm_campaign")}
+                | {key: _blank(page.get(key)) for key in ("utm_source", "utm_medium", "utm_campaign")}
             )
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error), key=f"{form_id}:{result.get('conversionId')}"))
     good, bad = CONTRACTS[name].split(_frame(name, rows))
-    by_id = {str(result.get("conversionId")): result for result in results}
+    by_id = {_text(result.get("conversionId")): result for result in results}
     refused += [
         _refuse(by_id[key], name, reasons, key=f"{form_id}:{key}")
         for key, reasons in bad.select("conversion_id", "reasons").iter_rows()
@@ -274,7 +275,7 @@ def _common(result: Record, object_type: str, extracted_at: datetime) -> dict[st
     modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
     return {
-        "id": str(result["id"]),
+        "id": _text(result["id"]),
         "properties": json.dumps(given, ensure_ascii=False),
         "created_at": parse_instant(str(result["createdAt"])),
         "modified_at": parse_instant(str(modified or result["updatedAt"])),
@@ -336,11 +337,23 @@ def _texts(result: Record) -> Mapping[str, str | None]:
     properties = result.get("properties")
     if not isinstance(properties, Mapping):
         raise ValueError("properties:missing")
-    return {name: None if value is None else str(value) for name, value in properties.items()}
+    return {name: None if value is None else _text(value) for name, value in properties.items()}
 
 
-def _blank(text: object) -> str | None:
-    return None if text is None or not str(text).strip() else str(text).strip()
+def _text(value: object) -> str:
+    """As text that can be stored. Half of a surrogate pair, where a form cut an emoji in two, becomes U+FFFD."""
+    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _blank(value: object) -> str | None:
+    return None if value is None or not str(value).strip() else _text(value).strip()
+
+
+def _millis(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else from_millis(text)
+    except ValueError:
+        return None
 
 
 def _list(text: str | None) -> list[str]:
@@ -363,7 +376,7 @@ def _reason(error: Exception) -> str:
 
 def _refuse(result: Record, name: str, reasons: str, *, key: str | None = None) -> Refused:
     row = json.dumps(result, ensure_ascii=False, default=str, sort_keys=True)
-    return Refused(key or str(result.get("id")), reasons, row, name)
+    return Refused(_text(key or result.get("id")), reasons, _text(row), name)
 
 
 def _frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
