@@ -43,18 +43,23 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
     """The asset that sends a destination's due conversions and records what became of each."""
     name = f"delivery.{destination.name}"
 
-    @dg.asset(
-        key=key_of(name),
-        deps=[key_of(CONVERSION), key_of("attribution.touch"), key_of("identity.person")],
-        group_name="delivery",
-        kinds={destination.name, "api"},
-        owners=["team:revenue-operations", *OWNERS],
-        description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each row. "
-        f"Materializing an hour again sends nothing twice. {destination.documentation}",
-        partitions_def=HOURLY,
+    @dg.multi_asset(
+        name=name.replace(".", "__"),
+        specs=[
+            dg.AssetSpec(
+                key=key_of(name),
+                deps=[key_of(CONVERSION), key_of("attribution.touch"), key_of("identity.person")],
+                group_name="delivery",
+                kinds={destination.name, "api"},
+                owners=["team:revenue-operations", *OWNERS],
+                description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
+                f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
+                partitions_def=HOURLY,
+                metadata={"dagster/table_name": "delivery.attempt"},
+            )
+        ],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
-        metadata={"dagster/table_name": "delivery.attempt"},
         check_specs=[
             dg.AssetCheckSpec(
                 CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."
