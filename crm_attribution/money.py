@@ -47,7 +47,7 @@ def to_minor(text: str, currency: str) -> int | None:
         number = Decimal(text.strip())
     except InvalidOperation:
         return None
-    if not number.is_finite() or abs(number) > LARGEST:
+    if not number.is_finite() or number.copy_abs() > LARGEST:
         return None
     minor = int((number * 10 ** exponent(currency)).to_integral_value())
     return minor if abs(minor) <= LARGEST else None

@@ -11,7 +11,7 @@ import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parse import Parsed, Refused
+from crm_attribution.hubspot.parse import Parsed, Refused, clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.transforms.clicks import suspects
 
@@ -80,7 +80,7 @@ def _moment(name: str, text: str) -> datetime:
 
 
 def _text(value: Any) -> str | None:
-    text = None if value is None else str(value).strip()
+    text = None if value is None else clean(value).strip()
     return text or None
 
 
@@ -88,8 +88,8 @@ def _tags(value: Any) -> list[str]:
     if value is None:
         return []
     if isinstance(value, str):
-        return [part.strip() for part in value.strip("[]").replace('"', "").split(",") if part.strip()]
-    return [str(part) for part in value]
+        return [part.strip() for part in clean(value).strip("[]").replace('"', "").split(",") if part.strip()]
+    return [clean(part) for part in value]
 
 
 def _reason(error: Exception) -> str:
@@ -99,4 +99,4 @@ def _reason(error: Exception) -> str:
 
 def _refuse(where: str, row: Mapping[str, Any], reasons: str) -> Refused:
     key = _text(row.get("click_id")) or where
-    return Refused(key, reasons, json.dumps(row, default=str, sort_keys=True, ensure_ascii=False), where)
+    return Refused(key, reasons, clean(json.dumps(row, default=str, sort_keys=True, ensure_ascii=False)), where)

@@ -100,7 +100,7 @@ def records(
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error)))
     good, bad = CONTRACTS[name].split(_frame(name, rows))
-    by_id = {_text(result.get("id")): result for result in results}
+    by_id = {clean(result.get("id")): result for result in results}
     refused += [_refuse(by_id[key], name, reasons) for key, reasons in bad.select("id", "reasons").iter_rows()]
     return Parsed(good, refused)
 
@@ -125,7 +125,7 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
                         "object_id": str(result["id"]),
                         "property": prop,
                         "timestamp": at,
-                        "value": None if value.get("value") is None else _text(value["value"]),
+                        "value": None if value.get("value") is None else clean(value["value"]),
                         "ordinal": places[at],
                         "source_type": _blank(value.get("sourceType")),
                         "source_id": _blank(value.get("sourceId")),
@@ -247,7 +247,7 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
             rows.append(
                 {
                     "form_id": form_id,
-                    "conversion_id": _text(result["conversionId"]),
+                    "conversion_id": clean(result["conversionId"]),
                     "submitted_at": from_millis(result["submittedAt"]),
                     "email": _blank(values.get("email")),
                     "page_url": address,
@@ -262,7 +262,7 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error), key=f"{form_id}:{result.get('conversionId')}"))
     good, bad = CONTRACTS[name].split(_frame(name, rows))
-    by_id = {_text(result.get("conversionId")): result for result in results}
+    by_id = {clean(result.get("conversionId")): result for result in results}
     refused += [
         _refuse(by_id[key], name, reasons, key=f"{form_id}:{key}")
         for key, reasons in bad.select("conversion_id", "reasons").iter_rows()
@@ -275,7 +275,7 @@ def _common(result: Record, object_type: str, extracted_at: datetime) -> dict[st
     modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
     return {
-        "id": _text(result["id"]),
+        "id": clean(result["id"]),
         "properties": json.dumps(given, ensure_ascii=False),
         "created_at": parse_instant(str(result["createdAt"])),
         "modified_at": parse_instant(str(modified or result["updatedAt"])),
@@ -337,16 +337,16 @@ def _texts(result: Record) -> Mapping[str, str | None]:
     properties = result.get("properties")
     if not isinstance(properties, Mapping):
         raise ValueError("properties:missing")
-    return {name: None if value is None else _text(value) for name, value in properties.items()}
+    return {name: None if value is None else clean(value) for name, value in properties.items()}
 
 
-def _text(value: object) -> str:
+def clean(value: object) -> str:
     """As text that can be stored. Half of a surrogate pair, where a form cut an emoji in two, becomes U+FFFD."""
     return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _blank(value: object) -> str | None:
-    return None if value is None or not str(value).strip() else _text(value).strip()
+    return None if value is None or not str(value).strip() else clean(value).strip()
 
 
 def _millis(text: str | None) -> datetime | None:
@@ -376,7 +376,7 @@ def _reason(error: Exception) -> str:
 
 def _refuse(result: Record, name: str, reasons: str, *, key: str | None = None) -> Refused:
     row = json.dumps(result, ensure_ascii=False, default=str, sort_keys=True)
-    return Refused(_text(key or result.get("id")), reasons, _text(row), name)
+    return Refused(clean(key or result.get("id")), reasons, clean(row), name)
 
 
 def _frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from crm_attribution.mapping import Values, ValueSource
-from crm_attribution.money import minor_units
+from crm_attribution.money import LARGEST, minor_units
+
+LONGEST_TERM = 1_200
+"""Months; a longer term is a typing error."""
 
 MEASURES = ("amount", "mrr", "arr", "tcv")
 
@@ -41,6 +44,7 @@ def measures(
         .replace_strict(rules.billing_months, default=None, return_dtype=pl.Int64)
     )
     term = pl.col(rules.term_months_property).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
+    term = pl.when(term.is_between(1, LONGEST_TERM)).then(term)
     frame = rows.with_columns(_months=months, _term=term, **{f"_m_{name}": series for name, series in money.items()})
     amount = pl.col("_m_amount")
     by_rule = {
@@ -71,6 +75,7 @@ def _first(source: ValueSource, rule: pl.Expr) -> pl.Expr:
 
 def _ratio(amount: pl.Expr, numerator: pl.Expr, denominator: pl.Expr) -> pl.Expr:
     """amount x numerator / denominator in whole minor units, halves away from zero; null where a part is missing."""
-    product = amount.abs() * numerator
+    product = amount.abs().cast(pl.Int128) * numerator
     rounded = (2 * product + denominator) // (2 * denominator)
-    return pl.when(denominator > 0).then(amount.sign() * rounded)
+    fits = (denominator > 0) & (rounded <= LARGEST)
+    return pl.when(fits).then(amount.sign() * rounded).cast(pl.Int64)
