@@ -48,7 +48,7 @@ def parse_instant(text: str) -> datetime:
 def iso(moment: datetime) -> str:
     """`YYYY-MM-DDTHH:MM:SSZ`, with milliseconds only where they are not zero."""
     moment = moment.astimezone(UTC)
-    text = moment.strftime("%Y-%m-%dT%H:%M:%S")
+    text = moment.replace(tzinfo=None).isoformat(timespec="seconds")
     millis = moment.microsecond // 1000
     return f"{text}.{millis:03d}Z" if millis else f"{text}Z"
 

@@ -30,8 +30,9 @@ def normalise_domain(text: str | None) -> str | None:
     if not text or not text.strip():
         return None
     bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", text.strip().lower())
-    host = re.split(r"[/?#:]", bare, maxsplit=1)[0].rsplit("@", 1)[-1].strip(".")
-    host = host.removeprefix("www.")
+    authority = re.split(r"[/?#]", bare, maxsplit=1)[0].rsplit("@", 1)[-1]
+    host = re.sub(r"^[\s.]+|[\s.]+$", "", authority.split(":", 1)[0])
+    host = re.sub(r"^(www\.+)+(?=[^.]+\.)", "", host)  # of www.com the www stays
     return host if "." in host else None
 
 
