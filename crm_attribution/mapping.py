@@ -8,10 +8,10 @@ from collections.abc import Mapping as MappingType
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).with_name("mapping.yaml")
 
 Measure = Literal["amount", "mrr", "arr", "tcv"]
 PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
+T = TypeVar("T")
 Model = Literal["first_touch", "last_touch", "linear"]
 
 
@@ -33,14 +34,21 @@ class PropertyLists(_Rules):
     deals: list[str]
 
 
-class Lifecycle(_Rules):
-    stages: dict[str, str]
-    order: list[str]
+def _lower(names: list[str]) -> list[str]:
+    return [name.lower() for name in names]
 
-    @field_validator("stages")
-    @classmethod
-    def _lower(cls, stages: dict[str, str]) -> dict[str, str]:
-        return {stage.lower(): event for stage, event in stages.items()}
+
+def _lower_keys(values: dict[str, T]) -> dict[str, T]:
+    return {name.lower(): value for name, value in values.items()}
+
+
+Names = Annotated[list[str], AfterValidator(_lower)]
+"""Compared in lower case, written in any."""
+
+
+class Lifecycle(_Rules):
+    stages: Annotated[dict[str, str], AfterValidator(_lower_keys)]
+    order: Names
 
 
 class Deals(_Rules):
@@ -59,7 +67,7 @@ class Values(_Rules):
     tcv: ValueSource
     billing_period_property: str
     term_months_property: str
-    billing_months: dict[str, int]
+    billing_months: Annotated[dict[str, Annotated[int, Field(ge=1)]], AfterValidator(_lower_keys)]
     target_account_property: str
 
 
@@ -70,8 +78,8 @@ class Milestones(_Rules):
 
 
 class Identity(_Rules):
-    blocked_values: list[str]
-    role_mailboxes: list[str]
+    blocked_values: Names
+    role_mailboxes: Names
     shared_identifier_contacts: int = Field(ge=1)
     click_back_days: int = Field(ge=0)
     click_forward_hours: int = Field(ge=0)
@@ -93,7 +101,7 @@ class Touches(_Rules):
 class Attribution(_Rules):
     models: list[Model]
     outcomes: list[str]
-    lookback_days: dict[str, int]
+    lookback_days: dict[str, Annotated[int, Field(ge=0)]]
 
     @field_validator("lookback_days")
     @classmethod
@@ -219,6 +227,10 @@ def _compose(path: Path) -> yaml.Node | None:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path}, line {line}: not YAML: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        raise ConfigurationError(f"{path}, at character {error.position}: not YAML: {error.reason}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
 
 
 def _merge(base: Any, top: Any) -> Any:
