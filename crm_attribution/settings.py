@@ -34,7 +34,7 @@ class Settings:
     clock: str
     mapping: Path | None
     send: bool
-    alert_url: str | None
+    alert_url: str | None = field(repr=False)  # whoever knows it may post
     lock_wait_seconds: float
     hubspot_base_url: str
     clicks_base_url: str | None
@@ -66,7 +66,8 @@ class Settings:
 
     def secrets(self) -> list[str]:
         """Every secret value, for redaction."""
-        return [value for name, value in self.environment.items() if _SECRET_NAME.search(name) and len(value) > 3]
+        named = [value for name, value in self.environment.items() if _SECRET_NAME.search(name) and len(value) > 3]
+        return [*named, *([self.alert_url] if self.alert_url else [])]
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -84,7 +85,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if send not in ("on", "off"):
         problems.append("CRM_ATTRIBUTION_SEND: must be on or off")
     wait = env.get("CRM_ATTRIBUTION_LOCK_WAIT", "900")
-    if not wait.isdigit():
+    if not (wait.isascii() and wait.isdigit()):
         problems.append("CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds")
     if problems:
         raise ConfigurationError("settings that cannot be read:\n" + "\n".join(f"  {line}" for line in problems))
