@@ -1,0 +1,75 @@
+"""Clicks dropped as files: loaded once, archived, bad rows named by file and row."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from crm_attribution.clock import FixedClock
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.mapping import load
+from crm_attribution.steps.extract import Extractor
+from crm_attribution.transport import Transport
+from crm_attribution.warehouse.connection import Warehouse
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def extractor(tmp_path: Path) -> Extractor:
+    nobody = Transport("http://127.0.0.1:9", service="hubspot")
+    return Extractor(Warehouse(tmp_path / "data"), HubSpotClient(nobody), FixedClock(NOW), load())
+
+
+def click(number: int, **more: object) -> dict[str, object]:
+    at = f"2026-03-01T10:0{number}:00Z"
+    return {"click_id": f"c{number}", "clicked_at": at, "destination_url": "https://x.example/?utm_source=news", **more}
+
+
+def test_files_of_every_kind_are_loaded_once_and_archived(extractor: Extractor, tmp_path: Path) -> None:
+    inbox = tmp_path / "inbox"
+    folder = inbox / "clicks"
+    folder.mkdir(parents=True)
+    bad = {"click_id": "c9", "clicked_at": "yesterday", "destination_url": "https://x.example"}
+    lines = [json.dumps(click(1)), "not json", json.dumps(bad)]
+    (folder / "a.ndjson").write_text("\n".join(lines))
+    pl.DataFrame([click(2, user_agent="Googlebot/2.1")]).write_csv(folder / "b.csv")
+    pl.DataFrame([click(3, method="HEAD")]).write_parquet(folder / "c.parquet")
+    (folder / "d.xlsx").write_bytes(b"spreadsheet")
+
+    report = extractor.clicks(None, NOW, inbox)
+
+    assert report.rows == 3
+    assert list(folder.iterdir()) == []
+    assert sorted(path.name for path in (inbox / "archive" / "clicks").iterdir()) == [
+        "a.ndjson",
+        "b.csv",
+        "c.parquet",
+        "d.xlsx",
+    ]
+    with extractor.warehouse.session() as session:
+        rows = session.read("raw.link_click").sort("click_id")
+        refused = dict(session.query("SELECT key, reasons FROM quarantine.link_click").iter_rows())
+    assert rows.select("click_id", "utm_source", "bot_reason").rows() == [
+        ("c1", "news", None),
+        ("c2", "news", "known_agent"),
+        ("c3", "news", "method_head"),
+    ]
+    assert refused["c9"] == "clicked_at:not_a_time"
+    assert any(key.startswith("a.ndjson row 2") for key in refused)
+    assert refused["d.xlsx"].startswith("file:unknown kind")
+
+
+def test_a_file_dropped_again_changes_nothing(extractor: Extractor, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox" / "clicks"
+    folder.mkdir(parents=True)
+    for _ in range(2):
+        (folder / "again.ndjson").write_text(json.dumps(click(1)))
+        last = extractor.clicks(None, NOW, tmp_path / "inbox")
+    assert last.changed == 0
+    with extractor.warehouse.session() as session:
+        assert session.read("raw.link_click").height == 1
