@@ -12,7 +12,8 @@ import dagster as dg
 
 from crm_attribution import settings
 from crm_attribution.contracts import CONTRACTS, Contract
-from crm_attribution.errors import Retryable, Terminal
+from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
+from crm_attribution.redaction import redact
 from crm_attribution.resources import Pipeline
 from crm_attribution.steps.report import Report
 from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
@@ -157,6 +158,10 @@ def result(
     )
 
 
+class UnexpectedError(Exception):
+    """A defect of ours, with what it may have quoted of a person or a secret taken out. It may be tried again."""
+
+
 @contextmanager
 def acting_on_errors() -> Iterator[None]:
     """Errors by what to do next: a terminal one fails the step at once, with its message; others may be retried."""
@@ -167,3 +172,9 @@ def acting_on_errors() -> Iterator[None]:
     except Retryable as error:
         wait = error.retry_after or 10.0
         raise dg.RetryRequested(max_retries=2, seconds_to_wait=min(wait, 300.0)) from error
+    except (CrmAttributionError, dg.DagsterError, dg.Failure, dg.RetryRequested):
+        raise
+    except Exception as error:
+        # A defect, and its text may quote a row: DuckDB and Polars name the value they could not convert.
+        text = redact(f"{type(error).__name__}: {error}", settings.load().secrets())
+        raise UnexpectedError(text).with_traceback(error.__traceback__) from None
