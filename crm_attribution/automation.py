@@ -1,12 +1,13 @@
 """When things run by themselves: the hourly schedule, dead runs, freshness, and who is told of a failure."""
 
+import re
 from datetime import timedelta
 
 import dagster as dg
 
 from crm_attribution import settings
 from crm_attribution.errors import CrmAttributionError
-from crm_attribution.runs import fail_dead_runs
+from crm_attribution.runs import fail_dead_runs, reason
 from crm_attribution.transport import Transport, redact
 
 hourly_job = dg.define_asset_job(
@@ -46,12 +47,13 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
     given = settings.load()
     run = context.dagster_run
+    secrets = [*given.secrets(), *_secret_parts(given.alert_url or "")]
     message = {
         "text": f"crm_attribution: run {run.run_id} of {run.job_name} failed",
         "run_id": run.run_id,
         "job": run.job_name,
         "partition": run.tags.get("dagster/partition") or run.tags.get("dagster/asset_partition_range_start"),
-        "error": redact(context.failure_event.message or "", given.secrets())[:1000],
+        "error": reason(context.failure_event, secrets)[:1000],
     }
     context.log.error(f"run {run.run_id} failed: {message['error']}")
     if not given.alert_url:
@@ -63,4 +65,10 @@ def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
         if answer.status >= 300:
             context.log.error(f"the alert was not taken: HTTP {answer.status}")
     except CrmAttributionError as error:
-        context.log.error(f"the alert was not sent: {error}")
+        context.log.error(redact(f"the alert was not sent: {error}", secrets))
+
+
+def _secret_parts(url: str) -> list[str]:
+    """The path of a hook's address is its password."""
+    path = url.partition("://")[2].partition("/")[2]
+    return [part for part in re.split(r"[/?&=]", path) if len(part) >= 8]

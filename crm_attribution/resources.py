@@ -7,13 +7,15 @@ kernel frees it when the process dies.
 import json
 import os
 from collections.abc import Callable, Iterator
+from collections.abc import Mapping as MappingType
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from urllib.parse import urlsplit
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
 
 from crm_attribution import mapping, settings
 from crm_attribution.clicks.api import ClickApi
@@ -29,6 +31,9 @@ from crm_attribution.warehouse.lock import RunLock, process_start_token
 
 _BUDGETS: dict[str, Budget] = {}
 """One budget per limiter for the whole process: HubSpot counts every run and client together."""
+
+WAREHOUSE_WAIT = 30.0
+"""Seconds to wait for another process to let go of the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
 
 _progress: list[Callable[[str], None]] = []
 
@@ -129,7 +134,8 @@ def make_clock(given: Settings) -> Clock:
 def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
     """Settings, rules, clock and warehouse of this environment, without the run lock."""
     given = given or settings.load()
-    return Pipeline(given, mapping.load(given.mapping), make_clock(given), Warehouse(given.data_dir), run_id)
+    warehouse = Warehouse(given.data_dir, min(WAREHOUSE_WAIT, given.lock_wait_seconds))
+    return Pipeline(given, mapping.load(given.mapping), make_clock(given), warehouse, run_id)
 
 
 def run_lock(given: Settings) -> RunLock:
@@ -142,7 +148,9 @@ def note_process(given: Settings, run_id: str, since: str) -> None:
     folder = given.data_dir / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
-    (folder / f"{run_id}.json").write_text(text, encoding="utf-8")
+    half = folder / f".{run_id}.{os.getpid()}"
+    half.write_text(text, encoding="utf-8")
+    half.replace(folder / f"{run_id}.json")
 
 
 def check_start(pipeline: Pipeline) -> None:
@@ -163,6 +171,25 @@ def check_start(pipeline: Pipeline) -> None:
             )
 
 
+def check_closed(pipeline: Pipeline, tags: MappingType[str, str]) -> None:
+    """An hour is run when it is over. What a run knows as of its hour's end never goes back, so an hour of next year,
+    run by a typing mistake, would move every window of the warehouse there for good.
+
+    Raises:
+        ConfigurationError: when the run's last hour has not ended by the pipeline's clock.
+    """
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if last is None:
+        return
+    end = datetime.strptime(last, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC) + timedelta(hours=1)
+    now = pipeline.clock.now()
+    if end > now:
+        raise ConfigurationError(
+            f"the hour {last} (UTC) is not over: it is {iso(now)}; the newest hour that can be run is "
+            f"{now - timedelta(hours=1):%Y-%m-%d-%H:00}"
+        )
+
+
 @dg.resource(description="Settings, rules, clock, warehouse and clients; holds the run lock for the whole run.")
 def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     given = settings.load()
@@ -171,8 +198,9 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     log = context.log or dg.get_dagster_logger()
     waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
     holder = {"run_id": run_id, "command": "dagster run", "since": since}
+    note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found
     with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
-        note_process(given, run_id, since)
         pipeline = open_pipeline(given, run_id)
         check_start(pipeline)
+        check_closed(pipeline, context.dagster_run.tags if context.dagster_run else {})
         yield pipeline

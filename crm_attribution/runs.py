@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+import warnings
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import resources as package_files
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -14,13 +17,16 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
+from crm_attribution import errors
 from crm_attribution.clock import Clock, WallClock
-from crm_attribution.errors import ConfigurationError, Terminal
+from crm_attribution.errors import ConfigurationError, Terminal, WarehouseBusy
+from crm_attribution.redaction import redact, redact_secrets
 from crm_attribution.settings import Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive
 
 HOUR = timedelta(hours=1)
 _ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
 _UNKNOWN_AFTER = timedelta(minutes=10)
 """A started run that never noted its process is given up after this time, if nobody holds the run lock."""
 
@@ -28,18 +34,21 @@ _UNKNOWN_AFTER = timedelta(minutes=10)
 def dagster_home(given: Settings) -> Path:
     """The data directory's own Dagster home, with its dagster.yaml, created where it is missing.
 
-    Only one process may initialise an empty home: the instance is opened here once, before anything else starts.
+    Only one process may initialise an empty home: two at once leave it in a state that neither can open again. So
+    whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
     """
     home = given.data_dir / "dagster"
-    config = home / "dagster.yaml"
+    config, mark = home / "dagster.yaml", home / ".initialised"
     wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
     set_environment({"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir)})
-    if not config.exists() or config.read_text(encoding="utf-8") != wanted:
-        home.mkdir(parents=True, exist_ok=True)
-        config.write_text(wanted, encoding="utf-8")
-        holder = {"run_id": "initialise", "command": "set-up"}
-        with RunLock(home / "init.lock").acquire(60, holder), dg.DagsterInstance.get() as instance:
-            instance.get_run_records(limit=1)
+    with RunLock(home / "init.lock").acquire(60, {"run_id": "initialise", "command": "set-up"}):
+        if not config.exists() or config.read_text(encoding="utf-8") != wanted:
+            mark.unlink(missing_ok=True)
+            config.write_text(wanted, encoding="utf-8")
+        if not mark.exists():
+            with dg.DagsterInstance.get() as instance:
+                instance.get_run_records(limit=1)
+            mark.touch()
     return home
 
 
@@ -84,8 +93,30 @@ def run_hours(
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if not outcome.success:
-            raise Terminal(_why(outcome))
+            raise Terminal(_why(outcome, given.secrets()))
     return outcome.run_id
+
+
+def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
+    """What a run's assets reported: table -> its plain figures."""
+    tables: dict[str, dict[str, Any]] = {}
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        cursor, more = None, True
+        while more:
+            page = instance.get_records_for_run(
+                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=1000
+            )
+            for record in page.records:
+                made = record.asset_materialization
+                if made is not None:
+                    tables[".".join(made.asset_key.path)] = {
+                        name: value.value
+                        for name, value in made.metadata.items()
+                        if isinstance(value.value, str | int | float | bool)
+                    }
+            cursor, more = page.cursor, page.has_more
+    return tables
 
 
 def _key(hour: datetime) -> str:
@@ -98,48 +129,81 @@ def _selected(select: str | None) -> list[dg.AssetKey] | None:
     from crm_attribution.definitions import definitions
 
     graph = definitions().resolve_asset_graph()
-    found = dg.AssetSelection.from_string(select).resolve(graph)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # `group:` uses one of Dagster's newer parameters
+            found = dg.AssetSelection.from_string(select).resolve(graph)
+    except dg.DagsterError as error:
+        raise ConfigurationError(
+            f"--select {select!r} cannot be read; it is Dagster's selection syntax, such as "
+            'group:"raw", key:"raw/contact"+ or group:"marts" or key:"finance/publication"'
+        ) from error
     if not found:
         raise ConfigurationError(f"--select {select!r} names no asset")
     return sorted(found)
 
 
-def _why(outcome: dg.ExecuteInProcessResult) -> str:
-    for event in outcome.all_events:
-        data = event.event_specific_data
-        if event.is_failure and data is not None:
-            failure = getattr(data, "user_failure_data", None)
-            error = getattr(data, "error", None)
-            step = f"{event.step_key}: " if event.step_key else ""
-            if failure is not None and failure.description:
-                return f"{step}{failure.description}"
-            while error is not None and error.cause is not None:
-                error = error.cause
-            if error is not None:
-                return f"{step}{error.message.strip()}"
-    return f"run {outcome.run_id} failed"
+def _why(outcome: dg.ExecuteInProcessResult, secrets: Sequence[str]) -> str:
+    failures = [event for event in outcome.all_events if event.is_failure]
+    return reason(failures[0], secrets) if failures else f"run {outcome.run_id} failed"
+
+
+def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
+    """Why a step or a run failed: the innermost message, for a person; without Dagster's wrapping and its traceback.
+
+    Our own messages name settings and places on purpose and are shown as they are, but for secrets; other libraries'
+    may quote anything and are redacted.
+    """
+    data: Any = event.event_specific_data
+    first = getattr(data, "first_step_failure_event", None)
+    if first is not None:
+        return reason(first, secrets)
+    step = f"{event.step_key}: " if event.step_key else ""
+    told = getattr(data, "user_failure_data", None)
+    error = getattr(data, "error", None)
+    if told is not None and told.description:
+        return step + redact_secrets(told.description, secrets)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return step + redact(event.message or "no reason was recorded", secrets)
+    text = _MODULE.sub("", error.message.strip())
+    return step + (redact_secrets if hasattr(errors, error.cls_name or "") else redact)(text, secrets)
 
 
 def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock | None = None) -> list[str]:
     """Mark runs failed whose process is gone (killed, power loss); returns their ids.
 
-    A run that holds the queue for ever is worse than a second run: the lock keeps two from writing at once.
+    A run that holds the queue for ever is worse than a second run: the lock keeps two from writing at once. Nobody is
+    declared dead while the run lock is held: its holder may be a process of another container, not visible from here.
     """
     now = (clock or WallClock()).now()
-    lock_free = RunLock(given.data_dir / "run.lock").holder() is None
     failed = []
     for record in instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE)):
         run_id = record.dagster_run.run_id
-        note = given.data_dir / "runs" / f"{run_id}.json"
-        if note.exists():
-            known = json.loads(note.read_text(encoding="utf-8"))
-            gone = not process_alive(int(known["pid"]), known["started"])
-        else:
-            begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-            gone = lock_free and now - begun > _UNKNOWN_AFTER
-        if gone:
+        begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+        alive = _process_lives(given.data_dir / "runs" / f"{run_id}.json")
+        gone = alive is False or (alive is None and now - begun > _UNKNOWN_AFTER)
+        if gone and _lock_is_free(given):
             instance.report_run_failed(
                 record.dagster_run, "its process is gone; what it left half done is taken up by the next run"
             )
             failed.append(run_id)
     return failed
+
+
+def _process_lives(note: Path) -> bool | None:
+    """Whether the process a run noted still runs; None where it left no note that can be read."""
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return process_alive(int(known["pid"]), known["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _lock_is_free(given: Settings) -> bool:
+    try:
+        with RunLock(given.data_dir / "run.lock").acquire(0, {"run_id": "dead runs", "command": "looks for them"}):
+            return True
+    except WarehouseBusy:
+        return False

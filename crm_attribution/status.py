@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import dagster as dg
 from rich.console import Console
 from rich.table import Table
 
@@ -12,35 +11,21 @@ from crm_attribution.contracts import SCHEMAS
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import WarehouseBusy
 from crm_attribution.resources import open_pipeline, run_lock
-from crm_attribution.runs import dagster_home
+from crm_attribution.runs import materializations
 from crm_attribution.settings import Settings
 from crm_attribution.steps.conversions import why_not
+from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.publish import read_manifest
 from crm_attribution.warehouse.session import Session
+
+_PATIENCE = 5.0
+"""Seconds `status` waits for the writer's file: a question, not a run."""
 
 
 def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
     """Rows and changes per table of a run, and what HubSpot was asked."""
-    tables: dict[str, dict[str, Any]] = {}
-    dagster_home(given)
-    with dg.DagsterInstance.get() as instance:
-        cursor, more = None, True
-        while more:
-            page = instance.get_records_for_run(
-                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=1000
-            )
-            for record in page.records:
-                made = record.asset_materialization
-                if made is not None:
-                    tables[".".join(made.asset_key.path)] = {
-                        name: value.value for name, value in made.metadata.items() if _plain(value.value)
-                    }
-            cursor, more = page.cursor, page.has_more
+    tables = materializations(given, run_id)
     return {"tables": tables, **calls(tables)}
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, str | int | float | bool)
 
 
 def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:
@@ -74,8 +59,9 @@ def conversions_by_outcome(session: Session) -> list[dict[str, Any]]:
 def status(given: Settings) -> dict[str, Any]:
     """The state of a data directory."""
     pipeline = open_pipeline(given)
+    warehouse = Warehouse(given.data_dir, min(_PATIENCE, given.lock_wait_seconds))
     holder = run_lock(given).holder()
-    manifest = read_manifest(pipeline.warehouse.finance_path)
+    manifest = read_manifest(warehouse.finance_path)
     answer: dict[str, Any] = {
         "data_dir": str(given.data_dir),
         "first_hour": given.start.isoformat(),
@@ -86,10 +72,10 @@ def status(given: Settings) -> dict[str, Any]:
             name: why_not(destination, pipeline.rules, given) or "sends" for name, destination in destinations().items()
         },
     }
-    if not pipeline.warehouse.path.exists():
+    if not warehouse.path.exists():
         return {**answer, "warehouse": "empty: materialize the first hour"}
     try:
-        with pipeline.warehouse.session() as session:
+        with warehouse.session() as session:
             answer |= {
                 "portal_id": session.fact("portal_id"),
                 "newest_hour_ends": session.fact("watermark"),
@@ -113,7 +99,8 @@ def _quarantined(session: Session) -> dict[str, int]:
 
 def show_run(result: dict[str, Any]) -> None:
     """A run's summary for people."""
-    table = Table("table", "rows", "changed", title=f"run {result['run_id']}")
+    Console().print(f"run {result['run_id']}", highlight=False)
+    table = Table("table", "rows", "changed")
     for name, facts in result["tables"].items():
         table.add_row(name, str(facts.get("dagster/row_count", "")), str(facts.get("changed rows", "")))
     Console().print(table)
