@@ -1,0 +1,252 @@
+"""Who may import what, read from the import statements themselves; and what no tracked file may hold."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "crm_attribution"
+
+DAGSTER = ["assets/*", "resources.py", "automation.py", "definitions.py", "runs.py"]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`what` (a module, or a dotted name that is called) is named only by files that match one of `only`."""
+
+    what: str
+    only: list[str]
+
+
+@dataclass(frozen=True)
+class Ban:
+    """Files that match `who` import none of `what`."""
+
+    who: str
+    what: list[str]
+
+
+RULES = [
+    Rule("dagster", DAGSTER),
+    Rule("duckdb", ["warehouse/*"]),
+    Rule("requests", ["transport.py"]),
+    Rule("urllib3", ["transport.py"]),
+    Rule("pandera", ["contracts/*"]),
+    Rule("os.environ", ["settings.py"]),
+    Rule("os.getenv", ["settings.py"]),
+    Rule("datetime.datetime.now", ["clock.py"]),
+    Rule("datetime.datetime.utcnow", []),
+    Rule("datetime.date.today", []),
+    Rule("time.time", []),
+    Rule("crm_attribution.emulators", ["emulators/*"]),
+    Rule("crm_attribution.demo", ["cli.py"]),
+]
+HTTP = ["requests", "urllib3", "http", "urllib.request", "crm_attribution.transport"]
+OUTER = [
+    f"crm_attribution.{name}"
+    for name in ("assets", "resources", "automation", "definitions", "runs", "cli", "demo", "status", "rebuild")
+]
+BANS = [
+    Ban("transforms/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
+    Ban("contracts/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
+    Ban("destinations/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
+    Ban("hubspot/*", [*OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
+    Ban("clicks/*", [*OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
+    Ban("warehouse/*", [*HTTP, *OUTER, "dagster", "crm_attribution.steps", "crm_attribution.hubspot"]),
+    Ban("steps/*", [*OUTER, "dagster", "duckdb"]),
+    Ban("delivery.py", [*OUTER, "dagster", "duckdb"]),
+]
+
+
+def named(source: str, module: str) -> Iterator[str]:
+    """Every module a source imports and every dotted name it reaches through an import, in full."""
+    tree = ast.parse(source)
+    short: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name
+                short[name.asname or name.name.partition(".")[0]] = (
+                    name.name if name.asname else name.name.split(".")[0]
+                )
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*parts, *([node.module] if node.module else [])])
+            for name in node.names:
+                yield f"{base}.{name.name}"
+                short[name.asname or name.name] = f"{base}.{name.name}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            chain: list[str] = []
+            inner: ast.expr = node
+            while isinstance(inner, ast.Attribute):
+                chain.insert(0, inner.attr)
+                inner = inner.value
+            if isinstance(inner, ast.Name) and inner.id in short:
+                yield ".".join([short[inner.id], *chain])
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
+            yield from (argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant))  # type: ignore[misc]
+
+
+def within(name: str, what: str) -> bool:
+    return name == what or name.startswith(f"{what}.")
+
+
+def offences(path: str, source: str) -> list[str]:
+    """What a file of the package (path relative to it) names and may not."""
+    module = "crm_attribution." + path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    names = set(named(source, module + (".__init__" if path.endswith("__init__.py") else "")))
+    found = {
+        rule.what
+        for rule in RULES
+        if not any(fnmatchcase(path, pattern) for pattern in rule.only) and any(within(n, rule.what) for n in names)
+    }
+    for ban in BANS:
+        if fnmatchcase(path, ban.who):
+            found |= {what for what in ban.what if any(within(name, what) for name in names)}
+    if path.startswith("emulators/"):
+        found |= {
+            name
+            for name in names
+            if within(name, "crm_attribution")
+            and not within(name, "crm_attribution.emulators")
+            and name != "crm_attribution"
+        }
+    return sorted(found)
+
+
+MODULES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def test_every_import_points_inwards():
+    broken = {path: found for path, source in MODULES.items() if (found := offences(path, source))}
+    assert not broken
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "what"),
+    [
+        ("steps/bad.py", "import dagster as dg", "dagster"),
+        ("steps/bad.py", "def f():\n    from dagster import asset", "dagster"),
+        ("status.py", "from dagster._core.storage import tags", "dagster"),
+        ("steps/bad.py", "import duckdb", "duckdb"),
+        ("hubspot/bad.py", "import requests.adapters", "requests"),
+        ("steps/bad.py", "from pandera.errors import SchemaError", "pandera"),
+        ("runs.py", "import os\nHOME = os.environ['HOME']", "os.environ"),
+        ("runs.py", "from os import environ as e", "os.environ"),
+        ("runs.py", "import os as system\nsystem.getenv('HOME')", "os.getenv"),
+        ("delivery.py", "from datetime import datetime\ndatetime.now()", "datetime.datetime.now"),
+        ("delivery.py", "import datetime as dt\ndt.datetime.now(dt.UTC)", "datetime.datetime.now"),
+        ("delivery.py", "import time\ntime.time()", "time.time"),
+        ("delivery.py", "from time import time as t", "time.time"),
+        ("cli.py", "from crm_attribution import emulators", "crm_attribution.emulators"),
+        ("cli.py", "from crm_attribution.emulators.world import World", "crm_attribution.emulators"),
+        (
+            "cli.py",
+            "import importlib\nimportlib.import_module('crm_attribution.emulators')",
+            "crm_attribution.emulators",
+        ),
+        ("emulators/bad.py", "from crm_attribution.clock import iso", "crm_attribution.clock.iso"),
+        ("emulators/hubspot/bad.py", "from ...hubspot import paths", "crm_attribution.hubspot.paths"),
+        ("transforms/bad.py", "from crm_attribution.warehouse.session import Session", "crm_attribution.warehouse"),
+        ("transforms/bad.py", "from ..steps import identity", "crm_attribution.steps"),
+        ("transforms/bad.py", "import http.client", "http"),
+        ("clicks/bad.py", "from crm_attribution import warehouse", "crm_attribution.warehouse"),
+        ("warehouse/bad.py", "from crm_attribution.assets.common import HOURLY", "crm_attribution.assets"),
+    ],
+)
+def test_a_module_that_breaks_a_rule_is_found(path, source, what):
+    assert what in offences(path, source)
+
+
+def test_what_the_rules_allow_is_not_found():
+    assert offences("warehouse/good.py", "import duckdb\nimport time\ntime.monotonic()") == []
+    assert offences("clock.py", "from datetime import UTC, datetime\ndatetime.now(UTC)") == []
+    assert offences("emulators/good.py", "from crm_attribution.emulators.portal import Portal") == []
+    assert offences("assets/good.py", "import dagster as dg\nfrom crm_attribution.steps import identity") == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)
+def test_a_rule_names_files_that_exist(rule):
+    """A rule for a file that was renamed would allow nothing and nobody would see it."""
+    assert all(any(fnmatchcase(path, pattern) for path in MODULES) for pattern in rule.only)
+
+
+def test_every_module_says_what_it_is_for():
+    silent = [
+        path
+        for path, source in MODULES.items()
+        if source.strip() and not path.rpartition("/")[2].startswith("_") and not ast.get_docstring(ast.parse(source))
+    ]
+    assert not silent
+
+
+# --- tracked files
+
+# In pieces, so that this file passes its own test.
+INDEXES = ["py" + "pi", "python" + "hosted", "pi" + "wheels", "ana" + "conda", "npm" + "js", "js" + "delivr"]
+INDEX = re.compile(rf"(?:{'|'.join(INDEXES)})\.(?:org|com|net)|/simple/?$", re.M)
+LOCAL = re.compile(r"(?<![\w.:/<-])/(?:home|root|Users|work|mnt|opt|tmp|workspace)/[A-Za-z0-9_.-]+")
+
+
+def tracked() -> Iterator[tuple[str, str]]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, listed.split("\0")):
+        path = ROOT / name
+        if not path.is_file():
+            continue
+        try:
+            yield name, path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+
+
+@pytest.fixture(scope="module")
+def files() -> dict[str, str]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    return dict(tracked())
+
+
+def test_no_tracked_file_names_a_package_index(files):
+    assert {name for name, text in files.items() if INDEX.search(text)} == set()
+
+
+def test_no_tracked_file_holds_a_path_of_somebodys_machine(files):
+    assert {name: found[0] for name, text in files.items() if (found := LOCAL.search(text))} == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [
+        (INDEX, f"--index-url https://{INDEXES[0]}.org/packages"),
+        (INDEX, "https://mirror.example/" + "simple/\n"),
+        (INDEX, f"https://files.{INDEXES[1]}.org/packages/x.whl"),
+        (LOCAL, "open('/" + "home/ada/data.csv')"),
+        (LOCAL, "cd /" + "root/project"),
+        (LOCAL, 'PATH = "/' + 'opt/project/data"'),
+    ],
+)
+def test_the_patterns_can_find_something(pattern, text):
+    assert pattern.search(text)
+
+
+def test_the_lock_file_pins_and_hashes_everything_and_names_no_index():
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    entries = [entry for entry in re.split(r"\n(?=\S)", text.strip()) if not entry.startswith("#")]
+    unpinned = [
+        entry.split()[0] for entry in entries if not re.match(r"[A-Za-z0-9._-]+(?:\[[\w,]+\])?==[^\s;]+", entry)
+    ]
+    unhashed = [entry.split()[0] for entry in entries if not re.search(r"--hash=sha256:[0-9a-f]{64}", entry)]
+    assert len(entries) > 50
+    assert (unpinned, unhashed) == ([], [])
+    assert "://" not in text
+    assert not re.search(r"^\s*(?:-i|-f|--index-url|--extra-index-url|--find-links)\b", text, re.M)
