@@ -131,26 +131,35 @@ def _once_per_person(new: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
 
 
 def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: datetime) -> pl.DataFrame:
-    """Unsent rows whose value has changed meanwhile, with the value of now: what is sent is the value at `ready_at`."""
-    values = {rule.action: rule.value for rule in plan_.rules.conversions if rule.value}
-    told = (
-        milestones.explode("linked_event_ids")
-        .select(
-            _family=family(pl.col("milestone")),
-            milestone_id="linked_event_ids",
-            _currency="currency",
-            **{f"_{name}": f"{name}_current" for name in ("amount", "mrr", "arr", "tcv")},
-        )
-        .unique(["_family", "milestone_id"], keep="first", maintain_order=True)
+    """Unsent rows whose fact has moved meanwhile, as it stands now: what is sent is how things are at `ready_at`.
+
+    The time moves where a win was taken back and won again, the value wherever somebody typed another.
+    """
+    facts = milestones.explode("linked_event_ids").select(
+        _family=family(pl.col("milestone")),
+        milestone_id="linked_event_ids",
+        _currency="currency",
+        _occurred="occurred_at",
+        _heard=pl.max_horizontal("observed_at", "ready_from"),
+        **{f"_{name}": f"{name}_current" for name in ("amount", "mrr", "arr", "tcv")},
     )
-    unsent = existing.filter(
-        pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0) & pl.col("action").is_in(list(values))
-    ).with_columns(_family=family(pl.col("milestone")))
-    joined = unsent.join(told, on=["_family", "milestone_id"])
-    value = pl.lit(None, pl.Int64)
-    for action, measure in values.items():
-        value = pl.when(pl.col("action") == action).then(f"_{measure}").otherwise(value)
-    fresh = joined.with_columns(_value=value)
-    currency = pl.when(pl.col("_value").is_not_null()).then("_currency")
-    changed = fresh.filter(pl.col("_value").ne_missing(pl.col("value")) | currency.ne_missing(pl.col("currency")))
-    return changed.with_columns(value="_value", currency=currency, updated_at=pl.lit(now)).select(existing.columns)
+    facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
+    unsent = existing.filter(pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0))
+    rows = unsent.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
+    value, settle = pl.lit(None, pl.Int64), pl.duration(minutes=plan_.defaults.settle_minutes)
+    for rule in plan_.rules.conversions:
+        mine = pl.col("action") == rule.action
+        value = pl.when(mine).then(f"_{rule.value}" if rule.value else pl.lit(None, pl.Int64)).otherwise(value)
+        if rule.settle_minutes is not None:
+            settle = pl.when(mine).then(pl.duration(minutes=rule.settle_minutes)).otherwise(settle)
+    moved = pl.col("_occurred") != pl.col("occurred_at")
+    fresh = rows.with_columns(
+        value=value,
+        currency=pl.when(value.is_not_null()).then("_currency"),
+        occurred_at="_occurred",
+        ready_at=pl.when(moved).then(pl.max_horizontal("_heard", pl.col("_occurred") + settle)).otherwise("ready_at"),
+        expires_at=pl.when(moved).then(pl.col("_occurred") + plan_.max_age).otherwise("expires_at"),
+        updated_at=pl.lit(now),
+    ).select(existing.columns)
+    compared = ["conversion_id", "value", "currency", "occurred_at"]
+    return fresh.join(existing.select(compared), on=compared, how="anti", nulls_equal=True)

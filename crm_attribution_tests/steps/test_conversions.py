@@ -176,8 +176,26 @@ def test_a_fact_told_by_an_earlier_event_after_all_keeps_its_conversion(desk: De
     """A late carrier: the milestone's id changes, the event that was planned is linked to it."""
     desk.tell(lead("a"))
     desk.plan()
+    (planned,) = desk.rows()
     desk.tell(lead("earlier", "2026-03-09T09:00:00Z", linked_event_ids=["earlier", "a"]), gone=("lead_captured|a",))
+    assert desk.plan() == 1, "its time follows while it is unsent"
+    (row,) = desk.rows()
+    assert row["conversion_id"] == planned["conversion_id"]
+    assert row["occurred_at"] == at("2026-03-09T09:00:00Z")
     assert desk.plan() == 0
+
+
+def test_a_win_taken_back_and_won_again_before_it_is_sent_is_sent_as_the_standing_win(desk: Desk):
+    desk.tell(win("w"))
+    desk.plan()
+    (before,) = desk.rows()
+    again = before["occurred_at"] + timedelta(days=2)
+    desk.tell(win("w", occurred_at=again, observed_at=again))
+    assert desk.plan() == 1
+    (row,) = desk.rows()
+    assert row["conversion_id"] == before["conversion_id"]
+    assert row["expires_at"] == before["expires_at"] + timedelta(days=2)
+    assert row["ready_at"] >= again
 
 
 def test_two_persons_merged_send_nothing_new(desk: Desk):
