@@ -22,7 +22,7 @@ from crm_attribution import settings, status
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.resources import open_pipeline, progress
-from crm_attribution.runs import dagster_home, fail_dead_runs, run_hours
+from crm_attribution.runs import clear_dead_runs, dagster_home, run_hours
 from crm_attribution.transport import Transport
 
 SAMPLES = Path(__file__).parents[1] / "data"
@@ -161,10 +161,7 @@ def open_ui(data_dir: Path, port: int, say: Say) -> int:
         raise ConfigurationError(f"{data_dir} holds no demo: run `make demo` first")
     with sandbox(data_dir, LOG_END, say):
         given = _settle_environment(data_dir)
-        from dagster import DagsterInstance
-
-        with DagsterInstance.get() as instance:
-            fail_dead_runs(instance, given)
+        clear_dead_runs(given)
         say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it); hours to {iso(LOG_END)} can be materialized")
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port), "-h", "127.0.0.1"]
         process = subprocess.Popen(command, start_new_session=True)  # noqa: S603

@@ -27,6 +27,7 @@ from crm_attribution.warehouse.lock import RunLock, process_alive
 HOUR = timedelta(hours=1)
 _ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
+_NOTES_KEPT = timedelta(days=14)
 _UNKNOWN_AFTER = timedelta(minutes=10)
 """A started run that never noted its process is given up after this time, if nobody holds the run lock."""
 
@@ -171,6 +172,13 @@ def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
     return step + (redact_secrets if hasattr(errors, error.cls_name or "") else redact)(text, secrets)
 
 
+def clear_dead_runs(given: Settings) -> None:
+    """`fail_dead_runs` on the data directory's own Dagster home, before something else starts there."""
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance, given)
+
+
 def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock | None = None) -> list[str]:
     """Mark runs failed whose process is gone (killed, power loss); returns their ids.
 
@@ -179,6 +187,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock |
     """
     now = (clock or WallClock()).now()
     failed = []
+    _forget_old_notes(given.data_dir / "runs", now)
     for record in instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE)):
         run_id = record.dagster_run.run_id
         begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
@@ -190,6 +199,13 @@ def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock |
             )
             failed.append(run_id)
     return failed
+
+
+def _forget_old_notes(folder: Path, now: datetime) -> None:
+    """Delete the notes of runs that began weeks ago; only runs that are still going need one."""
+    for note in folder.glob("*.json"):
+        if now - datetime.fromtimestamp(note.stat().st_mtime, UTC) > _NOTES_KEPT:
+            note.unlink(missing_ok=True)
 
 
 def _process_lives(note: Path) -> bool | None:

@@ -34,8 +34,9 @@ CHECK = "account_can_send"
     retry_policy=RETRY,
 )
 def conversion(pipeline: PipelineParam) -> Result:
+    now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
-        report = conversions.update(session, pipeline.rules, pipeline.settings, pipeline.clock.now())
+        report = conversions.update(session, pipeline.rules, pipeline.settings, now)
         return result(pipeline, CONVERSION, report)
 
 

@@ -135,6 +135,7 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     retry_policy=RETRY,
 )
 def publication(pipeline: PipelineParam) -> Result:
+    now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
         as_of = newest_hour_end(session)
         session.compact_journal()
@@ -144,7 +145,7 @@ def publication(pipeline: PipelineParam) -> Result:
             target=pipeline.warehouse.finance_path,
             as_of=as_of,
             tests=LAWS,
-            now=pipeline.clock.now(),
+            now=now,
         )
     pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
     return dg.MaterializeResult(
