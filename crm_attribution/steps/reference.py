@@ -1,0 +1,56 @@
+"""Small tables that are read whole: the account, owners, pipeline stages, forms."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from crm_attribution.hubspot import parse
+from crm_attribution.steps.guards import check_portal
+from crm_attribution.steps.reading import Reader
+from crm_attribution.steps.report import Report
+
+_PAGE = 100
+
+
+class ReferenceReader(Reader):
+    """Reference data of the portal."""
+
+    def account(self) -> Report:
+        """The portal itself: its id, time zone and home currency. The first thing a run reads.
+
+        Raises:
+            ConfigurationError: when the data directory belongs to another portal.
+        """
+        run = self.begin("account", None)
+        frame = parse.account(self.hubspot.account_details())
+        with self.warehouse.session() as session, session.transaction():
+            check_portal(session, frame["portal_id"].item())
+            changed = session.replace("raw.account", frame, None)
+            session.journal("account_details", ["*"] if changed.height else [])
+        return self.end_reference(run, frame, changed, 1)
+
+    def owners(self) -> Report:
+        """All owners, archived ones included."""
+        run = self.begin("owners", None)
+        gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
+        frame = parse.owners([*gone, *active])
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.owner", frame)
+        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
+
+    def stages(self) -> Report:
+        """All deal stages of all pipelines."""
+        run = self.begin("pipeline_stages", None)
+        frame = parse.stages("deals", self.hubspot.pipelines("deals"))
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.pipeline_stage", frame)
+            session.journal("pipeline_stage", changed["stage_id"])
+        return self.end_reference(run, frame, changed, 1)
+
+    def forms(self) -> Report:
+        """All forms."""
+        run = self.begin("forms", None)
+        frame = parse.forms(self.hubspot.forms())
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.form", frame)
+        return self.end_reference(run, frame, changed, max(1, ceil(frame.height / _PAGE)))
