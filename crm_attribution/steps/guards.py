@@ -20,9 +20,7 @@ def check_first_load(session: Session, start: datetime, since: datetime | None) 
     Raises:
         ConfigurationError: with the hint to run the first hour.
     """
-    if since is None:
-        session.set_fact("first_load", iso(start))
-    elif session.fact("first_load") is None:
+    if since is not None and session.fact("extracted:account") is None:
         raise ConfigurationError(
             f"the warehouse is empty and {iso(since)} is not its first hour: materialize the partition "
             f"{start:%Y-%m-%d-%H:%M} first, it loads the whole history "
