@@ -133,11 +133,6 @@ def set_environment(values: Mapping[str, str]) -> None:
     os.environ.update(values)
 
 
-def child_environment(values: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment with `values` on top."""
-    return {**os.environ, **values}
-
-
 def _instant(env: Mapping[str, str], name: str, default: str, problems: list[str]) -> datetime:
     try:
         return parse_instant(env.get(name) or default)

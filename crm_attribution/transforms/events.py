@@ -15,7 +15,6 @@ IMPORTED_SOURCES = ["IMPORT", "MIGRATION", "INTEGRATION"]
 """sourceType values with which HubSpot only learned of something that had happened before."""
 
 STAGE_PROPERTY = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "dealstage"}
-COMPANY_PROPERTY = {"contacts": "associatedcompanyid", "deals": "hs_primary_associated_company"}
 
 _SEQUENCE = ["object_id", "timestamp", "ordinal"]
 
