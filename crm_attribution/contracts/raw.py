@@ -104,7 +104,7 @@ class Merge(Model):
     absorbed_id: str = field("the id that is no longer a record", str_matches=_ID)
     survivor_id: str = field("the record that holds it now", str_matches=_ID)
     merged_at: Timestamp = field("when HubSpot merged them, UTC; null where it does not say", nullable=True)
-    source: str = field("where we learned of it: hs_merged_object_ids, hs_calculated_merged_vids, webhook")
+    source: str = field("where we learned of it: hs_merged_object_ids, hs_calculated_merged_vids, webhook, lookup")
 
 
 @table("raw.owner", key=("id",))
@@ -207,6 +207,116 @@ class LinkClick(Model):
     is_bot: bool = field("a scanner or bot, by the rule in bot_reason")
     bot_reason: str = field("method_head, known_agent, …; null for people", nullable=True)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.email_click", key=("created_at", "id"))
+class EmailClick(Model):
+    """Clicks in HubSpot's marketing e-mails. Filtered and obsoleted ones stay as rows and count nowhere. Holds
+    personal data.
+
+    https://developers.hubspot.com/docs/api-reference/legacy/email-analytics-v1/events/get-email-public-v1-events
+    """
+
+    id: str = field("HubSpot's event id, unique with created_at only", str_length={"min_value": 1})
+    created_at: Timestamp = field("when the link was followed, UTC")
+    recipient: str = field("e-mail of the recipient: HubSpot names no contact", nullable=True)
+    email_campaign_id: str = field("the send (emailCampaignId)", nullable=True)
+    app_name: str = field("HubSpot's name of the sending tool", nullable=True)
+    url: str = field("the link that was followed", nullable=True)
+    link_id: str = field("HubSpot's id of the link in the e-mail", nullable=True)
+    sent_at: Timestamp = field("when the e-mail was sent (sentBy.created), UTC", nullable=True)
+    user_agent: str = field("HTTP user agent", nullable=True)
+    device: str = field("HubSpot's deviceType", nullable=True)
+    country: str = field("country of the click, as HubSpot tells it", nullable=True)
+    is_bot: bool = field("a scanner, a bot or no click of its own, by the rule in bot_reason")
+    bot_reason: str = field("hubspot_filter, obsoleted, after_send, burst, known_agent; null for people", nullable=True)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.webhook_event", key=("event_key",))
+class WebhookEvent(Model):
+    """What HubSpot's webhooks and `/ingest/crm` told us, each event once. May hold personal data.
+
+    https://developers.hubspot.com/docs/api/webhooks
+    """
+
+    event_key: str = field("SHA-256 of what makes two deliveries the same event, attempts left out")
+    source: str = field("hubspot or ingest", isin=["hubspot", "ingest"])
+    hubspot_event_id: str = field("HubSpot's eventId: not unique by itself", nullable=True)
+    subscription_id: str = field("HubSpot's subscriptionId", nullable=True)
+    subscription_type: str = field("contact.propertyChange, deal.merge, …; ingest: the workflow's event name")
+    object_type: str = field("contacts, companies or deals; null where it is none of them", nullable=True)
+    object_id: str = field("record id", nullable=True)
+    property_name: str = field("changed property", nullable=True)
+    property_value: str = field("its new value", nullable=True)
+    change_source: str = field("HubSpot's changeSource, in the vocabulary of sourceType", nullable=True)
+    portal_id: str = field("HubSpot portal id", nullable=True)
+    app_id: str = field("HubSpot app id", nullable=True)
+    attempt_number: int = field("attempt of the delivery we kept, 0 is the first", nullable=True, log=True)
+    occurred_at: Timestamp = field("when HubSpot says it happened, UTC")
+    received_at: Timestamp = field("when we took it in, UTC", log=True)
+    details: str = field(
+        "the remaining fields (merges, associations, ingested records), JSON", nullable=True, json=True
+    )
+
+
+@table("raw.deletion", key=("object_type", "object_id", "kind"))
+class Deletion(Model):
+    """Records HubSpot has archived or erased. A tombstone without personal data."""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    object_id: str = field("record id", str_matches=_ID)
+    kind: str = field("archived (can be restored for 90 days) or privacy (gone for good)", isin=["archived", "privacy"])
+    deleted_at: Timestamp = field("when HubSpot archived or erased it (the latest time), UTC")
+    restored_at: Timestamp = field("when we saw that it was restored, UTC; null while it is gone", nullable=True)
+    source: str = field("where we learned of it", isin=["archived_list", "webhook", "person"])
+    erased_at: Timestamp = field("privacy: when this warehouse erased it, UTC; null while it has to", nullable=True)
+    noticed_at: Timestamp = field("when we learned of it, UTC", log=True)
+
+
+@table("raw.missing", key=("object_type", "object_id"))
+class Missing(Model):
+    """Records HubSpot no longer answers for and nothing explains: no archive, no merge, no webhook. Nothing is erased
+    because of it; a person confirms a privacy deletion with the job `privacy_deletion`."""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    object_id: str = field("record id", str_matches=_ID)
+    noticed_at: Timestamp = field("when it was first looked up in vain, UTC")
+    found_at: Timestamp = field("when it answered again, UTC; null while it is missing", nullable=True)
+
+
+@table("raw.reread", key=("object_type", "object_id"))
+class Reread(Model):
+    """Records to be read again by the next run whatever their modified stamp says; empty after it."""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    object_id: str = field("record id", str_matches=_ID)
+    reason: str = field("webhook, ingest, reconcile, …")
+    requested_at: Timestamp = field("when it was asked for, UTC", log=True)
+
+
+@table("raw.property", key=("object_type", "name"))
+class Property(Model):
+    """The portal's property definitions. https://developers.hubspot.com/docs/api/crm/properties"""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    name: str = field("internal name")
+    label: str = field("label in HubSpot's UI", nullable=True)
+    type: str = field("string, number, date, datetime, enumeration, bool, …", nullable=True)
+    field_type: str = field("HubSpot's fieldType", nullable=True)
+    archived: bool = field("whether the property is archived, or has gone from the portal's list")
+
+
+@table("raw.property_drift", key=("object_type", "name", "change", "noticed_at"))
+class PropertyDrift(Model):
+    """Changes of property definitions since the first reading: a journal for people."""
+
+    object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
+    name: str = field("internal name")
+    change: str = field("what changed", isin=["added", "removed", "renamed", "retyped", "returned"])
+    before: str = field("label or type before", nullable=True)
+    after: str = field("label or type now", nullable=True)
+    noticed_at: Timestamp = field("when we saw it, UTC")
 
 
 @table("raw.extraction", key=("stream", "window_start", "window_end", "started"))
