@@ -138,6 +138,15 @@ class Sandbox:
         found: list[dict[str, Any]] = self._control("GET" if faults is None else "PUT", "faults", faults)
         return found
 
+    def webhooks(self, url: str, secret: str, **options: Any) -> dict[str, int]:
+        """Deliver the webhooks that are due to `url`; {"delivered": events, "requests": n, "refused": events}."""
+        found: dict[str, int] = self._control("POST", "webhooks", {"url": url, "secret": secret, **options})
+        return found
+
+    def forget_webhooks(self) -> None:
+        """Nothing that happened until now will be delivered."""
+        self._control("DELETE", "webhooks")
+
     def log(self, lines: Iterable[Line]) -> None:
         """More portal-log lines; those that are due are applied at once."""
         self._control("POST", "log", list(lines))

@@ -1,4 +1,4 @@
-"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`.
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`, `webhooks`.
 
 Its calls are never counted, limited or hit by faults.
 """
@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from crm_attribution.emulators.api import Answer, ApiError
 from crm_attribution.emulators.faults import FaultError, parse_faults
+from crm_attribution.emulators.hubspot.webhooks import Webhooks, parse_delivery
 from crm_attribution.emulators.instants import iso, to_ms
 from crm_attribution.emulators.platforms.base import Platform
 from crm_attribution.emulators.portal import ClockError, LogError, parse_lines
@@ -33,6 +34,7 @@ class Control:
     def __init__(self, world: World, platforms: Sequence[Platform]) -> None:
         self._world = world
         self._platforms = {platform.name: platform for platform in platforms}
+        self._webhooks = Webhooks(world)
 
     def routes(self) -> Sequence[BaseRoute]:
         return [
@@ -41,6 +43,7 @@ class Control:
             Route(f"{PREFIX}/clock", self._clock, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/faults", self._faults, methods=["GET", "PUT", "DELETE"]),
             Route(f"{PREFIX}/log", self._log, methods=["POST"]),
+            Route(f"{PREFIX}/webhooks", self._due, methods=["GET", "POST", "DELETE"]),
         ]
 
     async def _calls(self, request: Request) -> Response:
@@ -86,6 +89,20 @@ class Control:
         except (LogError, ValueError) as problem:
             raise _bad(problem) from None
         return Answer({"lines": len(lines)})
+
+    async def _due(self, request: Request) -> Response:
+        """POST delivers, DELETE forgets what was not delivered, GET counts it."""
+        if request.method == "GET":
+            return Answer(self._webhooks.due)
+        if request.method == "DELETE":
+            self._webhooks.forget()
+            return Answer(self._webhooks.due)
+        raw = await _json(request)
+        try:
+            delivery = parse_delivery(raw)
+        except (TypeError, AttributeError, ValueError) as problem:
+            raise _bad(problem) from None
+        return Answer(await self._webhooks.deliver(delivery))
 
 
 async def _json(request: Request) -> Any:

@@ -73,6 +73,11 @@ class Graph:
         """The company HubSpot calls primary, None without one."""
         return next((end.id for end, link in self.links(node, "companies") if link.primary), None)
 
+    def labels(self, one: Node, other: Node) -> set[str] | None:
+        """The written labels between two records, None when they are not associated."""
+        link = self._ends.get(one, {}).get(other)
+        return None if link is None else set(link.labels)
+
     def associate(self, one: Node, other: Node, primary: bool | None, label: str | None) -> None:
         """Join two records; written labels replace those that were there.
 
@@ -137,6 +142,12 @@ class Graph:
         found.append(AssociationType("HUBSPOT_DEFINED", UNLABELED[pair], None))
         found.extend(AssociationType("USER_DEFINED", self._label_id(*pair, label), label) for label in link.labels)
         return found
+
+    def type_id(self, one: Node, other: Node, *, primary: bool = False, label: str | None = None) -> int:
+        """The id of one association type, read from `one` to `other`."""
+        if label is not None:
+            return self._label_id(one.kind, other.kind, label)
+        return (PRIMARY if primary else UNLABELED)[one.kind, other.kind]
 
     def _label_id(self, one: str, other: str, label: str) -> int:
         """Custom labels get small ids of the account, one for each direction, in the order they are first seen."""

@@ -13,6 +13,7 @@ from crm_attribution.emulators.portal import merging, schema
 from crm_attribution.emulators.portal.activity import Activity
 from crm_attribution.emulators.portal.associations import Graph, Node, orient
 from crm_attribution.emulators.portal.derived import implied
+from crm_attribution.emulators.portal.feed import Bonds, Feed
 from crm_attribution.emulators.portal.kinds import KINDS
 from crm_attribution.emulators.portal.log import Line, LogError
 from crm_attribution.emulators.portal.records import Entry, Record, Store
@@ -35,6 +36,11 @@ def _text(value: str | int | float | bool | None) -> str:
     return "" if value is None else str(value)
 
 
+def _source(line: Line) -> str:
+    """Who made the change, in HubSpot's vocabulary."""
+    return sys.intern(line.body.get("source") or "CRM_UI")
+
+
 class Portal:
     """The state of the account at `now`."""
 
@@ -43,6 +49,7 @@ class Portal:
         self.version = 0
         self.stores = {name: Store(kind) for name, kind in KINDS.items()}
         self.graph = Graph()
+        self.feed = Feed()
         self.activity = Activity()
         self.account: Json = dict(DEFAULT_ACCOUNT)
         self.owners: dict[str, Json] = {}
@@ -107,22 +114,24 @@ class Portal:
             raise LogError(line.number, f"{line.op} of {kind} {identifier}, which {state} then")
         return record
 
-    def _write(self, record: Record, properties: Json, line: Line) -> bool:
-        """Set properties and what follows from them; whether anything changed."""
-        source = sys.intern(line.body.get("source") or "CRM_UI")
+    def _write(self, record: Record, properties: Json, line: Line, what: str = "propertyChange") -> None:
+        """Set properties and what follows from them. What did not change is not told."""
+        source = _source(line)
         source_id = line.body.get("source_id")
         given = {sys.intern(name): _text(value) for name, value in properties.items()}
-        changed = False
         follows = implied(record, given, line.at, self._stages)
-        for name, value in given.items():
-            changed |= record.write(name, Entry(value, line.at, source, source_id))
-        for name, value in follows.items():
-            changed |= record.write(name, Entry(value, line.at, "CALCULATED"))
+        entries = [(name, Entry(value, line.at, source, source_id)) for name, value in given.items()]
+        entries.extend((name, Entry(value, line.at, "CALCULATED")) for name, value in follows.items())
+        changed: list[str | Entry] = []
+        for name, entry in entries:
+            if record.write(name, entry):
+                changed += (name, entry)
         if changed:
             self.stores[record.kind.name].names.update(follows)
             record.stamp(line.at)
             self.stores[record.kind.name].touched(record)
-        return changed
+        if changed or what == "creation":
+            self.feed.note(record, line.at, what, source, tuple(changed))
 
     def _create(self, line: Line) -> None:
         store = self.stores[line.body["object"]]
@@ -131,7 +140,7 @@ class Portal:
             raise LogError(line.number, f"create of {store.kind.name} {identifier}, which exists already")
         record = Record(store.kind, identifier, line.at)
         store.add(record)
-        self._write(record, line.body["properties"], line)
+        self._write(record, line.body["properties"], line, "creation")
 
     def _update(self, line: Line) -> None:
         record = self._known(line, line.body["object"], line.body["id"])
@@ -146,6 +155,7 @@ class Portal:
         record.archived_at = line.at
         store.hide(record)
         store.archived_by_id.put(record)
+        self.feed.note(record, line.at, "deletion", _source(line))
 
     def _restore(self, line: Line) -> None:
         """Bring an archived record back. That this moves the modified time is an assumption."""
@@ -153,6 +163,7 @@ class Portal:
         record.archived_at = None
         record.stamp(line.at)
         self.stores[record.kind.name].show(record)
+        self.feed.note(record, line.at, "restore", _source(line))
 
     def _privacy_delete(self, line: Line) -> None:
         """Erase a record for good, and a contact's submissions and e-mail events with it."""
@@ -164,6 +175,9 @@ class Portal:
         self.activity.erase(addresses)
         self.graph.forget(Node(store.kind.name, record.id))
         store.remove(record)
+        if store.kind.name == "contacts":
+            self.feed.note(record, line.at, "privacyDeletion", _source(line))
+        self.feed.note(record, line.at, "deletion", _source(line))
 
     # -- associations and merges ------------------------------------------------------------------------------------
 
@@ -181,14 +195,18 @@ class Portal:
 
     def _associate(self, line: Line) -> None:
         owner, target = self._ends(line)
+        bonds = Bonds(self.graph, owner, target)
         self.graph.associate(owner, target, line.body.get("primary"), line.body.get("label"))
+        bonds.tell(self.feed, line.at, _source(line))
         if target.kind == "companies":
             self._sync_company(owner, line)
 
     def _dissociate(self, line: Line) -> None:
         owner, target = self._ends(line)
+        bonds = Bonds(self.graph, owner, target)
         if not self.graph.dissociate(owner, target, line.body.get("label")):
             raise LogError(line.number, f"dissociate of {owner} and {target}, which are not associated so then")
+        bonds.tell(self.feed, line.at, _source(line))
         if target.kind == "companies":
             self._sync_company(owner, line)
 
@@ -201,6 +219,8 @@ class Portal:
             raise LogError(
                 line.number, f"merge of {primary.id} and {merged.id} into {into or primary.id}, one too many"
             )
+        moved = sum(1 for name in merged.history if merged.value(name) and primary.value(name) is None)
+        details = (primary.id, merged.id, moved)
         survivor = merging.merge(primary, merged, into, line.at)
         new = Node(kind, survivor.id)
         for parent in (primary, merged):
@@ -209,6 +229,7 @@ class Portal:
                 store.remove(parent, survivor)
         store.add(survivor)
         line.body["source"] = merging.SOURCE
+        self.feed.note(survivor, line.at, "merge", merging.SOURCE, details)
         self._sync_company(new, line)
         if kind == "companies":
             for end, _ in self.graph.neighbours(new):
