@@ -19,6 +19,8 @@ from crm_attribution.errors import (
     Rejected,
     Retryable,
     Terminal,
+    TokenExpired,
+    TokenInvalid,
     Unauthorized,
 )
 
@@ -27,6 +29,10 @@ _WORD = re.compile(r"[A-Za-z_][A-Za-z_:.-]*|v\d+")
 _SAFE = re.compile(r"[A-Za-z0-9_.:-]{1,80}")
 _SCOPE = re.compile(r"\b[a-z_]+(?:\.[a-z_-]+)+\b|\b(?:oauth|forms|content|timeline|tickets|automation)\b")
 _LONGEST_WAIT = 600.0
+_PAUSED = frozenset({502, 503, 504, 521, 523, 524})
+"""Answers after which HubSpot asks for a pause of a few seconds."""
+_SUPPORT = frozenset({522, 525, 526})
+"""Answers HubSpot says to turn to its support for; they are tried again all the same, as often as any failure."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,18 @@ def route(method: str, path: str) -> str:
     return f"{method.upper()} {folded(path)}"
 
 
-def failure(answer: Answer, *, service: str, route: str, credential: str) -> CrmAttributionError:
-    """The error an unexpected answer stands for."""
+def token_expired(answer: Answer) -> bool:
+    """Whether the call was refused because the access token's time is over, which is not what every 401 means."""
+    return answer.status == 401 and _category(answer.body) == "EXPIRED_AUTHENTICATION"
+
+
+def failure(
+    answer: Answer, *, service: str, route: str, credential: str, renewal: str | None = None
+) -> CrmAttributionError:
+    """The error an unexpected answer stands for. `renewal` says when a daily quota is renewed, where that is known."""
     status, where = answer.status, f"{service} {route}: {answer.status}{_facts(answer.body)}"
     if status == 429:
-        return _throttled(answer, where)
+        return _throttled(answer, where, renewal or "at midnight of the account's time zone")
     if status == 423:
         # A high-volume lock lasts two seconds: https://developers.hubspot.com/docs/api-reference/error-handling
         return Retryable(f"{where}, locked", retry_after=max(2.0, _retry_after(answer) or 2.0))
@@ -79,11 +92,13 @@ def failure(answer: Answer, *, service: str, route: str, credential: str) -> Crm
         hint = f"after {seconds} s" if seconds.isdigit() else "later (it takes up to 24 hours)"
         return Terminal(f"{where}: the account is being moved to another data centre, run again {hint}")
     if status == 401:
-        return Unauthorized(f"{where}: {_unauthorized(answer.body, credential)}")
+        return _unauthorized(answer, where, credential)
     if status == 403:
         return _forbidden(answer, where, credential)
     if status >= 500 or status == 408:
-        return Retryable(where, retry_after=_retry_after(answer), sent=True)
+        asked = _retry_after(answer) or (2.0 if status in _PAUSED else None)
+        hint = "; if it goes on, ask the support of the other side" if status in _SUPPORT else ""
+        return Retryable(where + hint, retry_after=asked, sent=True)
     if 200 <= status < 300:
         what = "unexpected success status" if answer.readable else "answer is not JSON"
         return Retryable(f"{where}: {what}", sent=True)
@@ -92,13 +107,13 @@ def failure(answer: Answer, *, service: str, route: str, credential: str) -> Crm
     return Rejected(where, status=status, body=answer.body)
 
 
-def _throttled(answer: Answer, where: str) -> CrmAttributionError:
+def _throttled(answer: Answer, where: str, renewal: str) -> CrmAttributionError:
     body = answer.body if isinstance(answer.body, dict) else {}
     policy, message = str(body.get("policyName", "")), str(body.get("message", "")).lower()
     if policy == "DAILY" or "daily limit" in message:
         return QuotaExhausted(
-            f"{where}: the account's daily quota of API calls is spent; it is renewed at midnight of the account's"
-            " time zone, and the next run continues where this one stopped"
+            f"{where}: the account's daily quota of API calls is spent; it is renewed {renewal}, and the next run"
+            " continues where this one stopped"
         )
     asked = _retry_after(answer)
     if asked is None:
@@ -113,11 +128,17 @@ def _retry_after(answer: Answer) -> float | None:
     return float(text) if re.fullmatch(r"\d{1,4}(\.\d+)?", text) and float(text) <= _LONGEST_WAIT else None
 
 
-def _unauthorized(body: object, credential: str) -> str:
-    category = str(body.get("category", "")) if isinstance(body, dict) else ""
-    if category == "EXPIRED_AUTHENTICATION":
-        return f"the access token has expired; renew it and set {credential}"
-    return f"the access token was not accepted (wrong, revoked or of another account); check {credential}"
+def _category(body: object) -> str:
+    return str(body.get("category", "")) if isinstance(body, dict) else ""
+
+
+def _unauthorized(answer: Answer, where: str, credential: str) -> Unauthorized:
+    if token_expired(answer):
+        return TokenExpired(f"{where}: the access token has expired; renew it and set {credential}")
+    return TokenInvalid(
+        f"{where}: the access token was not accepted (wrong, revoked, or of another account or environment);"
+        f" check {credential}"
+    )
 
 
 def _forbidden(answer: Answer, where: str, credential: str) -> Forbidden:

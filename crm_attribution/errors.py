@@ -47,6 +47,34 @@ class Unauthorized(Terminal):
     """The token is missing, wrong, expired or revoked."""
 
 
+class TokenExpired(Unauthorized):
+    """The access token's time is over and it could not be renewed."""
+
+
+class TokenInvalid(Unauthorized):
+    """The access token was not accepted: wrong, revoked, or of another account or environment."""
+
+
+class RefreshRefused(Unauthorized):
+    """The refresh token is not valid any more: the app was uninstalled or its token revoked. Authorize again."""
+
+
+class ClientRefused(Unauthorized):
+    """The OAuth app's client id or secret is wrong."""
+
+
+class CodeRefused(Unauthorized):
+    """The authorization code or its redirect address is wrong, used or too old."""
+
+
+class TokenFileRestored(Unauthorized):
+    """The token file is older than one already used here, and HubSpot does not take its refresh token any more."""
+
+
+class OtherAccount(Unauthorized):
+    """The token belongs to another account than the one expected."""
+
+
 class Forbidden(Terminal):
     """The token is valid but may not do this (a missing scope, a disabled account)."""
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
 from typing import NoReturn
 
 import tenacity
-from pyrate_limiter import Limiter, Rate
 
 from crm_attribution.errors import Retryable
 
@@ -15,16 +18,50 @@ class Budget:
     """At most `share` of `limit` calls in any `seconds`; waits where more are asked for.
 
     One budget object is handed to every client of the process: the other side counts us together. The share
-    leaves room because urllib3, clocks and networks bunch calls together.
+    leaves room because urllib3, clocks and networks bunch calls together. The limit may change while calls wait:
+    a lower one counts what was already let through.
     """
 
-    def __init__(self, limit: int, seconds: float, *, share: float = 0.9) -> None:
-        self.allowed = max(1, int(limit * share))
-        self._limiter = Limiter(Rate(self.allowed, max(1, round(seconds * 1000))))
+    def __init__(
+        self, limit: int, seconds: float, *, share: float = 0.9, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._share, self._monotonic = share, monotonic
+        self._taken: deque[float] = deque()
+        self._changed = threading.Condition()
+        self.seconds = seconds
+        self.adjust(limit)
 
-    def acquire(self, name: str, timeout: float) -> bool:
+    @property
+    def per_second(self) -> float:
+        """How many calls a second it lets through in the long run."""
+        return self.allowed / self.seconds
+
+    def adjust(self, limit: int, seconds: float | None = None) -> None:
+        """From now on at most `share` of `limit` calls in any `seconds` (as before where not given)."""
+        with self._changed:
+            self.limit, self.allowed = limit, max(1, int(limit * self._share))
+            self.seconds = self.seconds if seconds is None else seconds
+            self._changed.notify_all()
+
+    def acquire(self, timeout: float) -> bool:
         """Wait for one call's room, `timeout` seconds at most; whether there was room."""
-        return bool(self._limiter.try_acquire(name, timeout=max(0.0, timeout)))
+        with self._changed:
+            until = self._monotonic() + max(0.0, timeout)
+            while (wait := self._wait()) > 0:
+                left = until - self._monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(min(wait, left))
+            self._taken.append(self._monotonic())
+            return True
+
+    def _wait(self) -> float:
+        """Seconds until there is room for one more; never less than it takes."""
+        now = self._monotonic()
+        while self._taken and self._taken[0] <= now - self.seconds:
+            self._taken.popleft()
+        surplus = len(self._taken) - self.allowed
+        return 0.0 if surplus < 0 else self._taken[surplus] + self.seconds - now
 
 
 class Patience:

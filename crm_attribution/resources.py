@@ -21,16 +21,17 @@ from crm_attribution import mapping, settings
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import Clock, FixedClock, WallClock, iso, parse_instant
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.hubspot.client import HubSpotClient, hubspot_budgets
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Mapping
 from crm_attribution.settings import CLICKS_SETTINGS, HUBSPOT_SETTINGS, Settings
 from crm_attribution.steps.extract import Extractor
-from crm_attribution.transport import Budget, Transport
+from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.lock import RunLock, process_start_token
 
-_BUDGETS: dict[str, Budget] = {}
-"""One budget per limiter for the whole process: HubSpot counts every run and client together."""
+_LIMITS: dict[tuple[str, str], Limits] = {}
+"""The limits of an account and its credential, for the whole process: HubSpot counts every run and client together."""
 
 WAREHOUSE_WAIT = 30.0
 """Seconds to wait for another process to let go of the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
@@ -73,15 +74,28 @@ class Pipeline:
         return Extractor(self.warehouse, HubSpotClient(self._hubspot), self.clock, self.rules)
 
     @cached_property
+    def hubspot_limits(self) -> Limits:
+        """What HubSpot lets this account and credential do."""
+        given = self.settings
+        key = (given.hubspot_base_url, given.value("HUBSPOT_ACCESS_TOKEN"))
+        if key not in _LIMITS:
+            _LIMITS[key] = Limits(
+                self.clock,
+                burst=given.hubspot_burst_limit,
+                daily=given.hubspot_daily_limit,
+                reserve=given.hubspot_daily_reserve / 100,
+            )
+        return _LIMITS[key]
+
+    @cached_property
     def _hubspot(self) -> Transport:
-        if not _BUDGETS:
-            _BUDGETS.update(hubspot_budgets())
         return Transport(
             self.settings.hubspot_base_url,
             service="hubspot",
             headers={"Authorization": f"Bearer {self.settings.value('HUBSPOT_ACCESS_TOKEN')}"},
             secrets=self.settings.secrets(),
-            budgets=_BUDGETS,
+            budgets=self.hubspot_limits.budgets,
+            watch=self.hubspot_limits,
             credential="HUBSPOT_ACCESS_TOKEN",
         )
 

@@ -14,6 +14,18 @@ from crm_attribution.errors import ConfigurationError
 
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
+DAILY_RESERVE = 2
+"""Percent of the daily quota of API calls that is left to the account's other apps."""
+BACKFILL_SHARE = 50
+"""Percent of the daily quota of API calls that one backfill may plan with."""
+_LIMITS = {
+    "HUBSPOT_BURST_LIMIT": 100_000,
+    "HUBSPOT_DAILY_LIMIT": 1_000_000_000,
+    "HUBSPOT_DAILY_RESERVE": 90,
+    "HUBSPOT_BACKFILL_SHARE": 100,
+}
+"""Setting -> the most it can be. Figures of an installation, not rules of the business: they stand by the token."""
+
 HUBSPOT_SETTINGS = {
     "HUBSPOT_ACCESS_TOKEN": "HubSpot: Development > Keys > Service keys (or a private app's token)",
 }
@@ -37,6 +49,10 @@ class Settings:
     alert_url: str | None = field(repr=False)  # whoever knows it may post
     lock_wait_seconds: float
     hubspot_base_url: str
+    hubspot_burst_limit: int | None
+    hubspot_daily_limit: int | None
+    hubspot_daily_reserve: int
+    hubspot_backfill_share: int
     clicks_base_url: str | None
     environment: Mapping[str, str] = field(repr=False)
 
@@ -87,6 +103,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     wait = env.get("CRM_ATTRIBUTION_LOCK_WAIT", "900")
     if not (wait.isascii() and wait.isdigit()):
         problems.append("CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds")
+    limits = {name: _number(env, name, most, problems) for name, most in _LIMITS.items()}
     if problems:
         raise ConfigurationError("settings that cannot be read:\n" + "\n".join(f"  {line}" for line in problems))
     mapping = env.get("CRM_ATTRIBUTION_MAPPING")
@@ -99,9 +116,27 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         alert_url=env.get("CRM_ATTRIBUTION_ALERT_URL") or None,
         lock_wait_seconds=float(wait),
         hubspot_base_url=env.get("HUBSPOT_BASE_URL", "https://api.hubapi.com"),
+        hubspot_burst_limit=limits["HUBSPOT_BURST_LIMIT"],
+        hubspot_daily_limit=limits["HUBSPOT_DAILY_LIMIT"],
+        hubspot_daily_reserve=_or(limits["HUBSPOT_DAILY_RESERVE"], DAILY_RESERVE),
+        hubspot_backfill_share=_or(limits["HUBSPOT_BACKFILL_SHARE"], BACKFILL_SHARE),
         clicks_base_url=env.get("CLICKS_BASE_URL") or None,
         environment={name: value for name, value in env.items() if _OURS.search(name)},
     )
+
+
+def _number(env: Mapping[str, str], name: str, most: int, problems: list[str]) -> int | None:
+    text = env.get(name)
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text) <= most) or (int(text) == 0 and name.endswith("_LIMIT")):
+        problems.append(f"{name}: must be a whole number up to {most}")
+        return None
+    return int(text)
+
+
+def _or(given: int | None, default: int) -> int:
+    return default if given is None else given
 
 
 def read_env_file(path: Path) -> dict[str, str]:

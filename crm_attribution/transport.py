@@ -19,15 +19,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import requests
 import tenacity
 import urllib3
 
-from crm_attribution.answers import Answer, failure, folded, route
-from crm_attribution.errors import ConfigurationError, Retryable
+from crm_attribution.answers import Answer, failure, folded, route, token_expired
+from crm_attribution.errors import ConfigurationError, CrmAttributionError, Retryable, TokenExpired
 from crm_attribution.pacing import Budget, Patience
 from crm_attribution.redaction import RedactingFilter, redact
 
@@ -40,6 +40,19 @@ Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
 Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
+class Watch(Protocol):
+    """Looks at every call of a service that counts us: stops before what must not be asked, learns from answers."""
+
+    def before(self) -> None:
+        """A call is about to be made. Raises what should stop it."""
+
+    def after(self, budget: str, answer: Answer) -> None:
+        """A call under this budget's name was answered."""
+
+    def renewal(self) -> str | None:
+        """When a daily quota is renewed, for messages."""
+
+
 class Transport:
     """Calls to one service.
 
@@ -49,7 +62,10 @@ class Transport:
         headers: sent with every call; a function is asked before every call (tokens that are refreshed).
         secrets: values that must never show; this object's messages never contain any, `redact` and the
             log filter take them from `Transport.secrets`.
+        renew: asked once per `request`, after an answer that says the token has expired: whether `headers` has
+            another one now.
         budgets: by name; a name that is not in here is not limited, so an empty mapping means limits off.
+        watch: looks at every call.
         credential: the setting that a 401 message names.
         attempts: of one `request`, throttling (429, 423) not counted: that is bounded by the deadline alone.
         deadline_seconds: of one `request`, waits included; also the longest wait we accept from `Retry-After`.
@@ -63,7 +79,9 @@ class Transport:
         service: str,
         headers: Headers | None = None,
         secrets: Sequence[str] = (),
+        renew: Callable[[], bool] | None = None,
         budgets: Mapping[str, Budget] | None = None,
+        watch: Watch | None = None,
         credential: str | None = None,
         timeout: tuple[float, float] = (3.05, 30),
         attempts: int = 6,
@@ -77,7 +95,9 @@ class Transport:
         self.service = service
         self.secrets = tuple(secrets)
         self._headers: Headers = {} if headers is None else headers
+        self._renew = renew
         self._budgets = dict(budgets or {})
+        self._watch = watch
         self._credential = credential or f"{service.upper()}_ACCESS_TOKEN"
         self._timeout = timeout
         self._attempts, self._deadline = attempts, deadline_seconds
@@ -127,12 +147,22 @@ class Transport:
         wanted = frozenset(expected)
         patience = Patience(self._attempts, self._deadline, self._rng)
 
+        renewed = self._renew is None
+
         def once() -> Answer:
-            self._take(budget, call, self._deadline)
-            answer = self._exchange(call, self._session)
+            nonlocal renewed
+            answer = self._watched(call, budget, self._session)
+            if token_expired(answer) and not renewed and self._renew is not None and self._renew():
+                renewed = True
+                answer = self._watched(call, budget, self._session)
+                if token_expired(answer):
+                    raise TokenExpired(
+                        f"{self.service} {call.route}: the access token is called expired although it was renewed just"
+                        f" now; compare this machine's clock with the real time ({self._credential})"
+                    )
             if answer.status in wanted and answer.readable:
                 return answer
-            raise failure(answer, service=self.service, route=call.route, credential=self._credential)
+            raise self._failure(answer, call)
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(Retryable),
@@ -169,19 +199,33 @@ class Transport:
         """
         call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
         call.headers.setdefault("Connection", "close")
-        self._take(budget, call, self._deadline)
         with _session() as session:
-            answer = self._exchange(call, session)
+            answer = self._watched(call, budget, session)
         if answer.status < 300 and not answer.readable:
             raise Retryable(f"{self.service} {call.route}: {answer.status} with a body that is not JSON", sent=True)
         return answer
 
+    def _watched(self, call: _Call, budget: str, session: requests.Session) -> Answer:
+        """One call, inside its budget and under the eyes of `watch`."""
+        if self._watch is not None:
+            self._watch.before()
+        self._take(budget, call, self._deadline)
+        answer = self._exchange(call, session)
+        if self._watch is not None:
+            self._watch.after(budget, answer)
+        return answer
+
+    def _failure(self, answer: Answer, call: _Call) -> CrmAttributionError:
+        renewal = self._watch.renewal() if self._watch is not None and answer.status == 429 else None
+        return failure(answer, service=self.service, route=call.route, credential=self._credential, renewal=renewal)
+
     def _take(self, name: str, call: _Call, timeout: float) -> None:
         budget = self._budgets.get(name)
-        if budget is not None and not budget.acquire(name, timeout):
+        if budget is not None and not budget.acquire(timeout):
             raise Retryable(f"{self.service} {call.route}: no room in the {name} rate budget for {timeout:.0f} s")
 
     def _exchange(self, call: _Call, session: requests.Session) -> Answer:
+        headers = self._headers_for(call)  # may read a file or ask for a token: its errors are not this call's
         with self._lock:
             self._counts[call.route] += 1
         body = _Body(call.body) if call.body is not None else None
@@ -193,7 +237,7 @@ class Transport:
                 self.base_url + call.path,
                 params=call.params,
                 data=body,
-                headers=self._headers_for(call),
+                headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,
                 stream=True,

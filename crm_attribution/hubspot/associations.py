@@ -43,7 +43,7 @@ def read_associations(transport: Transport, path: str, ids: Sequence[str], where
     while queue:
         batch = [queue.popleft() for _ in range(min(PER_CALL, len(queue)))]
         inputs = [{"id": i} if after is None else {"id": i, "after": after} for i, after in batch]
-        body = transport.request("POST", path, json={"inputs": inputs}, expected=(200, 207)).body
+        body = transport.request("POST", path, json={"inputs": inputs}, budget="associations", expected=(200, 207)).body
         for row in rows(body, where, need="from"):
             origin = str(row["from"].get("id"))
             found.setdefault(origin, []).extend(_association(to) for to in rows(row, where, "to", need="toObjectId"))

@@ -12,14 +12,7 @@ from crm_attribution.hubspot.paths import Paths, segment
 from crm_attribution.hubspot.records import BatchResult, batch_results, list_pages, record_path
 from crm_attribution.hubspot.search import ChangeFeed, modified_property, window_filters
 from crm_attribution.hubspot.streams import email_click_pages, submission_pages
-from crm_attribution.transport import Budget, Transport
-
-
-def hubspot_budgets(*, burst: int = 100, search: int = 5, share: float = 0.9) -> dict[str, Budget]:
-    """HubSpot's limits: `burst` calls per 10 s and app (100 Free/Starter, 190 Professional/Enterprise), and 5
-    searches per second and account
-    (https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines)."""
-    return {"burst": Budget(burst, 10, share=share), "search": Budget(search, 1, share=share)}
+from crm_attribution.transport import Transport
 
 
 class HubSpotClient:

@@ -77,3 +77,15 @@ def test_an_env_file(tmp_path: Path):
     path.write_text("A=1\nexport B=2\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"line 2: expected NAME=value"):
         read_env_file(path)
+
+
+def test_figures_of_hubspots_limits():
+    found = load({})
+    assert (found.hubspot_burst_limit, found.hubspot_daily_limit) == (None, None)
+    assert (found.hubspot_daily_reserve, found.hubspot_backfill_share) == (2, 50)
+    found = load({"HUBSPOT_BURST_LIMIT": "190", "HUBSPOT_DAILY_RESERVE": "0", "HUBSPOT_BACKFILL_SHARE": "100"})
+    assert (found.hubspot_burst_limit, found.hubspot_daily_reserve, found.hubspot_backfill_share) == (190, 0, 100)
+    wrong = {"HUBSPOT_BURST_LIMIT": "0", "HUBSPOT_DAILY_LIMIT": "-1", "HUBSPOT_DAILY_RESERVE": "91"}
+    with pytest.raises(ConfigurationError) as caught:
+        load(wrong)
+    assert all(f"{name}: must be a whole number" in str(caught.value) for name in wrong)

@@ -20,7 +20,7 @@ def test_the_share_of_hubspots_limits():
 def test_blocks_when_spent():
     budget = Budget(3, 0.3, share=1)
     started = time.monotonic()
-    assert all(budget.acquire("a", 5) for _ in range(7))
+    assert all(budget.acquire(5) for _ in range(7))
     assert 0.6 <= time.monotonic() - started < 2
 
 

@@ -11,6 +11,8 @@ from crm_attribution.errors import (
     Rejected,
     Retryable,
     Terminal,
+    TokenExpired,
+    TokenInvalid,
     Unauthorized,
 )
 from crm_attribution.transport import Transport
@@ -47,7 +49,8 @@ def test_headers_may_be_asked_for_before_every_call(server, transport):
         (reply(429, LIMIT, {"Retry-After": "86400000"}), 1, 2),
         (reply(423, LIMIT), 2, 3),
         (reply(503, {}, {"Retry-After": "5"}), 5, 6),
-        *((reply(status), 0, 1) for status in (500, 502, 504, 521, 523, 524, 408)),
+        *((reply(status), 0, 1) for status in (500, 522, 525, 526, 408)),
+        *((reply(status), 2, 3) for status in (502, 503, 504, 521, 523, 524)),
         *((step, 0, 1) for step in (drop, cut)),
         (reply(200, raw=b"<html>"), 0, 1),
         (reply(200, raw=b'{"a": NaN}'), 0, 1),
@@ -100,6 +103,30 @@ def test_the_daily_quota_stops_at_once(server, transport, slept):
         transport().request("GET", "/x")
     assert len(server.seen) == 1
     assert slept == []
+
+
+def test_a_token_that_expired_is_renewed_once_and_asked_with_once(server, transport, slept):
+    tokens, renewals = ["old"], []
+
+    def renew() -> bool:
+        renewals.append(tokens[0])
+        tokens[0] = f"new-{len(renewals)}"
+        return True
+
+    client = transport(headers=lambda: {"Authorization": f"Bearer {tokens[0]}"}, renew=renew)
+    expired = reply(401, {"category": "EXPIRED_AUTHENTICATION"})
+    server.play(expired, reply(200, {"ok": True}))
+    assert client.request("POST", "/x", json={}).body == {"ok": True}
+    assert [s.headers["Authorization"] for s in server.seen] == ["Bearer old", "Bearer new-1"]
+    assert server.seen[1].json == {}
+    server.play(expired)
+    with pytest.raises(TokenExpired, match=r"renewed just now; compare this machine's clock"):
+        client.request("GET", "/x")
+    assert (len(renewals), len(server.seen), slept) == (2, 4, [])
+    server.play(reply(401, {"category": "INVALID_AUTHENTICATION"}))
+    with pytest.raises(TokenInvalid, match="wrong, revoked, or of another account or environment"):
+        client.request("GET", "/x")
+    assert (len(renewals), len(server.seen)) == (2, 5), "a 401 alone is no reason to renew"
 
 
 def test_an_account_on_the_move_is_terminal(server, transport):
