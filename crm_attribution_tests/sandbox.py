@@ -36,12 +36,14 @@ class Sandbox:
     Attributes:
         base_url: where it serves.
         env: the environment that points the pipeline at it.
+        oauth: client_id, client_secret, redirect_uri, and the refresh_token and code that are good at the start.
     """
 
     def __init__(self, process: subprocess.Popen[str], ready: dict[str, Any], folder: tempfile.TemporaryDirectory[str]):
         self.process = process
         self.base_url: str = ready["base_url"]
         self.env: dict[str, str] = ready["env"]
+        self.oauth: dict[str, Any] = ready["oauth"]
         self._folder = folder
 
     @classmethod
@@ -146,6 +148,16 @@ class Sandbox:
     def forget_webhooks(self) -> None:
         """Nothing that happened until now will be delivered."""
         self._control("DELETE", "webhooks")
+
+    def set_oauth(self, **settings: Any) -> dict[str, Any]:
+        """Set `rotate`, `revoked`, `expires_in`; what is good now, refresh_token and code included."""
+        found: dict[str, Any] = self._control("PUT", "oauth", settings)
+        return found
+
+    def set_limits(self, **limits: int) -> dict[str, Any]:
+        """Set `daily`, `burst`, `search`, `associations`, `oauth` and whether they are `on`."""
+        found: dict[str, Any] = self._control("PUT", "limits", limits)
+        return found
 
     def log(self, lines: Iterable[Line]) -> None:
         """More portal-log lines; those that are due are applied at once."""

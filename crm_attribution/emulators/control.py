@@ -1,4 +1,5 @@
-"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`, `webhooks`.
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`, `webhooks`,
+`oauth`, `limits`.
 
 Its calls are never counted, limited or hit by faults.
 """
@@ -7,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -43,6 +44,8 @@ class Control:
             Route(f"{PREFIX}/clock", self._clock, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/faults", self._faults, methods=["GET", "PUT", "DELETE"]),
             Route(f"{PREFIX}/log", self._log, methods=["POST"]),
+            Route(f"{PREFIX}/oauth", self._oauth, methods=["GET", "PUT"]),
+            Route(f"{PREFIX}/limits", self._limits, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/webhooks", self._due, methods=["GET", "POST", "DELETE"]),
         ]
 
@@ -90,6 +93,12 @@ class Control:
             raise _bad(problem) from None
         return Answer({"lines": len(lines)})
 
+    async def _oauth(self, request: Request) -> Response:
+        return await _changed(request, self._world.grants)
+
+    async def _limits(self, request: Request) -> Response:
+        return await _changed(request, self._world.limits)
+
     async def _due(self, request: Request) -> Response:
         """POST delivers, DELETE forgets what was not delivered, GET counts it."""
         if request.method == "GET":
@@ -103,6 +112,21 @@ class Control:
         except (TypeError, AttributeError, ValueError) as problem:
             raise _bad(problem) from None
         return Answer(await self._webhooks.deliver(delivery))
+
+
+class _Settings(Protocol):
+    def change(self, raw: Any) -> None: ...
+    def shown(self) -> dict[str, Any]: ...
+
+
+async def _changed(request: Request, settings: _Settings) -> Response:
+    """Settings as they are after a GET or PUT."""
+    if request.method == "PUT":
+        try:
+            settings.change(await _json(request))
+        except ValueError as problem:
+            raise _bad(problem) from None
+    return Answer(settings.shown())
 
 
 async def _json(request: Request) -> Any:

@@ -21,6 +21,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from crm_attribution.emulators.app import build
 from crm_attribution.emulators.instants import to_ms
+from crm_attribution.emulators.limits import Limits
 from crm_attribution.emulators.portal import Portal, parse_lines
 from crm_attribution.emulators.world import World
 
@@ -113,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run until told to stop. 0 after a signal, 2 when something given is no good: log, clock, port, file to write."""
     asked = _arguments(argv)
     try:
-        world = World(_load(asked.portal, asked.clock), limited=asked.limits == "real")
+        world = World(_load(asked.portal, asked.clock), Limits(on=asked.limits == "real"))
         listener = socket.create_server((HOST, asked.port), backlog=256)
         # Without it a small answer waits some 40 ms for the client to acknowledge the part before.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -126,5 +127,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as problem:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 2
-    _serve(app, listener, json.dumps({"ready": True, "base_url": base_url, "env": env}))
+    ready = {"ready": True, "base_url": base_url, "env": env, "oauth": world.grants.shown()}
+    _serve(app, listener, json.dumps(ready))
     return 0

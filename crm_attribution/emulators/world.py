@@ -8,6 +8,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from crm_attribution.emulators.faults import Fault
+from crm_attribution.emulators.grants import Grants
+from crm_attribution.emulators.limits import Limits
 from crm_attribution.emulators.portal import Portal
 
 _NAMESPACE = uuid.UUID("2f1c9d54-0b7e-5c43-8a1f-4f6f0e3c7a90")
@@ -15,14 +17,11 @@ _NAMESPACE = uuid.UUID("2f1c9d54-0b7e-5c43-8a1f-4f6f0e3c7a90")
 
 @dataclass
 class World:
-    """The account, the counters and the faults. The clock is the portal's.
-
-    Attributes:
-        limited: whether rate limits hold; page sizes and caps always do.
-    """
+    """The account, its limits and tokens, the counters and the faults. The clock is the portal's."""
 
     portal: Portal
-    limited: bool = True
+    limits: Limits = field(default_factory=Limits)
+    grants: Grants = field(default_factory=Grants)
     faults: list[Fault] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
     _numbers: itertools.count[int] = field(default_factory=itertools.count)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from crm_attribution_tests.emulators.lines import COMPANY, NOW
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox import Sandbox, SandboxRefused
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +42,54 @@ def test_a_burst_has_a_hundred_calls(limited: Sandbox):
     assert int(first["x-hubspot-ratelimit-daily-remaining"]) < 250_000
     other = {"inputs": [{"id": "21"}]}
     assert limited.hubspot("POST", "/crm/v4/associations/deals/contacts/batch/read", other)[0] == 200
+
+
+def usage(sandbox: Sandbox) -> tuple[int, int, str]:
+    status, answer = sandbox.hubspot("GET", "/account-info/v3/api-usage/daily/private-apps")
+    assert status == 200, answer
+    (row,) = answer["results"]
+    assert (row["name"], row["fetchStatus"]) == ("private-apps-api-calls-daily", "SUCCESS")
+    return row["currentUsage"], row["usageLimit"], row["resetsAt"]
+
+
+def test_a_day_ends_at_the_account_s_midnight(start: Callable[..., Sandbox]):
+    sandbox = start(COMPANY, "2026-03-10T22:59:00Z")
+    sandbox.set_limits(on=True, daily=4)
+    owners, search = ("GET", "/crm/v3/owners"), ("POST", "/crm/v3/objects/deals/search", {})
+    assert usage(sandbox) == (1, 4, "2026-03-10T23:00:00Z")
+    token = {"Authorization": f"Bearer {sandbox.env['HUBSPOT_ACCESS_TOKEN']}"}
+    headers = sandbox.request(*owners, None, token)[2]
+    names = ("x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining")
+    assert [headers[name] for name in names] == ["4", "2"]
+    assert [sandbox.hubspot(*search)[0] for _ in range(3)] == [200, 200, 429]
+    status, answer = sandbox.hubspot(*owners)
+    assert (status, answer["policyName"], answer["message"]) == (429, "DAILY", "You have reached your daily limit.")
+    sandbox.set_clock("2026-03-10T23:00:00Z")
+    assert usage(sandbox) == (1, 4, "2026-03-11T23:00:00Z")
+
+
+def test_calls_are_counted_where_limits_are_off(start: Callable[..., Sandbox]):
+    sandbox = start(COMPANY)
+    sandbox.set_limits(daily=1)
+    assert usage(sandbox)[0] == 1
+    assert usage(sandbox)[:2] == (2, 1)
+    with pytest.raises(SandboxRefused, match="`daily` has the wrong type"):
+        sandbox.set_limits(daily=True)
+    with pytest.raises(SandboxRefused, match="an object of on, daily"):
+        sandbox.set_limits(hourly=1)
+
+
+def test_limits_can_be_set_one_by_one(start: Callable[..., Sandbox]):
+    sandbox = start(COMPANY)
+    sandbox.set_limits(on=True, burst=2, search=1, associations=3)
+    inputs = {"inputs": [{"id": "21"}]}
+    calls = {
+        2: ("GET", "/crm/v3/owners", None),
+        1: ("POST", "/crm/v3/objects/deals/search", {}),
+        3: ("POST", "/crm/v4/associations/deals/contacts/batch/read", inputs),
+    }
+    for most, call in calls.items():
+        assert [sandbox.hubspot(*call)[0] for _ in range(4)] == [200] * most + [429] * (4 - most)
 
 
 def test_limits_can_be_off(start: Callable[..., Sandbox]):

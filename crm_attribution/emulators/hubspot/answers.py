@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from crm_attribution.emulators.api import Answer, ApiError, Json
 from crm_attribution.emulators.faults import Fault
-from crm_attribution.emulators.instants import MINUTE_MS, iso
+from crm_attribution.emulators.instants import MINUTE_MS, SECOND, iso
 from crm_attribution.emulators.portal.kinds import Kind, find_kind
 from crm_attribution.emulators.portal.records import Store
 from crm_attribution.emulators.world import World
@@ -90,10 +90,7 @@ def refusal_body(world: World, status: int, fault: Fault | None, policy: str | N
         extra = {"errorType": "RATE_LIMIT", "policyName": policy, "requestId": world.trace_id()}
         return {**body, "message": message, **extra}
     if status == 401 and fault is not None and fault.kind == "401_expired":
-        expired = iso(world.portal.now - MINUTE_MS)
-        message = f"The OAuth token used to make this call expired 60 second(s) ago. Expired at: {expired}"
-        context = {"expire time": [expired]}
-        return {**body, "message": message, "category": "EXPIRED_AUTHENTICATION", "context": context}
+        return expired_body(world, world.portal.now - MINUTE_MS)
     if status == 401:
         message = "Authentication credentials not found. This API supports OAuth 2.0 authentication."
         return {**body, "message": message, "category": "INVALID_AUTHENTICATION"}
@@ -106,6 +103,19 @@ def refusal_body(world: World, status: int, fault: Fault | None, policy: str | N
         }
         return {**body, "message": message, "category": "MISSING_SCOPES", "errors": [required]}
     return {**body, "message": "internal error"}
+
+
+def expired_body(world: World, expired: int) -> Json:
+    """The body of a 401 for an access token that ended then."""
+    ago = (world.portal.now - expired) // SECOND
+    message = f"The OAuth token used to make this call expired {ago} second(s) ago."
+    return {
+        "status": "error",
+        "message": message,
+        "correlationId": world.trace_id(),
+        "category": "EXPIRED_AUTHENTICATION",
+        "context": {"expire time": [iso(expired)]},
+    }
 
 
 def answer(content: Any, status: int = 200) -> Answer:

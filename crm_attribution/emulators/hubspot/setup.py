@@ -22,6 +22,7 @@ from crm_attribution.emulators.hubspot.answers import (
     store_in_path,
     world_of,
 )
+from crm_attribution.emulators.instants import SECOND, iso
 from crm_attribution.emulators.portal import schema
 from crm_attribution.emulators.portal.records import Store
 
@@ -38,6 +39,7 @@ def routes() -> Sequence[BaseRoute]:
         Route("/crm/properties/{kind}", list_properties),
         Route("/crm/properties/{kind}/{name}", read_property),
         Route("/account-info/{version}/details", account_details),
+        Route("/account-info/{version}/api-usage/daily/private-apps", private_app_usage),
     ]
 
 
@@ -130,3 +132,19 @@ async def read_property(request: Request) -> Response:
 async def account_details(request: Request) -> Response:
     portal = world_of(request).portal
     return answer(schema.account(portal.account, portal.now))
+
+
+async def private_app_usage(request: Request) -> Response:
+    """The day of the private apps; this call is counted in it."""
+    world = world_of(request)
+    day = world.limits.day
+    ends = day.look(world.portal.now, world.portal.account["timeZone"])
+    row = {
+        "name": "private-apps-api-calls-daily",
+        "usageLimit": day.most,
+        "currentUsage": day.used,
+        "collectedAt": iso(world.portal.now),
+        "fetchStatus": "SUCCESS",
+        "resetsAt": iso(int(ends.timestamp()) * SECOND),
+    }
+    return answer({"results": [row]})
