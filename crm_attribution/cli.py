@@ -160,6 +160,17 @@ def release(destination: str, reason: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes any free one.")
+@_acts_on_errors
+def receive(host: str, port: int) -> None:
+    """Take in HubSpot's webhooks and what workflows post, until told to stop; the pipeline loads them hourly."""
+    from crm_attribution.webhook.serve import receive as serve
+
+    serve(settings.load(), host, port, say)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def status(as_json: bool) -> None:

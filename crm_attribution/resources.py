@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
 
 from crm_attribution import mapping, settings
 from crm_attribution.clicks.api import ClickApi
-from crm_attribution.clock import Clock, FixedClock, WallClock, iso, parse_instant
+from crm_attribution.clock import Clock, WallClock, iso
+from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
@@ -37,17 +37,6 @@ WAREHOUSE_WAIT = 30.0
 """Seconds to wait for another process to let go of the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
 
 _progress: list[Callable[[str], None]] = []
-
-
-@dataclass(frozen=True)
-class HttpClock:
-    """The sandbox's clock, read over HTTP."""
-
-    transport: Transport
-    path: str
-
-    def now(self) -> datetime:
-        return parse_instant(str(self.transport.request("GET", self.path).body["now"]))
 
 
 @dataclass
@@ -128,21 +117,6 @@ def progress(listener: Callable[[str], None]) -> Iterator[None]:
         yield
     finally:
         _progress.remove(listener)
-
-
-def make_clock(given: Settings) -> Clock:
-    """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, an instant, or the sandbox's clock address."""
-    if given.clock == "wall":
-        return WallClock()
-    if given.clock.startswith(("http://", "https://")):
-        parts = urlsplit(given.clock)
-        return HttpClock(Transport(f"{parts.scheme}://{parts.netloc}", service="clock"), parts.path)
-    try:
-        return FixedClock(parse_instant(given.clock))
-    except ValueError:
-        raise ConfigurationError(
-            "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 instant or the sandbox's clock address"
-        ) from None
 
 
 def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:

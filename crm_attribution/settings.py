@@ -33,8 +33,28 @@ CLICKS_SETTINGS = {
     "CLICKS_TOKEN": "your link service's API settings (needed with CLICKS_BASE_URL)",
 }
 
+INGEST_TOKEN_LENGTH = 16
+BODY_LIMIT = 8 * 1024 * 1024
+"""Bytes. HubSpot sends up to 100 events at a time, and a property's value may have 65,536 characters."""
+
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|_KEY")
 _OURS = re.compile(r"^CRM_ATTRIBUTION_|_(TOKEN|ID|SECRET|URL|KEY|VERSION)$")
+
+
+@dataclass(frozen=True)
+class ReceiverSettings:
+    """What the receiver of webhooks goes by. A secret or token may be two, separated by a comma, while the one
+    replaces the other."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    url: str
+    signatures: tuple[str, ...]
+    tokens: tuple[str, ...] = field(repr=False)
+    body_limit: int
+
+    @property
+    def takes_hubspot(self) -> bool:
+        return bool(self.secrets)
 
 
 @dataclass(frozen=True)
@@ -54,11 +74,17 @@ class Settings:
     hubspot_daily_reserve: int
     hubspot_backfill_share: int
     clicks_base_url: str | None
+    receiver: ReceiverSettings
     environment: Mapping[str, str] = field(repr=False)
 
     @property
     def inbox(self) -> Path:
         return self.data_dir / "inbox"
+
+    @property
+    def webhooks(self) -> Path:
+        """Where the receiver writes."""
+        return self.inbox / "webhooks"
 
     def value(self, name: str) -> str:
         """A setting by its name; empty where it is not set."""
@@ -83,7 +109,8 @@ class Settings:
     def secrets(self) -> list[str]:
         """Every secret value, for redaction."""
         named = [value for name, value in self.environment.items() if _SECRET_NAME.search(name) and len(value) > 3]
-        return [*named, *([self.alert_url] if self.alert_url else [])]
+        parts = [part for value in named if "," in value for part in _parts(value) if len(part) > 3]
+        return [*named, *parts, *([self.alert_url] if self.alert_url else [])]
 
 
 def load(environment: Mapping[str, str] | None = None) -> Settings:
@@ -104,6 +131,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if not (wait.isascii() and wait.isdigit()):
         problems.append("CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds")
     limits = {name: _number(env, name, most, problems) for name, most in _LIMITS.items()}
+    receiver = _receiver(env, problems)
     if problems:
         raise ConfigurationError("settings that cannot be read:\n" + "\n".join(f"  {line}" for line in problems))
     mapping = env.get("CRM_ATTRIBUTION_MAPPING")
@@ -121,6 +149,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
         hubspot_daily_reserve=_or(limits["HUBSPOT_DAILY_RESERVE"], DAILY_RESERVE),
         hubspot_backfill_share=_or(limits["HUBSPOT_BACKFILL_SHARE"], BACKFILL_SHARE),
         clicks_base_url=env.get("CLICKS_BASE_URL") or None,
+        receiver=receiver,
         environment={name: value for name, value in env.items() if _OURS.search(name)},
     )
 
@@ -137,6 +166,22 @@ def _number(env: Mapping[str, str], name: str, most: int, problems: list[str]) -
 
 def _or(given: int | None, default: int) -> int:
     return default if given is None else given
+
+
+def _receiver(env: Mapping[str, str], problems: list[str]) -> ReceiverSettings:
+    signatures = _parts(env.get("HUBSPOT_WEBHOOK_SIGNATURES") or "v3")
+    if set(signatures) - {"v1", "v2", "v3"}:
+        problems.append("HUBSPOT_WEBHOOK_SIGNATURES: expected some of v3, v2, v1, separated by commas")
+    tokens = _parts(env.get("CRM_ATTRIBUTION_INGEST_TOKEN", ""))
+    if any(len(token) < INGEST_TOKEN_LENGTH or not token.isascii() for token in tokens):
+        problems.append(f"CRM_ATTRIBUTION_INGEST_TOKEN: must have {INGEST_TOKEN_LENGTH} ASCII characters or more")
+    limit = _or(_number(env, "CRM_ATTRIBUTION_WEBHOOK_BODY_LIMIT", 2**30, problems), BODY_LIMIT)
+    secrets = _parts(env.get("HUBSPOT_WEBHOOK_SECRET", ""))
+    return ReceiverSettings(secrets, env.get("HUBSPOT_WEBHOOK_URL", ""), signatures, tokens, limit)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def read_env_file(path: Path) -> dict[str, str]:

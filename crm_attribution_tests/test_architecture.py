@@ -54,6 +54,7 @@ OUTER = [
     f"crm_attribution.{name}"
     for name in ("assets", "resources", "automation", "definitions", "runs", "cli", "demo", "status", "rebuild")
 ]
+INNER = [f"crm_attribution.{name}" for name in ("warehouse", "steps", "contracts", "transforms")]
 BANS = [
     Ban("transforms/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
     Ban("contracts/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
@@ -62,6 +63,7 @@ BANS = [
     Ban("clicks/*", [*OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
     Ban("warehouse/*", [*HTTP, *OUTER, "dagster", "crm_attribution.steps", "crm_attribution.hubspot"]),
     Ban("steps/*", [*OUTER, "dagster", "duckdb"]),
+    Ban("webhook/*", [*HTTP, *OUTER, *INNER, "dagster", "duckdb", "polars"]),
     Ban("delivery.py", [*OUTER, "dagster", "duckdb"]),
 ]
 
@@ -160,6 +162,8 @@ def test_every_import_points_inwards():
         ("transforms/bad.py", "from ..steps import identity", "crm_attribution.steps"),
         ("transforms/bad.py", "import http.client", "http"),
         ("clicks/bad.py", "from crm_attribution import warehouse", "crm_attribution.warehouse"),
+        ("webhook/bad.py", "from crm_attribution.warehouse.connection import Warehouse", "crm_attribution.warehouse"),
+        ("webhook/bad.py", "from crm_attribution.steps import inbox", "crm_attribution.steps"),
         ("warehouse/bad.py", "from crm_attribution.assets.common import HOURLY", "crm_attribution.assets"),
     ],
 )

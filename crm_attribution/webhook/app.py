@@ -1,0 +1,171 @@
+"""The ASGI application: verify, write one file, answer. It opens no database and waits for nobody but the disk.
+
+`POST /webhooks/hubspot` takes HubSpot's signed deliveries, `POST /ingest/crm` what a workflow posts with our token,
+`GET /health` says whether it runs. 200 means: the delivery is on disk. 503 means: send it again, it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import monotonic
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from crm_attribution.clock import Clock
+from crm_attribution.errors import CrmAttributionError
+from crm_attribution.hubspot import signature
+from crm_attribution.settings import ReceiverSettings
+from crm_attribution.webhook.inbox import Inbox
+from crm_attribution.webhook.ingest import problems
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+"""For a whole body. HubSpot itself gives up after five."""
+
+HUBSPOT, INGEST, HEALTH = "/webhooks/hubspot", "/ingest/crm", "/health"
+
+
+class Refusal(Exception):
+    """An answer other than 200, with nothing kept."""
+
+    def __init__(self, status: int, error: str, fields: dict[str, str] | None = None) -> None:
+        super().__init__(error)
+        self.status = status
+        self.content = {"error": error, **({"fields": fields} if fields else {})}
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """The routes, with what they need."""
+
+    given: ReceiverSettings
+    inbox: Inbox
+    clock: Clock
+
+    async def hubspot(self, request: Request) -> Response:
+        """A delivery of HubSpot's: whatever is signed rightly is kept, also what we do not know or cannot read."""
+        if not self.given.takes_hubspot:
+            raise Refusal(503, "HUBSPOT_WEBHOOK_SECRET is not set")
+        now = await self._now()
+        try:
+            claimed = signature.claim(request.scope["headers"], self.given.signatures, now)
+        except signature.SignatureRefused as error:
+            raise Refusal(401, str(error)) from None
+        body = await self._body(request)
+        if not signature.matches(claimed, self.given.secrets, method=request.method, uri=self.given.url, body=body):
+            raise Refusal(401, "the signature does not match")
+        return await self._keep("hubspot", body)
+
+    async def ingest(self, request: Request) -> Response:
+        """A workflow's post. What is malformed is sent back with the names of the fields: its author can mend it."""
+        if not self.given.tokens:
+            raise Refusal(503, "CRM_ATTRIBUTION_INGEST_TOKEN is not set")
+        if not self._knows(request):
+            raise Refusal(401, "the bearer token is missing or wrong")
+        body = await self._body(request)
+        if wrong := problems(body):
+            raise Refusal(400, "malformed", wrong)
+        return await self._keep("ingest", body)
+
+    async def health(self, _request: Request) -> Response:
+        """Which routes are on."""
+        return JSONResponse({"status": "ok", "hubspot": self.given.takes_hubspot, "ingest": bool(self.given.tokens)})
+
+    async def _keep(self, kind: str, body: bytes) -> Response:
+        try:
+            await run_in_threadpool(self.inbox.put, kind, body, await self._now())
+        except OSError as error:
+            log.error("the inbox cannot be written: %s", error.strerror)
+            raise Refusal(503, "the inbox cannot be written") from None
+        return JSONResponse({"status": "kept"})
+
+    async def _now(self) -> datetime:
+        """The sandbox's clock is asked over HTTP."""
+        try:
+            return await run_in_threadpool(self.clock.now)
+        except CrmAttributionError as error:
+            log.error("the clock cannot be read: %s", error)
+            raise Refusal(503, "the clock cannot be read") from None
+
+    async def _body(self, request: Request) -> bytes:
+        """The raw body, given up as soon as it is too large or too slow."""
+        limit, parts, size = self.given.body_limit, [], 0
+        announced = request.headers.get("content-length", "")
+        if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
+            raise Refusal(413, "the body is too large")
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limit:
+                        raise Refusal(413, "the body is too large")
+                    parts.append(part)
+        except TimeoutError:
+            raise Refusal(408, "the body came too slowly") from None
+        except ClientDisconnect:
+            raise Refusal(400, "the body ended early") from None
+        return b"".join(parts)
+
+    def _knows(self, request: Request) -> bool:
+        sent = [value for name, value in request.scope["headers"] if name == b"authorization"]
+        scheme, _, token = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
+        known = [hmac.compare_digest(token.strip(), valid.encode()) for valid in self.given.tokens]
+        return scheme.lower() == b"bearer" and any(known)
+
+
+def _answering(route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            return await route(request)
+        except Refusal as refusal:
+            return JSONResponse(refusal.content, refusal.status)
+
+    return answer
+
+
+class _Log:
+    """One line per request: route, status, milliseconds. Never a query, a header or a path of the sender's making."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = monotonic(), 500
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            path = scope["path"] if scope["path"] in (HUBSPOT, INGEST, HEALTH) else "another path"
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "another method"
+            log.info("%s %s %d %.0f ms", method, path, status, 1000 * (monotonic() - began))
+
+
+def build(given: ReceiverSettings, inbox: Inbox, clock: Clock) -> ASGIApp:
+    """The application; without a secret or token its route answers 503, so that the sender tries again later."""
+    receiver = Receiver(given, inbox, clock)
+    routes = [
+        Route(HUBSPOT, _answering(receiver.hubspot), methods=["POST"]),
+        Route(INGEST, _answering(receiver.ingest), methods=["POST"]),
+        Route(HEALTH, _answering(receiver.health), methods=["GET"]),
+    ]
+    return _Log(Starlette(routes=routes))

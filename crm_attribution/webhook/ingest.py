@@ -1,0 +1,43 @@
+"""The shape a workflow posts to `/ingest/crm`: `{source, event, occurred_at, contact{…}, company{…}}`."""
+
+from __future__ import annotations
+
+from crm_attribution.hubspot.wire import moment, read_json, record_id
+
+RECORDS = ("contact", "company", "deal")
+
+
+def problems(body: bytes) -> dict[str, str]:
+    """What is wrong with a body, by field; empty where it can be taken. Never holds a value of the body."""
+    try:
+        given = read_json(body)
+    except ValueError:
+        return {"body": "not JSON in UTF-8"}
+    if not isinstance(given, dict):
+        return {"body": "not a JSON object"}
+    found = {name: "missing" for name in ("source", "event") if not _is_text(given.get(name))}
+    if moment(given.get("occurred_at")) is None:
+        found["occurred_at"] = "missing, or neither ISO 8601 nor epoch milliseconds"
+    named = [name for name in RECORDS if given.get(name) is not None]
+    if not named:
+        found["contact"] = "missing, and so is company"
+    for name in named:
+        found |= _record_problems(name, given[name])
+    return found
+
+
+def _record_problems(name: str, record: object) -> dict[str, str]:
+    if not isinstance(record, dict):
+        return {name: "not an object"}
+    found = {
+        f"{name}.{key}": "not a HubSpot record id"
+        for key in ("id", "hs_object_id")
+        if record.get(key) not in (None, "") and record_id(record[key]) is None
+    }
+    if not isinstance(record.get("email") or "", str):
+        found[f"{name}.email"] = "not text"
+    return found
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())

@@ -1,0 +1,112 @@
+"""`crm-attribution receive`: one process that serves until it is told to stop, and ends what it has begun."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+
+from crm_attribution.clock_setting import make_clock
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.redaction import RedactingFilter
+from crm_attribution.settings import ReceiverSettings, Settings
+from crm_attribution.webhook.app import build
+from crm_attribution.webhook.inbox import Inbox
+
+_GRACE_SECONDS = 10
+_PARALLEL = 64
+"""Requests at a time, times the largest body: what a stranger can make us hold in memory."""
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves, and takes a signal as an ordinary end."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        def stop() -> None:
+            self.should_exit = True
+
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, stop)
+        yield
+
+
+def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT.
+
+    Args:
+        given: settings of this process.
+        host: address to listen on.
+        port: port to listen on; 0 takes any free one.
+        say: told where it listens, once it does.
+
+    Raises:
+        ConfigurationError: when there is nothing to receive, the inbox cannot be written, or the port is taken.
+    """
+    receiver = given.receiver
+    _check(receiver)
+    _log_to_standard_error(given)
+    inbox = Inbox(given.webhooks)
+    inbox.prepare()
+    try:
+        listener = socket.create_server(
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256
+        )
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
+    off = [name for name, on in (("hubspot", receiver.takes_hubspot), ("ingest", bool(receiver.tokens))) if not on]
+    config = uvicorn.Config(
+        build(receiver, inbox, make_clock(given)),
+        http="h11",  # it limits the size of headers
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=_PARALLEL,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+    def ready() -> None:
+        say(f"receiving on {where}" + "".join(f"; {name} is off: its secret is not set" for name in off))
+
+    asyncio.run(_Server(config, ready).serve(sockets=[listener]))
+
+
+def _check(receiver: ReceiverSettings) -> None:
+    if not receiver.takes_hubspot and not receiver.tokens:
+        raise ConfigurationError(
+            "there is nothing to receive: set HUBSPOT_WEBHOOK_SECRET (the app's client secret) with"
+            " HUBSPOT_WEBHOOK_URL, or CRM_ATTRIBUTION_INGEST_TOKEN"
+        )
+    if receiver.takes_hubspot and not re.fullmatch(r"https?://[^/\s]+/\S*", receiver.url):
+        raise ConfigurationError(
+            "HUBSPOT_WEBHOOK_URL: must be the full public address that HubSpot posts to, with https:// and its path,"
+            " exactly as in HubSpot's settings: its signatures cover it"
+        )
+
+
+def _log_to_standard_error(given: Settings) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.addFilter(RedactingFilter(given.secrets()))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
