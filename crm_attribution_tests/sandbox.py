@@ -159,6 +159,10 @@ class Sandbox:
         found: dict[str, Any] = self._control("PUT", "limits", limits)
         return found
 
+    def set_properties(self, kind: str, **changes: Any) -> None:
+        """Change property definitions: add=[{name, label, type, fieldType}], rename={}, retype={}, remove=[]."""
+        self._control("PUT", "properties", {"object": kind, **changes})
+
     def log(self, lines: Iterable[Line]) -> None:
         """More portal-log lines; those that are due are applied at once."""
         self._control("POST", "log", list(lines))

@@ -1,5 +1,5 @@
 """The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`, `webhooks`,
-`oauth`, `limits`.
+`oauth`, `limits`, `properties`.
 
 Its calls are never counted, limited or hit by faults.
 """
@@ -20,6 +20,8 @@ from crm_attribution.emulators.hubspot.webhooks import Webhooks, parse_delivery
 from crm_attribution.emulators.instants import iso, to_ms
 from crm_attribution.emulators.platforms.base import Platform
 from crm_attribution.emulators.portal import ClockError, LogError, parse_lines
+from crm_attribution.emulators.portal.definitions import BadChange
+from crm_attribution.emulators.portal.kinds import KINDS, find_kind
 from crm_attribution.emulators.world import World
 
 PREFIX = "/_sandbox"
@@ -46,6 +48,7 @@ class Control:
             Route(f"{PREFIX}/log", self._log, methods=["POST"]),
             Route(f"{PREFIX}/oauth", self._oauth, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/limits", self._limits, methods=["GET", "PUT"]),
+            Route(f"{PREFIX}/properties", self._properties, methods=["PUT"]),
             Route(f"{PREFIX}/webhooks", self._due, methods=["GET", "POST", "DELETE"]),
         ]
 
@@ -98,6 +101,22 @@ class Control:
 
     async def _limits(self, request: Request) -> Response:
         return await _changed(request, self._world.limits)
+
+    async def _properties(self, request: Request) -> Response:
+        """Change the property definitions of one object type."""
+        raw = await _json(request)
+        kind = find_kind(str(raw.get("object"))) if isinstance(raw, dict) else None
+        if kind is None:
+            raise _bad(f"`object` is one of {', '.join(KINDS)}")
+        properties = self._world.portal.stores[kind.name].properties
+        unknown = set(raw) - {"object", "add", "rename", "retype", "remove"}
+        try:
+            if unknown:
+                raise BadChange(f"`{min(unknown)}` is unknown; known are object, add, rename, retype, remove")
+            properties.change(raw, iso(self._world.portal.now))
+        except BadChange as problem:
+            raise _bad(problem) from None
+        return Answer({"properties": len(properties.names), "archived": sorted(properties.archived)})
 
     async def _due(self, request: Request) -> Response:
         """POST delivers, DELETE forgets what was not delivered, GET counts it."""

@@ -85,12 +85,14 @@ class Grants:
         Raises:
             ValueError: naming the field that is not understood.
         """
-        kinds = {"rotate": bool, "revoked": bool, "expires_in": int}
+        kinds: dict[str, type] = {"rotate": bool, "revoked": bool, "expires_in": int}
         if not isinstance(raw, dict) or not set(raw) <= set(kinds):
             raise ValueError(f"the body is an object of {', '.join(kinds)}")
         for name, value in raw.items():
-            if type(value) is not kinds[name] or (name == "expires_in" and value < 1):
+            if type(value) is not kinds[name]:
                 raise ValueError(f"`{name}` has the wrong type")
+        if raw.get("expires_in", 1) < 1:
+            raise ValueError("`expires_in` must be at least 1")
         for name, value in raw.items():
             setattr(self, name, value)
 

@@ -55,13 +55,13 @@ def usage(sandbox: Sandbox) -> tuple[int, int, str]:
 def test_a_day_ends_at_the_account_s_midnight(start: Callable[..., Sandbox]):
     sandbox = start(COMPANY, "2026-03-10T22:59:00Z")
     sandbox.set_limits(on=True, daily=4)
-    owners, search = ("GET", "/crm/v3/owners"), ("POST", "/crm/v3/objects/deals/search", {})
+    owners = ("GET", "/crm/v3/owners")
     assert usage(sandbox) == (1, 4, "2026-03-10T23:00:00Z")
     token = {"Authorization": f"Bearer {sandbox.env['HUBSPOT_ACCESS_TOKEN']}"}
     headers = sandbox.request(*owners, None, token)[2]
     names = ("x-hubspot-ratelimit-daily", "x-hubspot-ratelimit-daily-remaining")
     assert [headers[name] for name in names] == ["4", "2"]
-    assert [sandbox.hubspot(*search)[0] for _ in range(3)] == [200, 200, 429]
+    assert [sandbox.hubspot("POST", "/crm/v3/objects/deals/search", {})[0] for _ in range(3)] == [200, 200, 429]
     status, answer = sandbox.hubspot(*owners)
     assert (status, answer["policyName"], answer["message"]) == (429, "DAILY", "You have reached your daily limit.")
     sandbox.set_clock("2026-03-10T23:00:00Z")

@@ -55,9 +55,10 @@ def known_properties(store: Store, asked: Iterable[str]) -> list[str]:
     Unknown names are ignored without a word.
     """
     kind = store.kind
-    names = [name for name in asked if name in store.names or kind.type_of(name) == "datetime"]
+    asked = list(asked)
+    names = [name for name in asked if store.properties.known(name)]
     always = ("createdate", kind.modified_property, "hs_object_id")
-    return sorted({*names, *always} if names or list(asked) else set(kind.default_properties))
+    return sorted({*names, *always} if asked else set(kind.default_properties))
 
 
 def shown(document: Document, names: Iterable[str]) -> Json:

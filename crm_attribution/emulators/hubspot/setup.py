@@ -6,7 +6,7 @@ https://developers.hubspot.com/docs/api-reference/account-account-info-v3/guide
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -113,20 +113,28 @@ def _options(request: Request, store: Store, name: str) -> list[Json]:
     ]
 
 
+def _definition(request: Request, store: Store, name: str) -> Json:
+    first = schema.property_definition(store.kind, name, _options(request, store, name))
+    return store.properties.shown(first)
+
+
+def _of_properties(request: Request, store: Store) -> Collection[str]:
+    """The names of the living, or with `archived=true` of the archived alone."""
+    archived = request.query_params.get("archived", "false").lower() == "true"
+    return store.properties.archived if archived else store.properties.names
+
+
 async def list_properties(request: Request) -> Response:
     """Everything the log writes is a property of the account, besides HubSpot's own."""
     store = store_in_path(request)
-    rows = [
-        schema.property_definition(store.kind, name, _options(request, store, name)) for name in sorted(store.names)
-    ]
-    return answer({"results": rows})
+    return answer({"results": [_definition(request, store, name) for name in sorted(_of_properties(request, store))]})
 
 
 async def read_property(request: Request) -> Response:
     store, name = store_in_path(request), request.path_params["name"]
-    if name not in store.names:
+    if name not in _of_properties(request, store):
         raise missing(request)
-    return answer(schema.property_definition(store.kind, name, _options(request, store, name)))
+    return answer(_definition(request, store, name))
 
 
 async def account_details(request: Request) -> Response:

@@ -80,7 +80,7 @@ class Portal:
         """Add lines to the log; those that are due are applied at once, the others when the clock reaches them."""
         for line in lines:
             if line.op in ("create", "update"):
-                self.stores[line.body["object"]].names.update(line.body["properties"])
+                self.stores[line.body["object"]].properties.written(line.body["properties"])
         self._waiting = deque(heapq.merge(self._waiting, lines, key=lambda line: line.at))
         self._catch_up()
 
@@ -127,7 +127,7 @@ class Portal:
             if record.write(name, entry):
                 changed += (name, entry)
         if changed:
-            self.stores[record.kind.name].names.update(follows)
+            self.stores[record.kind.name].properties.written(follows)
             record.stamp(line.at)
             self.stores[record.kind.name].touched(record)
         if changed or what == "creation":

@@ -14,7 +14,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from crm_attribution.emulators.instants import property_ms
-from crm_attribution.emulators.portal.kinds import Kind
 from crm_attribution.emulators.portal.records import Document
 
 MOST_GROUPS, MOST_IN_GROUP, MOST_FILTERS = 5, 6, 18
@@ -164,9 +163,9 @@ def _ordering(item: Filter, value_type: str) -> Predicate:
     return holds
 
 
-def predicate(item: Filter, kind: Kind) -> Predicate:
-    """The test a filter makes of one record."""
-    name, value_type = item.name, kind.type_of(item.name)
+def predicate(item: Filter, value_type: str) -> Predicate:
+    """The test a filter makes of one record, by the type of its property."""
+    name = item.name
     if item.operator in ORDERINGS:
         return _ordering(item, value_type)
     if item.operator in BARE:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
 
 from crm_attribution.emulators.instants import iso
+from crm_attribution.emulators.portal.definitions import Definitions
 from crm_attribution.emulators.portal.kinds import Kind
 
 
@@ -159,7 +160,7 @@ class Store:
         self.kind = kind
         self.records: dict[str, Record] = {}
         self.aliases: dict[str, str] = {}
-        self.names: set[str] = set(kind.types)
+        self.properties = Definitions(kind)
         self.by_modified = Ordered(lambda document: document.modified)
         self.by_created = Ordered(lambda document: document.created)
         self.by_id = Ordered(lambda document: document.number)

@@ -108,14 +108,14 @@ _READ_ONLY = ("hs_object_id", "hs_merged_object_ids", "hs_calculated_merged_vids
 
 
 def property_definition(kind: Kind, name: str, options: list[Json]) -> Json:
-    """One row of `GET /crm/properties/{type}`."""
+    """One row of `GET /crm/properties/{type}`, as the account has it from the start."""
     value_type = kind.type_of(name)
     read_only = name in _READ_ONLY or name == kind.modified_property or name.startswith("hs_v2_date_")
     return {
         "name": name,
         "label": name.replace("_", " ").capitalize(),
         "type": value_type,
-        "fieldType": _FIELD_TYPES.get(value_type, "text"),
+        "fieldType": field_type(value_type),
         "groupName": f"{kind.singular}information",
         "description": "",
         "options": options,
@@ -136,3 +136,8 @@ def property_definition(kind: Kind, name: str, options: list[Json]) -> Json:
             "readOnlyValue": read_only,
         },
     }
+
+
+def field_type(value_type: str) -> str:
+    """How a property of this type is shown in a form."""
+    return _FIELD_TYPES.get(value_type, "text")

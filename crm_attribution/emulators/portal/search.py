@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from crm_attribution.emulators.instants import property_ms
 from crm_attribution.emulators.portal.associations import Graph, Node
-from crm_attribution.emulators.portal.kinds import Kind, find_kind
+from crm_attribution.emulators.portal.kinds import find_kind
 from crm_attribution.emulators.portal.query import BadQuery, Filter, Predicate, Query, comparable, predicate
 from crm_attribution.emulators.portal.records import Document, Row, Store
 
@@ -80,7 +80,7 @@ class Searcher:
             rows, spans = self._spans(query, self._by_modified(), self.kind.modified_property, property_ms)
             if name != self.kind.modified_property:
                 documents = [rows[position][2] for span in spans for position in span]
-                documents.sort(key=_sort_key(self.kind, name), reverse=descending)
+                documents.sort(key=_sort_key(name, self.store.properties.type_of(name)), reverse=descending)
                 return Found(len(documents), documents[query.after : query.after + query.limit])
         total = sum(len(span) for span in spans)
         positions = _backwards(spans) if descending else (position for span in spans for position in span)
@@ -108,7 +108,7 @@ class Searcher:
 
     def _predicate(self, item: Filter) -> Predicate:
         if not item.name.startswith("associations."):
-            return predicate(item, self.kind)
+            return predicate(item, self.store.properties.type_of(item.name))
         other = find_kind(item.name.removeprefix("associations."))
         if other is None or item.operator not in ("EQ", "IN"):
             raise BadQuery(f"{item.name} {item.operator} is not supported")
@@ -131,11 +131,10 @@ def _backwards(spans: list[range]) -> Iterator[int]:
     return (position for span in reversed(spans) for position in reversed(span))
 
 
-def _sort_key(kind: Kind, name: str) -> Callable[[Document], tuple[object, ...]]:
+def _sort_key(name: str, value_type: str) -> Callable[[Document], tuple[object, ...]]:
     """Creation by default; records without the property come first."""
     if not name:
         return lambda document: (document.created, document.number)
-    value_type = kind.type_of(name)
 
     def key(document: Document) -> tuple[object, ...]:
         value = comparable(value_type, document.value(name))
