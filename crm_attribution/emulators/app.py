@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crm_attribution.emulators import control, paths
 from crm_attribution.emulators.api import Answer, Api, ApiError
 from crm_attribution.emulators.clicks import ClickApi
-from crm_attribution.emulators.faults import Fault
+from crm_attribution.emulators.faults import ROW_FAULTS, Fault, spoil_rows
 from crm_attribution.emulators.hubspot.api import HubSpot
 from crm_attribution.emulators.platforms import create_all
 from crm_attribution.emulators.world import World
@@ -100,6 +100,9 @@ class Gate:
             return
         if fault.kind == "timeout_after_accept":
             await asyncio.sleep(fault.seconds)
+        elif fault.kind in ROW_FAULTS:
+            held.body = spoil_rows(bytes(held.body), fault)
+            held.headers["content-length"] = str(len(held.body))
         else:
             held.body = held.body[: len(held.body) // 2]
             held.headers["content-length"] = str(len(held.body))

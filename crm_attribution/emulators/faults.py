@@ -1,7 +1,12 @@
-"""Faults a test asks for: on which calls, what goes wrong, how often."""
+"""Faults a test asks for: on which calls, what goes wrong, how often.
+
+Any status from 400 to 599 is a kind of its own, on GET as on POST: 423, 429, 477 (with Retry-After), 500, 502, 504, 524
+(the last three as a gateway's page). The other kinds are in KINDS.
+"""
 
 from __future__ import annotations
 
+import json
 import random
 import re
 from dataclasses import dataclass, field
@@ -17,9 +22,13 @@ KINDS = {
     "drop": "close the connection before anything is applied",
     "drop_after_accept": "apply, then close the connection without an answer",
     "bad_json": "apply, then answer half a JSON document",
+    "no_history": "leave propertiesWithHistory out of one record of a list or batch answer",
+    "null_history": "answer null as propertiesWithHistory of one record",
+    "missing_row": "leave one record out of a list, batch or search answer, without an error for it",
     "index_lag": "search as the index was `seconds` of the sandbox's clock ago",
 }
 DEFAULT_SECONDS = {"timeout_after_accept": 30.0, "slow": 1.0, "index_lag": 60.0}
+ROW_FAULTS = ("no_history", "null_history", "missing_row")
 _STATUS = re.compile(r"[45]\d\d")
 
 
@@ -39,6 +48,8 @@ class Fault:
         count: strike so many times at most.
         policy: HubSpot's policyName of a 429.
         scope: the missing scope of a 403.
+        record: the id of the record a row fault hits, the one in mid-page without it. An answer in which there is
+            nothing to spoil comes whole, and counts as no hit.
     """
 
     route: str
@@ -51,6 +62,7 @@ class Fault:
     policy: str | None = None
     seed: int = 0
     scope: str | None = None
+    record: str | None = None
     hits: int = 0
     seen: int = 0
     _random: random.Random = field(default_factory=random.Random, repr=False)
@@ -94,6 +106,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "policy": (str,),
     "seed": (int,),
     "scope": (str,),
+    "record": (str,),
 }
 
 
@@ -113,6 +126,34 @@ def _fault(position: int, raw: Any) -> Fault:
     if raw.get("every", 1) < 1:
         raise FaultError(f"fault {position}: `every` must be at least 1")
     return Fault(**{"seconds": DEFAULT_SECONDS.get(kind, 0.0), **raw})
+
+
+def spoil_rows(body: bytes, fault: Fault) -> bytes:
+    """An answer of which one record is spoilt."""
+    answer = json.loads(body)
+    rows = answer.get("results") if isinstance(answer, dict) else None
+    at = _place(rows or [], fault)
+    if rows is None or at is None:
+        fault.hits -= 1
+        return body
+    if fault.kind == "missing_row":
+        del rows[at]
+    elif fault.kind == "null_history":
+        rows[at]["propertiesWithHistory"] = None
+    else:
+        del rows[at]["propertiesWithHistory"]
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _place(rows: list[dict[str, Any]], fault: Fault) -> int | None:
+    """Where the record stands that is to be spoilt."""
+    if fault.record is None:
+        at = len(rows) // 2 if rows else None
+    else:
+        ids = [str(row.get("id", row.get("from", {}).get("id"))) for row in rows]
+        at = ids.index(fault.record) if fault.record in ids else None
+    spoilt = at is not None and (fault.kind == "missing_row" or rows[at].get("propertiesWithHistory") is not None)
+    return at if spoilt else None
 
 
 def parse_faults(raw: Any) -> list[Fault]:

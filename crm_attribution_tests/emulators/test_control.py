@@ -189,6 +189,43 @@ def test_a_gateway_answers_with_a_page(sandbox: Sandbox):
     assert sandbox.hubspot("GET", OWNERS) == (502, "<html><body><h1>502</h1></body></html>")
 
 
+@pytest.mark.parametrize("path", ["/crm/v3/objects/deals/search", "/crm/objects/2026-09/deals/batch/read"])
+@pytest.mark.parametrize(
+    ("kind", "status", "retry_after"),
+    [("429", 429, "1"), ("429_no_retry_after", 429, None), ("423", 423, None), ("477", 477, "1"), ("524", 524, None)],
+)
+def test_posts_are_refused_like_reads(sandbox: Sandbox, path: str, kind: str, status: int, retry_after: str | None):
+    sandbox.faults([{"route": "POST /crm/objects/*", "kind": kind}])
+    token = {"Authorization": f"Bearer {sandbox.env['HUBSPOT_ACCESS_TOKEN']}"}
+    answered, _, headers = sandbox.request("POST", path, {"inputs": []}, token)
+    assert (answered, headers.get("retry-after")) == (status, retry_after)
+
+
+BATCH = {"inputs": [{"id": "11"}, {"id": "12"}, {"id": "13"}], "propertiesWithHistory": ["email"]}
+
+
+@pytest.mark.parametrize(
+    ("fault", "histories"),
+    [
+        ({"kind": "no_history"}, {"11": True, "12": "no key", "13": True}),
+        ({"kind": "null_history", "record": "13"}, {"11": True, "12": True, "13": None}),
+        ({"kind": "missing_row"}, {"11": True, "13": True}),
+        ({"kind": "missing_row", "record": "99"}, {"11": True, "12": True, "13": True}),
+    ],
+)
+def test_one_record_of_an_answer_is_spoilt(sandbox: Sandbox, fault: dict[str, Any], histories: dict[str, Any]):
+    sandbox.faults([{"route": "* /crm/objects/*", **fault}])
+    for method, path, body in (
+        ("POST", "/crm/objects/2026-09/contacts/batch/read", BATCH),
+        ("GET", "/crm/objects/2026-09/contacts?limit=50&propertiesWithHistory=email", None),
+    ):
+        status, answer = sandbox.hubspot(method, path, body)
+        shown = {row["id"]: row.get("propertiesWithHistory", "no key") for row in answer["results"]}
+        assert {name: bool(found) if isinstance(found, dict) else found for name, found in shown.items()} == histories
+        assert (status, "errors" in answer) == (200, False)
+    assert sandbox.faults()[0]["hits"] == (0 if fault.get("record") == "99" else 2)
+
+
 def test_refusals_speak_the_platform(sandbox: Sandbox):
     sandbox.faults([{"route": "POST /meta/*", "kind": "429"}])
     status, answer = to_meta(sandbox, event())

@@ -187,6 +187,61 @@ def test_merged_ids_answer_with_the_survivor(start: Callable[..., Sandbox], into
     assert not sandbox.hubspot("GET", "/crm/objects/2026-09/contacts?archived=true")[1]["results"]
 
 
+ARCHIVED = "/crm/objects/2026-09/contacts?archived=true"
+
+
+def archive(at: str, identifier: int, op: str = "archive") -> dict[str, str]:
+    return {"at": at, "op": op, "object": "contacts", "id": str(identifier)}
+
+
+def batch(sandbox: Sandbox, *ids: str, archived: str = "") -> tuple[int, list[str], list[str]]:
+    """Status, the ids that were found and those that were not."""
+    body = {"inputs": [{"id": identifier} for identifier in ids], "properties": ["email"]}
+    status, answer = sandbox.hubspot("POST", f"/crm/objects/2026-09/contacts/batch/read{archived}", body)
+    unknown = [identifier for problem in answer.get("errors", ()) for identifier in problem["context"]["ids"]]
+    return status, [row["id"] for row in answer["results"]], unknown
+
+
+def test_the_archived_can_be_read_and_restored_for_ninety_days(start: Callable[..., Sandbox]):
+    people = [create("2026-03-01", "contacts", n, email=f"p{n}@x.example") for n in (1, 2, 3)]
+    sandbox = start([*people, archive("2026-03-02", 1), archive("2026-03-03", 2), archive("2026-03-04", 1, "restore")])
+    (row,) = sandbox.hubspot("GET", ARCHIVED)[1]["results"]
+    assert (row["id"], row["archived"], row["archivedAt"]) == ("2", True, "2026-03-03T00:00:00Z")
+    assert batch(sandbox, "1", "2", "3") == (207, ["1", "3"], ["2"])
+    assert batch(sandbox, "1", "2", archived="?archived=true") == (207, ["2"], ["1"])
+    one = "/crm/objects/2026-09/contacts/2"
+    assert (sandbox.hubspot("GET", one)[0], sandbox.hubspot("GET", f"{one}?archived=true")[0]) == (404, 200)
+    sandbox.set_clock("2026-05-31T23:59:59Z")
+    assert sandbox.hubspot("GET", ARCHIVED)[1]["results"]
+    sandbox.set_clock("2026-06-01T00:00:00Z")
+    assert sandbox.hubspot("GET", ARCHIVED)[1]["results"] == []
+    assert batch(sandbox, "2", archived="?archived=true") == (207, [], ["2"])
+    assert sandbox.hubspot("GET", f"{one}?archived=true")[0] == 404
+
+
+def test_the_erased_are_nowhere(start: Callable[..., Sandbox]):
+    people = [create(day(1), "contacts", n, email=f"p{n}@x.example") for n in (1, 2, 3)]
+    merged = merge(day(2), "contacts", 1, 2, 9)
+    sandbox = start([*people, merged, archive(day(2), 3), *(archive(day(3), n, "privacy_delete") for n in (9, 3))])
+    for identifier in ("1", "2", "3", "9"):
+        for query in ("", "?archived=true"):
+            status, answer = sandbox.hubspot("GET", f"/crm/objects/2026-09/contacts/{identifier}{query}")
+            assert (status, answer["category"]) == (404, "OBJECT_NOT_FOUND")
+    for archived in ("", "?archived=true"):
+        assert batch(sandbox, "1", "2", "3", "9", archived=archived) == (207, [], ["1", "2", "3", "9"])
+    assert sandbox.hubspot("GET", ARCHIVED)[1]["results"] == []
+    assert search(sandbox, "contacts")[1]["total"] == 0
+
+
+def test_a_search_sees_what_changed_since_the_last_one(start: Callable[..., Sandbox]):
+    sandbox = start([create(day(1), "contacts", n) for n in (1, 2, 3)])
+    window = {"propertyName": "lastmodifieddate", "operator": "LT", "value": "2026-03-05"}
+    body = {"sorts": ["hs_object_id"], "filterGroups": [{"filters": [window]}]}
+    assert [row["id"] for row in search(sandbox, "contacts", **body)[1]["results"]] == ["1", "2", "3"]
+    sandbox.log([update(day(6), "contacts", 2, city="Bonn"), archive(day(7), 3)])
+    assert [row["id"] for row in search(sandbox, "contacts", **body)[1]["results"]] == ["1"]
+
+
 def test_a_search_forgets_what_a_contact_absorbed(start: Callable[..., Sandbox]):
     people = [create(day(1), "contacts", n) for n in (1, 2)]
     sandbox = start([*people, merge(day(2), "contacts", 1, 2)])

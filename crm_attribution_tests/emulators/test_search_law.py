@@ -94,9 +94,11 @@ def test_search_finds_what_a_plain_reading_finds(
         assert keys == sorted(keys, reverse=descending)
 
 
-@given(writes, st.integers(0, 80))
+@given(writes, st.integers(0, 80), st.sampled_from(["lastmodifieddate", "hs_object_id"]), st.integers(0, 80))
 @settings(max_examples=60, deadline=None)
-def test_a_lagging_index_is_the_portal_of_that_moment(changes: list[tuple[int, int]], minute: int):
+def test_a_lagging_index_is_the_portal_of_that_moment(
+    changes: list[tuple[int, int]], minute: int, sort: str, since: int
+):
     now, _ = portal_of(changes)
     lines, clock, known = [], 0, set()
     for number, (identifier, pause) in enumerate(changes):
@@ -106,7 +108,8 @@ def test_a_lagging_index_is_the_portal_of_that_moment(changes: list[tuple[int, i
             lines.append(make(instant(clock), "contacts", identifier, note=str(number)))
             known.add(identifier)
     then = Portal(parse_lines(json.dumps(line) for line in lines), to_ms(instant(10_000)))
-    query = parse({"limit": 200, "sorts": ["lastmodifieddate"]})
+    window = {"propertyName": "lastmodifieddate", "operator": "GTE", "value": str(to_ms(instant(since)))}
+    query = parse({"limit": 200, "sorts": [sort], "filterGroups": [{"filters": [window]}]})
     late = Searcher(now.stores["contacts"], now.graph, to_ms(instant(minute))).run(query)
     true = Searcher(then.stores["contacts"], then.graph).run(query)
     shown = [[(d.id, d.modified, d.value("note"), d.value("lastmodifieddate")) for d in f.page] for f in (late, true)]

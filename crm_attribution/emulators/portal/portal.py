@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from crm_attribution.emulators.instants import iso
+from crm_attribution.emulators.instants import DAY, iso
 from crm_attribution.emulators.portal import merging, schema
 from crm_attribution.emulators.portal.activity import Activity
 from crm_attribution.emulators.portal.associations import Graph, Node, orient
@@ -20,6 +20,7 @@ from crm_attribution.emulators.portal.records import Entry, Record, Store
 
 Json = dict[str, Any]
 COMPANY_PROPERTY = {"contacts": "associatedcompanyid", "deals": "hs_primary_associated_company"}
+RESTORABLE = 90 * DAY  # https://developers.hubspot.com/docs/api/crm/contacts: archived records, ninety days
 DEFAULT_ACCOUNT = {"portalId": 1000001, "timeZone": "Europe/Berlin", "companyCurrency": "EUR"}
 
 
@@ -57,6 +58,7 @@ class Portal:
         self._stages: dict[str, tuple[str, Json]] = {}
         self._index_stages()
         self._waiting: deque[Line] = deque()
+        self._archived: deque[tuple[int, Record]] = deque()
         self._play: dict[str, Callable[[Line], None]] = {
             "create": self._create,
             "update": self._update,
@@ -99,8 +101,19 @@ class Portal:
     def _catch_up(self) -> None:
         while self._waiting and self._waiting[0].at <= self.now:
             line = self._waiting.popleft()
+            self._purge(line.at)
             self._play[line.op](line)
             self.version += 1
+        self._purge(self.now)
+
+    def _purge(self, now: int) -> None:
+        """Forget what was archived too long ago to be restored."""
+        while self._archived and self._archived[0][0] + RESTORABLE <= now:
+            at, record = self._archived.popleft()
+            store = self.stores[record.kind.name]
+            if record.archived_at == at and store.records.get(record.id) is record:
+                self.graph.forget(Node(record.kind.name, record.id))
+                store.remove(record)
 
     # -- records ----------------------------------------------------------------------------------------------------
 
@@ -155,6 +168,7 @@ class Portal:
         record.archived_at = line.at
         store.hide(record)
         store.archived_by_id.put(record)
+        self._archived.append((line.at, record))
         self.feed.note(record, line.at, "deletion", _source(line))
 
     def _restore(self, line: Line) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from crm_attribution.emulators.instants import iso
@@ -122,6 +122,7 @@ class Version:
 
 
 Row = tuple[int, int, Document]
+MOST_VIEWS = 8
 
 
 class Ordered:
@@ -133,13 +134,16 @@ class Ordered:
 
     def __init__(self, key: Callable[[Document], int]) -> None:
         self._key = key
+        self.revision = 0
         self._rows: list[Row] = []
         self._moved: dict[int, Document | None] = {}
 
     def put(self, document: Document) -> None:
+        self.revision += 1
         self._moved[document.number] = document
 
     def drop(self, document: Document) -> None:
+        self.revision += 1
         self._moved[document.number] = None
 
     def rows(self) -> list[Row]:
@@ -166,6 +170,8 @@ class Store:
         self.by_id = Ordered(lambda document: document.number)
         self.archived_by_id = Ordered(lambda document: document.number)
         self._emails: dict[str, str] = {}
+        self._views: dict[tuple[int, ...], list[Row]] = {}
+        self._viewed = 0
 
     def find(self, identifier: str) -> Record | None:
         """The record with this id, or the one it was merged into; archived ones too."""
@@ -209,11 +215,35 @@ class Store:
         if survivor is not None:
             self.aliases[record.id] = survivor.id
 
-    def indexed(self, seen: int) -> Iterable[Row]:
-        """(modified, id, document) as a search index sees it that stopped looking at `seen`."""
-        for modified, number, document in self.by_modified.rows():
-            if modified <= seen:
-                yield modified, number, document
-            elif document.created <= seen and isinstance(document, Record):
-                version = Version(document, seen)
-                yield version.modified, number, version
+    def indexed(self, seen: int | None) -> list[Row]:
+        """Rows by modified time as a search index sees them: now, or when it stopped looking at `seen`."""
+        rows = self.by_modified.rows()
+        if seen is None:
+            return rows
+        return self._view((seen,), lambda: _past(rows, seen))
+
+    def window(self, low: int, high: int, seen: int | None) -> list[Row]:
+        """The rows modified from `low` to `high`, both included, by id."""
+
+        def cut() -> list[Row]:
+            rows = self.indexed(seen)
+            part = rows[bisect_left(rows, (low,)) : bisect_left(rows, (high + 1,))]
+            return sorted((number, number, document) for _, number, document in part)
+
+        return self._view((low, high, -1 if seen is None else seen), cut)
+
+    def _view(self, key: tuple[int, ...], make: Callable[[], list[Row]]) -> list[Row]:
+        """A derived order, kept while nothing changes: whoever pages asks for the same one again and again."""
+        if self._viewed != self.by_modified.revision or len(self._views) >= MOST_VIEWS:
+            self._viewed = self.by_modified.revision
+            self._views.clear()
+        if key not in self._views:
+            self._views[key] = make()
+        return self._views[key]
+
+
+def _past(rows: list[Row], seen: int) -> list[Row]:
+    """`rows` as they were at `seen`: what was changed since stands where it stood, what is newer is not there."""
+    end = bisect_left(rows, (seen + 1,))
+    versions = (Version(row[2], seen) for row in rows[end:] if row[2].created <= seen and isinstance(row[2], Record))
+    return sorted([*rows[:end], *((version.modified, version.number, version) for version in versions)])

@@ -14,6 +14,8 @@ from crm_attribution.emulators.portal.query import BadQuery, Filter, Predicate, 
 from crm_attribution.emulators.portal.records import Document, Row, Store
 
 FAR = 2**62
+Groups = tuple[tuple[Filter, ...], ...]
+Read = Callable[[str], int | None]
 
 
 class Found(NamedTuple):
@@ -33,7 +35,7 @@ def _number(value: str) -> int | None:
     return int(value) if value.lstrip("-").isdigit() else None
 
 
-def _bounds(group: tuple[Filter, ...], name: str, read: Callable[[str], int | None]) -> _Bounds:
+def _bounds(group: tuple[Filter, ...], name: str, read: Read) -> _Bounds:
     low, high, rest = -FAR, FAR, []
     for item in group:
         value = read(item.value) if item.name == name else None
@@ -72,41 +74,56 @@ class Searcher:
             BadQuery: when a value does not fit its property.
         """
         name, descending = query.sort or ("", False)
-        if name == "hs_object_id" and self.seen is None:
-            rows, spans = self._spans(query, self.store.by_id.rows(), "hs_object_id", _number)
+        groups = query.groups or ((),)
+        if name == "hs_object_id":
+            rows, spans = self._by_id(groups, query.text)
         elif not name and not query.groups and self.seen is None:
-            rows, spans = self._spans(query, self.store.by_created.rows(), "", _number)
+            rows = self.store.by_created.rows()
+            spans = self._spans(rows, groups, query.text, "", _number)
         else:
-            rows, spans = self._spans(query, self._by_modified(), self.kind.modified_property, property_ms)
+            rows = self.store.indexed(self.seen)
+            spans = self._spans(rows, groups, query.text, self.kind.modified_property, property_ms)
             if name != self.kind.modified_property:
                 documents = [rows[position][2] for span in spans for position in span]
-                documents.sort(key=_sort_key(name, self.store.properties.type_of(name)), reverse=descending)
+                key = _sort_key(name, self.store.properties.type_of(name))
+                documents.sort(key=key, reverse=descending)
                 return Found(len(documents), documents[query.after : query.after + query.limit])
         total = sum(len(span) for span in spans)
         positions = _backwards(spans) if descending else (position for span in spans for position in span)
         page = islice(positions, query.after, query.after + query.limit)
         return Found(total, [rows[position][2] for position in page])
 
-    def _by_modified(self) -> list[Row]:
-        return self.store.by_modified.rows() if self.seen is None else sorted(self.store.indexed(self.seen))
+    def _by_id(self, groups: Groups, text: str) -> tuple[list[Row], list[range]]:
+        """By id, inside the window of modified times that all groups share."""
+        cut = [_bounds(group, self.kind.modified_property, property_ms) for group in groups]
+        shared = {(bounds.low, bounds.high) for bounds in cut}
+        if len(shared) == 1:
+            groups = tuple(tuple(bounds.rest) for bounds in cut)
+        low, high = shared.pop() if len(shared) == 1 else (-FAR, FAR)
+        everything = (low, high, self.seen) == (-FAR, FAR, None)
+        rows = self.store.by_id.rows() if everything else self.store.window(low, high, self.seen)
+        return rows, self._spans(rows, groups, text, "hs_object_id", _number)
 
-    def _spans(
-        self, query: Query, rows: list[Row], name: str, read: Callable[[str], int | None]
-    ) -> tuple[list[Row], list[range]]:
-        """The positions in `rows` at which some group matches."""
-        text = [self._contains(query.text.lower())] if query.text else []
+    def _spans(self, rows: list[Row], groups: Groups, text: str, name: str, read: Read) -> list[range]:
+        """The positions in `rows`, which are in the order of the property `name`, at which some group matches."""
+        contains = [self._contains(text.lower())] if text else []
         spans: list[range] = []
-        for group in query.groups or ((),):
+        for group in groups:
             bounds = _bounds(group, name, read)
-            tests = [self._predicate(item) for item in bounds.rest] + text
+            tests = [self._predicate(item) for item in bounds.rest] + contains
             span = range(bisect_left(rows, (bounds.low,)), bisect_left(rows, (bounds.high + 1,)))
             if tests:
                 spans.extend(range(p, p + 1) for p in span if all(test(rows[p][2]) for test in tests))
             else:
                 spans.append(span)
-        return rows, _merged(spans)
+        return _merged(spans)
 
     def _predicate(self, item: Filter) -> Predicate:
+        if item.name in ("hs_object_id", self.kind.modified_property):
+            of_id = item.name == "hs_object_id"
+            low, high, rest = _bounds((item,), item.name, _number if of_id else property_ms)
+            if not rest:
+                return lambda document: low <= (document.number if of_id else document.modified) <= high
         if not item.name.startswith("associations."):
             return predicate(item, self.store.properties.type_of(item.name))
         other = find_kind(item.name.removeprefix("associations."))
