@@ -6,9 +6,14 @@ from datetime import timedelta
 import dagster as dg
 
 from crm_attribution import settings
+from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.runs import fail_dead_runs, reason
+from crm_attribution.steps.inbox import waiting
 from crm_attribution.transport import Transport, redact
+
+HOUR = timedelta(hours=1)
+ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhook_event"])
 
 hourly_job = dg.define_asset_job(
     "hourly",
@@ -24,6 +29,21 @@ hourly_schedule = dg.build_schedule_from_partitioned_job(
     description="Five minutes after each hour, for the hour that closed.",
 )
 
+inbox_job = dg.define_asset_job(
+    "inbox",
+    selection=dg.AssetSelection.assets(WEBHOOKS),
+    description="Take in the webhooks that wait; what they ask to be read again is read by the next hourly run.",
+    executor_def=dg.in_process_executor,
+)
+
+_UNDER_WAY = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
 """For what people read. It is per asset, not per partition: `status` shows the newest hour itself."""
 
@@ -37,6 +57,26 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     failed = fail_dead_runs(context.instance, settings.load())
     return dg.SkipReason(f"marked failed: {', '.join(failed)}" if failed else "every started run has a live process")
+
+
+@dg.sensor(
+    name="inbox_waiting",
+    job=inbox_job,
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Has waiting webhooks taken in, unless a run is under way or the first hour has not run yet.",
+)
+def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.RunRequest:
+    given = settings.load()
+    files = waiting(given.inbox)
+    if not files:
+        return dg.SkipReason("no webhooks wait")
+    if context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY), limit=1):
+        return dg.SkipReason(f"{len(files)} deliveries wait, and a run is under way")
+    if context.instance.get_latest_materialization_event(ACCOUNT) is None:
+        return dg.SkipReason(f"{len(files)} deliveries wait for the first hour, which loads the history")
+    hour = f"{make_clock(given).now() - HOUR:%Y-%m-%d-%H:00}"
+    return dg.RunRequest(run_key=f"{hour} {files[-1].name}", partition_key=hour)
 
 
 @dg.run_failure_sensor(

@@ -7,7 +7,15 @@ from functools import cache
 import dagster as dg
 
 from crm_attribution.assets import conversions, derived, raw, sql
-from crm_attribution.automation import FRESHNESS, dead_runs, hourly_job, hourly_schedule, tell_of_failures
+from crm_attribution.automation import (
+    FRESHNESS,
+    dead_runs,
+    hourly_job,
+    hourly_schedule,
+    inbox_job,
+    inbox_waiting,
+    tell_of_failures,
+)
 from crm_attribution.resources import pipeline_resource
 
 READ_BY_PEOPLE = {"marts", "finance"}
@@ -23,9 +31,9 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(_with_freshness) for asset in assets],
         resources={"pipeline": pipeline_resource},
-        jobs=[hourly_job],
+        jobs=[hourly_job, inbox_job],
         schedules=[hourly_schedule],
-        sensors=[dead_runs, tell_of_failures],
+        sensors=[dead_runs, inbox_waiting, tell_of_failures],
         executor=dg.in_process_executor,
     )
 

@@ -91,8 +91,8 @@ def spec(
     )
 
 
-REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.link_click"}
-"""Tables whose rows come from people's typing: a bad one goes to quarantine."""
+REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.link_click", "raw.webhook_event"}
+"""Tables whose rows come from people's typing or from outside: a bad one goes to quarantine."""
 
 
 def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:

@@ -17,6 +17,7 @@ from crm_attribution.assets.common import (
     window,
 )
 from crm_attribution.resources import Pipeline
+from crm_attribution.steps import inbox
 from crm_attribution.steps import report as reports
 from crm_attribution.steps.guards import check_first_load
 from crm_attribution.steps.report import Report
@@ -57,6 +58,10 @@ def _clicks(pipeline: Pipeline, hours: Window) -> Report:
     return pipeline.extractor.clicks(pipeline.click_api, hours.since, pipeline.settings.inbox)
 
 
+def _webhooks(pipeline: Pipeline, _: Window) -> Report:
+    return inbox.load(pipeline.warehouse, pipeline.clock, pipeline.settings.inbox)
+
+
 def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
     """An asset for a table that others write in their own transaction: it only checks and counts, the whole table."""
 
@@ -79,9 +84,10 @@ assets = [
     extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.extractor.owners()),
     extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.extractor.stages()),
     extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.extractor.forms()),
-    extraction("raw.company", ["raw.account"], _objects("companies")),
-    extraction("raw.contact", ["raw.account"], _objects("contacts")),
-    extraction("raw.deal", ["raw.account"], _objects("deals")),
+    extraction("raw.webhook_event", ["raw.account"], _webhooks),
+    extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies")),
+    extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts")),
+    extraction("raw.deal", ["raw.account", "raw.webhook_event"], _objects("deals")),
     extraction(
         "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.extractor.submissions(hours.since)
     ),
@@ -89,4 +95,5 @@ assets = [
     written_beside("raw.property_history", _RECORDS),
     written_beside("raw.association", ["raw.contact", "raw.deal"]),
     written_beside("raw.merge", _RECORDS),
+    written_beside("raw.deletion", _RECORDS),
 ]

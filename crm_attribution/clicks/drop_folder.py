@@ -92,14 +92,19 @@ def archive(file: DropFile | Unreadable, archive_dir: Path) -> Path | None:
         now = file.path.stat()
         if (now.st_size, now.st_mtime_ns) != (file.size, file.modified_ns):
             return None
+    return move_away(file.path, archive_dir)
+
+
+def move_away(path: Path, archive_dir: Path) -> Path:
+    """Move a file into the archive; where it went. Never overwrites."""
     archive_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    target = _free_name(archive_dir, file.path.name)
+    target = _free_name(archive_dir, path.name)
     try:
-        file.path.rename(target)
+        path.rename(target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        _move_across(file.path, target)
+        _move_across(path, target)
     return target
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import json
 import os
 import secrets
@@ -76,9 +75,9 @@ class Inbox:
 
 
 def envelope(kind: str, body: bytes, received_at: datetime) -> bytes:
-    """A delivery's file: JSON with `kind`, `received_at`, `sha256` of the body, and the body as `body` (text) or,
-    where it is not UTF-8, `body_base64`."""
-    content = {"kind": kind, "received_at": iso(received_at), "sha256": hashlib.sha256(body).hexdigest()}
+    """A delivery's file: JSON with `kind`, `received_at`, and the body as `body` (text) or, where it is not UTF-8,
+    `body_base64`. No checksum: a privacy deletion rewrites bodies."""
+    content = {"kind": kind, "received_at": iso(received_at)}
     try:
         content["body"] = body.decode("utf-8")
     except UnicodeDecodeError:
