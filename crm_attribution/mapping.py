@@ -20,6 +20,7 @@ SHIPPED = Path(__file__).with_name("mapping.yaml")
 
 Measure = Literal["amount", "mrr", "arr", "tcv"]
 PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
+Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
 T = TypeVar("T")
 Model = Literal["first_touch", "last_touch", "linear"]
 
@@ -49,11 +50,18 @@ Names = Annotated[list[str], AfterValidator(_lower)]
 class Lifecycle(_Rules):
     stages: Annotated[dict[str, str], AfterValidator(_lower_keys)]
     order: Names
+    recycled_lead_status: Names
 
 
 class Deals(_Rules):
     stages: dict[str, str]
     pipelines: dict[str, PipelineKind]
+    existing_business: Names
+
+    @property
+    def tracked(self) -> list[str]:
+        """Pipelines whose deals make milestones."""
+        return [pipeline for pipeline, kind in self.pipelines.items() if kind != "ignore"]
 
 
 class ValueSource(_Rules):
@@ -75,6 +83,8 @@ class Milestones(_Rules):
     settle_minutes: int = Field(ge=0)
     echo_hours: int = Field(ge=0)
     adopt_days: int = Field(ge=0)
+    recreated_days: int = Field(ge=0)
+    carriers: list[Carrier]
 
 
 class Identity(_Rules):
@@ -112,8 +122,11 @@ class Attribution(_Rules):
 
 
 class Suppression(_Rules):
-    domains: list[str]
+    domains: Names
+    addresses: Names
     contact_ids: list[str]
+    company_ids: list[str]
+    deal_ids: list[str]
 
 
 class Consent(_Rules):

@@ -7,7 +7,7 @@ from crm_attribution.resources import run_lock
 from crm_attribution.runs import HOUR, run_hours
 from crm_attribution.settings import Settings
 from crm_attribution.status import run_summary
-from crm_attribution.steps import attribution, clicks, events, identity
+from crm_attribution.steps import attribution, clicks, events, identity, milestones
 from crm_attribution.steps.guards import newest_hour_end
 from crm_attribution.warehouse.connection import Warehouse
 
@@ -25,8 +25,8 @@ DERIVED = [
 CONSUMERS = [
     identity.CONSUMER,
     clicks.CONSUMER,
-    events.EVENT_CONSUMER,
-    events.MILESTONE_CONSUMER,
+    events.CONSUMER,
+    milestones.CONSUMER,
     attribution.TOUCH_CONSUMER,
     attribution.CREDIT_CONSUMER,
 ]

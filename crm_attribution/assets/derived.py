@@ -20,7 +20,7 @@ from crm_attribution.assets.common import (
 )
 from crm_attribution.mapping import Mapping
 from crm_attribution.resources import Pipeline
-from crm_attribution.steps import attribution, clicks, events, identity
+from crm_attribution.steps import attribution, clicks, events, identity, milestones
 from crm_attribution.steps import report as reports
 from crm_attribution.steps.guards import watermark
 from crm_attribution.steps.report import Report
@@ -131,13 +131,13 @@ assets = [
             "raw.account",
             *_RECORDS,
         ],
-        lambda session, rules, _: events.update_events(session, rules),
+        lambda session, rules, _: events.update(session, rules),
     ),
     derived(
         "events__milestones",
         ["events.milestone"],
         ["events.event", "identity.membership", "identity.deal_account", "raw.deal", "raw.association"],
-        lambda session, rules, _: events.update_milestones(session, rules),
+        lambda session, rules, _: milestones.update(session, rules),
         [(PIPELINES_MAPPED, _pipelines_mapped)],
     ),
     derived(

@@ -6,12 +6,12 @@ from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
 
-TIME_BASES = ["history", "closedate", "createdate", "became_date"]
+TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
 
 
 @table("events.event", key=("event_id",))
 class Event(Model):
-    """A canonical event: one entry into a stage, told once."""
+    """A canonical event, told once: an entry into a stage, a stage jumped over, a lead recycled, a price changed."""
 
     event_id: str = field("deterministic id; see identifiers.lifecycle_event_id and deal_event_id")
     event: str = field("canonical name")
@@ -25,7 +25,9 @@ class Event(Model):
     contact_id: str = field("contact id as it was, for lifecycle events", nullable=True)
     deal_id: str = field("deal id as it was, for deal events", nullable=True)
     from_stage: str = field("stage left, null for the first", nullable=True)
-    to_stage: str = field("stage entered, as HubSpot stores it")
+    to_stage: str = field(
+        "stage entered (stage_skipped: jumped over; from hs_lead_status: that status), as HubSpot has it"
+    )
     left_at: Timestamp = field("when that stage was left, UTC; null while it holds", nullable=True)
     next_stage: str = field("stage it was left for; empty where it was cleared", nullable=True)
     undone: bool = field("it was left backwards or cleared, not passed")
@@ -38,6 +40,8 @@ class Event(Model):
     target_account: bool = field("its target-account flag", nullable=True)
     currency: str = field("ISO 4217 code of the amounts", nullable=True)
     amount: int = field("amount at that moment, minor units", nullable=True)
+    amount_before: int = field("deal_amount_changed: amount before, minor units of currency_before", nullable=True)
+    currency_before: str = field("deal_amount_changed: currency before", nullable=True)
     mrr: int = field("monthly recurring revenue at that moment, minor units", nullable=True)
     arr: int = field("annual recurring revenue at that moment, minor units", nullable=True)
     tcv: int = field("total contract value at that moment, minor units", nullable=True)
@@ -76,6 +80,9 @@ class Milestone(Model):
     mrr_current: int = field("MRR now, minor units", nullable=True)
     arr_current: int = field("ARR now, minor units", nullable=True)
     tcv_current: int = field("contract value now, minor units", nullable=True)
+    mrr_new: int = field("what a win adds to the account's MRR now; of a renewal only the change", nullable=True)
+    arr_new: int = field("what a win adds to the account's ARR now; of a renewal only the change", nullable=True)
+    possible_duplicate_of: str = field("the same fact of an archived deal this one may be a copy of", nullable=True)
     state: str = field("live or reversed", isin=["live", "reversed"])
-    reason: str = field("why it is reversed", nullable=True)
+    reason: str = field("why it is reversed: archived, reopened, lost_after_won", nullable=True)
     suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)

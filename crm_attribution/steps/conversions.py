@@ -15,6 +15,7 @@ from crm_attribution.settings import Settings
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.report import Report
 from crm_attribution.transforms import conversions as planning
+from crm_attribution.warehouse import ledger
 from crm_attribution.warehouse.session import Session
 
 TOPICS = ["milestone"]
@@ -76,8 +77,10 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
         fresh = planning.refresh(existing, milestones, plan, now)
         updated = session.upsert("conversions.conversion", fresh)["conversion_id"]
         session.journal("conversion", [*written, *updated])
+        moves = planning.standing(existing, milestones).iter_rows()
+        moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
         session.advance(consumer(destination.name), changes)
-    return len(written) + len(updated)
+    return len({*written, *updated, *moved})
 
 
 def _effective(session: Session, name: str, mine: rules_module.Destination) -> rules_module.Destination:

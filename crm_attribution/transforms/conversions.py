@@ -44,8 +44,11 @@ def family(milestone: pl.Expr) -> pl.Expr:
 def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: datetime) -> pl.DataFrame:
     """New conversions.conversion rows.
 
-    Nothing is planned where any linked event already has a row of that destination and family. What occurred before
-    `send_from` is suppressed, so that a first load, a new destination or a new rule uploads no history.
+    Nothing is planned where any linked event already has a row of that destination and action, was planned under
+    another name of the same fact (a first win that became an expansion), or under an action that no rule has any
+    more: a rule that is renamed tells nothing twice, a second rule beside it tells its own. What occurred before
+    `send_from` is suppressed, so that a first load, a new destination or a new rule uploads no history. What may be
+    the copy of an archived deal's fact is held until a person decides.
 
     Args:
         plan_: the destination.
@@ -57,14 +60,16 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
     if not rows or milestones.is_empty():
         return pl.DataFrame()
     wanted = pl.concat(rows).sort("observed_at", "event_id", "action")
-    taken = existing.select(
-        family(pl.col("milestone")).alias("_family"), pl.concat_list("milestone_id", "event_id").alias("_event")
-    )
-    taken = taken.explode("_event").unique()
-    told = wanted.select("action", "milestone_id", "_family", _event="linked_event_ids").explode("_event")
-    met = told.join(taken, on=["_family", "_event"], how="semi").select("action", "milestone_id").unique()
-    new = wanted.join(met, on=["action", "milestone_id"], how="anti")
+    new = wanted.join(_planned_before(plan_, wanted, existing), on=["action", "milestone_id"], how="anti")
     new = _once_per_person(new, existing)
+    state = (
+        pl.when(pl.col("reason").is_not_null())
+        .then(pl.lit("suppressed"))
+        .when(pl.col("possible_duplicate_of").is_not_null())
+        .then(pl.lit("held"))
+        .otherwise(pl.lit("pending"))
+    )
+    copy = pl.when(pl.col("possible_duplicate_of").is_not_null()).then(pl.lit("possible_duplicate"))
     keys = [
         delivery_key(plan_.destination, plan_.account, action, milestone_id, 0)
         for action, milestone_id in new.select("action", "milestone_id").iter_rows()
@@ -78,7 +83,7 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
         "ready_at",
         "value",
         "currency",
-        "reason",
+        reason=pl.coalesce("reason", copy),
         conversion_id=pl.Series(keys, dtype=pl.String),
         destination=pl.lit(plan_.destination),
         account=pl.lit(plan_.account),
@@ -86,11 +91,46 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
         revision=pl.lit(0, pl.Int64),
         expires_at=pl.col("occurred_at") + plan_.max_age,
         person_id="once_person",
-        state=pl.when(pl.col("reason").is_null()).then(pl.lit("pending")).otherwise(pl.lit("suppressed")),
+        state=state,
         attempts=pl.lit(0, pl.Int64),
         planned_at=pl.lit(now),
         updated_at=pl.lit(now),
     ).unique("conversion_id", keep="first", maintain_order=True)
+
+
+def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
+    """action, milestone_id of what has a row already."""
+    actions: dict[str, list[str]] = {}
+    for rule in plan_.rules.conversions:
+        actions.setdefault(rule.milestone, []).append(rule.action)
+    current = pl.DataFrame(
+        [(name, action) for name, given in actions.items() for action in given],
+        schema={"milestone": pl.String, "_action": pl.String},
+        orient="row",
+    ).unique()
+    taken = (
+        existing.select(
+            pl.col("milestone").alias("_milestone"),
+            pl.col("action").alias("_action"),
+            family(pl.col("milestone")).alias("_family"),
+            pl.concat_list("milestone_id", "event_id").alias("_event"),
+        )
+        .explode("_event")
+        .unique()
+        .join(
+            current.rename({"milestone": "_milestone"}).with_columns(_current=True),
+            on=["_milestone", "_action"],
+            how="left",
+        )
+    )
+    told = wanted.select("action", "milestone", "milestone_id", "_family", _event="linked_event_ids").explode("_event")
+    met = told.join(taken, on=["_family", "_event"])
+    same = (
+        (pl.col("action") == pl.col("_action"))
+        | (pl.col("milestone") != pl.col("_milestone"))
+        | pl.col("_current").is_null()
+    )
+    return met.filter(same).select("action", "milestone_id").unique()
 
 
 def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame) -> pl.DataFrame:
@@ -100,7 +140,7 @@ def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame
         (pl.col("milestone") == rule.milestone) & (pl.col("subtype").is_null() | pl.col("subtype").is_in(rule.subtypes))
     )
     ready = pl.max_horizontal("observed_at", "ready_from", pl.col("occurred_at") + timedelta(minutes=settle))
-    value = pl.col(f"{rule.value}_current") if rule.value else pl.lit(None, pl.Int64)
+    value = _value(rule)
     return mine.with_columns(
         action=pl.lit(rule.action),
         _family=family(pl.col("milestone")),
@@ -115,6 +155,16 @@ def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame
         .when(pl.col("imported") & (not rule.imported))
         .then(pl.lit("imported")),
     )
+
+
+def _value(rule: mapping.ConversionRule) -> pl.Expr:
+    """What a rule sends: the measure as it stands, of a renewal only what it adds to recurring revenue."""
+    if rule.value is None:
+        return pl.lit(None, pl.Int64)
+    current = pl.col(f"{rule.value}_current")
+    if rule.value not in ("mrr", "arr"):
+        return current
+    return pl.when(pl.col("subtype").eq_missing(pl.lit("renewal"))).then(f"{rule.value}_new").otherwise(current)
 
 
 def _once_per_person(new: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
@@ -141,21 +191,22 @@ def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: 
         _currency="currency",
         _occurred="occurred_at",
         _heard=pl.max_horizontal("observed_at", "ready_from"),
-        **{f"_{name}": f"{name}_current" for name in ("amount", "mrr", "arr", "tcv")},
+        **{f"_value_{rule.action}": _value(rule) for rule in plan_.rules.conversions},
     )
     facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
     unsent = existing.filter(pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0))
     rows = unsent.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
-    value, settle = pl.lit(None, pl.Int64), pl.duration(minutes=plan_.defaults.settle_minutes)
+    value, settle = pl.col("value"), pl.duration(minutes=plan_.defaults.settle_minutes)
+    ruled = pl.col("action").is_in([rule.action for rule in plan_.rules.conversions])
     for rule in plan_.rules.conversions:
         mine = pl.col("action") == rule.action
-        value = pl.when(mine).then(f"_{rule.value}" if rule.value else pl.lit(None, pl.Int64)).otherwise(value)
+        value = pl.when(mine).then(f"_value_{rule.action}").otherwise(value)
         if rule.settle_minutes is not None:
             settle = pl.when(mine).then(pl.duration(minutes=rule.settle_minutes)).otherwise(settle)
     moved = pl.col("_occurred") != pl.col("occurred_at")
     fresh = rows.with_columns(
         value=value,
-        currency=pl.when(value.is_not_null()).then("_currency"),
+        currency=pl.when(~ruled).then("currency").when(value.is_not_null()).then("_currency"),
         occurred_at="_occurred",
         ready_at=pl.when(moved).then(pl.max_horizontal("_heard", pl.col("_occurred") + settle)).otherwise("ready_at"),
         expires_at=pl.when(moved).then(pl.col("_occurred") + plan_.max_age).otherwise("expires_at"),
@@ -163,3 +214,49 @@ def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: 
     ).select(existing.columns)
     compared = ["conversion_id", "value", "currency", "occurred_at"]
     return fresh.join(existing.select(compared), on=compared, how="anti", nulls_equal=True)
+
+
+def standing(existing: pl.DataFrame, milestones: pl.DataFrame) -> pl.DataFrame:
+    """Which unsent rows must change their state because facts became one, or may be copies of others, or no longer.
+
+    Of several rows of one action that tell one fact (persons merged after both were planned) the one already sent
+    stays, else the earliest; the others are suppressed as `duplicate`, and come back should the persons part again.
+    What looks like the copy of an archived deal's fact is held as `possible_duplicate`; a person's release stands.
+
+    Args:
+        existing: the destination's rows that any linked event could meet.
+        milestones: live events.milestone rows.
+
+    Returns:
+        conversion_id, state, reason of the rows to move.
+    """
+    facts = milestones.select(
+        "possible_duplicate_of",
+        _family=family(pl.col("milestone")),
+        _fact="milestone_id",
+        milestone_id="linked_event_ids",
+    ).explode("milestone_id")
+    facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
+    rows = existing.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
+    unsent = pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0)
+    duplicate = (pl.col("state") == "suppressed") & (pl.col("reason") == "duplicate")
+    sent = pl.col("state").is_in(["in_flight", "retry", "unknown", "accepted", "rejected"]) | (pl.col("attempts") > 0)
+    carrier = pl.col("milestone_id") == pl.col("_fact")
+    rows = rows.sort(~sent, duplicate, ~carrier, "occurred_at", "planned_at", "conversion_id")
+    again = (pl.int_range(pl.len()).over("_fact", "_family", "action") > 0) & (unsent | duplicate)
+    copy = pl.col("possible_duplicate_of").is_not_null() & pl.col("released_at").is_null()
+    held = (pl.col("state") == "held") & (pl.col("reason") == "possible_duplicate")
+    rows = rows.with_columns(
+        _to=pl.when(again)
+        .then(pl.lit("suppressed"))
+        .when(unsent & copy)
+        .then(pl.lit("held"))
+        .when(duplicate | held)
+        .then(pl.lit("pending")),
+        _why=pl.when(again).then(pl.lit("duplicate")).when(unsent & copy).then(pl.lit("possible_duplicate")),
+    )
+    moved = rows.filter(
+        pl.col("_to").is_not_null()
+        & (pl.col("_to").ne_missing(pl.col("state")) | pl.col("_why").ne_missing(pl.col("reason")))
+    )
+    return moved.select("conversion_id", state="_to", reason="_why")

@@ -34,7 +34,8 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "suppressed": frozenset(),
     "expired": frozenset(),
 }
-"""State -> where it may go. `suppressed: before_activation` may also become pending, when history is released."""
+"""State -> where it may go. Two kinds of suppressed rows may also become pending: `before_activation`, when history is
+released, and `duplicate`, when what had become one fact is two again."""
 
 WAITING = frozenset({"pending", "held", "retry"})
 """States in which a row may stay for another reason."""
@@ -60,8 +61,8 @@ class Move:
 
 def is_legal(before: str, reason: str | None, after: str) -> bool:
     """Whether a row in state `before` for `reason` may go to `after`."""
-    if (before, reason, after) == ("suppressed", "before_activation", "pending"):
-        return True
+    if before == "suppressed" and after == "pending":
+        return reason in ("before_activation", "duplicate")
     return after in TRANSITIONS[before] or (after == before and before in WAITING)
 
 

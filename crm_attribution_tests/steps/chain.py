@@ -24,7 +24,7 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Mapping, load
 from crm_attribution.rebuild import CONSUMERS, DERIVED
-from crm_attribution.steps import attribution, clicks, events, identity
+from crm_attribution.steps import attribution, clicks, events, identity, milestones
 from crm_attribution.steps.extract import Extractor
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
@@ -39,6 +39,7 @@ values:
   billing_months: {Monthly: 1}
 suppression:
   domains: [Vendor.example]
+  addresses: ["*+TEST@*"]
 """
 """The test portal's mapping. `trials` is a pipeline nobody mapped."""
 
@@ -76,8 +77,8 @@ def derive(session: Session, mapping: Mapping, now: datetime) -> list[int]:
     return [
         identity.update(session, mapping, now).changed,
         clicks.update(session, mapping, now).changed,
-        events.update_events(session, mapping).changed,
-        events.update_milestones(session, mapping).changed,
+        events.update(session, mapping).changed,
+        milestones.update(session, mapping).changed,
         attribution.update_touches(session, mapping).changed,
         attribution.update_credits(session, mapping, now).changed,
     ]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.steps import cases
+from crm_attribution_tests.steps import cases, matrix  # noqa: F401 - more stories
 from crm_attribution_tests.steps.chain import Chain, new_warehouse
 
 

@@ -12,6 +12,7 @@ import pytest
 from crm_attribution import settings as environment
 from crm_attribution.identifiers import delivery_key
 from crm_attribution.steps import conversions
+from crm_attribution.warehouse import ledger
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.marts import world
 from crm_attribution_tests.steps.chain import at, rules
@@ -39,7 +40,7 @@ class Desk:
         self.environment = dict(META)
 
     def tell(self, *milestones: world.Row, gone: tuple[str, ...] = ()) -> None:
-        """What events.update_milestones would leave: rows written or removed, and their keys in the journal."""
+        """What milestones.update would leave: rows written or removed, and their keys in the journal."""
         world.fill(self.session, {"events.milestone": milestones})
         for key in gone:
             name, number = key.split("|")
@@ -202,9 +203,72 @@ def test_two_persons_merged_send_nothing_new(desk: Desk):
     desk.tell(lead("a"), lead("b"))
     assert desk.plan() == 2
     desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=("lead_captured|b",))
-    assert desk.plan() == 0
+    assert desk.plan() == 1
+    assert desk.states() == {"a": "pending", "b": "suppressed: duplicate"}
     desk.tell(lead("0", linked_event_ids=["0", "b", "a"]), gone=("lead_captured|a",))
     assert desk.plan() == 0
+    desk.tell(lead("a"), lead("b"), gone=("lead_captured|0",))
+    assert desk.plan() == 1, "they part again: nothing was lost"
+    assert desk.states() == {"a": "pending", "b": "pending"}
+
+
+def test_of_two_planned_before_a_merge_the_one_sent_stays(desk: Desk):
+    desk.tell(lead("a"), lead("b"))
+    desk.plan()
+    desk.session.connection.execute(
+        "UPDATE conversions.conversion SET state = 'accepted', attempts = 1 WHERE milestone_id = 'b'"
+    )
+    desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=("lead_captured|b",))
+    assert desk.plan() == 1
+    assert desk.states() == {"a": "suppressed: duplicate", "b": "accepted"}
+
+
+def test_what_may_be_the_copy_of_an_archived_deal_waits_for_a_person(desk: Desk):
+    copy = win("new", deal="2", possible_duplicate_of="old")
+    desk.tell(win("old", state="reversed", reason="archived"), copy)
+    desk.plan()
+    assert desk.states() == {"new": "held: possible_duplicate"}
+    ledger.release(desk.session, "meta", "possible_duplicate", NOW)
+    desk.tell(copy)
+    assert desk.plan() == 0, "a person has decided"
+    assert desk.states() == {"new": "pending: released"}
+    desk.tell(win("late", deal="3"))
+    desk.plan()
+    desk.tell(win("late", deal="3", possible_duplicate_of="old"))
+    assert desk.plan() == 1
+    assert desk.states()["late"] == "held: possible_duplicate"
+    desk.tell(win("late", deal="3"))
+    assert desk.plan() == 1
+    assert desk.states()["late"] == "pending"
+
+
+def test_a_second_rule_added_later_has_its_own_rows_and_a_renamed_one_has_none(desk: Desk):
+    desk.tell(win("w"))
+    desk.plan()
+    desk.text = MINIMAL + "      - {milestone: customer_won, action: Celebrate, send_from: '2026-03-01'}\n"
+    assert desk.plan() == 1
+    assert sorted((row["action"], row["state"]) for row in desk.rows()) == [
+        ("Celebrate", "pending"), ("Purchase", "pending"),
+    ]  # fmt: skip
+    desk.text = MINIMAL.replace("Purchase", "Bought")
+    assert desk.plan() == 0
+    desk.tell(win("w", "customer_expanded"), gone=("customer_won|w",))
+    assert desk.plan() == 0, "renamed facts keep the rows they have"
+
+
+def test_of_a_renewal_only_the_change_is_sent(desk: Desk):
+    desk.text = """
+destinations:
+  meta:
+    conversions:
+      - {milestone: customer_expanded, action: Expansion, value: arr, subtypes: [expansion, renewal]}
+"""
+    desk.tell(
+        win("r", "customer_expanded", arr=7000, subtype="renewal", arr_new=2000),
+        win("e", "customer_expanded", arr=500, subtype="expansion", arr_new=500),
+    )
+    desk.plan()
+    assert {row["milestone_id"]: row["value"] for row in desk.rows()} == {"r": 2000, "e": 500}
 
 
 def test_a_rule_added_later_uploads_no_history(desk: Desk):

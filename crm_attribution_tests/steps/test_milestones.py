@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from crm_attribution.clock import iso
+from crm_attribution_tests.steps import matrix
 from crm_attribution_tests.steps.cases import LAST_DAY, SETUP, STORIES, Story, portal
 from crm_attribution_tests.steps.chain import Chain, at, differences
 
@@ -40,6 +42,47 @@ def told(stories: Chain) -> dict[int, list[str]]:
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
 def test_a_story_ends_in_its_milestones(told: dict[int, list[str]], story: Story):
     assert told.get(story.number, []) == story.expected
+
+
+def _of(chain: Chain, story: Story, *names: str) -> list[tuple[Any, ...]]:
+    """Columns of a story's wins, in the order they happened."""
+    rows = [
+        row for row in chain.table("events.milestone") if row["deal_id"] and int(row["deal_id"]) // 100 == story.number
+    ]
+    rows = [row for row in rows if row["milestone"] in ("customer_won", "customer_expanded")]
+    return [
+        tuple(row[name] for name in names) for row in sorted(rows, key=lambda row: (row["occurred_at"], row["deal_id"]))
+    ]
+
+
+def test_money_and_day_of_a_win_follow_what_is_typed_later(stories: Chain):
+    money = ("amount_at_event", "amount_current", "arr_current", "arr_new", "currency")
+    assert _of(stories, matrix.AMOUNT_LATER, *money) == [(None, 150050, 150050, 150050, "EUR")]
+    assert _of(stories, matrix.CURRENCY_LATER, *money) == [(100000, 100000, None, None, "USD")]
+    assert _of(stories, matrix.TYPED_BACK, "booked_on") == [(date(2026, 3, 31),)]
+
+
+def test_of_a_renewal_only_the_change_is_new(stories: Chain):
+    assert _of(stories, matrix.RENEWED, "subtype", "arr_current", "arr_new") == [
+        ("new", 1200000, 1200000),
+        ("new", 300000, 300000),
+        ("renewal", 1800000, 300000),
+        ("renewal", 9900000, 8100000),
+        ("renewal", 1700000, -100000),
+    ]
+    assert _of(stories, matrix.REUSED, "subtype", "rule", "arr_new") == [
+        ("new", "earliest_standing_win_of_account", None), ("renewal", "renewal_of_account", None),
+    ]  # fmt: skip
+    assert _of(stories, matrix.EXISTING, "deal_id", "subtype")[0][1] == "expansion"
+
+
+def test_a_deal_of_internal_contacts_only_is_marked(stories: Chain):
+    rows = [
+        row
+        for row in stories.table("events.milestone")
+        if row["deal_id"] and int(row["deal_id"]) // 100 == matrix.TEST_DEAL.number
+    ]
+    assert {(int(row["deal_id"]) % 100, row["suppressed_by"]) for row in rows} == {(1, "deal_contacts"), (2, None)}
 
 
 def _stops(seed: int) -> list[str]:

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from crm_attribution.clock import iso
-from crm_attribution.transforms.events import deal_events, lifecycle_events
+from crm_attribution.transforms.deal_events import deal_events
+from crm_attribution.transforms.events import Source
+from crm_attribution.transforms.lifecycle_events import lifecycle_events
 from crm_attribution_tests.transforms.histories import RULES, Change, at, source, stages
 
 IN_ORDER = [
@@ -27,9 +29,13 @@ def life(*changes: tuple[str, str | None] | tuple[str, str | None, str], **more:
     return _rows(lifecycle_events(source("contacts", {"7": told}, **more), RULES.lifecycle, RULES))
 
 
-def deal(*changes: Change, properties: dict[str, Any] | None = None, currency: str | None = "EUR"):
+def deal(
+    *changes: Change, properties: dict[str, Any] | None = None, currency: str | None = "EUR", everything: bool = False
+):
+    """The deal's events; stages jumped over and changes of price only where `everything` is asked for."""
     given = source("deals", {"5": list(changes)}, {"5": properties or {}})
-    return _rows(deal_events(given, stages(), RULES.deals, RULES, currency))
+    rows = _rows(deal_events(given, stages(), RULES.deals, RULES, currency))
+    return [row for row in rows if everything or row["event"] not in ("stage_skipped", "deal_amount_changed")]
 
 
 def _rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
@@ -184,6 +190,7 @@ def test_equal_times_keep_hubspots_order():
     told = {row["to_stage"]: (row["event"], row["from_stage"]) for row in rows}
     assert told == {
         "subscriber": ("lead_captured", None),
+        "marketingqualifiedlead": ("stage_skipped", "subscriber"),
         "salesqualifiedlead": ("sales_qualified_lead", "subscriber"),
         "opportunity": ("opportunity_created", "salesqualifiedlead"),
         "lead": ("lead_recycled", "opportunity"),
@@ -191,6 +198,115 @@ def test_equal_times_keep_hubspots_order():
 
 
 def test_the_same_value_again_is_no_event():
-    rows = life(("03-01T09:00:00", "lead"), ("03-02T09:00:00", "lead"), ("03-03T09:00:00", "customer"))
-    assert names(rows) == ["lead_captured <- None", "customer_won <- lead"]
+    rows = life(("03-01T09:00:00", "lead"), ("03-02T09:00:00", "lead"), ("03-03T09:00:00", "marketingqualifiedlead"))
+    assert names(rows) == ["lead_captured <- None", "qualified_lead <- lead"]
     assert rows[0]["left_at"] == at("03-03T09:00:00")
+
+
+def test_each_stage_jumped_over_is_an_event_of_its_own():
+    rows = life(("03-01T09:00:00", "lead"), ("03-02T09:00:00", "opportunity"), ("03-03T09:00:00", "Customer"))
+    assert sorted((row["event"], row["to_stage"], row["from_stage"]) for row in rows) == [
+        ("customer_won", "Customer", "opportunity"),
+        ("lead_captured", "lead", None),
+        ("opportunity_created", "opportunity", "lead"),
+        ("stage_skipped", "marketingqualifiedlead", "lead"),
+        ("stage_skipped", "salesqualifiedlead", "lead"),
+    ]
+    assert life(("03-01T09:00:00", "customer"))[0]["event"] == "customer_won", "the first stage skips nothing"
+    told = deal(
+        ("03-01T09:00:00", "dealstage", "appointmentscheduled"),
+        ("03-02T09:00:00", "dealstage", "presentationscheduled"),
+        ("03-03T09:00:00", "dealstage", "qualifiedtobuy"),
+        ("03-04T09:00:00", "dealstage", "closedwon"),
+        everything=True,
+    )
+    assert [row["event"] for row in told if row["event"] != "stage_skipped"] == [
+        "meeting_scheduled", "demo_completed", "deal_reopened", "deal_won",
+    ]  # fmt: skip
+    assert {row["event_id"] for row in told if row["event"] == "stage_skipped"} == {
+        "deal_5_skipped_qualifiedtobuy_2026-03-02T09:00:00Z",
+        "deal_5_skipped_decisionmakerboughtin_2026-03-04T09:00:00Z",
+        "deal_5_skipped_contractsent_2026-03-04T09:00:00Z",
+    }
+
+
+def test_a_lead_status_that_means_recycled_unless_the_stage_says_it():
+    told: list[Change] = [
+        ("03-01T09:00:00", "lifecyclestage", "lead"),
+        ("03-02T09:00:00", "lifecyclestage", "salesqualifiedlead"),
+        ("03-05T09:00:00", "hs_lead_status", "RECYCLED"),
+        ("03-06T09:00:00", "hs_lead_status", "OPEN"),
+        ("03-07T09:00:00", "lifecyclestage", "lead"),
+        ("03-07T09:30:00", "hs_lead_status", "Recycled"),
+        ("03-09T09:00:00", "hubspot_owner_id", "7"),
+        ("03-10T09:00:00", "hs_lead_status", "open"),
+        ("03-12T09:00:00", "hs_lead_status", "recycled"),
+    ]
+    rows = _rows(lifecycle_events(source("contacts", {"7": told}), RULES.lifecycle, RULES))
+    recycled = [row for row in rows if row["event"] == "lead_recycled"]
+    assert [(iso(row["observed_at"])[5:10], row["to_stage"], row["owner_id"]) for row in recycled] == [
+        ("03-05", "RECYCLED", None),
+        ("03-07", "lead", None),
+        ("03-12", "recycled", "7"),
+    ]
+    assert recycled[0]["event_id"] == hashlib.sha256(b"7:hs_lead_status:RECYCLED:2026-03-05T09:00:00Z").hexdigest()
+
+
+def test_a_price_that_changes_is_an_event_with_both_prices():
+    rows = deal(
+        ("03-01T09:00:00", "dealstage", "appointmentscheduled"),
+        ("03-01T10:00:00", "amount", "1000"),
+        ("03-02T09:00:00", "amount", "1000.00"),
+        ("03-03T09:00:00", "amount", "1200"),
+        ("03-03T09:00:00", "deal_currency_code", "USD"),
+        ("03-04T09:00:00", "amount", ""),
+        ("03-05T09:00:00", "dealstage", "closedwon"),
+        ("03-05T09:10:00", "amount", "1500"),
+        everything=True,
+    )
+    priced = [row for row in rows if row["event"] == "deal_amount_changed"]
+    shown = ["event_id", "amount_before", "currency_before", "amount", "currency", "to_stage"]
+    assert [tuple(row[name] for name in shown) for row in priced] == [
+        ("deal_5_amount_2026-03-03T09:00:00Z", 100000, "EUR", 120000, "USD", "appointmentscheduled"),
+        ("deal_5_amount_2026-03-04T09:00:00Z", 120000, "USD", None, "USD", "appointmentscheduled"),
+        ("deal_5_amount_2026-03-05T09:10:00Z", None, "USD", 150000, "USD", "closedwon"),
+    ]  # fmt: skip
+    untracked = [
+        ("03-01T09:00:00", "dealstage", "s1"),
+        ("03-01T09:00:00", "amount", "1"),
+        ("03-02T09:00:00", "amount", "2"),
+    ]
+    assert [row["event"] for row in deal(*untracked, everything=True)] == ["crm_stage_changed"]
+
+
+def test_what_the_cap_cut_off_is_told_by_the_date_of_entry():
+    told = source(
+        "contacts",
+        {
+            "7": [
+                ("03-10T09:00:00", "lifecyclestage", "salesqualifiedlead"),
+                ("03-11T09:00:00", "lifecyclestage", "lead"),
+            ]
+        },
+        {
+            "7": {
+                "hs_v2_date_entered_lead": "2026-03-01T09:00:00Z",
+                "hs_v2_date_entered_opportunity": "2026-03-20T09:00:00Z",
+            }
+        },
+    )
+    whole = _rows(lifecycle_events(told, RULES.lifecycle, RULES))
+    assert [row["event"] for row in whole] == ["sales_qualified_lead", "lead_recycled"], "nothing was cut off"
+    cut = Source(told.object_type, told.records, told.history.with_columns(history_truncated=True), told.live)
+    rows = _rows(lifecycle_events(cut, RULES.lifecycle, RULES))
+    assert [(row["event"], row["to_stage"], row["time_basis"]) for row in rows if row["event"] != "stage_skipped"] == [
+        ("lead_captured", "lead", "date_entered"),
+        ("sales_qualified_lead", "salesqualifiedlead", "history"),
+        ("lead_recycled", "lead", "history"),
+    ]
+    deals = source("deals", {"5": [("03-10T09:00:00", "dealstage", "closedwon")]},
+                   {"5": {"hs_v2_date_entered_s1": "2026-03-02T09:00:00Z"}})  # fmt: skip
+    cut = Source("deals", deals.records, deals.history.with_columns(history_truncated=True), {})
+    first, last = _rows(deal_events(cut, stages(), RULES.deals, RULES, "EUR"))
+    assert (first["event_id"], first["time_basis"]) == ("deal_5_s1_2026-03-02T09:00:00Z", "date_entered")
+    assert last["from_stage"] == "s1"
