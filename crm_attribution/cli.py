@@ -171,6 +171,25 @@ def receive(host: str, port: int) -> None:
 
 
 @main.command()
+@click.option("--redirect-uri", required=True, help="One of the app's redirect addresses.")
+@click.option("--code", help="What HubSpot put behind `code=` on that address; asked for where it is not given.")
+@click.option("--scope", "scopes", multiple=True, help="A scope the app requires; for the address that is shown.")
+@_acts_on_errors
+def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> None:
+    """Make the token file of an OAuth app, from an authorization code; or put a new pair of tokens into it."""
+    from crm_attribution.hubspot import access, oauth
+    from crm_attribution.resources import make_clock
+
+    given = settings.load()
+    file, endpoint = access.token_file(given), access.token_endpoint(given)
+    if code is None:
+        say(f"open {oauth.authorization_url(given.value('HUBSPOT_CLIENT_ID'), redirect_uri, scopes)}")
+        code = click.prompt("code", hide_input=True, err=True)
+    tokens = oauth.authorize(file, endpoint, make_clock(given), code.strip(), redirect_uri)
+    click.echo(f"{file.path} holds version {tokens.version} for HubSpot account {tokens.hub_id or 'unknown'}")
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def status(as_json: bool) -> None:

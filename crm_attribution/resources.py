@@ -21,10 +21,11 @@ from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import Clock, WallClock, iso
 from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.hubspot.access import VERSION, Credential, credential, open_transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Mapping
-from crm_attribution.settings import CLICKS_SETTINGS, HUBSPOT_SETTINGS, Settings
+from crm_attribution.settings import CLICKS_SETTINGS, Settings
 from crm_attribution.steps.extract import Extractor
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
@@ -56,37 +57,48 @@ class Pipeline:
         Raises:
             ConfigurationError: listing every missing setting.
         """
-        needed = dict(HUBSPOT_SETTINGS)
+        needed = dict(self.settings.hubspot_names())
         if self.settings.clicks_base_url:
             needed |= CLICKS_SETTINGS
         self.settings.require(needed)
-        return Extractor(self.warehouse, HubSpotClient(self._hubspot), self.clock, self.rules)
+        return Extractor(self.warehouse, self.hubspot, self.clock, self.rules)
+
+    @cached_property
+    def credential(self) -> Credential:
+        """Who asks HubSpot."""
+        return credential(self.settings, self.clock)
 
     @cached_property
     def hubspot_limits(self) -> Limits:
         """What HubSpot lets this account and credential do."""
         given = self.settings
-        key = (given.hubspot_base_url, given.value("HUBSPOT_ACCESS_TOKEN"))
+        key = (given.hubspot_base_url, given.value(self.credential.setting))
         if key not in _LIMITS:
             _LIMITS[key] = Limits(
                 self.clock,
                 burst=given.hubspot_burst_limit,
                 daily=given.hubspot_daily_limit,
                 reserve=given.hubspot_daily_reserve / 100,
+                oauth=given.uses_oauth,
             )
+            self.learn_time_zone()
         return _LIMITS[key]
 
+    def learn_time_zone(self) -> None:
+        """When the account's day begins, as far as the warehouse knows; outside of any session."""
+        with self.warehouse.session() as session:
+            zone = session.scalar("SELECT time_zone FROM raw.account")
+        self.hubspot_limits.in_time_zone(zone)
+
     @cached_property
-    def _hubspot(self) -> Transport:
-        return Transport(
-            self.settings.hubspot_base_url,
-            service="hubspot",
-            headers={"Authorization": f"Bearer {self.settings.value('HUBSPOT_ACCESS_TOKEN')}"},
-            secrets=self.settings.secrets(),
-            budgets=self.hubspot_limits.budgets,
-            watch=self.hubspot_limits,
-            credential="HUBSPOT_ACCESS_TOKEN",
-        )
+    def hubspot(self) -> HubSpotClient:
+        """HubSpot, as the settings' credential and inside its limits.
+
+        Raises:
+            ConfigurationError: when settings are missing, or name two credentials.
+        """
+        limits = self.hubspot_limits
+        return HubSpotClient(open_transport(self.settings, self.credential, limits), version=VERSION)
 
     @cached_property
     def click_api(self) -> ClickApi | None:

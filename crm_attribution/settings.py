@@ -27,8 +27,15 @@ _LIMITS = {
 """Setting -> the most it can be. Figures of an installation, not rules of the business: they stand by the token."""
 
 HUBSPOT_SETTINGS = {
-    "HUBSPOT_ACCESS_TOKEN": "HubSpot: Development > Keys > Service keys (or a private app's token)",
+    "HUBSPOT_ACCESS_TOKEN": "HubSpot: Development > Keys > Service keys (or a private app's token;"
+    " an OAuth app has HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET and HUBSPOT_TOKEN_FILE instead)",
 }
+OAUTH_SETTINGS = {
+    "HUBSPOT_CLIENT_ID": "the app's Auth page",
+    "HUBSPOT_CLIENT_SECRET": "the app's Auth page",
+    "HUBSPOT_TOKEN_FILE": "a path for the app's tokens; crm-attribution authorize makes the file",
+}
+"""Instead of HUBSPOT_ACCESS_TOKEN, for an OAuth app."""
 CLICKS_SETTINGS = {
     "CLICKS_TOKEN": "your link service's API settings (needed with CLICKS_BASE_URL)",
 }
@@ -38,7 +45,7 @@ BODY_LIMIT = 8 * 1024 * 1024
 """Bytes. HubSpot sends up to 100 events at a time, and a property's value may have 65,536 characters."""
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|_KEY")
-_OURS = re.compile(r"^CRM_ATTRIBUTION_|_(TOKEN|ID|SECRET|URL|KEY|VERSION)$")
+_OURS = re.compile(r"^CRM_ATTRIBUTION_|_(TOKEN|ID|SECRET|URL|KEY|VERSION|FILE)$")
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,32 @@ class Settings:
         if lines:
             raise ConfigurationError("these settings are missing (environment or --env-file):\n" + "\n".join(lines))
 
+    @property
+    def uses_oauth(self) -> bool:
+        """Whether an OAuth app asks HubSpot, and not a service key or private app."""
+        return any(self.value(name) for name in OAUTH_SETTINGS)
+
+    def hubspot_names(self) -> Mapping[str, str]:
+        """The settings HubSpot needs, for `require`: a token, or an OAuth app's three.
+
+        Raises:
+            ConfigurationError: when some of both are set.
+        """
+        given = [name for name in OAUTH_SETTINGS if self.value(name)]
+        if given and self.value("HUBSPOT_ACCESS_TOKEN"):
+            raise ConfigurationError(
+                f"HUBSPOT_ACCESS_TOKEN and {', '.join(given)} are set: a service key or private app needs only the"
+                " first, an OAuth app only the others; unset one of the two"
+            )
+        return OAUTH_SETTINGS if given else HUBSPOT_SETTINGS
+
     def secrets(self) -> list[str]:
         """Every secret value, for redaction."""
-        named = [value for name, value in self.environment.items() if _SECRET_NAME.search(name) and len(value) > 3]
+        named = [
+            value
+            for name, value in self.environment.items()
+            if _SECRET_NAME.search(name) and not name.endswith("_FILE") and len(value) > 3
+        ]
         parts = [part for value in named if "," in value for part in _parts(value) if len(part) > 3]
         return [*named, *parts, *([self.alert_url] if self.alert_url else [])]
 

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from crm_attribution.contracts import SCHEMAS
 from crm_attribution.destinations import destinations
-from crm_attribution.errors import WarehouseBusy
-from crm_attribution.resources import open_pipeline, run_lock
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.resources import Pipeline, open_pipeline, run_lock
 from crm_attribution.runs import materializations
 from crm_attribution.settings import Settings
 from crm_attribution.steps.conversions import why_not
@@ -71,6 +71,7 @@ def status(given: Settings) -> dict[str, Any]:
         "destinations": {
             name: why_not(destination, pipeline.rules, given) or "sends" for name, destination in destinations().items()
         },
+        "hubspot": _authentication(pipeline),
     }
     if not warehouse.path.exists():
         return {**answer, "warehouse": "empty: materialize the first hour"}
@@ -86,6 +87,14 @@ def status(given: Settings) -> dict[str, Any]:
     except WarehouseBusy as error:
         answer["warehouse"] = str(error)
     return answer
+
+
+def _authentication(pipeline: Pipeline) -> dict[str, Any]:
+    """How HubSpot is asked, from settings and the token file; HubSpot itself is not asked."""
+    try:
+        return dict(pipeline.credential.facts())
+    except ConfigurationError as error:
+        return {"authentication": str(error)}
 
 
 def _quarantined(session: Session) -> dict[str, int]:

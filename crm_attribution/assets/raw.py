@@ -19,7 +19,7 @@ from crm_attribution.assets.common import (
 from crm_attribution.resources import Pipeline
 from crm_attribution.steps import inbox
 from crm_attribution.steps import report as reports
-from crm_attribution.steps.guards import check_first_load
+from crm_attribution.steps.guards import check_first_load, check_portal
 from crm_attribution.steps.report import Report
 
 Read = Callable[[Pipeline, Window], Report]
@@ -47,7 +47,13 @@ def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
 def _account(pipeline: Pipeline, hours: Window) -> Report:
     with pipeline.warehouse.session() as session:
         check_first_load(session, pipeline.settings.start, hours.since)
-    return pipeline.extractor.account()
+        hub_id = pipeline.credential.hub_id
+        if hub_id is not None and session.fact("portal_id") is not None:
+            check_portal(session, hub_id)
+    report = pipeline.extractor.account()
+    pipeline.learn_time_zone()
+    report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()
+    return report
 
 
 def _objects(object_type: str) -> Read:

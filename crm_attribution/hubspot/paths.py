@@ -27,10 +27,12 @@ class Paths:
     pipelines: str
     properties: str
     owners: str
+    token: str
     forms: str = "/marketing/v3/forms"
     submissions: str = "/form-integrations/v1/submissions/forms"
     email_events: str = "/email/public/v1/events"
     account: str = "/account-info/v3/details"
+    usage: str = "/account-info/v3/api-usage/daily/private-apps"
 
     @classmethod
     def of(cls, version: str) -> Paths:
@@ -42,6 +44,7 @@ class Paths:
                 pipelines="/crm/v3/pipelines",
                 properties="/crm/v3/properties",
                 owners="/crm/v3/owners",
+                token="/oauth/v3/token",  # noqa: S106 - an address
             )
         if not re.fullmatch(r"\d{4}-\d{2}(-beta)?", version):
             raise ConfigurationError(f"HubSpot API version must be v3 or look like 2026-09, not {version!r}")
@@ -51,4 +54,5 @@ class Paths:
             pipelines=f"/crm/pipelines/{version}",
             properties=f"/crm/properties/{version}",
             owners=f"/crm/owners/{version}",
+            token=f"/oauth/{version}/token",
         )

@@ -89,3 +89,21 @@ def test_figures_of_hubspots_limits():
     with pytest.raises(ConfigurationError) as caught:
         load(wrong)
     assert all(f"{name}: must be a whole number" in str(caught.value) for name in wrong)
+
+
+def test_hubspot_is_asked_in_one_of_two_ways():
+    oauth = {"HUBSPOT_CLIENT_ID": "app-id", "HUBSPOT_CLIENT_SECRET": "app-secret"}
+    with pytest.raises(
+        ConfigurationError, match=r"HUBSPOT_ACCESS_TOKEN and HUBSPOT_CLIENT_ID, .* unset one of the two"
+    ):
+        load({**SECRETS, **oauth}).hubspot_names()
+    partly = load(oauth)
+    with pytest.raises(ConfigurationError) as caught:
+        partly.require(partly.hubspot_names())
+    assert "HUBSPOT_TOKEN_FILE: a path" in str(caught.value)
+    assert "HUBSPOT_CLIENT_ID" not in str(caught.value)
+    whole = load({**oauth, "HUBSPOT_TOKEN_FILE": "/etc/tokens.json"})
+    assert whole.uses_oauth
+    assert whole.secrets() == ["app-secret"], "a path is no secret: messages name it"
+    with pytest.raises(ConfigurationError, match="HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET and HUBSPOT_TOKEN_FILE"):
+        load({}).require(load({}).hubspot_names())

@@ -1,0 +1,103 @@
+"""How we may ask HubSpot: which credential the settings name, and a transport that uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from crm_attribution.clock import Clock
+from crm_attribution.hubspot.limits import Limits
+from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
+from crm_attribution.hubspot.paths import Paths
+from crm_attribution.hubspot.token_file import TokenFile
+from crm_attribution.settings import OAUTH_SETTINGS, Settings
+from crm_attribution.transport import Transport
+
+VERSION = "2026-09"
+
+
+class Credential(Protocol):
+    """Who asks. `setting` is the one a message names, `hub_id` the account where the credential says it."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def setting(self) -> str: ...
+
+    @property
+    def hub_id(self) -> str | None: ...
+
+    def headers(self) -> dict[str, str]: ...
+
+    def facts(self) -> dict[str, int | str | float]: ...
+
+
+@dataclass(frozen=True)
+class AccessToken:
+    """A service key or private-app token: it does not expire by itself."""
+
+    token: str = field(repr=False)
+    kind: str = "service key or private app"
+    setting: str = "HUBSPOT_ACCESS_TOKEN"
+    hub_id: str | None = None
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def facts(self) -> dict[str, int | str | float]:
+        return {"authentication": self.kind}
+
+
+def credential(given: Settings, clock: Clock) -> Credential:
+    """The credential the settings name.
+
+    Raises:
+        ConfigurationError: when settings are missing, or name two credentials.
+    """
+    given.require(given.hubspot_names())
+    if not given.uses_oauth:
+        return AccessToken(given.value("HUBSPOT_ACCESS_TOKEN"))
+    return OAuth(token_file(given), token_endpoint(given), clock)
+
+
+def token_file(given: Settings) -> TokenFile:
+    """The file of HUBSPOT_TOKEN_FILE."""
+    given.require(OAUTH_SETTINGS)
+    return TokenFile(Path(given.value("HUBSPOT_TOKEN_FILE")))
+
+
+def token_endpoint(given: Settings, version: str = VERSION) -> TokenEndpoint:
+    """HubSpot's token endpoint, with the app's id and secret.
+
+    Raises:
+        ConfigurationError: when one of the app's settings is missing.
+    """
+    given.require(OAUTH_SETTINGS)
+    transport = Transport(
+        given.hubspot_base_url,
+        service="hubspot",
+        secrets=given.secrets(),
+        credential="HUBSPOT_CLIENT_SECRET",
+        attempts=3,
+        deadline_seconds=60,
+    )
+    secret = given.value("HUBSPOT_CLIENT_SECRET")
+    return TokenEndpoint(transport, Paths.of(version).token, given.value("HUBSPOT_CLIENT_ID"), secret)
+
+
+def open_transport(given: Settings, who: Credential, limits: Limits) -> Transport:
+    """Calls to HubSpot as `who`, inside `limits`."""
+    renew: Callable[[], bool] | None = who.renew if isinstance(who, OAuth) else None
+    return Transport(
+        given.hubspot_base_url,
+        service="hubspot",
+        headers=who.headers,
+        secrets=given.secrets(),
+        renew=renew,
+        budgets=limits.budgets,
+        watch=limits,
+        credential=who.setting,
+    )
