@@ -177,8 +177,8 @@ def receive(host: str, port: int) -> None:
 @_acts_on_errors
 def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> None:
     """Make the token file of an OAuth app, from an authorization code; or put a new pair of tokens into it."""
+    from crm_attribution.clock_setting import make_clock
     from crm_attribution.hubspot import access, oauth
-    from crm_attribution.resources import make_clock
 
     given = settings.load()
     file, endpoint = access.token_file(given), access.token_endpoint(given)
