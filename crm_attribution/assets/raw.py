@@ -45,12 +45,12 @@ def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
 
 
 def _account(pipeline: Pipeline, hours: Window) -> Report:
+    extractor, hub_id = pipeline.extractor, pipeline.credential.hub_id
     with pipeline.warehouse.session() as session:
         check_first_load(session, pipeline.settings.start, hours.since)
-        hub_id = pipeline.credential.hub_id
         if hub_id is not None and session.fact("portal_id") is not None:
             check_portal(session, hub_id)
-    report = pipeline.extractor.account()
+    report = extractor.account()
     pipeline.learn_time_zone()
     report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()
     return report

@@ -90,8 +90,7 @@ def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox,
     extractor.account()
     pipeline.learn_time_zone()
     with pytest.raises(QuotaExhausted, match=r"renewed at midnight US/Eastern, 2026-03-10T04:00:00Z"):
-        for _ in range(20):
-            pipeline.hubspot.pipelines()
+        list(map(pipeline.hubspot.pipelines, ["deals"] * 20))
     left = pipeline.hubspot_limits.facts()
     assert left == {"calls per day": used + 12, "calls left today": pipeline.hubspot_limits.kept}
     sandbox.set_clock("2026-03-10T04:00:00Z")
