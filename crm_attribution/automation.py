@@ -72,9 +72,9 @@ def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.Run
     if not files:
         return dg.SkipReason("no webhooks wait")
     if context.instance.get_run_records(dg.RunsFilter(statuses=_UNDER_WAY), limit=1):
-        return dg.SkipReason(f"{len(files)} deliveries wait, and a run is under way")
+        return dg.SkipReason(f"deliveries that wait: {len(files)}; a run is under way")
     if context.instance.get_latest_materialization_event(ACCOUNT) is None:
-        return dg.SkipReason(f"{len(files)} deliveries wait for the first hour, which loads the history")
+        return dg.SkipReason(f"deliveries that wait for the first hour, which loads the history: {len(files)}")
     hour = f"{make_clock(given).now() - HOUR:%Y-%m-%d-%H:00}"
     return dg.RunRequest(run_key=f"{hour} {files[-1].name}", partition_key=hour)
 

@@ -1,6 +1,6 @@
 """Request signatures of HubSpot's webhooks, versions 1 to 3: pure, over the raw bytes, compared in constant time.
 
-https://developers.hubspot.com/docs/apps/legacy-apps/authentication/validating-requests
+https://developers.hubspot.com/docs/apps/developer-platform/build-apps/authentication/request-validation
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An event is known by what it is about, never by the attempt that brought it. Nothing it says about a record's values is
 believed: it names records to be read again; merges and deletions alone are facts of their own.
-https://developers.hubspot.com/docs/api-reference/legacy/webhooks/guide
+https://developers.hubspot.com/docs/api/webhooks
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from crm_attribution.identifiers import normalise_email, sha256
 
 SINGULAR = {"contact": "contacts", "company": "companies", "deal": "deals"}
 TYPE_ID = {"0-1": "contacts", "0-2": "companies", "0-3": "deals"}
-"""https://developers.hubspot.com/docs/guides/crm/understanding-the-crm#object-type-ids"""
+"""https://developers.hubspot.com/docs/api/crm/understanding-the-crm"""
 
 TABLE = "raw.webhook_event"
 

@@ -170,7 +170,7 @@ def test_an_event_that_comes_again_is_the_same_event(world: World, changed: dict
     ],
 )
 def test_what_differs_in_what_it_is_about_is_another_event(world: World, other: dict[str, Any]):
-    """eventId alone is not unique: https://developers.hubspot.com/docs/api-reference/legacy/webhooks/guide"""
+    """eventId alone is not unique: https://developers.hubspot.com/docs/api/webhooks"""
     first = event("contact.propertyChange", propertyName="email", propertyValue="x")
     world.load([first, {**first, **other}])
     assert len(world.rows("raw.webhook_event")) == 2
