@@ -14,6 +14,7 @@ from crm_attribution.resources import Pipeline, open_pipeline, run_lock
 from crm_attribution.runs import materializations
 from crm_attribution.settings import Settings
 from crm_attribution.steps.conversions import why_not
+from crm_attribution.steps.inbox import waiting
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.publish import read_manifest
 from crm_attribution.warehouse.session import Session
@@ -66,6 +67,7 @@ def status(given: Settings) -> dict[str, Any]:
         "data_dir": str(given.data_dir),
         "first_hour": given.start.isoformat(),
         "run_lock": str(holder) if holder else "free",
+        "webhooks_waiting": len(waiting(given.inbox)),
         "finance_as_of": manifest.as_of if manifest else None,
         "finance_published_at": manifest.published_at if manifest else None,
         "destinations": {
