@@ -39,7 +39,7 @@ class Gate:
         version, bare = paths.plain(path)
         api = next(api for api in self._apis if path.startswith(api.prefix))
         scope["path"], scope["raw_path"] = bare, bare.encode()
-        scope["state"] = {**scope.get("state", {}), "version": version, "headers": {}}
+        scope["state"] = {**scope.get("state", {}), "version": version, "asked": path, "headers": {}}
         fault = self._strike(scope, method, (path, route))
         if fault is None:
             await self._serve(api, scope, receive, send)

@@ -89,6 +89,14 @@ def test_list_limits(company: Sandbox, query: str):
     assert company.hubspot("GET", f"/crm/objects/2026-09/contacts?{query}")[0] == 400
 
 
+@pytest.mark.parametrize("path", ["/crm/v3/objects/contacts", "/crm/owners/2026-09", "/crm/objects/2026-03/0-1"])
+def test_the_link_to_the_next_page_can_be_followed(company: Sandbox, path: str):
+    first = company.hubspot("GET", f"{path}?limit=1")[1]
+    status, second = company.hubspot("GET", first["paging"]["next"]["link"])
+    assert (status, len(second["results"])) == (200, 1)
+    assert second["results"][0]["id"] != first["results"][0]["id"]
+
+
 @pytest.mark.parametrize(("history", "most"), [([], 100), (["email"], 50)])
 def test_batch_limits(company: Sandbox, history: list[str], most: int):
     path = "/crm/objects/2026-09/contacts/batch/read"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hubspot import HubSpot
+from hubspot import HubSpot, oauth
 from hubspot.crm import companies, contacts, deals, owners
 from hubspot.crm.associations import v4
 
@@ -143,6 +143,34 @@ def test_reads_properties(client: Any):
     assert found["amount"].type == "number"
     assert "8802" in [option.value for option in found["dealstage"].options]
     assert found["hs_v2_date_entered_closedwon"].type == "datetime"
+
+
+def test_lists_the_archived_properties_alone(client: Any):
+    assert client.crm.properties.core_api.get_all("contacts", archived=True).results == []
+
+
+def test_reads_archived_batches(client: Any):
+    request = contacts.BatchReadInputSimplePublicObjectId(
+        inputs=[{"id": "14"}, {"id": "11"}], properties=["email"], properties_with_history=["email"]
+    )
+    found = client.crm.contacts.batch_api.read(request, archived=True)
+    assert [(row.id, row.archived, row.archived_at.day) for row in found.results] == [("14", True, 7)]
+    assert [entry.value for entry in found.results[0].properties_with_history["email"]] == ["old@quelle.example"]
+    assert found.errors[0].context == {"ids": ["11"]}
+
+
+def test_refreshes_a_token_and_reads_with_it(company: Sandbox):
+    address = {"host": company.base_url, "base_url": company.base_url}
+    asked = {name: company.oauth[name] for name in ("client_id", "client_secret", "refresh_token")}
+    issued = HubSpot(**address).oauth.tokens_api.create(grant_type="refresh_token", **asked)
+    assert (issued.token_type, issued.expires_in) == ("bearer", 1800)
+    assert issued.refresh_token == asked["refresh_token"]
+    reader = HubSpot(access_token=issued.access_token, **address)
+    assert [row.id for row in reader.crm.deals.get_all()] == ["21", "22"]
+    with pytest.raises(oauth.ApiException) as caught:
+        HubSpot(**address).oauth.tokens_api.create(grant_type="refresh_token", **{**asked, "refresh_token": "x"})
+    assert caught.value.status == 400
+    assert "BAD_REFRESH_TOKEN" in caught.value.body
 
 
 def test_says_that_the_token_is_wrong(company: Sandbox):

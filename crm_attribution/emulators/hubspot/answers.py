@@ -77,8 +77,9 @@ async def json_body(request: Request) -> Json:
 
 
 def next_page(request: Request, after: str) -> Json:
-    """The `paging` of an answer that has a next page."""
-    return {"next": {"after": after, "link": str(request.url.include_query_params(after=after))}}
+    """The `paging` of an answer that has a next page; the link has the version that was asked for."""
+    link = request.url.replace(path=request.state.asked).include_query_params(after=after)
+    return {"next": {"after": after, "link": str(link)}}
 
 
 def refusal_body(world: World, status: int, fault: Fault | None, policy: str | None = None) -> Json:
