@@ -35,6 +35,12 @@ class PropertyLists(_Rules):
     deals: list[str]
 
 
+class Extraction(_Rules):
+    association_calls: int = Field(ge=0)
+    lookup_calls: int = Field(ge=0)
+    reconcile_calls: int = Field(ge=0)
+
+
 def _lower(names: list[str]) -> list[str]:
     return [name.lower() for name in names]
 
@@ -182,6 +188,7 @@ class Mapping(_Rules):
     version: str
     properties: PropertyLists
     history: PropertyLists
+    extraction: Extraction
     lifecycle: Lifecycle
     deals: Deals
     values: Values

@@ -84,7 +84,7 @@ class PropertyHistory(Model):
 class Association(Model):
     """Associations with labels and primary flag. The dates are when we learned of it, not HubSpot's."""
 
-    from_type: str = field("contacts or deals", isin=OBJECT_TYPES)
+    from_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
     from_id: str = field("record id", str_matches=_ID)
     to_type: str = field("contacts or companies", isin=OBJECT_TYPES)
     to_id: str = field("record id", str_matches=_ID)
@@ -329,6 +329,8 @@ class Extraction(Model):
     calls: int = field("HTTP calls made")
     floor_calls: int = field("the least calls HubSpot's page sizes allow for what was found")
     found: int = field("records the source said had changed", nullable=True)
+    source_total: int = field("unarchived records the source counts in all, where it says", nullable=True)
+    known_total: int = field("as many of them as the warehouse knows, refused ones included", nullable=True)
     rows: int = field("rows accepted")
     quarantined: int = field("rows refused")
     started: Timestamp = field("when it began, UTC")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
 from crm_attribution.hubspot.associations import Association, read_associations
 from crm_attribution.hubspot.paging import Record, pages, rows
 from crm_attribution.hubspot.paths import Paths, segment
-from crm_attribution.hubspot.records import BatchResult, batch_results, list_pages, record_path
-from crm_attribution.hubspot.search import ChangeFeed, modified_property, window_filters
+from crm_attribution.hubspot.records import BatchResult, Page, batch_results, list_pages, record_path
+from crm_attribution.hubspot.search import (
+    Changed,
+    ChangeFeed,
+    Walk,
+    id_filters,
+    modified_property,
+    walk_pages,
+    window_filters,
+)
 from crm_attribution.hubspot.streams import email_click_pages, submission_pages
 from crm_attribution.transport import Transport
 
@@ -57,51 +65,84 @@ class HubSpotClient:
         return email_click_pages(self.transport, self._paths.email_events, since, until)
 
     def changed(self, object_type: str, since: datetime | None, until: datetime) -> ChangeFeed:
-        """Ids and modified times of the records whose *current* modified time is in `[since, until)`.
+        """Ids and modified times of the records whose *current* modified time is in `[since, until)`, and how many
+        unarchived records there are at all.
 
-        Lazy: the first page is read when it, or `total`, is asked for. Archived and merged-away records are
-        never in it. Costs ⌈N/200⌉ calls, one when nothing changed.
+        Archived and merged-away records are never in it. Costs ⌈N/200⌉ calls, one when nothing changed.
         """
+        return ChangeFeed(self._asker(object_type), object_type, since, until)
 
-        def ask(body: Record) -> Record:
-            return self._search(object_type, body)
-
-        return ChangeFeed(ask, object_type, since, until)
+    def walked(self, object_type: str, walk: Walk) -> Iterator[list[Changed]]:
+        """The rest of a walk through changes that was broken off."""
+        return walk_pages(self._asker(object_type), object_type, walk)
 
     def count(self, object_type: str, since: datetime | None = None, until: datetime | None = None) -> int:
         """How many unarchived records HubSpot counts in `[since, until)`; one call."""
         filters = window_filters(modified_property(object_type), since, until)
+        return self._count(object_type, filters)
+
+    def count_ids(self, object_type: str, first: int, last: int) -> int:
+        """How many unarchived records have an id from `first` to `last`, both included; one call."""
+        return self._count(object_type, id_filters(first, last))
+
+    def _count(self, object_type: str, filters: list[Record]) -> int:
         groups = [{"filters": filters}] if filters else []
         return int(self._search(object_type, {"filterGroups": groups, "limit": 1})["total"])
 
+    def ids_between(self, object_type: str, first: int, last: int) -> list[str]:
+        """The unarchived record ids from `first` to `last`, at most 200 of them; one call."""
+        body = {"filterGroups": [{"filters": id_filters(first, last)}], "limit": 200, "properties": ["hs_object_id"]}
+        return [str(row["id"]) for row in rows(self._search(object_type, body), "hubspot search ids", need="id")]
+
     def list_all(
-        self, object_type: str, properties: Sequence[str], history: Sequence[str] = (), *, archived: bool = False
-    ) -> Iterator[list[Record]]:
-        """Every record, or every archived one (never both). ⌈T/50⌉ calls with history, ⌈T/100⌉ without."""
+        self,
+        object_type: str,
+        properties: Sequence[str],
+        history: Sequence[str] = (),
+        *,
+        archived: bool = False,
+        after: str | None = None,
+    ) -> Iterator[Page]:
+        """Every record, or every archived one (never both), from the cursor `after` on. ⌈T/50⌉ calls with history,
+        ⌈T/100⌉ without."""
         path = record_path(self._paths.objects, object_type)
-        return list_pages(self.transport, path, properties, history, archived=archived)
+        return list_pages(self.transport, path, properties, history, archived=archived, after=after)
+
+    def read_one(
+        self, object_type: str, record_id: str, properties: Sequence[str] = (), *, archived: bool = False
+    ) -> Record | None:
+        """One record by its id, None where HubSpot does not know it. The id of a merged record answers with the
+        record that absorbed it."""
+        path = f"{record_path(self._paths.objects, object_type)}/{segment(record_id)}"
+        params = {"archived": str(archived).lower()} | ({"properties": ",".join(properties)} if properties else {})
+        answer = self.transport.request("GET", path, params=params, expected=(200, 404))
+        found: Record | None = None if answer.status == 404 else answer.body
+        return found
 
     def batch_read(
-        self, object_type: str, ids: Sequence[str], properties: Sequence[str], history: Sequence[str] = ()
+        self,
+        object_type: str,
+        ids: Sequence[str],
+        properties: Sequence[str],
+        history: Sequence[str] = (),
+        *,
+        archived: bool = False,
     ) -> BatchResult:
         """The records of `ids`, merged ids included. ⌈N/50⌉ calls with history, ⌈N/100⌉ without."""
         total = BatchResult()
-        for result in self.batch_pages(object_type, ids, properties, history):
+        path = record_path(self._paths.objects, object_type)
+        for result in batch_results(self.transport, path, ids, properties, history, archived=archived):
             total.add(result)
         return total
-
-    def batch_pages(
-        self, object_type: str, ids: Sequence[str], properties: Sequence[str], history: Sequence[str] = ()
-    ) -> Iterator[BatchResult]:
-        """The same, one result per call."""
-        path = record_path(self._paths.objects, object_type)
-        return batch_results(self.transport, path, ids, properties, history)
 
     def associations(self, from_type: str, to_type: str, ids: Sequence[str]) -> dict[str, list[Association]]:
         """The other ends for each id; `[]` for none (or an unknown id). ⌈N/1,000⌉ calls."""
         path = f"{self._paths.associations}/{segment(from_type)}/{segment(to_type)}/batch/read"
         where = f"hubspot associations {from_type} to {to_type}"
         return read_associations(self.transport, path, ids, where)
+
+    def _asker(self, object_type: str) -> Callable[[Record], Record]:
+        return lambda body: self._search(object_type, body)
 
     def _search(self, object_type: str, body: Record) -> Record:
         path = f"{record_path(self._paths.objects, object_type)}/search"

@@ -47,8 +47,8 @@ NEEDED = {
 """Properties the product reads besides; kept in the JSON column."""
 
 TRACKED = {
-    "contacts": ["lifecyclestage", "email", "associatedcompanyid"],
-    "companies": ["lifecyclestage"],
+    "contacts": ["lifecyclestage", "email", "associatedcompanyid", "hubspot_owner_id"],
+    "companies": ["lifecyclestage", "hubspot_owner_id"],
     "deals": [
         "dealstage",
         "pipeline",
@@ -136,6 +136,50 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
     return Parsed(_frame(name, rows), refused)
 
 
+def without_history(object_type: str, results: Iterable[Record]) -> list[str]:
+    """Ids of records that came without any history although a tracked property has a value, and every value has one."""
+    tracked = TRACKED[object_type]
+    return [
+        str(result["id"])
+        for result in results
+        if not any((result.get("propertiesWithHistory") or {}).values())
+        and any((result.get("properties") or {}).get(name) for name in tracked)
+    ]
+
+
+def deletions(object_type: str, results: Iterable[Record], *, noticed_at: datetime) -> pl.DataFrame:
+    """raw.deletion rows of archived records."""
+    rows = [
+        {
+            "object_type": object_type,
+            "object_id": str(result["id"]),
+            "kind": "archived",
+            "deleted_at": parse_instant(str(result.get("archivedAt") or result["updatedAt"])),
+            "source": "archived_list",
+            "noticed_at": noticed_at,
+        }
+        for result in results
+        if result.get("archived")
+    ]
+    return _frame("raw.deletion", rows)
+
+
+def properties(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
+    """raw.property rows. https://developers.hubspot.com/docs/api/crm/properties"""
+    rows = [
+        {
+            "object_type": object_type,
+            "name": str(result["name"]),
+            "label": _blank(result.get("label")),
+            "type": _blank(result.get("type")),
+            "field_type": _blank(result.get("fieldType")),
+            "archived": bool(result.get("archived")),
+        }
+        for result in results
+    ]
+    return _frame("raw.property", rows)
+
+
 def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
     """raw.merge rows from hs_merged_object_ids, with times from hs_calculated_merged_vids where it has them."""
     rows = []
@@ -151,7 +195,7 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
                     "absorbed_id": absorbed,
                     "survivor_id": str(result["id"]),
                     "merged_at": _millis(times.get(absorbed)),
-                    "source": "hs_merged_object_ids",
+                    "source": "hs_calculated_merged_vids" if absorbed in times else "hs_merged_object_ids",
                 }
             )
     return _frame("raw.merge", rows)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
-from crm_attribution.errors import Rejected
-from crm_attribution.hubspot.paging import Record, pages, rows
+from crm_attribution.errors import Rejected, Retryable
+from crm_attribution.hubspot.paging import Record, next_after, rows
 from crm_attribution.hubspot.paths import segment
 from crm_attribution.transport import Transport
 
@@ -46,6 +46,19 @@ class BatchResult:
         self.aliases |= other.aliases
 
 
+@dataclass(frozen=True)
+class Page:
+    """A page of a listing.
+
+    Attributes:
+        records: in the order of ids.
+        after: the cursor of the page that follows, None after the last.
+    """
+
+    records: list[Record]
+    after: str | None
+
+
 def list_pages(
     transport: Transport,
     path: str,
@@ -53,7 +66,8 @@ def list_pages(
     history: Sequence[str],
     *,
     archived: bool,
-) -> Iterator[list[Record]]:
+    after: str | None = None,
+) -> Iterator[Page]:
     """Every record of a type. Where the names do not fit into a URL: ids by list, contents by batch read."""
     limit = WITH_HISTORY if history else PLAIN
     params: dict[str, Any] = {"limit": limit, "archived": str(archived).lower()}
@@ -63,21 +77,26 @@ def list_pages(
     if history:
         wanted["propertiesWithHistory"] = ",".join(history)
     if len(urlencode(wanted)) <= LONGEST_QUERY:
-        yield from _listing(transport, path, wanted)
+        yield from _listing(transport, path, wanted, after)
         return
-    for page in _listing(transport, path, params | {"limit": PLAIN, "properties": "hs_object_id"}):
-        ids = [str(row["id"]) for row in page]
-        for result in batch_results(transport, path, ids, properties, history, archived=archived):
-            yield result.records
+    for page in _listing(transport, path, params | {"limit": PLAIN, "properties": "hs_object_id"}, after):
+        ids = [str(row["id"]) for row in page.records]
+        results = batch_results(transport, path, ids, properties, history, archived=archived)
+        yield Page([record for result in results for record in result.records], page.after)
 
 
-def _listing(transport: Transport, path: str, params: dict[str, Any]) -> Iterator[list[Record]]:
-    def fetch(after: str | None) -> Record:
+def _listing(transport: Transport, path: str, params: dict[str, Any], after: str | None) -> Iterator[Page]:
+    where = f"hubspot list {path.rsplit('/', 1)[-1]}"
+    while True:
         cursor = {} if after is None else {"after": after}
         body: Record = transport.request("GET", path, params=params | cursor).body
-        return body
-
-    return pages(fetch, f"hubspot list {path.rsplit('/', 1)[-1]}", need="id")
+        following = next_after(body)
+        if following is not None and following == after:
+            raise Retryable(f"{where}: paging does not advance (a cursor came twice)")
+        yield Page(rows(body, where, need="id"), following)
+        if following is None:
+            return
+        after = following
 
 
 def batch_results(

@@ -4,17 +4,19 @@ Facts behind it (https://developers.hubspot.com/docs/api-reference/search/guide)
 a request body of at most 3,000 characters, and an error beyond the first 10,000 results of a query. `after` is
 an offset into a live result set, so a record that changes while we page shifts everything behind it.
 
-So the walk never sends `after`. It keeps the window on the modified property and pages by record id, `id > last
-page's highest`. Ids are unique and do not change, which the modified time is not (a bulk change stamps
-thousands of records with one millisecond) and does (a change moves the record): no ties, no overlap between
-pages, no position that shifts, and exactly ⌈N/200⌉ calls whatever the clustering.
+So the first question has no filter and is sorted by the modified property, newest first. Its answer tells two
+things at once: how many records HubSpot has, which proves that we have them all, and the 200 newest changes, which
+in most hours are all there are. Where they are not, the rest of the window is walked by record id, `id > last page's
+highest`, and `after` is never sent. Ids are unique and do not change, which the modified time is not (a bulk change
+stamps thousands of records with one millisecond) and does (a change moves the record): no ties, no overlap between
+pages, no position that shifts, and ⌈N/200⌉ calls whatever the clustering.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from crm_attribution.clock import from_millis, parse_instant, to_millis
@@ -22,6 +24,7 @@ from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.hubspot.paging import Record, next_after, rows
 
 PAGE = 200
+_MILLISECOND = timedelta(milliseconds=1)
 
 Filter = dict[str, Any]
 
@@ -47,63 +50,110 @@ def window_filters(prop: str, since: datetime | None, until: datetime | None) ->
     return lower + upper
 
 
-class ChangeFeed(Iterator[list[Changed]]):
-    """Pages of `[since, until)` by ascending id, each record once.
+def id_filters(first: int, last: int) -> list[Filter]:
+    """Record ids from `first` to `last`, both included."""
+    return [_filter("hs_object_id", "GTE", first), _filter("hs_object_id", "LTE", last)]
 
-    A record that changes during the walk to a time outside the window leaves it: it belongs to the next one.
+
+@dataclass(frozen=True)
+class Walk:
+    """A walk by id through the records modified in `[since, until)`, and how far it has come: kept, it can be gone on
+    with after a crash."""
+
+    since: datetime | None
+    until: datetime
+    last_id: int = 0
+
+
+class ChangeFeed:
+    """The records changed in `[since, until)`, each once.
+
+    A record that changes while it is read to a time outside the window leaves it: it belongs to the next one.
+
+    Attributes:
+        live: how many unarchived records HubSpot counts in all.
+        newest: changed records, newest first; all of them where `walk` is None.
+        walk: where the others are, all older than those in `newest`.
     """
 
     def __init__(
         self, ask: Callable[[Record], Record], object_type: str, since: datetime | None, until: datetime
     ) -> None:
-        self._ask = ask
-        self._prop = modified_property(object_type)
-        self._where = f"hubspot search {object_type}"
-        self._window = window_filters(self._prop, since, until)
-        self._total: int | None = None
-        self._walk = self._pages()
-        self._ahead: list[Changed] | None = None
-
-    def __next__(self) -> list[Changed]:
-        if self._ahead is not None:
-            page, self._ahead = self._ahead, None
-            return page
-        return next(self._walk)
+        self._search = _Search(ask, object_type)
+        page, self.live = self._search.newest()
+        full = self.live > len(page)
+        oldest = page[-1].modified if page else until
+        reaches_further = full and (since is None or oldest >= since)
+        border = oldest if reaches_further else None
+        self.newest = [c for c in page if (since is None or c.modified >= since) and c.modified != border]
+        self.walk = Walk(since, oldest + _MILLISECOND) if reaches_further else None
+        self._ahead: tuple[list[Changed], int] | None = None
 
     @property
     def total(self) -> int:
-        """How many records HubSpot counts in the window. Reads the first page, which is kept: no extra call."""
-        if self._total is None:
-            self._ahead = next(self._walk, None)
-        return self._total or 0
+        """How many records HubSpot counts in the window. May read the walk's first page, which is kept."""
+        if self.walk is None:
+            return len(self.newest)
+        if self._ahead is None:
+            self._ahead = self._search.page(self.walk)
+        return len(self.newest) + self._ahead[1]
 
-    def _pages(self) -> Iterator[list[Changed]]:
-        last = 0
+    def older(self) -> Iterator[list[Changed]]:
+        """The pages of `walk`."""
+        return iter(()) if self.walk is None else self._search.pages(self.walk, self._ahead)
+
+
+def walk_pages(ask: Callable[[Record], Record], object_type: str, walk: Walk) -> Iterator[list[Changed]]:
+    """The rest of a walk that was broken off."""
+    return _Search(ask, object_type).pages(walk, None)
+
+
+class _Search:
+    """Questions about one object type."""
+
+    def __init__(self, ask: Callable[[Record], Record], object_type: str) -> None:
+        self._ask = ask
+        self._prop = modified_property(object_type)
+        self._where = f"hubspot search {object_type}"
+
+    def newest(self) -> tuple[list[Changed], int]:
+        """The newest page of all records, and how many there are."""
+        return self._answer([], self._prop, "DESCENDING")
+
+    def page(self, walk: Walk) -> tuple[list[Changed], int]:
+        """The next page of a walk, and how many records are still before it."""
+        beyond = [_filter("hs_object_id", "GT", walk.last_id)] if walk.last_id else []
+        filters = window_filters(self._prop, walk.since, walk.until) + beyond
+        page, total = self._answer([{"filters": filters}], "hs_object_id", "ASCENDING")
+        if page and min(int(c.id) for c in page) <= walk.last_id:
+            raise Retryable(f"{self._where}: paging does not advance (ids are not above those asked for)")
+        if total and not page:
+            raise Retryable(f"{self._where}: {total} results counted, none returned")
+        return page, total
+
+    def pages(self, walk: Walk, ahead: tuple[list[Changed], int] | None) -> Iterator[list[Changed]]:
         while True:
-            answer = self._ask(self._query(last))
-            page = [self._changed(row) for row in rows(answer, self._where, need="id")]
-            total = answer.get("total")
-            counted = total if isinstance(total, int) else len(page)
-            if self._total is None:
-                self._total = counted
+            page, total = ahead or self.page(walk)
+            ahead = None
             if page:
-                if min(_number(c.id, self._where) for c in page) <= last:
-                    raise Retryable(f"{self._where}: paging does not advance (ids are not above those asked for)")
                 yield page
-                last = max(int(c.id) for c in page)
-            if next_after(answer) is None and counted <= len(page):
+            if total <= len(page):
                 return
-            if not page:
-                raise Retryable(f"{self._where}: {counted} results counted, none returned")
+            walk = replace(walk, last_id=max(int(c.id) for c in page))
 
-    def _query(self, last: int) -> Record:
-        beyond = [_filter("hs_object_id", "GT", last)] if last else []
-        return {
-            "filterGroups": [{"filters": self._window + beyond}],
-            "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-            "properties": [self._prop],
-            "limit": PAGE,
-        }
+    def _answer(self, groups: list[Record], sort: str, direction: str) -> tuple[list[Changed], int]:
+        answer = self._ask(
+            {
+                "filterGroups": groups,
+                "sorts": [{"propertyName": sort, "direction": direction}],
+                "properties": [self._prop],
+                "limit": PAGE,
+            }
+        )
+        page = [self._changed(row) for row in rows(answer, self._where, need="id")]
+        total = answer.get("total")
+        more = len(page) + (next_after(answer) is not None)
+        return page, max(total, more) if isinstance(total, int) else more
 
     def _changed(self, row: Record) -> Changed:
         properties = row.get("properties")
@@ -111,9 +161,9 @@ class ChangeFeed(Iterator[list[Changed]]):
         try:
             text = str(stamp)
             modified = from_millis(text) if text.isdigit() else parse_instant(text)
-            return Changed(str(row["id"]), modified)
         except ValueError:
             raise Rejected(f"{self._where}: a result has no readable {self._prop}") from None
+        return Changed(str(_number(str(row["id"]), self._where)), modified)
 
 
 def _filter(prop: str, operator: str, value: int) -> Filter:

@@ -2,12 +2,14 @@
 
 A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only), and a
 stream whose last complete reading ended earlier begins there; the upper bound is the run's now. Whatever is already
-stored with the same modified time is not read again.
+stored with the same modified time is not read again. A reading that dies is gone on with where it had come to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from math import ceil
@@ -15,161 +17,202 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.hubspot import parse
-from crm_attribution.steps.reading import BEGINNING, CHUNK, OVERLAP, Extraction, chunks, quarantine
+from crm_attribution.clock import iso, parse_instant
+from crm_attribution.hubspot.search import Changed, Walk
+from crm_attribution.steps.completeness import Completeness
+from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
+from crm_attribution.steps.records import Record, Wanted
 from crm_attribution.steps.reference import ReferenceReader
 from crm_attribution.steps.report import Report
 from crm_attribution.steps.streams import StreamReader
-from crm_attribution.warehouse.session import Session
-
-PAIRS = {"contacts": ["companies"], "companies": [], "deals": ["contacts", "companies"]}
-"""Which associations are read from which side."""
 
 _BATCH = 50
 _LIST = 50
-_HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
+_SEARCH = 200
 
 
-class Extractor(ReferenceReader, StreamReader):
+@dataclass(frozen=True)
+class Progress:
+    """How far a reading of records has come, kept with what it stored.
+
+    Attributes:
+        signature: of the properties it reads; with others it begins anew.
+        window_end: the upper bound it had.
+        archived: whether it lists the archived records by now.
+        after: the listing's cursor; None for a walk through changes.
+        walk: the walk; None for a listing.
+    """
+
+    signature: str
+    window_end: datetime
+    archived: bool = False
+    after: str | None = None
+    walk: Walk | None = None
+
+    def text(self) -> str:
+        walk = self.walk and [self.walk.since and iso(self.walk.since), iso(self.walk.until), self.walk.last_id]
+        return json.dumps(
+            {
+                "signature": self.signature,
+                "window_end": self.window_end.isoformat(),
+                "archived": self.archived,
+                "after": self.after,
+                "walk": walk,
+            }
+        )
+
+    @classmethod
+    def of(cls, text: str) -> Progress:
+        given: Mapping[str, Any] = json.loads(text)
+        walk = given["walk"]
+        if walk is not None:
+            since = None if walk[0] is None else parse_instant(walk[0])
+            walk = Walk(since, parse_instant(walk[1]), walk[2])
+        return cls(given["signature"], parse_instant(given["window_end"]), given["archived"], given["after"], walk)
+
+
+class Extractor(Completeness, ReferenceReader, StreamReader):
     """Everything that is read from the sources; records here, the rest in the classes above it."""
 
     def objects(self, object_type: str, since: datetime | None) -> Report:
-        """Contacts, companies or deals changed since (None: all), with history, merges and associations."""
+        """Contacts, companies or deals changed since (None: all), with history, merges, associations and deletions.
+
+        The report tells how many unarchived records HubSpot counts and how many of them are known here.
+        """
         run = self.begin(object_type, since)
-        with self.warehouse.session() as session:
-            home = session.scalar("SELECT company_currency FROM raw.account")
-            known = session.scalar(f"SELECT count(*) FROM {parse.TABLE[object_type]}") or 0
-        for chunk in chunks(self._results(object_type, run.since, known, run), CHUNK):
-            self._store(object_type, chunk, home, run)
-        run.floor += sum(ceil(len(run.seen) / 1000) for _ in PAIRS[object_type])
+        wanted = self.wanted(object_type)
+        left = self._left_over(wanted)
+        if left is not None:
+            run.window_end = left.window_end
+            run.count("readings gone on with", 1)
+            self._go_on(wanted, left, run)
+            return self.end(run).plus(self.objects(object_type, left.window_end))
+        if run.since is None or self._properties_added(wanted, run):
+            self._list(wanted, run)
+        else:
+            self._search(wanted, run.since - OVERLAP, run)
+        self._remember_properties(wanted)
         return self.end(run)
 
-    def _results(
-        self, object_type: str, since: datetime | None, known: int, run: Extraction
-    ) -> Iterator[Mapping[str, Any]]:
-        """Records with history: by list for a first load or where that costs less, else by search and batch read."""
-        copied, tracked = self._properties(object_type)
-        if since is None:
-            yield from self._listed(object_type, copied, tracked, run)
-            return
-        feed = self.hubspot.changed(object_type, since - OVERLAP, run.window_end)
-        run.found = feed.total
-        run.floor = max(1, ceil(feed.total / 200))
-        if feed.total > CHUNK and ceil(max(known, feed.total) / _LIST) < feed.total / 200 + ceil(feed.total / _BATCH):
-            yield from self._listed(object_type, copied, tracked, run)
-            return
-        for chunk in chunks(chain.from_iterable(feed), CHUNK):
-            new = self._not_stored(object_type, {found.id: found.modified for found in chunk})
-            run.floor += ceil(len(new) / _BATCH)
-            for result in self.hubspot.batch_pages(object_type, new, copied, tracked):
-                yield from result.records
+    # --- by listing
 
-    def _listed(
-        self, object_type: str, copied: list[str], tracked: list[str], run: Extraction
-    ) -> Iterator[Mapping[str, Any]]:
+    def _list(self, wanted: Wanted, run: Extraction, after: str | None = None, archived: bool = False) -> None:
+        """Every record, then every archived one, with history; the archived ones of a portal are a part of it."""
+        if not archived:
+            listed = self._list_state(wanted, run, after, archived=False)
+            run.source_total = listed if after is None else None  # of the rest of a listing it is not the total
+            after = None
+        gone = self._list_state(wanted, run, after, archived=True)
+        run.count("archived records listed", gone)
+        if run.source_total is not None:
+            run.found = run.source_total + gone
+            self.account_for(wanted, run.source_total, run, archived_known=True)
+
+    def _list_state(self, wanted: Wanted, run: Extraction, after: str | None, *, archived: bool) -> int:
+        """List one state of records from a cursor on; how many there were."""
+        progress = Progress(wanted.signature, run.window_end, archived)
         total = 0
-        for page in self.hubspot.list_all(object_type, copied, tracked):
-            total += len(page)
-            yield from page
-        run.found = total
-        run.floor = max(1, ceil(total / _LIST))
+        kept: list[Record] = []
+        for page in self.hubspot.list_all(
+            wanted.object_type, wanted.copied, wanted.tracked, archived=archived, after=after
+        ):
+            kept += page.records
+            total += len(page.records)
+            if kept and (len(kept) + _LIST > CHUNK or page.after is None):
+                done = archived or page.after is None
+                self.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
+                kept = []
+        run.floor += max(1, ceil(total / _LIST))
+        return total
 
-    def _properties(self, object_type: str) -> tuple[list[str], list[str]]:
-        stages = [f"hs_lifecyclestage_{stage}_date" for stage in self.rules.lifecycle.stages]
-        became = stages if object_type != "deals" else []
-        configured = [self.rules.consent.property] if object_type == "contacts" else []
-        copied = [
-            *parse.TYPED[object_type],
-            *parse.NEEDED[object_type],
-            *getattr(self.rules.properties, object_type),
-            *became,
-            *configured,
-        ]
-        tracked = [*parse.TRACKED[object_type], *getattr(self.rules.history, object_type)]
-        return list(dict.fromkeys(copied)), list(dict.fromkeys(tracked))
+    # --- by search
 
-    def _not_stored(self, object_type: str, found: Mapping[str, datetime]) -> list[str]:
-        """The found ids whose stored copy is older or missing."""
+    def _search(self, wanted: Wanted, since: datetime, run: Extraction) -> None:
+        """What changed, and what was asked to be read again; by listing where that costs less."""
+        feed = self.hubspot.changed(wanted.object_type, since, run.window_end)
+        run.source_total, run.found = feed.live, feed.total
+        searches = ceil(feed.total / _SEARCH)
+        if feed.total > CHUNK and ceil(feed.live / _LIST) < searches + ceil(feed.total / _BATCH):
+            run.floor += 1
+            self._list(wanted, run)
+            return
+        run.floor += max(1, searches)
+        walk = Progress(wanted.signature, run.window_end, walk=feed.walk) if feed.walk else None
+        self._read(wanted, run, feed.newest, feed.older(), walk)
+        self.account_for(wanted, feed.live, run)
+        self.sweep_associations(wanted, run)
+
+    def _read(
+        self,
+        wanted: Wanted,
+        run: Extraction,
+        first: list[Changed],
+        pages: Iterator[list[Changed]],
+        progress: Progress | None,
+    ) -> None:
+        """Read by id what is not stored as it was found: the first changes, what was asked for, then a walk's pages.
+
+        Ids come from the walk in ascending order, so that its progress is the highest id of a stored chunk.
+        """
+        asked = self._asked_for(wanted)
+        unordered = chain(self._new(wanted, first), asked)
+        walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
+        missing: list[str] = []
+        for stream, here in ((unordered, None), (walked, progress)):
+            for ids in chunks(stream, CHUNK):
+                run.floor += ceil(len(ids) / _BATCH)
+                at = here and here.walk and replace(here, walk=replace(here.walk, last_id=max(map(int, ids))))
+                missing += self.read_ids(wanted, ids, run, at.text() if at else None)
+        self.explain(wanted, missing, run)
+
+    def _new(self, wanted: Wanted, found: list[Changed]) -> list[str]:
+        """The found ids whose stored copy is older or missing, ascending."""
         frame = pl.DataFrame(
-            {"id": list(found), "modified_at": list(found.values())},
+            {"id": [c.id for c in found], "modified_at": [c.modified for c in found]},
             schema={"id": pl.String, "modified_at": pl.Datetime("us", "UTC")},
         )
-        table = parse.TABLE[object_type]
         with self.warehouse.session() as session:
             new = session.query(
-                f"SELECT f.id FROM found f ANTI JOIN {table} t ON t.id = f.id AND t.modified_at >= f.modified_at",
+                f"SELECT f.id FROM found f ANTI JOIN {wanted.table} t"
+                " ON t.id = f.id AND t.modified_at >= f.modified_at AND NOT t.archived",
                 found=frame,
             )
-        return sorted(new["id"].to_list(), key=lambda key: (len(key), key))
+        return sorted(new["id"].to_list(), key=int)
 
-    def _store(self, object_type: str, results: Sequence[Mapping[str, Any]], home: str | None, run: Extraction) -> None:
-        now = self.clock.now()
-        records = parse.records(object_type, results, home_currency=home, extracted_at=now)
-        accepted = set(records.rows["id"])
-        kept = [result for result in results if str(result["id"]) in accepted]
-        history = parse.history(object_type, kept, extracted_at=now)
-        merges = parse.merges(object_type, kept)
-        ids = records.rows["id"].to_list()
-        related = [
-            parse.associations(object_type, other, self.hubspot.associations(object_type, other, ids))
-            for other in PAIRS[object_type]
-            if ids
-        ]
-        table = parse.TABLE[object_type]
-        with self.warehouse.session() as session, session.transaction():
-            first_read = _not_in(session, table, ids)
-            written = session.upsert(table, records.rows, newer="modified_at")["id"]
-            told = session.append("raw.property_history", history.rows, identity=_HISTORY_IDENTITY)["object_id"]
-            absorbed = session.upsert("raw.merge", merges)
-            joined = [
-                _journal_associations(session, object_type, other, ids, frame, first_read, now)
-                for other, frame in zip(PAIRS[object_type], related, strict=False)
-            ]
-            dirty = {*written, *told, *absorbed["absorbed_id"], *(id_ for ids_ in joined for id_ in ids_)}
-            if absorbed.height:
-                dirty |= set(merges["survivor_id"])
-            session.journal(object_type, dirty)
-            quarantine(session, table, records.refused + history.refused, now)
-            session.resolve_quarantine(table, records.rows["id"])
-        run.rows += records.rows.height
-        run.changed += len(dirty)
-        run.quarantined += len(records.refused) + len(history.refused)
-        run.seen |= accepted
+    def _asked_for(self, wanted: Wanted) -> list[str]:
+        """What webhooks and reconciliation want read again."""
+        with self.warehouse.session() as session:
+            rows = session.query("SELECT object_id FROM raw.reread WHERE object_type = ?", [wanted.object_type])
+        return sorted(rows["object_id"].to_list(), key=int)
 
+    # --- what a run that died left
 
-def _not_in(session: Session, table: str, ids: Sequence[str]) -> set[str]:
-    """The ids the table has no row for yet."""
-    frame = pl.DataFrame({"id": list(ids)}, schema={"id": pl.String})
-    return set(session.query(f"SELECT id FROM ids ANTI JOIN {table} USING (id)", ids=frame)["id"])
+    def _left_over(self, wanted: Wanted) -> Progress | None:
+        with self.warehouse.session() as session:
+            text = session.fact(f"progress:{wanted.object_type}")
+        left = None if text is None else Progress.of(text)
+        return left if left is not None and left.signature == wanted.signature else None
 
+    def _go_on(self, wanted: Wanted, left: Progress, run: Extraction) -> None:
+        if left.walk is None:
+            self._list(wanted, run, left.after, left.archived)
+        else:
+            self._read(wanted, run, [], self.hubspot.walked(wanted.object_type, left.walk), left)
 
-def _journal_associations(
-    session: Session,
-    from_type: str,
-    to_type: str,
-    ids: Sequence[str],
-    current: pl.DataFrame,
-    first_read: set[str],
-    now: datetime,
-) -> set[str]:
-    """Open what is new, close what is gone, keep what holds. Returns the records whose associations changed.
+    # --- properties that were not read before
 
-    HubSpot does not date associations: what came with a record's first read holds from the beginning.
-    """
-    scope = pl.DataFrame({"from_id": list(ids)}, schema={"from_id": pl.String}).with_columns(
-        from_type=pl.lit(from_type), to_type=pl.lit(to_type)
-    )
-    stored = session.read_keys("raw.association", scope)
-    open_rows = stored.filter(pl.col("valid_to").is_null())
-    pair = ["from_id", "to_id"]
-    since = pl.when(pl.col("from_id").is_in(list(first_read))).then(pl.lit(BEGINNING)).otherwise(pl.lit(now))
-    held = current.join(open_rows.select(*pair, "valid_from"), on=pair, how="left").with_columns(
-        valid_from=pl.coalesce("valid_from", since.dt.cast_time_unit("us")),
-        valid_to=pl.lit(None, pl.Datetime("us", "UTC")),
-    )
-    gone = open_rows.join(current, on=pair, how="anti").with_columns(valid_to=pl.lit(now))
-    closed = stored.filter(pl.col("valid_to").is_not_null())
-    columns = stored.columns
-    rows = pl.concat([held.select(columns), gone.select(columns), closed], how="vertical_relaxed")
-    changed = session.replace("raw.association", rows, scope)
-    return set(changed["from_id"])
+    def _properties_added(self, wanted: Wanted, run: Extraction) -> bool:
+        """Whether the rules name properties no record was read with: then all records are read once more."""
+        with self.warehouse.session() as session:
+            text = session.fact(f"properties:{wanted.object_type}")
+        known = {name for names in json.loads(text) for name in names} if text else set()
+        tracked = set(json.loads(text)[1]) if text else set()
+        added = sorted(({*wanted.copied, *wanted.tracked} - known) | (set(wanted.tracked) - tracked))
+        if text is None or not added:
+            return False
+        run.facts["all records read again for new properties"] = ", ".join(added)
+        return True
+
+    def _remember_properties(self, wanted: Wanted) -> None:
+        with self.warehouse.session() as session:
+            session.set_fact(f"properties:{wanted.object_type}", json.dumps([wanted.copied, wanted.tracked]))

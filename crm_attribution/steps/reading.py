@@ -45,7 +45,9 @@ class Extraction:
     rows: int = 0
     quarantined: int = 0
     changed: int = 0
-    seen: set[str] = field(default_factory=set)
+    source_total: int | None = None
+    known_total: int | None = None
+    facts: dict[str, int | str | float] = field(default_factory=dict)
 
     def report(self, calls: int) -> Report:
         return Report(
@@ -56,8 +58,14 @@ class Extraction:
                 "least possible calls": self.floor,
                 "found": self.found or 0,
                 "quarantined": self.quarantined,
+                **self.facts,
             },
         )
+
+    def count(self, fact: str, number: int) -> None:
+        """Add to a figure of the report; none is shown for nothing."""
+        if number:
+            self.facts[fact] = int(self.facts.get(fact, 0)) + number
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,8 @@ class Reader:
             "found": run.found,
             "rows": run.rows,
             "quarantined": run.quarantined,
+            "source_total": run.source_total,
+            "known_total": run.known_total,
             "started": run.started,
             "finished": self.clock.now(),
         }
@@ -115,6 +125,7 @@ class Reader:
             ended = session.fact(f"extracted:{run.stream}")
             if ended is None or parse_instant(ended) < run.window_end:
                 session.set_fact(f"extracted:{run.stream}", run.window_end.isoformat())
+            session.forget_fact(f"progress:{run.stream}")
         return run.report(calls)
 
 

@@ -22,6 +22,15 @@ class Report:
     changed: int = 0
     facts: dict[str, int | str | float] = field(default_factory=dict)
 
+    def plus(self, other: Report) -> Report:
+        """The report of two readings of one run: figures add up, of texts the later one stands."""
+        facts = dict(self.facts)
+        for name, value in other.facts.items():
+            before = facts.get(name)
+            both = isinstance(before, int) and isinstance(value, int)
+            facts[name] = before + value if both else value  # type: ignore[operator]
+        return Report(self.rows + other.rows, self.changed + other.changed, facts)
+
 
 def count(session: Session, name: str) -> Report:
     """Rows of a table that others write."""

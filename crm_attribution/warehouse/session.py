@@ -190,6 +190,12 @@ class Session:
             with self._registered({"_frame": frame}):
                 self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _frame")
 
+    def delete(self, name: str, keys: pl.DataFrame) -> None:
+        """Remove the rows whose columns match any row of `keys`."""
+        using = " AND ".join(f"t.{q(c)} = k.{q(c)}" for c in keys.columns)
+        with self._registered({"_keys": keys}):
+            self.connection.execute(f"DELETE FROM {table_name(name)} t USING _keys k WHERE {using}")
+
     def truncate(self, names: Iterable[str]) -> None:
         for name in names:
             self.connection.execute(f"DELETE FROM {table_name(name)}")
@@ -270,6 +276,9 @@ class Session:
 
     def set_fact(self, name: str, value: str) -> None:
         self.connection.execute("INSERT OR REPLACE INTO meta.fact VALUES (?, ?)", [name, value])
+
+    def forget_fact(self, name: str) -> None:
+        self.connection.execute("DELETE FROM meta.fact WHERE name = ?", [name])
 
     # --- inside
 

@@ -14,6 +14,7 @@ from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Forbidden, QuotaExhausted, Rejected, Unauthorized
 from crm_attribution.hubspot import HubSpotClient, hubspot_budgets
+from crm_attribution.hubspot.search import Changed, ChangeFeed
 from crm_attribution.transport import Transport
 from crm_attribution_tests.sandbox import Sandbox
 
@@ -87,9 +88,13 @@ def client(sandbox: Sandbox) -> Iterator[Client]:
         transport.close()
 
 
+def everything(changes: ChangeFeed) -> list[Changed]:
+    return [*changes.newest, *(change for page in changes.older() for change in page)]
+
+
 def test_idle_is_one_call(sandbox, client):
     changes = client().changed("contacts", NOW - timedelta(minutes=10), NOW)
-    assert (list(changes), changes.total) == ([], 0)
+    assert (changes.newest, list(changes.older()), changes.total, changes.live) == ([], [], 0, 2_997)
     assert sandbox.calls() == {"total": 1, "routes": {SEARCH: 1}}
 
 
@@ -98,7 +103,7 @@ def test_three_thousand_changes_of_one_millisecond_cost_the_floor(sandbox, clien
     changes = hubspot.changed("contacts", BULK - timedelta(minutes=10), BULK + timedelta(minutes=10))
     # Not the merged-away, the merged and the archived ones.
     assert changes.total == 2_995
-    found = [change for page in changes for change in page]
+    found = everything(changes)
     assert {change.modified for change in found} == {BULK}
     ids = [change.id for change in found]
     assert len(ids) == len(set(ids)) == changes.total
@@ -106,7 +111,7 @@ def test_three_thousand_changes_of_one_millisecond_cost_the_floor(sandbox, clien
     assert [len(read.records), read.missing, read.aliases] == [changes.total, [], {}]
     history = read.records[0]["propertiesWithHistory"]["lifecyclestage"]
     assert [entry["value"] for entry in history] == ["customer", "lead"]
-    assert sandbox.calls()["routes"] == {SEARCH: math.ceil(2_995 / 200), BATCH: math.ceil(2_995 / 50)}
+    assert sandbox.calls()["routes"] == {SEARCH: math.ceil(2_995 / 200) + 1, BATCH: math.ceil(2_995 / 50)}
     assert hubspot.transport.calls == sandbox.calls()["total"]
 
 
@@ -115,7 +120,7 @@ def test_every_version_answers_alike(client, version):
     hubspot = client(version=version)
     assert hubspot.count("contacts") == 2_997
     assert hubspot.count("contacts", BULK, BULK + timedelta(milliseconds=1)) == 2_995
-    assert next(hubspot.changed("deals", None, NOW))[0].id == "51"
+    assert {c.id for c in hubspot.changed("deals", None, NOW).newest} >= {"51"}
     assert hubspot.batch_read("contacts", ["1001"], ["email"]).records[0]["properties"]["email"] == "c1001@acme.test"
     assert hubspot.associations("deals", "contacts", ["53"])["53"][0]["toObjectId"] == "1001"
     assert {p["id"] for p in hubspot.pipelines("deals")} >= {"default"}
@@ -135,14 +140,14 @@ def test_records_that_change_while_we_page_are_in_this_window_or_the_next(client
         hubspot = client(other)
         until = minute(10)
         pages = hubspot.changed("contacts", None, until)
-        found = [change.id for change in next(pages)]
+        found = [change.id for change in pages.newest]
         changed = [*range(150, 260), 999]
         other.log([update(minute(11), "contacts", n, lifecyclestage="lead") for n in changed])
         other.set_clock(iso(minute(12)))
-        found += [change.id for page in pages for change in page]
-        later = [change.id for page in hubspot.changed("contacts", until, minute(12)) for change in page]
+        found += [change.id for page in pages.older() for change in page]
+        later = [change.id for change in everything(hubspot.changed("contacts", until, minute(12)))]
     assert len(found) == len(set(found))
-    assert {int(i) for i in found} == set(range(1, 1_001)) - set(range(201, 260)) - {999}
+    assert {int(i) for i in found} == set(range(1, 1_001)) - set(changed)
     assert {int(i) for i in later} == set(changed)
 
 
@@ -156,20 +161,20 @@ def test_ids_of_merged_records_answer_under_the_survivor(client):
 def test_the_first_load_lists_with_history(sandbox, client):
     hubspot = client()
     pages = list(hubspot.list_all("contacts", ["email"], ["lifecyclestage"]))
-    assert {len(page) for page in pages[:-1]} == {50}
-    ids = [record["id"] for page in pages for record in page]
+    assert {len(page.records) for page in pages[:-1]} == {50}
+    ids = [record["id"] for page in pages for record in page.records]
     assert len(ids) == len(set(ids)) == 2_997
     assert sandbox.calls()["total"] == math.ceil(2_997 / 50)
-    archived = [record["id"] for page in hubspot.list_all("contacts", [], archived=True) for record in page]
+    archived = [record["id"] for page in hubspot.list_all("contacts", [], archived=True) for record in page.records]
     assert archived == ["3005"]
 
 
 def test_a_first_load_with_very_many_properties(sandbox, client):
     names = ["email", *(f"a_property_with_a_long_name_{n}" for n in range(300))]
     pages = client().list_all("contacts", names, ["lifecyclestage"])
-    first = [next(pages) for _ in range(4)]
-    assert [len(page) for page in first] == [50] * 4
-    assert first[0][0]["properties"]["email"] == "c1001@acme.test"
+    first = [next(pages) for _ in range(2)]
+    assert [len(page.records) for page in first] == [100] * 2
+    assert first[0].records[0]["properties"]["email"] == "c1001@acme.test"
     assert sandbox.calls()["routes"] == {"GET /crm/objects/contacts": 2, BATCH: 4}
 
 
@@ -245,12 +250,12 @@ def test_a_bad_day_changes_calls_and_waits_but_not_the_result(sandbox, client):
             {"route": "POST /*", "kind": "timeout_after_accept", "seconds": 0.4, "every": 23},
         ]
     )
-    ids = [change.id for page in hubspot.changed("contacts", None, NOW) for change in page]
+    ids = [change.id for change in everything(hubspot.changed("contacts", None, NOW))]
     read = hubspot.batch_read("contacts", ids, ["email"], ["lifecyclestage"])
     sandbox.faults([])
     assert len(set(ids)) == len(read.records) == 2_997
     assert max(slept) > 9
-    assert len(slept) == hubspot.transport.calls - 75
+    assert len(slept) == hubspot.transport.calls - 76
 
 
 def test_the_daily_quota_stops_at_once(sandbox, client):

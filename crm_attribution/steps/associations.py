@@ -1,0 +1,61 @@
+"""raw.association: a journal of what HubSpot does not date, and the rotation that finds what moves no stamp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from crm_attribution.steps.identity import ids_frame
+from crm_attribution.steps.reading import BEGINNING
+from crm_attribution.warehouse.session import Session
+
+_ENDS = ["from_id", "to_id"]
+_KIND = ["type_ids", "labels", "is_primary"]
+
+
+def journal_associations(
+    session: Session,
+    from_type: str,
+    to_type: str,
+    ids: Sequence[str],
+    current: pl.DataFrame,
+    first_read: set[str],
+    now: datetime,
+) -> set[str]:
+    """Open what is new, close what is gone or has other labels, keep what holds.
+
+    HubSpot does not date associations: what came with a record's first read holds from the beginning.
+
+    Args:
+        session: an open session, in a transaction.
+        from_type: contacts, companies or deals.
+        to_type: likewise.
+        ids: the records `current` speaks of, completely.
+        current: their associations, as `hubspot.parse.associations` gives them.
+        first_read: those of them that were never read before.
+        now: when this was learned.
+
+    Returns:
+        the records whose associations changed.
+    """
+    scope = ids_frame("from_id", ids).with_columns(from_type=pl.lit(from_type), to_type=pl.lit(to_type))
+    stored = session.read_keys("raw.association", scope)
+    open_rows = stored.filter(pl.col("valid_to").is_null())
+    moment = pl.lit(now).dt.cast_time_unit("us")
+    since = pl.when(pl.col("from_id").is_in(list(first_read))).then(pl.lit(BEGINNING)).otherwise(moment)
+    before = open_rows.select(*_ENDS, "valid_from", **{f"_{name}": name for name in _KIND})
+    same = pl.all_horizontal(pl.col(name) == pl.col(f"_{name}") for name in _KIND)
+    compared = current.join(before, on=_ENDS, how="left").with_columns(
+        _held=same.fill_null(False), valid_to=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    held = compared.with_columns(
+        valid_from=pl.when("_held").then("valid_from").otherwise(since.dt.cast_time_unit("us"))
+    )
+    gone = open_rows.join(compared.filter("_held"), on=_ENDS, how="anti").with_columns(valid_to=moment)
+    closed = stored.filter(pl.col("valid_to").is_not_null())
+    columns = stored.columns
+    rows = pl.concat([held.select(columns), gone.select(columns), closed], how="vertical_relaxed")
+    rows = rows.filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("valid_from")))
+    return set(session.replace("raw.association", rows, scope)["from_id"])

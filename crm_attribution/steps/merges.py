@@ -1,0 +1,50 @@
+"""raw.merge: what was learned of merges from records, webhooks and lookups, closed over chains."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from crm_attribution.steps.identity import ids_frame
+from crm_attribution.transforms.merges import combine
+from crm_attribution.warehouse.session import Session
+
+
+def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> set[str]:
+    """Take in merges of one object type, in any order and as often as they are told.
+
+    Args:
+        session: an open session, in a transaction.
+        object_type: contacts, companies or deals.
+        found: raw.merge rows as they were learned, each survivor possibly absorbed itself since.
+
+    Returns:
+        the ids that mean something else now: absorbed ones with the survivors they had and have. They are journaled
+        under the object type.
+    """
+    if found.is_empty():
+        return set()
+    stored = _touching(session, object_type, {*found["absorbed_id"], *found["survivor_id"]})
+    closed = combine(stored, found)
+    written = session.upsert("raw.merge", closed)["absorbed_id"]
+    changed = closed.filter(pl.col("absorbed_id").is_in(written.implode()))
+    former = stored.filter(pl.col("absorbed_id").is_in(written.implode()))
+    dirty = {*changed["absorbed_id"], *changed["survivor_id"], *former["survivor_id"]}
+    session.journal(object_type, dirty)
+    return dirty
+
+
+def _touching(session: Session, object_type: str, ids: set[str]) -> pl.DataFrame:
+    """Stored rows that name any of the ids, and what those name in turn."""
+    known: set[str] = set()
+    while True:
+        frame = ids_frame("id", ids)
+        rows = session.query(
+            "SELECT m.* FROM raw.merge m WHERE m.object_type = ?"
+            " AND (m.absorbed_id IN (SELECT id FROM frame) OR m.survivor_id IN (SELECT id FROM frame))",
+            [object_type],
+            frame=frame,
+        )
+        ids |= {*rows["absorbed_id"], *rows["survivor_id"]}
+        if ids == known:
+            return rows
+        known = set(ids)

@@ -1,0 +1,187 @@
+"""Storing contacts, companies and deals: the record, its history, merges, associations and deletions, in one
+transaction per thousand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from math import ceil
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.hubspot import parse
+from crm_attribution.hubspot.parse import Refused
+from crm_attribution.steps.associations import journal_associations
+from crm_attribution.steps.identity import ids_frame
+from crm_attribution.steps.merges import record_merges
+from crm_attribution.steps.reading import Extraction, Reader, quarantine
+from crm_attribution.warehouse.session import Session
+
+PAIRS = {"contacts": ["companies"], "companies": ["companies"], "deals": ["contacts", "companies"]}
+"""Which associations are read from which side; companies with companies are parents and children."""
+
+_HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
+_ASSOCIATIONS = 1_000
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of one object type.
+
+    Attributes:
+        object_type: contacts, companies or deals.
+        copied: properties whose current value is kept.
+        tracked: properties whose history is kept.
+        home: the account's currency, ISO 4217.
+    """
+
+    object_type: str
+    copied: list[str]
+    tracked: list[str]
+    home: str | None
+
+    @property
+    def table(self) -> str:
+        return parse.TABLE[self.object_type]
+
+    @property
+    def signature(self) -> str:
+        return sha256(json.dumps([sorted(self.copied), sorted(self.tracked)]).encode()).hexdigest()[:16]
+
+
+class RecordStore(Reader):
+    """Writes what HubSpot answered for records."""
+
+    def wanted(self, object_type: str) -> Wanted:
+        """The properties the rules and the product need."""
+        stages = [f"hs_lifecyclestage_{stage}_date" for stage in self.rules.lifecycle.stages]
+        became = stages if object_type != "deals" else []
+        configured = [self.rules.consent.property] if object_type == "contacts" else []
+        copied = [
+            *parse.TYPED[object_type],
+            *parse.NEEDED[object_type],
+            *getattr(self.rules.properties, object_type),
+            *became,
+            *configured,
+        ]
+        tracked = [*parse.TRACKED[object_type], *getattr(self.rules.history, object_type)]
+        with self.warehouse.session() as session:
+            home = session.scalar("SELECT company_currency FROM raw.account")
+        return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)
+
+    def store(self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: str | None = None) -> None:
+        """Store records, live or archived, with what came beside them.
+
+        Args:
+            wanted: what was asked for.
+            results: records with history, at most a thousand.
+            run: counts.
+            progress: where a run that dies after this goes on; kept in the same transaction.
+        """
+        now = self.clock.now()
+        results = self._with_history(wanted, self._not_erased(wanted.object_type, results), run)
+        records = parse.records(wanted.object_type, results, home_currency=wanted.home, extracted_at=now)
+        accepted = set(records.rows["id"])
+        kept = [result for result in results if str(result["id"]) in accepted]
+        history = parse.history(wanted.object_type, kept, extracted_at=now)
+        live = [str(result["id"]) for result in kept if not result.get("archived")]
+        related = self._related(wanted.object_type, live, run)
+        with self.warehouse.session() as session, session.transaction():
+            first_read = _not_in(session, wanted.table, sorted(accepted))
+            written = session.upsert(wanted.table, records.rows, newer="modified_at")["id"]
+            told = session.append("raw.property_history", history.rows, identity=_HISTORY_IDENTITY)["object_id"]
+            absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
+            gone = _record_deletions(session, wanted.object_type, kept, live, now)
+            joined = [
+                journal_associations(session, wanted.object_type, other, live, frame, first_read, now)
+                for other, frame in related.items()
+            ]
+            dirty = {*written, *told, *gone, *(id_ for ids in joined for id_ in ids)}
+            session.journal(wanted.object_type, dirty)
+            refused = [*records.refused, *history.refused]
+            quarantine(session, wanted.table, refused, now)
+            session.resolve_quarantine(wanted.table, records.rows["id"])
+            forget_rereads(session, wanted.object_type, [str(result["id"]) for result in results])
+            if progress is not None:
+                session.set_fact(f"progress:{run.stream}", progress)
+        run.rows += records.rows.height
+        run.changed += len(dirty | absorbed)
+        run.quarantined += len(refused)
+
+    def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, pl.DataFrame]:
+        """Current associations of live records; an archived record keeps those it had."""
+        if not live:
+            return {}
+        pairs = PAIRS[object_type]
+        run.floor += len(pairs) * ceil(len(live) / _ASSOCIATIONS)
+        return {
+            other: parse.associations(object_type, other, self.hubspot.associations(object_type, other, live))
+            for other in pairs
+        }
+
+    def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
+        """Without those whose privacy deletion is known: a page read before it must not bring them back."""
+        with self.warehouse.session() as session:
+            erased = session.read_keys(
+                "raw.deletion",
+                ids_frame("object_id", [str(result["id"]) for result in results]).with_columns(
+                    object_type=pl.lit(object_type), kind=pl.lit("privacy")
+                ),
+            )["object_id"].to_list()
+        return [result for result in results if str(result["id"]) not in erased]
+
+    def _with_history(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:
+        """The same records; one that came without any history is read again by itself, and where that brings none
+        either, its row in quarantine says so."""
+        bare = parse.without_history(wanted.object_type, results)
+        if not bare:
+            return results
+        run.count("records read again for their history", len(bare))
+        archived = {str(result["id"]): bool(result.get("archived")) for result in results}
+        again: dict[str, Record] = {}
+        for state in (False, True):
+            ids = [id_ for id_ in bare if archived[id_] is state]
+            answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked, archived=state)
+            again |= {str(record["id"]): record for record in answer.records}
+        still = parse.without_history(wanted.object_type, again.values())
+        still += [id_ for id_ in bare if id_ not in again]
+        refused = [Refused(id_, "propertiesWithHistory:missing", "{}", "raw.property_history") for id_ in still]
+        with self.warehouse.session() as session, session.transaction():
+            quarantine(session, "raw.property_history", refused, self.clock.now())
+            mended = [id_ for id_ in bare if id_ not in still]
+            session.resolve_quarantine("raw.property_history", pl.Series(mended, dtype=pl.String))
+        run.quarantined += len(refused)
+        return [again.get(str(result["id"]), result) for result in results]
+
+
+def _record_deletions(
+    session: Session, object_type: str, kept: Sequence[Record], live: Sequence[str], now: datetime
+) -> set[str]:
+    """Keep which records are archived, and which have come back. Returns the ids that are something else now."""
+    archived = parse.deletions(object_type, kept, noticed_at=now)
+    ids = ids_frame("object_id", [*archived["object_id"], *live]).with_columns(
+        object_type=pl.lit(object_type), kind=pl.lit("archived")
+    )
+    known = session.read_keys("raw.deletion", ids)
+    back = known.filter(pl.col("object_id").is_in(list(live)) & pl.col("restored_at").is_null())
+    rows = pl.concat([archived, back.with_columns(restored_at=pl.lit(now).dt.cast_time_unit("us"))])
+    found = ids_frame("object_id", live).with_columns(object_type=pl.lit(object_type))
+    again = session.read_keys("raw.missing", found).filter(pl.col("found_at").is_null())
+    session.upsert("raw.missing", again.with_columns(found_at=pl.lit(now).dt.cast_time_unit("us")))
+    return set(session.upsert("raw.deletion", rows)["object_id"])
+
+
+def forget_rereads(session: Session, object_type: str, ids: Iterable[str]) -> None:
+    """What was read, or cannot be, need not be read again."""
+    session.delete("raw.reread", ids_frame("object_id", ids).with_columns(object_type=pl.lit(object_type)))
+
+
+def _not_in(session: Session, table: str, ids: Sequence[str]) -> set[str]:
+    """The ids the table has no row for yet."""
+    return set(session.query(f"SELECT id FROM ids ANTI JOIN {table} USING (id)", ids=ids_frame("id", ids))["id"])
