@@ -85,8 +85,10 @@ class ChangeFeed:
         oldest = page[-1].modified if page else until
         reaches_further = full and (since is None or oldest >= since)
         border = oldest if reaches_further else None
-        self.newest = [c for c in page if (since is None or c.modified >= since) and c.modified != border]
-        self.walk = Walk(since, oldest + _MILLISECOND) if reaches_further else None
+        self.newest = [
+            c for c in page if (since is None or c.modified >= since) and c.modified != border and c.modified < until
+        ]
+        self.walk = Walk(since, min(oldest + _MILLISECOND, until)) if reaches_further else None
         self._ahead: tuple[list[Changed], int] | None = None
 
     @property
