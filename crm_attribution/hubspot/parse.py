@@ -147,6 +147,12 @@ def without_history(object_type: str, results: Iterable[Record]) -> list[str]:
     ]
 
 
+def stages_capped(object_type: str, result: Record) -> bool:
+    """Whether HubSpot shows no more values of the record's stage than it ever shows: the first may be missing."""
+    name = "dealstage" if object_type == "deals" else "lifecyclestage"
+    return len((result.get("propertiesWithHistory") or {}).get(name) or []) >= HISTORY_CAP[object_type]
+
+
 def deletions(object_type: str, results: Iterable[Record], *, noticed_at: datetime) -> pl.DataFrame:
     """raw.deletion rows of archived records."""
     rows = [

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import polars as pl
 
+from crm_attribution.hubspot.associations import Association
+from crm_attribution.hubspot.parse import associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.reading import BEGINNING
 from crm_attribution.warehouse.session import Session
+
+Associations = Mapping[str, Sequence[Association]]
+"""From-record -> its other ends of one type."""
 
 _ENDS = ["from_id", "to_id"]
 _KIND = ["type_ids", "labels", "is_primary"]
@@ -19,8 +24,7 @@ def journal_associations(
     session: Session,
     from_type: str,
     to_type: str,
-    ids: Sequence[str],
-    current: pl.DataFrame,
+    found: Associations,
     first_read: set[str],
     now: datetime,
 ) -> set[str]:
@@ -32,15 +36,15 @@ def journal_associations(
         session: an open session, in a transaction.
         from_type: contacts, companies or deals.
         to_type: likewise.
-        ids: the records `current` speaks of, completely.
-        current: their associations, as `hubspot.parse.associations` gives them.
+        found: records with all their associations of this pair; those of others are left as they are.
         first_read: those of them that were never read before.
         now: when this was learned.
 
     Returns:
         the records whose associations changed.
     """
-    scope = ids_frame("from_id", ids).with_columns(from_type=pl.lit(from_type), to_type=pl.lit(to_type))
+    current = associations(from_type, to_type, found)
+    scope = ids_frame("from_id", found).with_columns(from_type=pl.lit(from_type), to_type=pl.lit(to_type))
     stored = session.read_keys("raw.association", scope)
     open_rows = stored.filter(pl.col("valid_to").is_null())
     moment = pl.lit(now).dt.cast_time_unit("us")

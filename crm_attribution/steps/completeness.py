@@ -13,7 +13,6 @@ from math import ceil
 
 import polars as pl
 
-from crm_attribution.hubspot import parse
 from crm_attribution.steps.associations import journal_associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
@@ -153,7 +152,7 @@ class Completeness(RecordStore):
             spent += 1
             if max(ours, theirs) <= _FEW or first == last:
                 there = set(self.hubspot.ids_between(wanted.object_type, first, last))
-                here = self._known_ids(wanted, first, last)
+                here = self.known_ids(wanted, first, last)
                 lacking += there - here
                 surplus += here - there
             else:
@@ -181,7 +180,8 @@ class Completeness(RecordStore):
     def _count_known(self, wanted: Wanted, first: int | None = None, last: int | None = None) -> int:
         return int(self._known(wanted, first, last)["n"].item())
 
-    def _known_ids(self, wanted: Wanted, first: int, last: int) -> set[str]:
+    def known_ids(self, wanted: Wanted, first: int, last: int) -> set[str]:
+        """Ids of the records we take for alive, from `first` to `last`."""
         return set(self._known(wanted, first, last, "k.id")["id"])
 
     def _known(self, wanted: Wanted, first: int | None, last: int | None, what: str = "count(*) AS n") -> pl.DataFrame:
@@ -220,9 +220,8 @@ class Completeness(RecordStore):
         for other in PAIRS[wanted.object_type]:
             found = self.hubspot.associations(wanted.object_type, other, ids)
             run.floor += ceil(len(ids) / _ASSOCIATIONS)
-            frame = parse.associations(wanted.object_type, other, found)
             with self.warehouse.session() as session, session.transaction():
-                changed = journal_associations(session, wanted.object_type, other, ids, frame, set(), now)
+                changed = journal_associations(session, wanted.object_type, other, found, set(), now)
                 session.journal(wanted.object_type, changed)
             run.changed += len(changed)
             run.count("records with changed associations", len(changed))

@@ -19,8 +19,9 @@ import polars as pl
 
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.hubspot.search import Changed, Walk
-from crm_attribution.steps.completeness import Completeness
+from crm_attribution.steps.properties import PropertyReader
 from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
+from crm_attribution.steps.reconcile import Reconciler
 from crm_attribution.steps.records import Record, Wanted
 from crm_attribution.steps.reference import ReferenceReader
 from crm_attribution.steps.report import Report
@@ -71,7 +72,7 @@ class Progress:
         return cls(given["signature"], parse_instant(given["window_end"]), given["archived"], given["after"], walk)
 
 
-class Extractor(Completeness, ReferenceReader, StreamReader):
+class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
     """Everything that is read from the sources; records here, the rest in the classes above it."""
 
     def objects(self, object_type: str, since: datetime | None) -> Report:

@@ -15,7 +15,7 @@ import polars as pl
 
 from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.parse import Refused
-from crm_attribution.steps.associations import journal_associations
+from crm_attribution.steps.associations import Associations, journal_associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import Extraction, Reader, quarantine
@@ -26,6 +26,7 @@ PAIRS = {"contacts": ["companies"], "companies": ["companies"], "deals": ["conta
 
 _HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
 _ASSOCIATIONS = 1_000
+_PLAIN = 100
 
 Record = Mapping[str, Any]
 
@@ -86,6 +87,7 @@ class RecordStore(Reader):
         """
         now = self.clock.now()
         results = self._with_history(wanted, self._not_erased(wanted.object_type, results), run)
+        results = self._with_first_entries(wanted, results, run)
         records = parse.records(wanted.object_type, results, home_currency=wanted.home, extracted_at=now)
         accepted = set(records.rows["id"])
         kept = [result for result in results if str(result["id"]) in accepted]
@@ -99,8 +101,8 @@ class RecordStore(Reader):
             absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
             gone = _record_deletions(session, wanted.object_type, kept, live, now)
             joined = [
-                journal_associations(session, wanted.object_type, other, live, frame, first_read, now)
-                for other, frame in related.items()
+                journal_associations(session, wanted.object_type, other, found, first_read, now)
+                for other, found in related.items()
             ]
             dirty = {*written, *told, *gone, *(id_ for ids in joined for id_ in ids)}
             session.journal(wanted.object_type, dirty)
@@ -114,16 +116,13 @@ class RecordStore(Reader):
         run.changed += len(dirty | absorbed)
         run.quarantined += len(refused)
 
-    def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, pl.DataFrame]:
+    def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, Associations]:
         """Current associations of live records; an archived record keeps those it had."""
         if not live:
             return {}
         pairs = PAIRS[object_type]
         run.floor += len(pairs) * ceil(len(live) / _ASSOCIATIONS)
-        return {
-            other: parse.associations(object_type, other, self.hubspot.associations(object_type, other, live))
-            for other in pairs
-        }
+        return {other: self.hubspot.associations(object_type, other, live) for other in pairs}
 
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
         """Without those whose privacy deletion is known: a page read before it must not bring them back."""
@@ -158,6 +157,33 @@ class RecordStore(Reader):
             session.resolve_quarantine("raw.property_history", pl.Series(mended, dtype=pl.String))
         run.quarantined += len(refused)
         return [again.get(str(result["id"]), result) for result in results]
+
+    def _with_first_entries(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:
+        """The same records; one whose stage history reached HubSpot's cap gets the dates of its first entries, which
+        HubSpot keeps as properties: `hs_v2_date_entered_{stage}`."""
+        capped = {str(result["id"]): result for result in results if parse.stages_capped(wanted.object_type, result)}
+        if not capped:
+            return results
+        run.count("records whose stage history is capped", len(capped))
+        names = [f"hs_v2_date_entered_{stage}" for stage in self._stages(wanted.object_type)]
+        dated: dict[str, Record] = {}
+        for state in (False, True):
+            ids = [id_ for id_, result in capped.items() if bool(result.get("archived")) is state]
+            run.floor += ceil(len(ids) / _PLAIN)
+            for record in self.hubspot.batch_read(wanted.object_type, ids, names, archived=state).records:
+                entered = {name: record["properties"].get(name) for name in names}
+                before = capped.get(str(record["id"]))
+                if before is not None:
+                    properties = {**before["properties"], **{name: at for name, at in entered.items() if at}}
+                    dated[str(record["id"])] = {**before, "properties": properties}
+        return [dated.get(str(result["id"]), result) for result in results]
+
+    def _stages(self, object_type: str) -> list[str]:
+        if object_type != "deals":
+            return list(self.rules.lifecycle.stages)
+        with self.warehouse.session() as session:
+            stages = session.query("SELECT stage_id FROM raw.pipeline_stage WHERE object_type = 'deals' ORDER BY 1")
+        return stages["stage_id"].to_list()
 
 
 def _record_deletions(
