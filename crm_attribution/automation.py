@@ -14,10 +14,11 @@ from crm_attribution.transport import Transport, redact
 
 HOUR = timedelta(hours=1)
 ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhook_event"])
+RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
 
 hourly_job = dg.define_asset_job(
     "hourly",
-    selection=dg.AssetSelection.all(),
+    selection=dg.AssetSelection.all() - RECONCILIATION,
     description="Extract, resolve, derive, attribute, send and publish: the whole chain for one hour or a range.",
     executor_def=dg.in_process_executor,
 )
@@ -43,6 +44,21 @@ _UNDER_WAY = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+reconcile_job = dg.define_asset_job(
+    "reconcile",
+    selection=RECONCILIATION,
+    description="Compare records with HubSpot, a bounded number a day: archived, merged away, erased, silently changed."
+    " What it finds is taken up by the next hourly run.",
+    executor_def=dg.in_process_executor,
+)
+
+reconcile_schedule = dg.ScheduleDefinition(
+    name="reconcile_schedule",
+    job=reconcile_job,
+    cron_schedule="40 2 * * *",
+    execution_timezone="UTC",
+    description="Once a day, twenty minutes before the hour.",
+)
 
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
 """For what people read. It is per asset, not per partition: `status` shows the newest hour itself."""

@@ -14,6 +14,8 @@ from crm_attribution.automation import (
     hourly_schedule,
     inbox_job,
     inbox_waiting,
+    reconcile_job,
+    reconcile_schedule,
     tell_of_failures,
 )
 from crm_attribution.resources import pipeline_resource
@@ -31,8 +33,8 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(_with_freshness) for asset in assets],
         resources={"pipeline": pipeline_resource},
-        jobs=[hourly_job, inbox_job],
-        schedules=[hourly_schedule],
+        jobs=[hourly_job, inbox_job, reconcile_job],
+        schedules=[hourly_schedule, reconcile_schedule],
         sensors=[dead_runs, inbox_waiting, tell_of_failures],
         executor=dg.in_process_executor,
     )

@@ -1,6 +1,6 @@
 """raw/*: what HubSpot and the click sources say changed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
@@ -11,7 +11,9 @@ from crm_attribution.assets.common import (
     Result,
     Window,
     acting_on_errors,
+    key_of,
     result,
+    run_table_checks,
     spec,
     table_checks,
     window,
@@ -25,13 +27,16 @@ from crm_attribution.steps.report import Report
 Read = Callable[[Pipeline, Window], Report]
 
 
-def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
-    """An asset that reads one stream of a source into `name`."""
+Law = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
+
+
+def extraction(name: str, deps: list[str], read: Read, laws: Sequence[Law] = ()) -> dg.AssetsDefinition:
+    """An asset that reads one stream of a source into `name`; `laws` judge by its report."""
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
         specs=[spec(name, deps, kinds=["hubspot" if "click" not in name else "api", "duckdb"])],
-        check_specs=table_checks(name),
+        check_specs=[*table_checks(name), *(spec for spec, _ in laws)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
     )
@@ -39,7 +44,8 @@ def extraction(name: str, deps: list[str], read: Read) -> dg.AssetsDefinition:
         with acting_on_errors():
             report = read(pipeline, window(context))
             with pipeline.warehouse.session() as session:
-                return result(pipeline, name, reports.with_table_rows(session, name, report))
+                checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in laws)]
+                return result(pipeline, name, reports.with_table_rows(session, name, report), checks)
 
     return asset
 
@@ -83,6 +89,86 @@ def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
     return asset
 
 
+def _complete(name: str) -> Law:
+    """HubSpot's count of unarchived records is ours."""
+    check = dg.AssetCheckSpec(
+        "complete",
+        asset=key_of(name),
+        description="As many unarchived records as HubSpot counts are known here, those in quarantine included.",
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        theirs, ours = report.facts.get("HubSpot counts"), report.facts.get("known here")
+        where = report.facts.get("ids not accounted for", "none")
+        return dg.AssetCheckResult(
+            check_name="complete",
+            asset_key=key_of(name),
+            passed=theirs == ours,
+            metadata={"HubSpot counts": str(theirs), "known here": str(ours), "ids not accounted for": where},
+        )
+
+    return check, judge
+
+
+def _known_to_portal() -> Law:
+    """Every configured property exists."""
+    check = dg.AssetCheckSpec(
+        "configured_properties_exist",
+        asset=key_of("raw.property"),
+        description="The portal has every property the mapping names; HubSpot ignores unknown names without a word.",
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        unknown = report.facts["properties the portal does not have"]
+        return dg.AssetCheckResult(
+            check_name="configured_properties_exist",
+            asset_key=key_of("raw.property"),
+            passed=unknown == "none",
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "unknown": unknown,
+                "fix": "correct the names under properties, history, values or consent in the mapping file",
+            },
+        )
+
+    return check, judge
+
+
+def _reconciliation() -> dg.AssetsDefinition:
+    """The asset of the daily job: compares records with HubSpot and lists those that are missing."""
+    name = "raw.missing"
+    nothing = dg.AssetCheckSpec(
+        "nothing_missing",
+        asset=key_of(name),
+        description="Every record HubSpot no longer answers for is explained. A person confirms an erasure with the"
+        " job privacy_deletion.",
+    )
+
+    @dg.multi_asset(
+        name="raw__missing",
+        specs=[spec(name, _RECORDS, kinds=["hubspot", "duckdb"], hourly=False)],
+        check_specs=[*table_checks(name), nothing],
+        retry_policy=RETRY,
+    )
+    def asset(pipeline: PipelineParam) -> Result:
+        with acting_on_errors():
+            report = pipeline.extractor.reconcile()
+            with pipeline.warehouse.session() as session:
+                rows = session.query(
+                    "SELECT object_type || ' ' || object_id AS id FROM raw.missing WHERE found_at IS NULL ORDER BY 1"
+                )["id"]
+                found = dg.AssetCheckResult(
+                    check_name="nothing_missing",
+                    asset_key=key_of(name),
+                    passed=rows.is_empty(),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"missing": len(rows), "sample": ", ".join(rows.head(20)) or "none"},
+                )
+                return result(pipeline, name, report, [*run_table_checks(pipeline, name), found])
+
+    return asset
+
+
 _RECORDS = ["raw.contact", "raw.company", "raw.deal"]
 
 assets = [
@@ -91,9 +177,17 @@ assets = [
     extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.extractor.stages()),
     extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.extractor.forms()),
     extraction("raw.webhook_event", ["raw.account"], _webhooks),
-    extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies")),
-    extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts")),
-    extraction("raw.deal", ["raw.account", "raw.webhook_event"], _objects("deals")),
+    extraction(
+        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.extractor.properties(), [_known_to_portal()]
+    ),
+    extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies"), [_complete("raw.company")]),
+    extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts"), [_complete("raw.contact")]),
+    extraction(
+        "raw.deal",
+        ["raw.account", "raw.pipeline_stage", "raw.webhook_event"],
+        _objects("deals"),
+        [_complete("raw.deal")],
+    ),
     extraction(
         "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.extractor.submissions(hours.since)
     ),
@@ -102,4 +196,6 @@ assets = [
     written_beside("raw.association", ["raw.contact", "raw.deal"]),
     written_beside("raw.merge", _RECORDS),
     written_beside("raw.deletion", _RECORDS),
+    written_beside("raw.property_drift", ["raw.property"]),
+    _reconciliation(),
 ]

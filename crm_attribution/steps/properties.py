@@ -1,4 +1,4 @@
-"""raw.property: what properties the portal has, what changed about them, and which configured names it does not know."""
+"""raw.property: the portal's property definitions, what changed about them, and configured names it does not know."""
 
 from __future__ import annotations
 

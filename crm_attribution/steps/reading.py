@@ -58,6 +58,8 @@ class Extraction:
                 "least possible calls": self.floor,
                 "found": self.found or 0,
                 "quarantined": self.quarantined,
+                **({} if self.source_total is None else {"HubSpot counts": self.source_total}),
+                **({} if self.known_total is None else {"known here": self.known_total}),
                 **self.facts,
             },
         )

@@ -82,8 +82,8 @@ class Reconciler(Completeness):
         """Where the last reconciliation stopped: the listing's cursor, and the highest id it had compared."""
         with self.warehouse.session() as session:
             text = session.fact(f"reconciled:{object_type}")
-        place = json.loads(text) if text else [None, 0]
-        return place[0], place[1]
+        after, last = json.loads(text) if text else (None, 0)
+        return after, int(last)
 
     def _remember(self, object_type: str, after: str | None, last: int) -> None:
         with self.warehouse.session() as session:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
 
+_TOTALS = ("HubSpot counts", "known here")
+
 
 @dataclass
 class Report:
@@ -23,11 +25,11 @@ class Report:
     facts: dict[str, int | str | float] = field(default_factory=dict)
 
     def plus(self, other: Report) -> Report:
-        """The report of two readings of one run: figures add up, of texts the later one stands."""
+        """The report of two readings of one run: figures add up, of texts and totals the later one stands."""
         facts = dict(self.facts)
         for name, value in other.facts.items():
             before = facts.get(name)
-            both = isinstance(before, int) and isinstance(value, int)
+            both = isinstance(before, int) and isinstance(value, int) and name not in _TOTALS
             facts[name] = before + value if both else value  # type: ignore[operator]
         return Report(self.rows + other.rows, self.changed + other.changed, facts)
 

@@ -1,0 +1,1 @@
+"""Extraction against the emulator: every row, every call."""
