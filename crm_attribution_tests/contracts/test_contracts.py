@@ -83,7 +83,8 @@ def test_the_warehouse_refuses_null_exactly_where_the_contract_does(
 def test_everything_is_described_and_in_a_known_schema(contract: Contract):
     assert contract.schema in SCHEMAS
     text, _, address = contract.description.partition(" https://")
-    assert text.endswith(".") and " " not in address
+    assert text.endswith(".")
+    assert " " not in address
     assert [column.name for column in contract.columns if not column.description] == []
     assert set(contract.key) <= set(contract.compared), "a log column tells no rows apart"
 
