@@ -116,7 +116,8 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
                 try:
                     at = parse_instant(str(value["timestamp"]))
                 except (ValueError, KeyError, TypeError) as error:
-                    refused.append(_refuse({"id": result.get("id"), "property": prop}, name, _reason(error)))
+                    row = {"id": result.get("id"), "property": prop}
+                    refused.append(_refuse(row, name, _reason(error), key=f"{object_type}:{result.get('id')}"))
                     continue
                 places[at] = places.get(at, -1) + 1
                 rows.append(

@@ -20,6 +20,7 @@ from crm_attribution.clock import Clock
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.parse import Refused
 from crm_attribution.hubspot.webhooks import TABLE, Event, Named, events, read_delivery
+from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import chunks, quarantine
 from crm_attribution.steps.report import Report
 from crm_attribution.warehouse.connection import Warehouse
@@ -119,7 +120,7 @@ def _without_values(event: Event, erased: Collection[str]) -> Event:
 
 
 def _record_merges(session: Session, fresh: Sequence[Event]) -> None:
-    """Absorbed ids with their survivors. What HubSpot's records said before stays; only a missing time is filled in."""
+    """Absorbed ids with their survivors."""
     rows = [
         {
             "object_type": object_type,
@@ -133,17 +134,9 @@ def _record_merges(session: Session, fresh: Sequence[Event]) -> None:
     ]
     if not rows:
         return
-    key = ["object_type", "absorbed_id"]
-    told = CONTRACTS["raw.merge"].conform(pl.DataFrame(rows)).unique(key, keep="first", maintain_order=True)
-    stored = session.read_keys("raw.merge", told.select(key))
-    undated = (
-        stored.filter(pl.col("merged_at").is_null()).drop("merged_at").join(told.select(*key, "merged_at"), on=key)
-    )
-    new = told.join(stored, on=key, how="anti")
-    written = session.upsert("raw.merge", pl.concat([new, undated.select(new.columns)]))
-    for object_type in written["object_type"].unique():
-        changed = told.join(written.filter(pl.col("object_type") == object_type), on=key)
-        session.journal(object_type, {*changed["absorbed_id"], *changed["survivor_id"]})
+    told = CONTRACTS["raw.merge"].conform(pl.DataFrame(rows))
+    for (object_type,), found in told.group_by("object_type", maintain_order=True):
+        record_merges(session, str(object_type), found)
 
 
 def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collection[str], now: datetime) -> None:

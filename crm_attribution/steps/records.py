@@ -92,6 +92,7 @@ class RecordStore(Reader):
         accepted = set(records.rows["id"])
         kept = [result for result in results if str(result["id"]) in accepted]
         history = parse.history(wanted.object_type, kept, extracted_at=now)
+        refused_history = [*history.refused, *_without_history(wanted.object_type, kept)]
         live = [str(result["id"]) for result in kept if not result.get("archived")]
         related = self._related(wanted.object_type, live, run)
         with self.warehouse.session() as session, session.transaction():
@@ -106,15 +107,17 @@ class RecordStore(Reader):
             ]
             dirty = {*written, *told, *gone, *(id_ for ids in joined for id_ in ids)}
             session.journal(wanted.object_type, dirty)
-            refused = [*records.refused, *history.refused]
-            quarantine(session, wanted.table, refused, now)
+            quarantine(session, wanted.table, records.refused, now)
             session.resolve_quarantine(wanted.table, records.rows["id"])
+            told_of = [f"{wanted.object_type}:{result['id']}" for result in kept]
+            session.resolve_quarantine("raw.property_history", pl.Series(told_of, dtype=pl.String))
+            quarantine(session, "raw.property_history", refused_history, now)
             forget_rereads(session, wanted.object_type, [str(result["id"]) for result in results])
             if progress is not None:
                 session.set_fact(f"progress:{run.stream}", progress)
         run.rows += records.rows.height
         run.changed += len(dirty | absorbed)
-        run.quarantined += len(refused)
+        run.quarantined += len(records.refused) + len(refused_history)
 
     def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, Associations]:
         """Current associations of live records; an archived record keeps those it had."""
@@ -136,8 +139,7 @@ class RecordStore(Reader):
         return [result for result in results if str(result["id"]) not in erased]
 
     def _with_history(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:
-        """The same records; one that came without any history is read again by itself, and where that brings none
-        either, its row in quarantine says so."""
+        """The same records; one that came without any history is read again by itself."""
         bare = parse.without_history(wanted.object_type, results)
         if not bare:
             return results
@@ -148,14 +150,6 @@ class RecordStore(Reader):
             ids = [id_ for id_ in bare if archived[id_] is state]
             answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked, archived=state)
             again |= {str(record["id"]): record for record in answer.records}
-        still = parse.without_history(wanted.object_type, again.values())
-        still += [id_ for id_ in bare if id_ not in again]
-        refused = [Refused(id_, "propertiesWithHistory:missing", "{}", "raw.property_history") for id_ in still]
-        with self.warehouse.session() as session, session.transaction():
-            quarantine(session, "raw.property_history", refused, self.clock.now())
-            mended = [id_ for id_ in bare if id_ not in still]
-            session.resolve_quarantine("raw.property_history", pl.Series(mended, dtype=pl.String))
-        run.quarantined += len(refused)
         return [again.get(str(result["id"]), result) for result in results]
 
     def _with_first_entries(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:
@@ -184,6 +178,14 @@ class RecordStore(Reader):
         with self.warehouse.session() as session:
             stages = session.query("SELECT stage_id FROM raw.pipeline_stage WHERE object_type = 'deals' ORDER BY 1")
         return stages["stage_id"].to_list()
+
+
+def _without_history(object_type: str, kept: Sequence[Record]) -> list[Refused]:
+    """Records that came without history twice: their values are stored, a row in quarantine says what is missing."""
+    return [
+        Refused(f"{object_type}:{id_}", "propertiesWithHistory:missing", "{}", "raw.property_history")
+        for id_ in parse.without_history(object_type, kept)
+    ]
 
 
 def _record_deletions(

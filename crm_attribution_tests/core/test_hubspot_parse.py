@@ -92,7 +92,7 @@ def test_histories_are_told_oldest_first_and_equal_times_keep_their_order():
 def test_a_bad_time_in_a_history_is_refused_alone(stamp: Any):
     found = parse.history("contacts", [past((STAMP, "a"), (stamp, "b"))], extracted_at=NOW)
     assert found.rows["value"].to_list() == ["a"]
-    assert [refused.key for refused in found.refused] == ["1"]
+    assert [refused.key for refused in found.refused] == ["contacts:1"]
 
 
 def test_the_cap_flags_a_history_as_cut_off():

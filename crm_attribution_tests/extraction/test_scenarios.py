@@ -214,7 +214,7 @@ def test_a_record_without_history_in_the_middle_of_a_page(tmp_path: Path):
         assert {reasons for _, reasons in waiting} == {"propertiesWithHistory:missing"}
         assert len(waiting) == 1
         reading.sandbox.faults([])
-        portal.update(minute(470), "contacts", waiting[0][0], lifecyclestage="evangelist")
+        portal.update(minute(470), "contacts", waiting[0][0].removeprefix("contacts:"), lifecyclestage="evangelist")
         reading.play(portal, minute(520))
         reading.read(minute(460))
         assert reading.rows("SELECT key FROM quarantine.property_history WHERE NOT resolved") == []

@@ -208,7 +208,7 @@ def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(world: World):
         session.upsert("raw.merge", pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
     world.load([merge("contact", 1, 2, 9)])
     assert world.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
-        ("1", from_millis(NOON), "hs_merged_object_ids"),
+        ("1", from_millis(NOON), "webhook"),
         ("2", at, "hs_calculated_merged_vids"),
     ]
     assert world.query("SELECT key FROM meta.change ORDER BY 1") == [("1",), ("9",)]
