@@ -6,8 +6,11 @@ from datetime import timedelta
 import dagster as dg
 
 from crm_attribution import settings
+from crm_attribution.clock import iso
 from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import CrmAttributionError
+from crm_attribution.identifiers import sha256
+from crm_attribution.resources import privacy_waiting, warehouse_stamp
 from crm_attribution.runs import fail_dead_runs, reason
 from crm_attribution.steps.inbox import waiting
 from crm_attribution.transport import Transport, redact
@@ -93,6 +96,31 @@ def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.Run
         return dg.SkipReason(f"deliveries that wait for the first hour, which loads the history: {len(files)}")
     hour = f"{make_clock(given).now() - HOUR:%Y-%m-%d-%H:00}"
     return dg.RunRequest(run_key=f"{hour} {files[-1].name}", partition_key=hour)
+
+
+@dg.sensor(
+    name="privacy_requests",
+    job_name="privacy_deletion",
+    minimum_interval_seconds=300,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Starts privacy_deletion when contacts wait that HubSpot has erased. It looks only when the warehouse "
+    "has changed and no run holds it, and starts the same request at most once an hour.",
+)
+def privacy_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    given = settings.load()
+    now = make_clock(given).now()
+    seen = warehouse_stamp(given)
+    if seen is None or (seen == context.cursor):
+        return dg.SkipReason("nothing has been written since the last look")
+    if context.instance.get_runs_count(dg.RunsFilter(job_name="privacy_deletion", statuses=_UNDER_WAY)):
+        return dg.SkipReason("privacy_deletion is queued or running")
+    contacts = privacy_waiting(given, iso(now))
+    if contacts is None:
+        return dg.SkipReason("a run holds the warehouse; the next look will tell")
+    if not contacts:
+        return dg.SensorResult(skip_reason="no contact waits", cursor=seen)
+    key = f"{sha256(' '.join(contacts))[:16]}:{now:%Y-%m-%dT%H}"
+    return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key)])
 
 
 @dg.run_failure_sensor(

@@ -159,6 +159,26 @@ def release(destination: str, reason: str, as_json: bool) -> None:
     )
 
 
+@main.command("privacy-deletion")
+@click.option("--contact", "contacts", multiple=True, metavar="ID", help="A contact a person confirmed as erased.")
+@click.option("--yes", is_flag=True, help="With --contact: what is erased cannot be restored.")
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Erase the contacts whose privacy deletion HubSpot told of, and those named; ends by rewriting the files."""
+    from crm_attribution.resources import progress
+    from crm_attribution.runs import run_job
+
+    config = {"erase": {"contact_ids": list(contacts), "confirm": yes}}
+    with progress(say):
+        run_id, figures = run_job(settings.load(), "privacy_deletion", config)
+    if as_json:
+        click.echo(json.dumps({"run_id": run_id, **figures}, indent=2))
+    else:
+        for name, value in figures.items():
+            click.echo(f"{name}: {value}")
+
+
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes any free one.")

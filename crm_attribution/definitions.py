@@ -7,6 +7,7 @@ from functools import cache
 import dagster as dg
 
 from crm_attribution.assets import conversions, derived, raw, sql
+from crm_attribution.assets.privacy import privacy_deletion
 from crm_attribution.automation import (
     FRESHNESS,
     dead_runs,
@@ -14,6 +15,7 @@ from crm_attribution.automation import (
     hourly_schedule,
     inbox_job,
     inbox_waiting,
+    privacy_requests,
     reconcile_job,
     reconcile_schedule,
     tell_of_failures,
@@ -33,9 +35,9 @@ def definitions() -> dg.Definitions:
     return dg.Definitions(
         assets=[asset.map_asset_specs(_with_freshness) for asset in assets],
         resources={"pipeline": pipeline_resource},
-        jobs=[hourly_job, inbox_job, reconcile_job],
+        jobs=[hourly_job, inbox_job, privacy_deletion, reconcile_job],
         schedules=[hourly_schedule, reconcile_schedule],
-        sensors=[dead_runs, inbox_waiting, tell_of_failures],
+        sensors=[dead_runs, inbox_waiting, privacy_requests, tell_of_failures],
         executor=dg.in_process_executor,
     )
 

@@ -20,12 +20,13 @@ from crm_attribution import mapping, settings
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import Clock, WallClock, iso
 from crm_attribution.clock_setting import make_clock
-from crm_attribution.errors import ConfigurationError
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.hubspot.access import VERSION, Credential, credential, open_transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Mapping
 from crm_attribution.settings import CLICKS_SETTINGS, Settings
+from crm_attribution.steps import privacy
 from crm_attribution.steps.extract import Extractor
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
@@ -141,6 +142,26 @@ def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
 def run_lock(given: Settings) -> RunLock:
     """The lock that makes runs of one data directory one at a time."""
     return RunLock(given.data_dir / "run.lock")
+
+
+def warehouse_stamp(given: Settings) -> str | None:
+    """Changes with every write to the warehouse file; opens nothing. None where there is none yet."""
+    path = Warehouse(given.data_dir).path
+    if not path.exists():
+        return None
+    wal = path.with_name(path.name + ".wal")
+    states = [file.stat() for file in (path, wal) if file.exists()]
+    return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for state in states)
+
+
+def privacy_waiting(given: Settings, since: str) -> list[str] | None:
+    """Contacts whose erasure waits, read between two runs; None while a run goes on."""
+    holder = {"run_id": "privacy_requests", "command": "looks for privacy deletions", "since": since}
+    try:
+        with run_lock(given).acquire(0, holder), Warehouse(given.data_dir, 0).session() as session:
+            return privacy.waiting(session)
+    except WarehouseBusy:
+        return None
 
 
 def note_process(given: Settings, run_id: str, since: str) -> None:

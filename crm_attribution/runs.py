@@ -98,6 +98,38 @@ def run_hours(
     return outcome.run_id
 
 
+def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Run a job that has no partitions; returns the run id and what its ops reported.
+
+    Args:
+        given: settings of this process.
+        name: the job.
+        config: op -> its config.
+
+    Raises:
+        Terminal: when the run fails; the message is that of the first failed step.
+    """
+    dagster_home(given)
+    from crm_attribution.definitions import definitions
+
+    job = definitions().resolve_job_def(name)
+    with dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance, given)
+        outcome = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={
+                "ops": {op: {"config": dict(values)} for op, values in config.items()},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+        if not outcome.success:
+            raise Terminal(_why(outcome, given.secrets()))
+    ended = [event for event in outcome.all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
+    told: list[Any] = [event.event_specific_data for event in ended]
+    return outcome.run_id, {name: value.value for data in told for name, value in data.metadata.items()}
+
+
 def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
     """What a run's assets reported: table -> its plain figures."""
     tables: dict[str, dict[str, Any]] = {}

@@ -66,6 +66,8 @@ class Warehouse:
             try:
                 connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
                 if not self._prepared.get("done"):
+                    remove_leftovers(self.path)
+                    remove_leftovers(self.marts_path)
                     initialise(connection)
                     self._prepared["done"] = True
                 self._open_sessions.append(Session(connection))
@@ -73,6 +75,23 @@ class Warehouse:
             finally:
                 self._open_sessions.clear()
                 connection.close()
+                _detach(engine)
+
+    @contextmanager
+    def exclusive(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Both files attached (`warehouse`, `marts_file`) with no session open, for work on the files themselves.
+
+        Raises:
+            WarehouseBusy: as `session`; also inside a session of this warehouse.
+        """
+        with self._threads:
+            if self._open_sessions:
+                raise WarehouseBusy("a session of this warehouse is open; close it before working on its files")
+            engine = self._engine()
+            self._attach(engine)
+            try:
+                yield engine
+            finally:
                 _detach(engine)
 
     def _engine(self) -> duckdb.DuckDBPyConnection:
@@ -89,7 +108,7 @@ class Warehouse:
         deadline = time.monotonic() + self.wait_seconds
         while True:
             try:
-                engine.execute(f"ATTACH '{_literal(self.path)}' AS warehouse")
+                engine.execute(f"ATTACH '{sql_literal(self.path)}' AS warehouse")
                 break
             except duckdb.IOException as error:
                 if "Conflicting lock" not in str(error):
@@ -98,7 +117,7 @@ class Warehouse:
                     raise WarehouseBusy(_busy_message(self.path, str(error), self.wait_seconds)) from None
                 time.sleep(0.1)
         try:
-            marts = _literal(self.marts_path)
+            marts = sql_literal(self.marts_path)
             engine.execute(f"ATTACH '{marts}' AS marts_file (STORAGE_VERSION '{MARTS_STORAGE}')")
             engine.execute("CREATE SCHEMA IF NOT EXISTS marts_file.marts")
         except duckdb.Error:
@@ -111,7 +130,20 @@ def _detach(engine: duckdb.DuckDBPyConnection) -> None:
         engine.execute(f"DETACH DATABASE IF EXISTS {name}")
 
 
-def _literal(path: Path) -> str:
+def fresh_path(path: Path) -> Path:
+    """Where a database file is written anew before it takes the old one's place."""
+    return path.with_name(path.name + ".rewriting")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a rewriting that died has left. The caller has the database open: nobody else is rewriting it."""
+    fresh = fresh_path(path)
+    fresh.unlink(missing_ok=True)
+    fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)
+
+
+def sql_literal(path: Path) -> str:
+    """A path inside the quotes of a SQL literal."""
     text = str(path)
     if "\0" in text:
         raise ConfigurationError("the data directory's name holds a NUL byte")

@@ -223,6 +223,16 @@ def reconcile(session: Session, conversion_ids: Iterable[str], state: str, reaso
     return _change(session, [{"conversion_id": name, **change} for name in before], now, before)
 
 
+def retell(session: Session, events: Mapping[str, str]) -> None:
+    """Tie conversions to another event that tells the same fact, where the one they were planned for is gone.
+
+    Args:
+        events: conversion_id -> event_id. The delivery key stays: it was fixed when the row was planned.
+    """
+    rows = [{"conversion_id": key, "milestone_id": event, "event_id": event} for key, event in events.items()]
+    _update(session, CONVERSION, rows)
+
+
 # --- inside
 
 

@@ -190,11 +190,23 @@ class Session:
             with self._registered({"_frame": frame}):
                 self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _frame")
 
-    def delete(self, name: str, keys: pl.DataFrame) -> None:
-        """Remove the rows whose columns match any row of `keys`."""
-        using = " AND ".join(f"t.{q(c)} = k.{q(c)}" for c in keys.columns)
-        with self._registered({"_keys": keys}):
-            self.connection.execute(f"DELETE FROM {table_name(name)} t USING _keys k WHERE {using}")
+    def delete(self, table: str, keys: pl.DataFrame) -> int:
+        """Delete the rows of a table (`schema.table`) whose columns equal any row of `keys`. Returns how many."""
+        if keys.is_empty():
+            return 0
+        match = _match(keys.columns, "t", "k")
+        with self._registered({"_keys": keys.unique()}):
+            done = self.connection.execute(f"DELETE FROM {table_name(table)} t USING _keys k WHERE {match}").fetchall()
+        return int(done[0][0])
+
+    def rename(self, table: str, column: str, names: pl.DataFrame) -> int:
+        """Write `name` wherever `column` holds the value beside it in `names`. Returns the rows changed."""
+        if names.is_empty():
+            return 0
+        renamed = f"{q(column)} = n.name FROM _names n WHERE t.{q(column)} = n.{q(column)}"
+        with self._registered({"_names": names}):
+            done = self.connection.execute(f"UPDATE {table_name(table)} t SET {renamed}").fetchall()
+        return int(done[0][0])
 
     def truncate(self, names: Iterable[str]) -> None:
         for name in names:

@@ -61,7 +61,7 @@ def inventory() -> dict[str, Any]:
         "job_assets": sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys),
         "sensors": {
             name: defs.resolve_sensor_def(name).default_status == dg.DefaultSensorStatus.RUNNING
-            for name in ("dead_runs", "inbox_waiting", "tell_of_failures")
+            for name in ("dead_runs", "inbox_waiting", "privacy_requests", "tell_of_failures")
         },
     }
 

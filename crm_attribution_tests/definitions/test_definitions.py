@@ -110,7 +110,7 @@ def test_what_people_read_goes_stale_visibly(assets):
 
 
 def test_one_job_runs_the_whole_chain(seen):
-    assert seen["jobs"] == ["hourly", "inbox", "reconcile"]
+    assert seen["jobs"] == ["hourly", "inbox", "privacy_deletion", "reconcile"]
     assert seen["job_assets"] == sorted(set(seen["assets"]) - DAILY)
 
 
@@ -131,7 +131,12 @@ def test_one_process_executes_a_run_whoever_starts_it(seen):
 
 
 def test_the_sensors_run_by_themselves(seen):
-    assert seen["sensors"] == {"dead_runs": True, "inbox_waiting": True, "tell_of_failures": True}
+    assert seen["sensors"] == {
+        "dead_runs": True,
+        "inbox_waiting": True,
+        "privacy_requests": True,
+        "tell_of_failures": True,
+    }
 
 
 def test_dependencies_lead_from_the_sources_to_what_people_read(assets):

@@ -24,7 +24,7 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Mapping, load
 from crm_attribution.rebuild import CONSUMERS, DERIVED
-from crm_attribution.steps import attribution, clicks, events, identity, milestones
+from crm_attribution.steps.derive import derive as derive_all
 from crm_attribution.steps.extract import Extractor
 from crm_attribution.transport import Transport
 from crm_attribution.warehouse.connection import Warehouse
@@ -74,14 +74,7 @@ def at(text: str) -> datetime:
 
 def derive(session: Session, mapping: Mapping, now: datetime) -> list[int]:
     """Every derived layer once. Returns the rows each step changed."""
-    return [
-        identity.update(session, mapping, now).changed,
-        clicks.update(session, mapping, now).changed,
-        events.update(session, mapping).changed,
-        milestones.update(session, mapping).changed,
-        attribution.update_touches(session, mapping).changed,
-        attribution.update_credits(session, mapping, now).changed,
-    ]
+    return list(derive_all(session, mapping, now).values())
 
 
 def underive(session: Session) -> None:
