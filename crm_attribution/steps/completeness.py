@@ -102,7 +102,11 @@ class Completeness(RecordStore):
         run.count("ids not looked up yet (extraction.lookup_calls)", len(left[self.rules.extraction.lookup_calls :]))
         now = self.clock.now()
         with self.warehouse.session() as session, session.transaction():
-            mine = set(session.read_keys(wanted.table, ids_frame("id", gone))["id"])
+            told = ids_frame("object_id", gone).with_columns(
+                object_type=pl.lit(wanted.object_type), kind=pl.lit("privacy")
+            )
+            erased = set(session.read_keys("raw.deletion", told)["object_id"])
+            mine = set(session.read_keys(wanted.table, ids_frame("id", gone))["id"]) - erased
             rows = ids_frame("object_id", mine).with_columns(
                 object_type=pl.lit(wanted.object_type),
                 noticed_at=pl.lit(now).dt.cast_time_unit("us"),

@@ -150,3 +150,41 @@ def test_reconciliation_goes_on_where_its_calls_ended(tmp_path: Path):
         reading.rules = reading.rules.model_copy(update={"extraction": small})
         found = [reading.extractor().reconcile().facts.get("records that had changed silently", 0) for _ in range(4)]
         assert found == [0, 0, 1, 0]
+
+
+def test_an_erasure_we_were_told_of_is_nothing_missing(tmp_path: Path):
+    portal = company(Portal())
+    with Reading.of(tmp_path, portal, minute(400)) as reading:
+        reading.read(None)
+        portal.erase(minute(410), "12")
+        reading.play(portal, minute(460))
+        with reading.warehouse.session() as session:
+            for table, row in (
+                ("deletion", "('contacts', '12', 'privacy', now(), NULL, 'webhook', NULL, now())"),
+                ("reread", "('contacts', '12', 'webhook', now())"),
+            ):
+                session.connection.execute(f"INSERT INTO raw.{table} VALUES {row}")
+        calls = reading.read(minute(400), "contacts")["contacts"]
+        assert missing(reading) == []
+        assert totals(reading) == (29, 29)
+        assert calls["POST /crm/objects/contacts/search"] == 1
+        assert reading.rows("SELECT * FROM raw.reread") == []
+
+
+def test_a_capped_history_is_flagged_and_gets_the_dates_of_first_entries(tmp_path: Path):
+    portal = Portal()
+    portal.create(minute(0), "contacts", 1, email="a@c.example", lifecyclestage="subscriber")
+    portal.create(minute(1), "contacts", 2, email="b@c.example", lifecyclestage="lead")
+    for n in range(60):
+        portal.update(minute(2 + n), "contacts", 1, lifecyclestage=("lead", "marketingqualifiedlead")[n % 2])
+    with Reading.of(tmp_path, portal, minute(100)) as reading:
+        reading.read(None)
+        entered = reading.rows(
+            "SELECT id, json_extract_string(properties, '$.hs_v2_date_entered_subscriber') FROM raw.contact ORDER BY id"
+        )
+        assert entered == [("1", "2026-03-02T00:00:00Z"), ("2", None)]
+        flagged = reading.rows(
+            "SELECT object_id, count(*) FROM raw.property_history WHERE property = 'lifecyclestage'"
+            " AND history_truncated GROUP BY 1"
+        )
+        assert flagged == [("1", 45)]
