@@ -15,11 +15,11 @@ _MILLIS = re.compile(r"-?[0-9]{1,16}")
 
 
 def record_id(value: object) -> str | None:
-    """A record id, written as a number or as text; None for anything else."""
+    """A record id, written as a number or as text, without leading zeros; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).strip()
-    return text if _ID.fullmatch(text) else None
+    return str(int(text)) if _ID.fullmatch(text) else None
 
 
 def moment(value: object) -> datetime | None:

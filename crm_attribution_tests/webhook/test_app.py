@@ -168,6 +168,29 @@ def test_what_a_workflow_may_leave_out(app: App, change: Any):
     assert ingest(app, {**WORKFLOW, **change}).status == 200
 
 
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_name_before_the_answer(
+    app: App, monkeypatch: pytest.MonkeyPatch
+):
+    """kill -9 keeps what the kernel has; a power cut keeps only this order."""
+    done: list[str] = []
+    sync, rename = os.fsync, Path.rename
+
+    def synced(descriptor: int) -> None:
+        done.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        assert done[-1] == "folder" or os.fstat(descriptor).st_size > 2
+        sync(descriptor)
+
+    def renamed(path: Path, target: Path) -> Path:
+        done.append("rename")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", synced)
+        patch.setattr(Path, "rename", renamed)
+        assert hubspot(app, b"[]").status == 200
+    assert done == ["file", "rename", "folder"]
+
+
 def test_what_a_killed_receiver_left_is_cleared_away_later(tmp_path: Path):
     inbox = Inbox(tmp_path)
     fresh, old = tmp_path / ".a.json.part", tmp_path / ".b.json.part"
