@@ -85,9 +85,10 @@ def die_at(point: str) -> Callable[[str], None]:
     return at
 
 
-@pytest.mark.parametrize("which", ["warehouse", "marts"])
-@pytest.mark.parametrize("point", POINTS)
-def test_killed_anywhere_it_leaves_the_old_file_or_the_new(warehouse: Warehouse, point: str, which: str) -> None:
+@pytest.mark.parametrize(
+    ("which", "point"), [*(("warehouse", point) for point in POINTS), ("marts", "copied"), ("marts", "renamed")]
+)
+def test_killed_anywhere_it_leaves_the_old_file_or_the_new(warehouse: Warehouse, which: str, point: str) -> None:
     child = os.fork()
     if child == 0:
         try:
