@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
@@ -93,12 +101,57 @@ class Milestones(_Rules):
     carriers: list[Carrier]
 
 
+NODE_TYPES = ("contact", "email", "gclid", "fbclid", "li_fat_id", "msclkid", "ttclid")
+
+
+def _pair(pair: tuple[str, str]) -> tuple[str, str]:
+    """Two identifiers written `type:value`; e-mails in lower case; the smaller first."""
+    written = []
+    for text in pair:
+        kind, colon, value = text.strip().partition(":")
+        if kind not in NODE_TYPES or not colon or not value.strip():
+            raise ValueError(f"write each identifier as type:value, with a type of {', '.join(NODE_TYPES)}")
+        value = value.strip()
+        written.append(f"{kind}:{value.lower() if kind == 'email' else value}")
+    one, other = sorted(written)
+    if one == other:
+        raise ValueError("names one identifier twice")
+    return one, other
+
+
+Pair = Annotated[tuple[str, str], AfterValidator(_pair)]
+
+
 class Identity(_Rules):
+    include: list[Pair]
+    exclude: list[Pair]
     blocked_values: Names
+    blocked_domains: Names
     role_mailboxes: Names
     shared_identifier_contacts: int = Field(ge=1)
+    person_emails: int = Field(ge=1)
+    person_size: int = Field(ge=2)
+    click_id_properties: dict[str, Literal["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid"]]
     click_back_days: int = Field(ge=0)
     click_forward_hours: int = Field(ge=0)
+    click_reopen_days: int = Field(ge=0)
+
+    @field_validator("exclude")
+    @classmethod
+    def _no_contradiction(cls, pairs: list[tuple[str, str]], info: ValidationInfo) -> list[tuple[str, str]]:
+        both = set(pairs) & set(info.data.get("include", []))
+        if both:
+            raise ValueError(f"{len(both)} pair(s) stand in include and in exclude: keep one of the two")
+        return pairs
+
+
+class Accounts(_Rules):
+    rollup: Literal["none", "parent"]
+    free_mail_domains: Names
+    ignored_labels: Names
+    owner_property: str
+    tier_property: str | None
+    parent_property: str | None
 
 
 class ChannelRule(_Rules):
@@ -194,6 +247,7 @@ class Mapping(_Rules):
     values: Values
     milestones: Milestones
     identity: Identity
+    accounts: Accounts
     touches: Touches
     attribution: Attribution
     suppression: Suppression

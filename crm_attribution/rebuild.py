@@ -15,6 +15,7 @@ DERIVED = [
     "identity.edge",
     "identity.edge_rejected",
     "identity.account",
+    "identity.account_alias",
     "identity.membership",
     "identity.deal_account",
     "identity.click",

@@ -103,14 +103,16 @@ assets = [
         [
             "identity.person",
             "identity.alias",
+            "identity.node",
             "identity.edge",
             "identity.edge_rejected",
             "identity.person_change",
             "identity.account",
+            "identity.account_alias",
             "identity.membership",
             "identity.deal_account",
         ],
-        _RECORDS,
+        [*_RECORDS, "raw.link_click", "raw.form_submission"],
         identity.update,
     ),
     derived(

@@ -4,28 +4,59 @@ from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Timestamp, field, table
 
+CLICK_TYPES = ["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid", "link_click"]
+NODE_TYPES = ["contact", "link_contact", "email", *CLICK_TYPES]
+_KINDS = "contact, link_contact (the contact id a link carried), email, or the kind of click id"
 
-@table("identity.edge", key=("contact_id", "identifier_type", "identifier"))
-class Edge(Model):
-    """Identifiers seen together in one record: a contact and an identifier that names it."""
 
-    contact_id: str = field("the contact the source row belongs to")
-    identifier_type: str = field("contact, merged_contact or email", isin=["contact", "merged_contact", "email"])
+@table("identity.node", key=("node_id",))
+class Node(Model):
+    """The dictionary of the graph: each identifier ever seen has one number for ever. Append-only, but for privacy:
+    an erased identifier leaves `erased` behind. Holds personal data."""
+
+    node_id: int = field("number of the identifier; memory, never rebuilt", ge=0)
+    node_type: str = field(_KINDS, isin=[*NODE_TYPES, "erased"])
     identifier: str = field("normalised value")
-    rule: str = field("why they belong together: self, merge, primary_email, additional_email, email_history")
-    source: str = field("table and key of the source row")
-    first_seen: Timestamp = field("earliest business time the source gives, UTC")
+    component: int = field("smallest node reachable over edges that their identifiers allow", ge=0)
 
 
-@table("identity.edge_rejected", key=("contact_id", "identifier_type", "identifier"))
+@table("identity.edge", key=("node_type", "node", "identifier_type", "identifier"))
+class Edge(Model):
+    """Identifiers seen together in one record. The owner (node) is a contact, the contact id of a link, or the e-mail
+    typed into a form."""
+
+    node_type: str = field("type of the owner: contact, link_contact or email", isin=NODE_TYPES)
+    node: str = field("the owner, normalised")
+    identifier_type: str = field(_KINDS, isin=NODE_TYPES)
+    identifier: str = field("normalised value")
+    contact_id: str = field("contact that the source row names; null for forms and manual rules", nullable=True)
+    rule: str = field(
+        "why they belong together, strongest first: include, merge, self, link_contact, primary_email,"
+        " additional_email, email_history, link_click, contact_click_id, click_id_history, form_submission"
+    )
+    source: str = field("table and key of the source row; of several the strongest rule's oldest")
+    first_seen: Timestamp = field("earliest business time the sources give, UTC; null for manual rules", nullable=True)
+    last_seen: Timestamp = field("latest business time the sources give, UTC; null for manual rules", nullable=True)
+    node_id: int = field("identity.node of the owner", nullable=True, log=True)
+    identifier_id: int = field("identity.node of the identifier", nullable=True, log=True)
+
+
+@table("identity.edge_rejected", key=("node_type", "node", "identifier_type", "identifier"))
 class EdgeRejected(Model):
     """Edges that join nobody, with the rule that disabled them."""
 
-    contact_id: str = field("the contact the source row belongs to")
+    node_type: str = field("type of the owner")
+    node: str = field("the owner")
     identifier_type: str = field("type of the identifier")
     identifier: str = field("normalised value")
-    rule: str = field("blocked_value, role_mailbox or shared_identifier")
+    contact_id: str = field("contact that the source row names", nullable=True)
+    rule: str = field(
+        "blocked_value, role_mailbox, shared_identifier, manual_exclude, two_live_contacts, person_emails, person_size"
+    )
+    edge_rule: str = field("rule of the edge itself", nullable=True)
     source: str = field("table and key of the source row")
+    node_id: int = field("identity.node of the owner", nullable=True, log=True)
+    identifier_id: int = field("identity.node of the identifier", nullable=True, log=True)
 
 
 @table("identity.person", key=("person_id",))
@@ -34,9 +65,12 @@ class Person(Model):
 
     person_id: str = field("durable id; the oldest survives a merge")
     first_seen: Timestamp = field("earliest first_seen of the person's identifiers, UTC")
-    root_contact_id: str = field("contact whose record minted the id")
-    contact_id: str = field("the live contact that speaks for the person (oldest)")
-    contacts: int = field("live contacts in the person", ge=0)
+    root_contact_id: str = field("contact whose record minted the id; null where it was erased", nullable=True)
+    contact_id: str = field(
+        "the contact that speaks for the person (oldest live one); null where all were erased", nullable=True
+    )
+    contacts: int = field("contacts in the person, those that others absorbed not counted", ge=0)
+    identifiers: int = field("identifiers of the person, absorbed ids included", nullable=True)
     merged_into: str = field("the person this one became, null while it lives", nullable=True)
 
 
@@ -44,9 +78,10 @@ class Person(Model):
 class Alias(Model):
     """The current answer for every identifier ever seen, absorbed ids included."""
 
-    identifier_type: str = field("contact, merged_contact or email")
+    identifier_type: str = field(_KINDS)
     identifier: str = field("normalised value")
     person_id: str = field("the live person")
+    node_id: int = field("identity.node", nullable=True)
 
 
 @table("identity.person_change", key=("person_id", "other_person_id", "kind", "cause"))
@@ -62,14 +97,27 @@ class PersonChange(Model):
 
 @table("identity.account", key=("account_id",))
 class Account(Model):
-    """A buying organisation: a company, or a deal that has none."""
+    """A buying organisation: a company, a business domain that no company has, or a deal that has none."""
 
-    account_id: str = field("company:<id of the surviving company> or deal:<id>")
+    account_id: str = field("company:<id of the surviving company>, domain:<business domain> or deal:<id>")
     company_id: str = field("HubSpot company id", nullable=True)
     name: str = field("company name", nullable=True)
     domain: str = field("normalised domain", nullable=True)
+    business_domain: str = field("its registrable part; null for free-mail providers", nullable=True)
+    shares_domain: bool = field("another live company has the same business domain: they are not joined", nullable=True)
+    parent_account_id: str = field("account of the parent company", nullable=True)
     owner_id: str = field("HubSpot owner id", nullable=True)
     target_account: bool = field("configured target-account flag", nullable=True)
+    tier: str = field("configured tier", nullable=True)
+
+
+@table("identity.account_alias", key=("alias_id",))
+class AccountAlias(Model):
+    """Account ids that lead to another account: an id once published stays reachable."""
+
+    alias_id: str = field("company:<absorbed or rolled-up id>, or domain:<domain of exactly one live company>")
+    account_id: str = field("the account that holds it now")
+    rule: str = field("company_merge, company_domain or parent", isin=["company_merge", "company_domain", "parent"])
 
 
 @table("identity.membership", key=("person_id", "account_id", "valid_from"))
@@ -78,10 +126,13 @@ class Membership(Model):
 
     person_id: str = field("person")
     account_id: str = field("account")
-    contact_id: str = field("the contact whose association says so")
+    contact_id: str = field("the contact whose association or e-mail says so")
     valid_from: Timestamp = field("start, UTC, inclusive; 1970 reaches back to the beginning")
     valid_to: Timestamp = field("end, UTC, exclusive; null while it holds", nullable=True)
-    basis: str = field("history (associatedcompanyid), association or current", isin=["history", "current"])
+    basis: str = field(
+        "history (of associatedcompanyid), current (association without a history) or domain (of the e-mail)",
+        isin=["history", "current", "domain"],
+    )
 
 
 @table("identity.deal_account", key=("deal_id",))
@@ -90,7 +141,10 @@ class DealAccount(Model):
 
     deal_id: str = field("HubSpot deal id, the survivor's after a merge")
     account_id: str = field("account")
-    basis: str = field("primary, first_association or own", isin=["primary", "first_association", "own"])
+    basis: str = field(
+        "primary (association), history (of hs_primary_associated_company), first_association or own",
+        isin=["primary", "history", "first_association", "own"],
+    )
 
 
 @table("identity.click", key=("click_id",))

@@ -128,6 +128,19 @@ class Session:
         self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME SELECT * FROM _write")
         return self._drop("_write", contract)
 
+    def append_new(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
+        """Insert rows whose keys the caller knows to be new; nothing is looked up. Returns them."""
+        contract = CONTRACTS[name]
+        frame = contract.validate(contract.conform(frame))
+        if frame.height:
+            self.change(f"INSERT INTO {table_name(name)} BY NAME SELECT * FROM _frame", _frame=frame)
+        return frame
+
+    def change(self, sql: str, **frames: pl.DataFrame) -> None:
+        """Run a statement that writes; `frames` are visible as views of their names."""
+        with self._registered(frames):
+            self.connection.execute(sql)
+
     def replace(self, name: str, frame: pl.DataFrame, scope: pl.DataFrame | None) -> pl.DataFrame:
         """Make the rows of a scope equal to `frame`; only differing rows are deleted or inserted.
 

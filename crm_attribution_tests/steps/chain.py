@@ -40,8 +40,11 @@ values:
 suppression:
   domains: [Vendor.example]
   addresses: ["*+TEST@*"]
+accounts:
+  free_mail_domains: [buyer.example]
 """
-"""The test portal's mapping. `trials` is a pipeline nobody mapped."""
+"""The test portal's mapping. All stories write from buyer.example, which must not make one account of them. `trials` is
+a pipeline nobody mapped."""
 
 
 @cache

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.mapping import load
 from crm_attribution.transforms.accounts import account_at, accounts, deal_accounts, memberships
 from crm_attribution_tests.transforms.histories import Change, at, frame, history
 
@@ -162,6 +163,7 @@ def test_accounts_are_live_companies_with_a_plain_domain():
         ]),
         {"2"},
         "t",
+        load().accounts,
     ).sort("account_id")  # fmt: skip
     told = rows.select("account_id", "name", "domain", "target_account").rows()
     assert told == [("company:1", "Ufer", "ufer.example", True), ("company:3", None, None, False)]

@@ -1,0 +1,76 @@
+"""identity.node: the dictionary of identifiers and the component of each. Lookups by key, never the whole table."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from crm_attribution.transforms.graph import Ints, extend
+from crm_attribution.warehouse.session import Session
+
+NODE = "identity.node"
+
+
+def encode(session: Session, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The dictionary's rows for some identifiers; those it does not know are added to it.
+
+    Args:
+        session: an open session, within a transaction.
+        wanted: node_type, identifier; repetitions do no harm.
+
+    Returns:
+        identity.node rows, one per identifier.
+    """
+    asked = wanted.select("node_type", "identifier").unique()
+    known = session.read_keys(NODE, asked)
+    first = session.scalar("SELECT coalesce(max(node_id), -1) + 1 FROM identity.node")
+    new = session.append_new(NODE, extend(known.select("node_type", "identifier"), asked, first))
+    return pl.concat([known, new])
+
+
+def lookup(session: Session, node_type: str, identifiers: pl.Series) -> pl.DataFrame:
+    """The dictionary's rows for those of some identifiers that it knows."""
+    return session.read_keys(
+        NODE, pl.DataFrame({"identifier": identifiers.unique()}).with_columns(node_type=pl.lit(node_type))
+    )
+
+
+def of_components(session: Session, components: pl.Series) -> pl.DataFrame:
+    """All nodes of some components."""
+    return session.read_keys(NODE, pl.DataFrame({"component": components.unique()}, schema={"component": pl.Int64}))
+
+
+def rename_components(session: Session, gone: Ints, now: Ints) -> None:
+    """Give every node of a component its label after a contraction."""
+    if len(gone):
+        moves = pl.DataFrame({"gone": gone, "label": now})
+        session.change(
+            "UPDATE identity.node SET component = m.label FROM moves m WHERE component = m.gone", moves=moves
+        )
+
+
+def set_components(session: Session, labelled: pl.DataFrame) -> None:
+    """Store labels that were computed anew: node_id, component."""
+    if labelled.height:
+        session.change(
+            "UPDATE identity.node SET component = m.component FROM moves m WHERE identity.node.node_id = m.node_id",
+            moves=labelled.select("node_id", "component"),
+        )
+
+
+def forget(session: Session, node_ids: pl.Series) -> None:
+    """Blank the identifiers of erased persons; the numbers stay taken."""
+    if len(node_ids):
+        session.change(
+            "UPDATE identity.node SET node_type = 'erased', identifier = 'erased:' || identity.node.node_id"
+            " FROM erased WHERE identity.node.node_id = erased.node_id",
+            erased=pl.DataFrame({"node_id": node_ids}),
+        )
+
+
+def forget_unseen(session: Session) -> None:
+    """In a rebuild: blank what no edge shows any more, such as the identifiers of persons erased since."""
+    unseen = session.query(
+        "SELECT node_id FROM identity.node WHERE node_type <> 'erased'"
+        " AND node_id NOT IN (SELECT node_id FROM identity.edge UNION SELECT identifier_id FROM identity.edge)"
+    )
+    forget(session, unseen["node_id"])

@@ -1,0 +1,39 @@
+"""Business domains: the registrable part of a host name by the public suffix list, free-mail providers left out.
+
+The list is bundled with its package (https://publicsuffix.org/list/), so nothing is looked up over the network.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import polars as pl
+from publicsuffixlist import PublicSuffixList
+
+from crm_attribution.mapping import Accounts
+
+
+@cache
+def _suffixes() -> PublicSuffixList:
+    return PublicSuffixList()
+
+
+def registrable(host: str | None) -> str | None:
+    """`mail.firm.co.uk` -> `firm.co.uk`; None for a bare public suffix, an address in digits, and for nothing."""
+    if not host or host.replace(".", "").isdigit():
+        return None
+    found: str | None = _suffixes().privatesuffix(host.lower())
+    return found
+
+
+def business(hosts: pl.Series, rules: Accounts) -> pl.Series:
+    """The business domain of each host name; null where it is none or a free-mail provider's."""
+    free = set(rules.free_mail_domains)
+    names = {host: registrable(host) for host in hosts.unique().drop_nulls()}
+    kept = {host: name for host, name in names.items() if name is not None and name not in free}
+    return hosts.replace_strict(kept, default=None, return_dtype=pl.String)
+
+
+def of_emails(emails: pl.Series, rules: Accounts) -> pl.Series:
+    """The business domain of each e-mail; null where it has none."""
+    return business(emails.str.to_lowercase().str.strip_chars().str.split("@").list.get(1, null_on_oob=True), rules)

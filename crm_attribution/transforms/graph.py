@@ -1,0 +1,107 @@
+"""The graph core, in integers: components of all edges, of new edges only, and the dictionary that names the nodes.
+
+A component's label is its smallest node, so a label is a pure function of the edges. A rebuild hands all edges to
+scipy; new edges are contracted to the labels of their ends and joined there, at a cost that knows only the new
+edges; where edges went, the components they were in are labelled again from the edges they have left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+Ints = NDArray[np.int64]
+
+NODE = {"node_type": pl.String, "identifier": pl.String}
+
+
+def labels(nodes: int, u: Ints, v: Ints) -> Ints:
+    """The smallest node of each node's component.
+
+    Args:
+        nodes: how many there are; they are numbered from 0.
+        u: one end of each edge.
+        v: the other end.
+    """
+    index = np.int32 if nodes < 2**31 else np.int64
+    ones = np.ones(len(u), np.int8)
+    graph = coo_matrix((ones, (u.astype(index, copy=False), v.astype(index, copy=False))), shape=(nodes, nodes))
+    count, component = connected_components(graph, directed=False)
+    smallest = np.empty(count, np.int64)
+    smallest[component[::-1]] = np.arange(nodes - 1, -1, -1)  # of one component the smallest is written last
+    return np.asarray(smallest[component], np.int64)
+
+
+def labels_among(nodes: Ints, u: Ints, v: Ints) -> Ints:
+    """`labels` for a few nodes of a large graph.
+
+    Args:
+        nodes: their ids, ascending, without repetition; every end is one of them.
+        u: one end of each edge.
+        v: the other end.
+    """
+    if len(nodes) and nodes[-1] == len(nodes) - 1:  # 0, 1, 2, …: their own places
+        return labels(len(nodes), u, v)
+    return nodes[labels(len(nodes), np.searchsorted(nodes, u), np.searchsorted(nodes, v))]
+
+
+def contract(u: Ints, v: Ints) -> tuple[Ints, Ints]:
+    """Which labels become which through new edges, of whose ends only the labels are given.
+
+    Returns:
+        the labels that go, and for each the label that its nodes have from now on.
+    """
+    touched = np.unique(np.concatenate([u, v]))
+    now = labels_among(touched, u, v)
+    moved = now != touched
+    return touched[moved], now[moved]
+
+
+def relabel(label: Ints, gone: Ints, now: Ints) -> Ints:
+    """Labels after a contraction, which is given sorted by `gone`."""
+    if not len(gone):
+        return label
+    place = np.minimum(np.searchsorted(gone, label), len(gone) - 1)
+    return np.where(gone[place] == label, now[place], label)
+
+
+def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
+    """A dictionary from scratch: each distinct text gets a number, in the order of its first appearance.
+
+    Texts are told apart by a 64-bit hash, which is far cheaper than a join of texts; should two texts ever share
+    one, the texts themselves decide.
+
+    Returns:
+        the texts by number, and the numbers of `left` and `right`.
+    """
+    texts = pl.concat([left, right]).rename("text")
+    hashes = pl.DataFrame({"hash": texts.hash()})
+    first = hashes.with_row_index("row").unique("hash", keep="first").sort("row").with_row_index("node")
+    codes = hashes.join(first.select("hash", "node"), on="hash", how="left", maintain_order="left")["node"]
+    names = texts.gather(first["row"])
+    if (names.gather(codes) != texts).any():
+        frame = texts.to_frame()
+        names = frame.unique(maintain_order=True)["text"]
+        known = names.to_frame().with_row_index("node")
+        codes = frame.join(known, on="text", how="left", maintain_order="left")["node"]
+    ends = codes.to_numpy().astype(np.int64)
+    return names, ends[: len(left)], ends[len(left) :]
+
+
+def extend(known: pl.DataFrame, wanted: pl.DataFrame, first: int) -> pl.DataFrame:
+    """New nodes for the identifiers a dictionary does not know, each a component of its own.
+
+    Args:
+        known: the dictionary's rows of `wanted`: node_type, identifier.
+        wanted: node_type, identifier; in any order, with repetitions.
+        first: the number of the first new node.
+
+    Returns:
+        identity.node rows.
+    """
+    new = wanted.unique().join(known, on=list(NODE), how="anti").sort("node_type", "identifier")
+    node = pl.int_range(pl.len(), dtype=pl.Int64) + first
+    return new.select(node_id=node, node_type="node_type", identifier="identifier", component=node)
