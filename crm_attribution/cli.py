@@ -138,6 +138,29 @@ def rebuild(as_json: bool) -> None:
             click.echo(f"{table}: {changed} rows changed")
 
 
+@main.group()
+def mapping() -> None:
+    """The mapping file: what a change of it would do."""
+
+
+@mapping.command()
+@click.option(
+    "--mapping",
+    "file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    required=True,
+    help="The changed mapping file.",
+)
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def diff(file: Path, as_json: bool) -> None:
+    """What a changed mapping file would change in events, milestones and conversions. Nothing is written."""
+    from crm_attribution import mapping_diff
+
+    result = mapping_diff.compare(settings.load(), file)
+    click.echo(json.dumps(result, indent=2)) if as_json else mapping_diff.show(result)
+
+
 @main.command()
 @click.option("--destination", required=True, help="Platform whose conversions are let go.")
 @click.option(

@@ -50,6 +50,7 @@ class Session:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        self._rehearsing = False
 
     # --- reading
 
@@ -84,7 +85,10 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Roll back on any error and raise it."""
+        """All or nothing. Roll back on any error and raise it. Within a rehearsal it is a part of that."""
+        if self._rehearsing:
+            yield
+            return
         self.connection.execute("BEGIN")
         try:
             yield
@@ -92,6 +96,17 @@ class Session:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """A transaction that is rolled back at the end, with all transactions in it: to see what would be."""
+        self.connection.execute("BEGIN")
+        self._rehearsing = True
+        try:
+            yield
+        finally:
+            self._rehearsing = False
+            self.connection.execute("ROLLBACK")
 
     def upsert(self, name: str, frame: pl.DataFrame, *, newer: str | None = None) -> pl.DataFrame:
         """Insert new rows and replace changed ones by key; with `newer`, never by an older row.
