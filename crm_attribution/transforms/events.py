@@ -19,6 +19,9 @@ STAGE_PROPERTY = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "
 MERGED = "MERGE_OBJECTS"
 """sourceType of the values a merge writes on the surviving record."""
 
+ONE_READING = timedelta(minutes=10)
+"""Records read within this time of each other were read by one run."""
+
 SEQUENCE = ["object_id", "timestamp", "ordinal"]
 
 
@@ -42,55 +45,68 @@ class Source:
 def own_history(source: Source) -> pl.DataFrame:
     """The history with what HubSpot copied in a merge told apart from what happened to the record itself.
 
-    A row is a copy where another record of its family has the same value at the same time and this one survived a
-    merge since. Of two records that really had it at the same millisecond, the survivor's row is its own if we had
-    read it before the reading that showed the merge. If we had not, HubSpot's answer is the same either way, and the
-    fact is told once, by the absorbed record. Of several rows that may all be copies the one read first is the fact.
+    A row is a copy where a record that was absorbed has the same value at the same time. Two records may really have
+    had it at the same millisecond: then the row is the record's own if we read it while the absorbed record was still
+    being read under its own id, or before the reading that showed a merge. Where we did not, HubSpot's answer is the
+    same either way, and the fact is told once. Of rows that may all be copies the one read first is the fact.
 
     Returns:
-        the history's columns and record_id (the live record), copied, by_merge (written by the merge itself), born (of
-        a merge: what stands before its first own row are copies only).
+        the history's columns and record_id (the live record), copied, by_merge (written by the merge itself), born (the
+        record is younger than all copies, and nothing of its own was read before them: a merge made it).
     """
     rows = source.history.with_columns(
         record_id=pl.col("object_id").replace(dict(source.live)) if source.live else pl.col("object_id"),
         by_merge=(pl.col("source_type") == MERGED).fill_null(False),
     )
-    merged = rows.select(object_id="object_id").unique().height != rows.select("record_id").unique().height
+    merged = (rows["object_id"] != rows["record_id"]).any()
     if not merged and not rows["by_merge"].any():
         return rows.with_columns(copied=pl.lit(False), born=pl.lit(False))
     rows = _mark_copies(rows)
-    alike = ["object_id", "property"]
-    strange = pl.col("copied") | pl.col("by_merge")
-    first_own = pl.col("timestamp").filter(~strange).min().over(alike)
-    last_copy = pl.col("timestamp").filter(strange).max().over(alike)
-    return rows.with_columns(born=(first_own >= last_copy).fill_null(False))
+    created = source.records.select(object_id="id", _created="created_at")
+    rows = rows.join(created, on="object_id", how="left", maintain_order="left")
+    copy, own = pl.col("copied"), ~pl.col("copied") & ~pl.col("by_merge")
+    younger = pl.col("_created") >= pl.col("timestamp").filter(copy).max().over("object_id")
+    first_read = pl.col("extracted_at").filter(own).min().over("object_id")
+    known_before = (first_read < pl.col("extracted_at").filter(copy).min().over("object_id")).fill_null(False)
+    return rows.with_columns(born=younger.fill_null(False) & ~known_before).drop("_created")
 
 
 def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
-    rows = rows.with_row_index("_row")
+    rows = rows.with_row_index("_row").with_columns(_last=pl.col("extracted_at").max().over("object_id"))
+    fact = ["record_id", "property", "timestamp", "value"]
+    told = rows.filter(~pl.col("by_merge"))
+    absorbed = told.filter(pl.col("object_id") != pl.col("record_id")).select(*fact, _other="object_id", _alive="_last")
+    alike = (
+        told.join(absorbed, on=fact, nulls_equal=True)
+        .filter(pl.col("object_id") != pl.col("_other"))
+        .group_by("_row")
+        .agg(_alive=pl.col("_alive").min())
+    )
     shown = (
         rows.filter("by_merge")
         .group_by("object_id", _merged="timestamp")
         .agg(_shown=pl.col("extracted_at").min())
         .sort("_merged")
     )
-    after = (
-        rows.sort("timestamp")
+    suspects = (
+        told.join(alike, on="_row")
+        .sort("timestamp")
         .join_asof(
             shown, left_on="timestamp", right_on="_merged", by="object_id", strategy="forward", check_sortedness=False
         )
-        .select("_row", "_shown")
     )
-    rows = rows.join(after, on="_row", how="left", maintain_order="left")
-    fact = ["record_id", "property", "timestamp", "value"]
-    survives = (pl.col("object_id") == pl.col("record_id")) | pl.col("_shown").is_not_null()
-    read_before = (pl.col("extracted_at") < pl.col("_shown")).fill_null(False)
-    others = pl.col("object_id").filter(~pl.col("by_merge")).n_unique().over(fact) > 1
-    rows = rows.with_columns(copied=others & survives & ~read_before & ~pl.col("by_merge"))
-    nobodys = pl.col("copied").all().over(fact)
-    earliest = pl.col("_row").sort_by("extracted_at", pl.col("object_id").str.len_chars(), "object_id").first()
-    elected = nobodys & (pl.col("_row") == earliest.over(fact))
-    return rows.with_columns(copied=pl.col("copied") & ~elected).drop("_row", "_shown")
+    read_before = (pl.col("extracted_at") <= pl.col("_alive") + ONE_READING) | (
+        pl.col("extracted_at") < pl.col("_shown")
+    ).fill_null(False)
+    copies = suspects.filter(~read_before)
+    place = ["extracted_at", pl.col("object_id").str.len_chars(), "object_id"]
+    elected = (
+        copies.join(told.join(copies, on="_row", how="anti"), on=fact, how="anti", nulls_equal=True)
+        .sort(place)
+        .unique(fact, keep="first", maintain_order=True)
+    )
+    copied = copies.join(elected, on="_row", how="anti")["_row"]
+    return rows.with_columns(copied=pl.col("_row").is_in(copied.implode())).drop("_row", "_last")
 
 
 def transitions(told: pl.DataFrame, name: str, entered: pl.DataFrame | None = None) -> pl.DataFrame:
