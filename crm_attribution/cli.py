@@ -106,19 +106,38 @@ def generate_portal(arguments: tuple[str, ...]) -> None:
 @click.option("--from", "start", type=Instant(), required=True, help="First hour.")
 @click.option("--to", "end", type=Instant(), required=True, help="End, exclusive.")
 @click.option("--select", help="A part of the graph, in Dagster's selection syntax.")
+@click.option("--force", is_flag=True, help="Also where it takes more of the day's calls than a backfill may.")
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
-def backfill(start: datetime, end: datetime, select: str | None, as_json: bool) -> None:
+def backfill(start: datetime, end: datetime, select: str | None, force: bool, as_json: bool) -> None:
     """Materialize a range of hours as one run."""
+    from crm_attribution import planning
     from crm_attribution import status as reporting
     from crm_attribution.resources import progress
     from crm_attribution.runs import run_hours
 
     given = settings.load()
     with progress(say):
+        planned = 0 if force else planning.allow(given, start, end, select)
         run_id = run_hours(given, start, end, select=select)
-    result = {"run_id": run_id, **reporting.run_summary(given, run_id)}
+    result = {"run_id": run_id, "calls_to_plan": planned, **reporting.run_summary(given, run_id)}
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_run(result)
+
+
+@main.command()
+@click.option("--from", "start", type=Instant(), required=True, help="First hour.")
+@click.option("--to", "end", type=Instant(), required=True, help="End, exclusive.")
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def plan(start: datetime, end: datetime, as_json: bool) -> None:
+    """Count what a backfill would ask of HubSpot: calls, minutes at the account's limits, share of the day."""
+    from crm_attribution import planning
+    from crm_attribution.resources import open_pipeline
+
+    if start >= end:
+        raise click.ClickException("the range needs --from before --to")
+    made = planning.make_plan(open_pipeline(settings.load()), start)
+    click.echo(json.dumps(made.document(), indent=2)) if as_json else planning.show(made)
 
 
 @main.command()

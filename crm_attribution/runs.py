@@ -130,6 +130,16 @@ def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str,
     return outcome.run_id, {name: value.value for data in told for name, value in data.metadata.items()}
 
 
+def selected(select: str | None) -> set[str] | None:
+    """The tables a selection names, None for all.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or names nothing.
+    """
+    keys = _selected(select)
+    return None if keys is None else {".".join(key.path) for key in keys}
+
+
 def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
     """What a run's assets reported: table -> its plain figures."""
     tables: dict[str, dict[str, Any]] = {}

@@ -35,6 +35,15 @@ class HubSpotClient:
         body: Record = self.transport.request("GET", self._paths.account).body
         return body
 
+    def daily_usage(self) -> tuple[int, int] | None:
+        """(limit, used) calls of the account's private apps today; None where HubSpot does not say.
+
+        https://developers.hubspot.com/docs/api-reference/legacy/account/account-information/get-usage-details
+        """
+        found = rows(self.transport.request("GET", self._paths.usage).body, "hubspot api usage")
+        counted = next((row for row in found if {"usageLimit", "currentUsage"} <= row.keys()), None)
+        return None if counted is None else (int(counted["usageLimit"]), int(counted["currentUsage"]))
+
     def owners(self, *, archived: bool = False) -> list[Record]:
         """Active owners, or the archived ones (two lists at HubSpot; old deals name owners of both).
 

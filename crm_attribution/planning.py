@@ -1,0 +1,219 @@
+"""What a backfill would ask of HubSpot, before it asks: calls, minutes and share of the day.
+
+HubSpot's search knows only a record's current modified time, so a range reads everything changed since its first hour,
+whatever its last one is; the first partition reads everything there is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crm_attribution.clock import iso, parse_instant
+from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
+from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
+from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.resources import Pipeline, open_pipeline
+from crm_attribution.runs import selected
+from crm_attribution.settings import Settings
+from crm_attribution.steps.extract import PAIRS
+from crm_attribution.steps.reading import OVERLAP
+
+SMALL = timedelta(hours=24)
+"""A range up to this long that does not have the first hour in it is never refused, and not counted beforehand."""
+
+_REFERENCE = 5
+"""The account, owners and archived owners, pipelines, forms."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One stream. `calls` by limiter; `way` is how records are read; `at_least` where nobody can count beforehand."""
+
+    stream: str
+    calls: Mapping[str, int]
+    records: int | None = None
+    way: Way | None = None
+    at_least: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a range costs. `daily` and `left` are None where HubSpot counts no day (OAuth apps)."""
+
+    since: datetime | None
+    lines: list[Line]
+    rates: Mapping[str, float]
+    daily: int | None
+    left: int | None
+    asked: int
+    by_limiter: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        total: Counter[str] = Counter()
+        for line in self.lines:
+            total.update(line.calls)
+        object.__setattr__(self, "by_limiter", total)
+
+    @property
+    def calls(self) -> int:
+        return self.by_limiter.total()
+
+    @property
+    def minutes(self) -> float:
+        """At the pace of the tightest limiter: the limiters count beside each other."""
+        return max((calls / self.rates[name] for name, calls in self.by_limiter.items()), default=0.0) / 60
+
+    @property
+    def share(self) -> float | None:
+        """Of the daily quota; a search counts in it like any call."""
+        return self.calls / self.daily if self.daily else None
+
+    def document(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "since": None if self.since is None else iso(self.since),
+            "streams": [
+                {
+                    "stream": line.stream,
+                    "records": line.records,
+                    "way": line.way,
+                    "calls": sum(line.calls.values()),
+                    "at_least": line.at_least,
+                }
+                for line in self.lines
+            ],
+            "calls": self.calls,
+            "calls_by_limiter": dict(self.by_limiter),
+            "minutes": round(self.minutes, 1),
+            "daily_quota": self.daily,
+            "left_today": self.left,
+            "share_of_day": None if self.share is None else round(self.share, 4),
+            "calls_made_for_this_plan": self.asked,
+        }
+
+
+def object_line(object_type: str, found: int, total: int, *, everything: bool) -> Line:
+    """Contacts, companies or deals: `found` of `total` changed.
+
+    `everything` is the first load: it lists. Records already stored as they are cost no batch read: this is the most.
+    """
+    way = "list" if everything else cheaper(found, total)
+    calls = (
+        {"burst": list_calls(max(found, total))}
+        if way == "list"
+        else {"search": pages(found, 200), "burst": history_calls(found)}
+    )
+    read = max(found, total) if way == "list" else found
+    calls["associations"] = association_calls(read, len(PAIRS[object_type]))
+    return Line(object_type, {name: n for name, n in calls.items() if n}, read, way)
+
+
+def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
+    """What is read beside the records. Submissions and e-mail clicks cannot be counted without reading them."""
+    return [
+        Line("reference", {"burst": _REFERENCE + len(object_types)}),
+        Line("form submissions", {"burst": max(1, forms)}, at_least=True),
+        Line("e-mail clicks", {"burst": 1}, at_least=True),
+    ]
+
+
+def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str] = tuple(TABLE)) -> Plan:
+    """Count what a range that begins at `start` would read: one search per object, and one or two calls besides.
+
+    Raises:
+        ConfigurationError, Unauthorized, Forbidden: as a run would.
+    """
+    hubspot, limits = pipeline.hubspot, pipeline.hubspot_limits
+    before = hubspot.transport.calls
+    limits.in_time_zone(hubspot.account_details().get("timeZone"))
+    if limits.remaining is None and not pipeline.settings.uses_oauth:
+        _learn_usage(pipeline)
+    now, lines, first = pipeline.clock.now(), [], start <= pipeline.settings.start
+    with pipeline.warehouse.session() as session:
+        ended = {name: session.fact(f"extracted:{name}") for name in object_types}
+        known = {name: session.scalar(f"SELECT count(*) FROM {TABLE[name]}") for name in object_types}  # noqa: S608
+        forms = session.scalar("SELECT count(*) FROM raw.form")
+    for name in object_types:
+        until = ended[name]
+        since = None if first or until is None else min(start, parse_instant(until)) - OVERLAP
+        found = hubspot.count(name, since, None if since is None else now)
+        lines.append(object_line(name, found, known[name], everything=since is None))
+    return Plan(
+        None if first else start,
+        [*lines, *other_lines(forms, object_types)],
+        {name: budget.per_second for name, budget in limits.budgets.items()},
+        limits.daily,
+        limits.remaining,
+        hubspot.transport.calls - before,
+    )
+
+
+def _learn_usage(pipeline: Pipeline) -> None:
+    """The day's use from HubSpot's own counter, where headers do not tell; some accounts have none."""
+    try:
+        used = pipeline.hubspot.daily_usage()
+    except (Rejected, Forbidden):
+        return
+    if used is not None:
+        pipeline.hubspot_limits.daily, pipeline.hubspot_limits.remaining = used[0], max(0, used[0] - used[1])
+
+
+def must_be_planned(first_hour: datetime, start: datetime, end: datetime) -> bool:
+    """Whether a range may be expensive: it is long, or has the first partition in it."""
+    return start <= first_hour or end - start > SMALL
+
+
+def check_budget(plan: Plan, percent: int) -> None:
+    """Refuse what would take more than `percent` of the day.
+
+    Raises:
+        ConfigurationError: with the figures, and how to go on.
+    """
+    if plan.share is None or plan.daily is None:
+        return
+    if plan.share * 100 > percent:
+        raise ConfigurationError(
+            f"this range would take at least {plan.calls} calls, {plan.share:.0%} of the account's {plan.daily} a day;"
+            f" {percent}% are allowed (HUBSPOT_BACKFILL_SHARE). Look at crm-attribution plan; then a later --from"
+            " or --force: a run that meets the end of the day stops and the next one goes on"
+        )
+
+
+def allow(given: Settings, start: datetime, end: datetime, select: str | None = None) -> int:
+    """Let a backfill pass, or refuse it; the calls made to find out.
+
+    Nothing is asked for a short range without the first hour, or for a selection that reads no records.
+
+    Raises:
+        ConfigurationError: when it is refused.
+    """
+    chosen = selected(select)
+    types = [name for name, table in TABLE.items() if chosen is None or table in chosen]
+    if not types or start >= end or not must_be_planned(given.start, start, end):
+        return 0
+    plan = make_plan(open_pipeline(given), start, types)
+    check_budget(plan, given.hubspot_backfill_share)
+    return plan.asked
+
+
+def show(plan: Plan) -> None:
+    """A plan for people."""
+    console, table = Console(), Table("stream", "records", "how", "calls")
+    for line in plan.lines:
+        records = "" if line.records is None else str(line.records)
+        least = "at least " if line.at_least else ""
+        table.add_row(line.stream, records, line.way or "", f"{least}{sum(line.calls.values())}")
+    console.print(table)
+    console.print(f"calls: at least {plan.calls}, minutes at the account's limits: {plan.minutes:.1f}", highlight=False)
+    if plan.share is None:
+        console.print("share of the day: HubSpot names no daily quota for this credential", highlight=False)
+    else:
+        left = "unknown" if plan.left is None else plan.left
+        console.print(f"share of the day: {plan.share:.2%} of {plan.daily}; left today: {left}", highlight=False)
