@@ -22,12 +22,14 @@ from crm_attribution.hubspot.parse import TABLE
 from crm_attribution.resources import Pipeline, open_pipeline
 from crm_attribution.runs import selected
 from crm_attribution.settings import Settings
-from crm_attribution.steps.extract import PAIRS
 from crm_attribution.steps.reading import OVERLAP
+from crm_attribution.steps.records import PAIRS
 
 SMALL = timedelta(hours=24)
 """A range up to this long that does not have the first hour in it is never refused, and not counted beforehand."""
 
+_ARCHIVED = 1
+"""A listing goes through the archived records too, of which nobody knows the number beforehand."""
 _REFERENCE = 5
 """The account, owners and archived owners, pipelines, forms."""
 
@@ -106,13 +108,13 @@ def object_line(object_type: str, found: int, total: int, *, everything: bool) -
     """
     way = "list" if everything else cheaper(found, total)
     calls = (
-        {"burst": list_calls(max(found, total))}
+        {"burst": list_calls(max(found, total)) + _ARCHIVED}
         if way == "list"
         else {"search": pages(found, 200), "burst": history_calls(found)}
     )
     read = max(found, total) if way == "list" else found
     calls["associations"] = association_calls(read, len(PAIRS[object_type]))
-    return Line(object_type, {name: n for name, n in calls.items() if n}, read, way)
+    return Line(object_type, {name: n for name, n in calls.items() if n}, read, way, way == "list")
 
 
 def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
