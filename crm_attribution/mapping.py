@@ -154,8 +154,27 @@ class Accounts(_Rules):
     parent_property: str | None
 
 
+class Forms(_Rules):
+    every_hour_up_to: int = Field(ge=0)
+    quiet_days: int = Field(ge=1)
+
+
+class Streams(_Rules):
+    email_clicks: bool
+    forms: Forms
+
+
+class Clicks(_Rules):
+    burst_links: int = Field(ge=2)
+    burst_seconds: int = Field(ge=1)
+    after_send_seconds: int = Field(ge=0)
+    same_click_seconds: int = Field(ge=1)
+    scanner_ip_hashes: Names
+
+
 class ChannelRule(_Rules):
     channel: str
+    kind: list[str] | None = None
     medium: list[str] | None = None
     source: list[str] | None = None
     campaign: list[str] | None = None
@@ -242,12 +261,14 @@ class Mapping(_Rules):
     properties: PropertyLists
     history: PropertyLists
     extraction: Extraction
+    streams: Streams
     lifecycle: Lifecycle
     deals: Deals
     values: Values
     milestones: Milestones
     identity: Identity
     accounts: Accounts
+    clicks: Clicks
     touches: Touches
     attribution: Attribution
     suppression: Suppression

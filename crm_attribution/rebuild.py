@@ -19,6 +19,7 @@ DERIVED = [
     "identity.membership",
     "identity.deal_account",
     "identity.click",
+    "identity.email_click",
     "events.event",
     "events.milestone",
     "attribution.touch",

@@ -117,8 +117,8 @@ assets = [
     ),
     derived(
         "identity__clicks",
-        ["identity.click"],
-        ["identity.alias", "identity.edge", "raw.link_click", "raw.form_submission"],
+        ["identity.click", "identity.email_click"],
+        ["identity.alias", "identity.edge", "raw.link_click", "raw.email_click", "raw.form_submission"],
         clicks.update,
     ),
     derived(
@@ -145,7 +145,15 @@ assets = [
     derived(
         "attribution__touches",
         ["attribution.touch"],
-        ["identity.click", "identity.alias", "identity.membership", "raw.link_click", "raw.form_submission"],
+        [
+            "identity.click",
+            "identity.email_click",
+            "identity.alias",
+            "identity.membership",
+            "raw.link_click",
+            "raw.email_click",
+            "raw.form_submission",
+        ],
         lambda session, rules, _: attribution.update_touches(session, rules),
     ),
     derived(

@@ -23,6 +23,7 @@ from crm_attribution.steps import inbox
 from crm_attribution.steps import report as reports
 from crm_attribution.steps.guards import check_first_load, check_portal
 from crm_attribution.steps.report import Report
+from crm_attribution.steps.streams import NOT_READ
 
 Read = Callable[[Pipeline, Window], Report]
 
@@ -35,7 +36,7 @@ def extraction(name: str, deps: list[str], read: Read, laws: Sequence[Law] = ())
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
-        specs=[spec(name, deps, kinds=["hubspot" if "click" not in name else "api", "duckdb"])],
+        specs=[spec(name, deps, kinds=["api" if name == "raw.link_click" else "hubspot", "duckdb"])],
         check_specs=[*table_checks(name), *(spec for spec, _ in laws)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
@@ -48,6 +49,22 @@ def extraction(name: str, deps: list[str], read: Read, laws: Sequence[Law] = ())
                 return result(pipeline, name, reports.with_table_rows(session, name, report), checks)
 
     return asset
+
+
+def _is_read(name: str) -> Law:
+    """A stream that may be refused: the check fails with the reason, and the hour goes on with what is known."""
+    check = dg.AssetCheckSpec(
+        "is_read", asset=key_of(name), description="HubSpot lets us read this stream, or the mapping switches it off."
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        problem = report.facts.get(NOT_READ)
+        told = {} if problem is None else {"problem": str(problem)}
+        return dg.AssetCheckResult(
+            check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=told
+        )
+
+    return check, judge
 
 
 def _account(pipeline: Pipeline, hours: Window) -> Report:
@@ -192,6 +209,12 @@ assets = [
         "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.extractor.submissions(hours.since)
     ),
     extraction("raw.link_click", ["raw.account"], _clicks),
+    extraction(
+        "raw.email_click",
+        ["raw.account"],
+        lambda pipeline, hours: pipeline.extractor.email_clicks(hours.since),
+        [_is_read("raw.email_click")],
+    ),
     written_beside("raw.property_history", _RECORDS),
     written_beside("raw.association", ["raw.contact", "raw.deal"]),
     written_beside("raw.merge", _RECORDS),

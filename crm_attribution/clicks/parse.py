@@ -13,7 +13,7 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.parse import Parsed, Refused, clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
-from crm_attribution.transforms.clicks import suspects
+from crm_attribution.transforms.suspects import suspects
 
 TABLE = "raw.link_click"
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")

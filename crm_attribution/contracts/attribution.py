@@ -11,16 +11,18 @@ MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 class Touch(Model):
     """A marketing touch of a known person."""
 
-    touch_id: str = field("click:<id> or form:<form>:<submission>")
+    touch_id: str = field("click:<id>, email:<created>:<id> or form:<form>:<submission>")
     touched_at: Timestamp = field("when it happened, UTC")
-    kind: str = field("link_click or form_submission", isin=["link_click", "form_submission"])
+    kind: str = field(
+        "link_click, email_click or form_submission", isin=["link_click", "email_click", "form_submission"]
+    )
     person_id: str = field("person")
     contact_id: str = field("contact the touch resolved to", nullable=True)
     account_id: str = field("account the person belonged to then", nullable=True)
     channel: str = field("channel by the mapping's rules")
-    source: str = field("utm_source, lower case", nullable=True)
-    medium: str = field("utm_medium, lower case", nullable=True)
-    campaign: str = field("utm_campaign", nullable=True)
+    source: str = field("utm_source, lower case; hubspot for e-mail clicks without one", nullable=True)
+    medium: str = field("utm_medium, lower case; email for e-mail clicks without one", nullable=True)
+    campaign: str = field("utm_campaign; the send (emailCampaignId) for e-mail clicks without one", nullable=True)
     click_id_kinds: Strings = field("which platforms' click ids it carries (gclid, fbclid, li_fat_id, …)")
     origin: str = field("table and key of the source row")
 

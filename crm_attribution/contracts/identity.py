@@ -156,8 +156,24 @@ class Click(Model):
     status: str = field(
         "resolved, pending, unresolved or suspect", isin=["resolved", "pending", "unresolved", "suspect"]
     )
-    reason: str = field("rule that resolved it, or why it is not", nullable=True)
+    reason: str = field("rule that resolved it, why it is not resolved, or why it is a suspect", nullable=True)
     contact_id: str = field("contact as named by the source", nullable=True)
     person_id: str = field("live person", nullable=True)
     form_id: str = field("form of the submission that resolved it", nullable=True)
     conversion_id: str = field("submission that resolved it", nullable=True)
+
+
+@table("identity.email_click", key=("created_at", "id"))
+class EmailClick(Model):
+    """Whose click in a marketing e-mail it was, and whether it counts."""
+
+    created_at: Timestamp = field("when the link was followed, UTC; raw.email_click")
+    id: str = field("HubSpot's event id; raw.email_click")
+    status: str = field(
+        "resolved, unresolved, suspect, or duplicate of a tracked link's click",
+        isin=["resolved", "unresolved", "suspect", "duplicate"],
+    )
+    reason: str = field("recipient, link_click, why it is not resolved, or why it is a suspect")
+    contact_id: str = field("the contact that speaks for the person", nullable=True)
+    person_id: str = field("live person of the recipient; null for suspects", nullable=True)
+    link_click_id: str = field("duplicate: the click that is kept, raw.link_click", nullable=True)

@@ -166,12 +166,15 @@ class FormSubmission(Model):
     page_url: str = field("page of the form", nullable=True)
     link_click_id: str = field("our own click id from a hidden field or the page's URL", nullable=True)
     gclid: str = field("Google click id from a hidden field or the page's URL", nullable=True)
+    gbraid: str = field("Google app-to-web id, likewise; several clicks may share one", nullable=True)
+    wbraid: str = field("Google web-to-app id, likewise; several clicks may share one", nullable=True)
     fbclid: str = field("Meta click id, likewise", nullable=True)
     li_fat_id: str = field("LinkedIn click id, likewise", nullable=True)
     msclkid: str = field("Microsoft click id, likewise", nullable=True)
-    utm_source: str = field("utm_source of the page's URL", nullable=True)
-    utm_medium: str = field("utm_medium of the page's URL", nullable=True)
-    utm_campaign: str = field("utm_campaign of the page's URL", nullable=True)
+    ttclid: str = field("TikTok click id, likewise", nullable=True)
+    utm_source: str = field("utm_source of the page's URL, else of a hidden field", nullable=True)
+    utm_medium: str = field("utm_medium, likewise", nullable=True)
+    utm_campaign: str = field("utm_campaign, likewise", nullable=True)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
@@ -204,8 +207,8 @@ class LinkClick(Model):
     user_agent: str = field("HTTP user agent", nullable=True)
     method: str = field("HTTP method", nullable=True)
     ip_hash: str = field("hashed address, where the source gives one", nullable=True)
-    is_bot: bool = field("a scanner or bot, by the rule in bot_reason")
-    bot_reason: str = field("method_head, known_agent, …; null for people", nullable=True)
+    is_bot: bool = field("a scanner or bot by what this click alone tells; identity.click has the last word")
+    bot_reason: str = field("method_head, known_agent; null where nothing speaks against it", nullable=True)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
@@ -228,8 +231,11 @@ class EmailClick(Model):
     user_agent: str = field("HTTP user agent", nullable=True)
     device: str = field("HubSpot's deviceType", nullable=True)
     country: str = field("country of the click, as HubSpot tells it", nullable=True)
-    is_bot: bool = field("a scanner, a bot or no click of its own, by the rule in bot_reason")
-    bot_reason: str = field("hubspot_filter, obsoleted, after_send, burst, known_agent; null for people", nullable=True)
+    ip_hash: str = field("SHA-256 of the address HubSpot tells (ipAddress)", nullable=True)
+    is_bot: bool = field("a bot or no click of its own by what this one tells; identity.email_click has the last word")
+    bot_reason: str = field(
+        "obsoleted, hubspot_filter, known_agent; null where nothing speaks against it", nullable=True
+    )
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 

@@ -61,9 +61,9 @@ class HubSpotClient:
         path = f"{self._paths.properties}/{segment(object_type)}"
         return rows(self.transport.request("GET", path).body, "hubspot properties")
 
-    def forms(self) -> list[Record]:
-        """Forms of every type, captured ones too."""
-        return self._all("forms", self._paths.forms, limit=100, formTypes="all")
+    def forms(self, *, archived: bool = False) -> list[Record]:
+        """Forms of every type, captured ones too: the active ones, or the archived ones."""
+        return self._all("forms", self._paths.forms, limit=100, formTypes="all", archived=str(archived).lower())
 
     def form_submissions(self, form_id: str, newer_than: datetime | None) -> Iterator[list[Record]]:
         """Submissions at or after `newer_than`, newest first, each conversionId once."""

@@ -16,7 +16,7 @@ import polars as pl
 
 from crm_attribution.clock import from_millis, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identifiers import url_parameters
+from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.money import to_minor
 
 Record = Mapping[str, Any]
@@ -283,11 +283,18 @@ def forms(results: Iterable[Record]) -> pl.DataFrame:
         {"id": str(result["id"]), "name": result.get("name"), "archived": bool(result.get("archived"))}
         for result in results
     ]
-    return _frame("raw.form", rows)
+    return _frame("raw.form", rows).unique("id", keep="last", maintain_order=True)
+
+
+_CLICK_IDS = ("link_click_id", *CLICK_ID_PARAMETERS)
+_CLICK_ID_PROPERTIES = {"gclid": "hs_google_click_id", "fbclid": "hs_facebook_click_id"}
+"""HubSpot's own contact properties, where a form carries them as hidden fields. They may be of an earlier visit."""
+
+_UTM = ("utm_source", "utm_medium", "utm_campaign")
 
 
 def submissions(form_id: str, results: Sequence[Record], *, extracted_at: datetime) -> Parsed:
-    """raw.form_submission rows; click ids from hidden fields, else from the page's URL."""
+    """raw.form_submission rows; click ids from hidden fields, else from the page's URL; utm_* the other way round."""
     name = "raw.form_submission"
     rows, refused = [], []
     for result in results:
@@ -305,10 +312,12 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
                     "extracted_at": extracted_at,
                 }
                 | {
-                    key: _blank(values.get(key)) or _blank(page.get(key))
-                    for key in ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid")
+                    key: _blank(values.get(key))
+                    or _blank(page.get(key))
+                    or _blank(values.get(_CLICK_ID_PROPERTIES.get(key, key)))
+                    for key in _CLICK_IDS
                 }
-                | {key: _blank(page.get(key)) for key in ("utm_source", "utm_medium", "utm_campaign")}
+                | {key: _blank(page.get(key)) or _blank(values.get(key)) for key in _UTM}
             )
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error), key=f"{form_id}:{result.get('conversionId')}"))

@@ -15,7 +15,7 @@ from crm_attribution.transforms import touches as touch_rules
 from crm_attribution.transforms.events import hubspot_time
 from crm_attribution.warehouse.session import Changes, Session
 
-TOUCH_TOPICS = ["click", "click_person", "form_submission", "person"]
+TOUCH_TOPICS = ["click", "click_person", "link_click", "email_click", "form_submission", "person"]
 TOUCH_CONSUMER = "touches"
 CREDIT_TOPICS = ["milestone", "milestone_account", "touch_account", "touch_person", "person"]
 CREDIT_CONSUMER = "credits"
@@ -30,6 +30,7 @@ def update_touches(session: Session, rules: Mapping) -> Report:
         if persons.height:
             frame = touch_rules.touches(
                 _clicks(session, persons),
+                _email_clicks(session, persons),
                 _submissions(session, persons),
                 session.read_keys("identity.membership", persons),
                 rules.touches,
@@ -49,7 +50,12 @@ def update_touches(session: Session, rules: Mapping) -> Report:
 def _persons(session: Session, changes: Changes) -> pl.DataFrame:
     if changes.everything:
         return session.query("SELECT person_id FROM identity.person")
-    by_click = session.read_keys("identity.click", ids_frame("click_id", changes.of("click")))["person_id"]
+    by_click = session.query(
+        "SELECT person_id FROM identity.click SEMI JOIN links USING (click_id)"
+        " UNION SELECT person_id FROM identity.email_click SEMI JOIN emails USING (id)",
+        links=ids_frame("click_id", changes.of("click", "link_click")),
+        emails=ids_frame("id", changes.of("email_click")),
+    )["person_id"]
     keys = ids_frame("key", changes.of("form_submission"))
     emails = session.query(
         "SELECT DISTINCT email FROM raw.form_submission SEMI JOIN keys ON form_id || ':' || conversion_id = keys.key",
@@ -67,6 +73,15 @@ def _clicks(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
         "SELECT c.*, i.person_id, i.contact_id AS resolved_contact_id, i.form_id, i.conversion_id"
         " FROM raw.link_click c JOIN identity.click i USING (click_id) SEMI JOIN persons"
         " ON i.person_id = persons.person_id WHERE i.status = 'resolved' ORDER BY c.click_id",
+        persons=persons,
+    )
+
+
+def _email_clicks(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
+    return session.query(
+        "SELECT c.*, i.person_id, i.contact_id FROM raw.email_click c"
+        " JOIN identity.email_click i USING (created_at, id) SEMI JOIN persons ON i.person_id = persons.person_id"
+        " WHERE i.status = 'resolved' ORDER BY c.created_at, c.id",
         persons=persons,
     )
 

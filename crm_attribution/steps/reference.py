@@ -48,9 +48,10 @@ class ReferenceReader(Reader):
         return self.end_reference(run, frame, changed, 1)
 
     def forms(self) -> Report:
-        """All forms."""
+        """All forms, archived ones included."""
         run = self.begin("forms", None)
-        frame = parse.forms(self.hubspot.forms())
+        gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
+        frame = parse.forms([*gone, *active])
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.form", frame)
-        return self.end_reference(run, frame, changed, max(1, ceil(frame.height / _PAGE)))
+        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))

@@ -1,4 +1,4 @@
-"""Whose click was it: link clicks resolved to contacts, and scanners told from people."""
+"""Whose click was it: link clicks resolved to contacts and persons."""
 
 from __future__ import annotations
 
@@ -9,46 +9,9 @@ import polars as pl
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS
 from crm_attribution.mapping import Identity
 
-KNOWN_AGENTS = (
-    r"(?i)(^|[^u]|[^c]u)bot\b|crawler|spider|curl/|wget/|python-requests|headless|preview|scanner"
-    r"|proofpoint|mimecast|barracuda|safelinks"
-)
-"""Programs that follow links by themselves. Cubot is a maker of telephones."""
-
-_FORM_CLICK_IDS = ("gclid", "fbclid", "li_fat_id", "msclkid")
-
-
-def suspects(clicks: pl.DataFrame) -> pl.DataFrame:
-    """Set is_bot and bot_reason from what a click alone tells: HEAD requests and known agents.
-
-    Rules over several clicks (a contact opening three links within 10 seconds) are applied in `bursts`.
-    """
-    agent = pl.col("user_agent").fill_null("")
-    reason = (
-        pl.when(pl.col("method").str.to_uppercase() == "HEAD")
-        .then(pl.lit("method_head"))
-        .when(agent.str.contains(KNOWN_AGENTS))
-        .then(pl.lit("known_agent"))
-    )
-    return clicks.with_columns(bot_reason=reason).with_columns(is_bot=pl.col("bot_reason").is_not_null())
-
-
-def bursts(clicks: pl.DataFrame) -> pl.DataFrame:
-    """Click ids of contacts that followed three or more distinct links within 10 seconds.
-
-    Args:
-        clicks: click_id, clicked_at, contact_id, destination_url; complete for every contact in it.
-
-    Returns:
-        One column, click_id.
-    """
-    named = clicks.drop_nulls("contact_id").select("click_id", "clicked_at", "contact_id", "destination_url")
-    pairs = named.join(named, on="contact_id", suffix="_near").filter(
-        (pl.col("clicked_at_near") - pl.col("clicked_at")).is_between(timedelta(0), timedelta(seconds=10))
-    )
-    starts = pairs.group_by("click_id").agg(links=pl.col("destination_url_near").n_unique())
-    guilty = starts.filter(pl.col("links") >= 3).select("click_id")
-    return pairs.join(guilty, on="click_id").select(click_id="click_id_near").unique().sort("click_id")
+FORM_CLICK_IDS = ("gclid", "fbclid", "li_fat_id", "msclkid", "ttclid")
+"""Click ids of one click only. gbraid and wbraid are aggregate identifiers, so they name no click.
+https://support.google.com/analytics/answer/16973975"""
 
 
 def resolve(
@@ -59,7 +22,7 @@ def resolve(
     rules: Identity,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """identity.click rows.
+    """identity.click rows, suspects not told from people yet (`withheld` does).
 
     Order: the contact the link carried (`eid`); else the latest submission with the same click id (or our own)
     within [click - 14 days, click + 72 hours] whose e-mail names one contact; else pending for 72 hours; else
@@ -90,16 +53,12 @@ def resolve(
     return found.select(
         "click_id",
         "clicked_at",
-        status=pl.when("is_bot")
-        .then(pl.lit("suspect"))
-        .when(by_eid | by_form)
+        status=pl.when(by_eid | by_form)
         .then(pl.lit("resolved"))
         .when(waiting)
         .then(pl.lit("pending"))
         .otherwise(pl.lit("unresolved")),
-        reason=pl.when("is_bot")
-        .then("bot_reason")
-        .when(by_eid)
+        reason=pl.when(by_eid)
         .then(pl.lit("contact_id"))
         .when(by_form)
         .then(pl.lit("form_submission"))
@@ -109,10 +68,22 @@ def resolve(
         .then(pl.lit("email_names_no_single_contact"))
         .otherwise(pl.lit("no_submission_with_click_id")),
         contact_id=pl.when(by_form).then("form_contact_id").when(by_eid).then("contact_id"),
-        person_id=pl.when("is_bot").then(None).otherwise(pl.coalesce("_eid_person", "_form_person")),
+        person_id=pl.coalesce("_eid_person", "_form_person"),
         form_id=pl.when(same).then("form_id"),
         conversion_id=pl.when(same).then("conversion_id"),
     )
+
+
+def withheld(answers: pl.DataFrame, suspects: pl.DataFrame) -> pl.DataFrame:
+    """The same identity.click rows; suspects (click_id, reason) belong to nobody and keep their reason."""
+    found = answers.join(
+        suspects.rename({"reason": "_suspect"}), on="click_id", how="left", maintain_order="left"
+    ).with_columns(
+        status=pl.when(pl.col("_suspect").is_not_null()).then(pl.lit("suspect")).otherwise("status"),
+        reason=pl.coalesce("_suspect", "reason"),
+        person_id=pl.when(pl.col("_suspect").is_null()).then("person_id"),
+    )
+    return found.drop("_suspect")
 
 
 def _by_submission(
@@ -120,9 +91,9 @@ def _by_submission(
 ) -> pl.DataFrame:
     """click_id, form_id, conversion_id, form_contact_id of the latest submission that names each click."""
     named = submissions.join(contacts_by_email, left_on="email_normalised", right_on="email", how="left").select(
-        "form_id", "conversion_id", "submitted_at", *_FORM_CLICK_IDS, "link_click_id", form_contact_id="contact_id"
+        "form_id", "conversion_id", "submitted_at", *FORM_CLICK_IDS, "link_click_id", form_contact_id="contact_id"
     )
-    keys = [("click_id", "link_click_id"), *((name, name) for name in _FORM_CLICK_IDS)]
+    keys = [("click_id", "link_click_id"), *((name, name) for name in FORM_CLICK_IDS)]
     ids = [column for column in CLICK_ID_PARAMETERS if column in clicks.columns]
     hits = [
         clicks.select("click_id", "clicked_at", *ids)

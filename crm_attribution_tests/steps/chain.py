@@ -144,17 +144,21 @@ class Chain:
         self.transports.append(found)
         return found
 
+    def extractor(self, mapping: Mapping | None = None) -> Extractor:
+        """A reader of everything, at the sandbox's clock."""
+        hubspot = HubSpotClient(self._transport("hubspot", "HUBSPOT_ACCESS"))
+        return Extractor(self.warehouse, hubspot, FixedClock(at(self.sandbox.clock())), mapping or self.mapping)
+
     def read(self, since: datetime | None = None) -> None:
         """Everything changed since (None: all), as of the sandbox's clock."""
-        now = at(self.sandbox.clock())
-        hubspot = HubSpotClient(self._transport("hubspot", "HUBSPOT_ACCESS"))
-        extractor = Extractor(self.warehouse, hubspot, FixedClock(now), self.mapping)
+        extractor = self.extractor()
         extractor.account()
         extractor.stages()
         extractor.forms()
         for object_type in ("companies", "contacts", "deals"):
             extractor.objects(object_type, since)
         extractor.submissions(since)
+        extractor.email_clicks(since)
         extractor.clicks(ClickApi(self._transport("clicks", "CLICKS")), since, self.folder / "inbox")
 
     def derive(self) -> list[int]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from crm_attribution.steps import clicks, identity
+import pytest
+
+from crm_attribution.steps import attribution, clicks, identity
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.marts import world
 from crm_attribution_tests.steps.chain import LOADED, at
@@ -21,6 +24,12 @@ def contact(session: Session, number: str, email: str) -> None:
 def click(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
     world.fill(session, {"raw.link_click": [world.click(number, moment.isoformat(), **more)]})
     session.journal("link_click", [number])
+
+
+def mail(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
+    row = {"id": number, "created_at": moment, "url": "https://v.example", "is_bot": False, "extracted_at": moment}
+    world.fill(session, {"raw.email_click": [row | more]})
+    session.journal("email_click", [number])
 
 
 def form(session: Session, email: str, moment: datetime = CLICKED, **more: Any) -> None:
@@ -83,3 +92,86 @@ def test_a_third_link_makes_scanner_clicks_of_the_two_before(session: Session):
     click(session, "c", CLICKED + timedelta(seconds=8), contact_id="1", destination_url="c")
     assert set(run(session, 2).values()) == {"suspect: burst"}
     assert run(session, 3) == rebuilt(session, 3)
+
+
+STATE = {"identity.click": "click_id", "identity.email_click": "id", "attribution.touch": "touch_id"}
+
+
+def state(session: Session) -> dict[str, list[tuple[Any, ...]]]:
+    clicks.update(session, LOADED, CLICKED + timedelta(hours=1))
+    attribution.update_touches(session, LOADED)
+    return {
+        name: session.read(name).drop("click_id_kinds", strict=False).sort(key).rows() for name, key in STATE.items()
+    }
+
+
+def test_a_tracked_link_in_a_marketing_mail_is_one_touch(session: Session):
+    contact(session, "1", "ann@a.example")
+    mail(session, "e", CLICKED + timedelta(seconds=2), recipient="Ann@A.example", email_campaign_id="5")
+    run(session, 1)
+    assert [row[2] for row in state(session)["attribution.touch"]] == ["email_click"]
+    click(session, "k", contact_id="1", destination_url="https://www.v.example/?utm_source=x")
+    run(session, 2)
+    assert [row[2] for row in state(session)["attribution.touch"]] == ["link_click"]
+    mail(
+        session,
+        "bot",
+        CLICKED + timedelta(seconds=1),
+        recipient="ann@a.example",
+        bot_reason="hubspot_filter",
+        is_bot=True,
+    )
+    assert run(session, 3) == {"k": "suspect: hubspot_filter"}, "HubSpot knows that this act was a scanner's"
+    assert [row[2] for row in state(session)["attribution.touch"]] == ["email_click"], "and the other one was not"
+
+
+def test_a_recipient_we_learn_of_later_gets_its_clicks(session: Session):
+    mail(session, "e", recipient="ann@a.example")
+    run(session, 1)
+    assert session.read("identity.email_click")["reason"].to_list() == ["recipient_names_no_person"]
+    contact(session, "1", "ann@a.example")
+    run(session, 2)
+    assert session.read("identity.email_click")["reason"].to_list() == ["recipient"]
+    mail(session, "nobody", recipient=None)
+    run(session, 2)
+    assert session.read("identity.email_click", "id = 'nobody'")["reason"].to_list() == ["no_recipient"]
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: int):
+    """Clicks of a few busy seconds, persons and a merge of two, told in batches of random size and order."""
+    chance = random.Random(seed)
+    pages = ["https://v.example/a", "https://v.example/b", "https://v.example/c"]
+    acts: list[Any] = [lambda n=n: contact(session, n, f"c{n}@a.example") for n in ("1", "2", "3")]
+    acts.append(lambda: contact(session, "4", "c1@a.example"))  # 1 and 4 are one person from then on
+    for number in range(50):
+        moment = CLICKED + timedelta(seconds=chance.randrange(200))
+        who, page = chance.choice("1234"), chance.choice(pages)
+        if number % 2:
+            method = chance.choice(["GET", "GET", "HEAD"])
+            bot = {"is_bot": True, "bot_reason": "method_head"} if method == "HEAD" else {}
+            acts.append(
+                lambda n=number, t=moment, w=who, p=page, b=bot: click(
+                    session, f"k{n}", t, contact_id=w, destination_url=p, **b
+                )
+            )
+        else:
+            reason = chance.choice([None, None, None, None, None, "hubspot_filter", "obsoleted"])
+            bot = {"is_bot": reason is not None, "bot_reason": reason}
+            sent = moment - timedelta(seconds=chance.choice([2, 300, 300, 300]))
+            acts.append(
+                lambda n=number, t=moment, w=who, p=page, b=bot, s=sent: mail(
+                    session, f"e{n}", t, recipient=f"C{w}@a.example", url=p, sent_at=s, **b
+                )
+            )
+    chance.shuffle(acts)
+    while acts:
+        for _ in range(min(len(acts), chance.randint(5, 15))):
+            acts.pop()()
+        identity.update(session, LOADED, CLICKED)
+        found = state(session)
+    assert {row[2] for row in found["identity.email_click"]} >= {"resolved", "suspect"}
+    with session.transaction():
+        session.truncate(STATE)
+        session.forget_cursors([clicks.CONSUMER, attribution.TOUCH_CONSUMER])
+    assert state(session) == found

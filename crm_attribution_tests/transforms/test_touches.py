@@ -36,13 +36,24 @@ def forms(*rows: dict[str, Any]) -> pl.DataFrame:
     return pl.concat([raw, pl.DataFrame(more, schema=schema)], how="horizontal")
 
 
+def emails(*rows: dict[str, Any]) -> pl.DataFrame:
+    base = {"created_at": at(WHEN), "is_bot": False, "extracted_at": at(WHEN)}
+    raw = frame("raw.email_click", [base | {"id": f"e{n}"} | row for n, row in enumerate(rows)])
+    return raw.with_columns(person_id=pl.lit("p"), contact_id=pl.lit("1"))
+
+
+NO_MAILS = emails()
+
+
 def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
     return {"person_id": "p", "account_id": account, "contact_id": "1", "valid_from": at(start),
             "valid_to": None if end is None else at(end), "basis": "history"}  # fmt: skip
 
 
-def told(click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = touches(click, form, frame("identity.membership", members), RULES.touches)
+def told(
+    click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
+) -> list[dict[str, Any]]:
+    rows = touches(click, mails, form, frame("identity.membership", members), RULES.touches)
     return CONTRACTS["attribution.touch"].validate(CONTRACTS["attribution.touch"].conform(rows)).rows(named=True)
 
 
@@ -73,7 +84,7 @@ def test_every_condition_of_a_rule_must_hold_and_the_first_rule_wins():
     given = clicks({"person_id": "p", "utm_source": "X", "utm_medium": "y", "utm_campaign": "spring"},
                    {"person_id": "p", "utm_source": "x", "utm_campaign": "SPRING"},
                    {"person_id": "p", "utm_source": "x"})  # fmt: skip
-    rows = touches(given, forms(), frame("identity.membership", []), own)
+    rows = touches(given, NO_MAILS, forms(), frame("identity.membership", []), own)
     assert rows["channel"].to_list() == ["Both", "Campaign", "Other"]
 
 
@@ -88,3 +99,13 @@ def test_a_touch_belongs_to_the_account_of_its_moment():
     rows = told(given, forms(), member("company:1", "1970-01-01", WHEN), member("company:2", WHEN))
     assert [row["account_id"] for row in rows] == ["company:1", "company:2"]
     assert [row["account_id"] for row in told(given, forms())] == [None, None]
+
+
+def test_a_click_in_a_marketing_mail_is_told_by_its_link_else_by_its_send():
+    link = "https://v.example/?utm_source=Newsletter&utm_campaign=May"
+    rows = told(clicks(), forms(), mails=emails({"url": link, "email_campaign_id": "7"}, {"email_campaign_id": "7"}))
+    assert [(row["channel"], row["source"], row["medium"], row["campaign"]) for row in rows] == [
+        ("E-mail", "newsletter", "email", "May"),
+        ("E-mail", "hubspot", "email", "7"),
+    ]
+    assert rows[0]["touch_id"] == f"email:{int(at(WHEN).timestamp()) * 1000}:e0"

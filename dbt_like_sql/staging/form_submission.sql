@@ -8,10 +8,10 @@
 -- @column has_email [not_null]: whether an e-mail was typed
 -- @column page_host: host of the page the form was on
 -- @column link_click_id: our own click id that came with the form
--- @column click_id_kinds [not_null]: which platforms' click ids came with it (gclid, fbclid, li_fat_id, msclkid)
--- @column utm_source: utm_source of the page's address
--- @column utm_medium: utm_medium of the page's address
--- @column utm_campaign: utm_campaign of the page's address
+-- @column click_id_kinds [not_null]: which platforms' click ids came with it (gclid, fbclid, li_fat_id, …)
+-- @column utm_source: utm_source of the page's address, else of a hidden field
+-- @column utm_medium: utm_medium, likewise
+-- @column utm_campaign: utm_campaign, likewise
 -- @unique: form_id, conversion_id
 select
     form_id,
@@ -23,9 +23,12 @@ select
     list_filter(
         [
             case when gclid is not null then 'gclid' end,
+            case when gbraid is not null then 'gbraid' end,
+            case when wbraid is not null then 'wbraid' end,
             case when fbclid is not null then 'fbclid' end,
             case when li_fat_id is not null then 'li_fat_id' end,
-            case when msclkid is not null then 'msclkid' end
+            case when msclkid is not null then 'msclkid' end,
+            case when ttclid is not null then 'ttclid' end
         ],
         lambda kind: kind is not null
     ) as click_id_kinds,

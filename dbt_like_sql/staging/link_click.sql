@@ -20,32 +20,36 @@
 -- @column bot_reason: the rule that says so; null for people
 -- @unique: click_id
 select
-    click_id,
-    clicked_at,
-    received_at,
-    link_slug,
-    link_tags,
-    nullif(lower(regexp_extract(destination_url, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '')
+    click.click_id,
+    click.clicked_at,
+    click.received_at,
+    click.link_slug,
+    click.link_tags,
+    nullif(lower(regexp_extract(click.destination_url, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '')
         as destination_host,
-    nullif(lower(regexp_extract(referrer, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '') as referrer_host,
-    contact_id,
+    nullif(lower(regexp_extract(click.referrer, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '') as referrer_host,
+    click.contact_id,
     list_filter(
         [
-            case when gclid is not null then 'gclid' end,
-            case when gbraid is not null then 'gbraid' end,
-            case when wbraid is not null then 'wbraid' end,
-            case when fbclid is not null then 'fbclid' end,
-            case when li_fat_id is not null then 'li_fat_id' end,
-            case when msclkid is not null then 'msclkid' end,
-            case when ttclid is not null then 'ttclid' end
+            case when click.gclid is not null then 'gclid' end,
+            case when click.gbraid is not null then 'gbraid' end,
+            case when click.wbraid is not null then 'wbraid' end,
+            case when click.fbclid is not null then 'fbclid' end,
+            case when click.li_fat_id is not null then 'li_fat_id' end,
+            case when click.msclkid is not null then 'msclkid' end,
+            case when click.ttclid is not null then 'ttclid' end
         ],
         lambda kind: kind is not null
     ) as click_id_kinds,
-    utm_source,
-    utm_medium,
-    utm_campaign,
-    country,
-    device,
-    is_bot,
-    bot_reason
-from raw.link_click
+    click.utm_source,
+    click.utm_medium,
+    click.utm_campaign,
+    click.country,
+    click.device,
+    coalesce(answer.status = 'suspect', click.is_bot) as is_bot,
+    case
+        when answer.status = 'suspect' then answer.reason
+        when answer.status is null then click.bot_reason
+    end as bot_reason
+from raw.link_click as click
+left join identity.click as answer on answer.click_id = click.click_id

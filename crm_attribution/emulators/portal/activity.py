@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from bisect import insort
+from bisect import bisect_left, insort
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
@@ -56,6 +56,11 @@ class Activity:
         sent = property_ms(raw.get("sent_at"))
         if sent is not None:
             row["sentBy"] = {"id": str(uuid.uuid5(_NAMESPACE, f"sent {row['id']}")), "created": sent}
+        first, last = (bisect_left(self.email_events, (row["created"] + more,)) for more in (0, 1))
+        for place in range(first, last):
+            if self.email_events[place].row["id"] == row["id"]:
+                del self.email_events[place]  # the same event, told again: HubSpot marks some after the fact
+                break
         self._add(self.email_events, row["created"], row)
 
     def submit(self, raw: Json, at: int) -> None:

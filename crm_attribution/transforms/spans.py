@@ -1,0 +1,19 @@
+"""Stretches of time around moments."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+
+def spans(moments: pl.Series, reach: timedelta) -> pl.DataFrame:
+    """starts, ends (both inclusive) of the disjoint stretches that lie within `reach` of any moment."""
+    sorted_moments = pl.DataFrame({"at": moments.unique().sort()})
+    fresh = (pl.col("at").diff() > 2 * reach).fill_null(True)
+    return (
+        sorted_moments.with_columns(part=fresh.cum_sum())
+        .group_by("part", maintain_order=True)
+        .agg(starts=pl.col("at").min() - reach, ends=pl.col("at").max() + reach)
+        .drop("part")
+    )
