@@ -116,12 +116,14 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
             "raw.link_click": session.delete("raw.link_click", rows.clicks.select("click_id")),
             "identity.click": session.delete("identity.click", rows.clicks.select("click_id")),
             "raw.email_click": session.delete("raw.email_click", rows.email_clicks),
+            "identity.email_click": session.delete("identity.email_click", rows.email_clicks),
             "raw.webhook_event": _delete_webhooks(session, of),
             "identity.person_change": _nameless_causes(session, of),
             **_delete_refused(session, of),
         }
         # journal keys that are ids of rows that are gone; every step has seen them
-        session.delete("meta.change", ids_frame("key", [*rows.clicks["click_id"], *rows.submission_keys]))
+        gone = [*rows.clicks["click_id"], *rows.email_clicks["id"], *rows.submission_keys]
+        session.delete("meta.change", ids_frame("key", gone))
     return {name: count for name, count in counts.items() if count}
 
 
@@ -193,7 +195,8 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     """Credit history and ledger keep that there was a touch, not which."""
     current = session.query("SELECT touch_id FROM attribution.touch SEMI JOIN ids USING (contact_id)", ids=ids)
     touches = [*current["touch_id"], *(f"click:{click}" for click in rows.clicks["click_id"])]
-    renamed = _nameless(session, "touch_id", [*touches, *(f"form:{key}" for key in rows.submission_keys)])
+    mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
+    renamed = _nameless(session, "touch_id", [*touches, *mails, *(f"form:{key}" for key in rows.submission_keys)])
     return {name: session.rename(name, "touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}
 
 

@@ -19,6 +19,7 @@ CLEAN = frozenset(
         "identity.edge",
         "identity.edge_rejected",
         "identity.click",
+        "identity.email_click",
         "identity.person_change",
         "attribution.credit",
         "conversions.conversion",
@@ -29,7 +30,7 @@ CLEAN = frozenset(
 )
 """Tables that hold nobody's words but ours: after an erasure none of them may mention the person."""
 
-_FORM_CLICK_IDS = ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid")
+_FORM_CLICK_IDS = ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid", "ttclid")
 _CLICK_ID_PROPERTY = "click_id|gclid|gbraid|wbraid|fbclid|li_fat_id|msclkid|ttclid"
 
 

@@ -38,6 +38,7 @@ OTHERS = {
     "identity.alias": "identifier IN ('21', '31', 'bob@quelle.example', 'carla@ufer.example')",
     "identity.membership": "contact_id IN ('21', '31')",
     "identity.click": "contact_id = '21'",
+    "identity.email_click": "contact_id = '21'",
     "events.event": "object_id NOT IN ('11', '12', '13')",
     "attribution.touch": "contact_id = '21'",
 }
