@@ -136,8 +136,8 @@ def _of_forms(session: Session, submissions: pl.DataFrame, lost: pl.Series) -> t
         return rules_of_edges.combined(pl.concat([new, same.select(rules_of_edges.COLUMNS)])), same
     owned = session.read_keys("identity.edge", ids_frame("node", lost).with_columns(node_type=pl.lit("email")))
     left = session.query(
-        f"SELECT * FROM raw.form_submission SEMI JOIN lost ON {NORMALISED} = lost.email",
-        lost=ids_frame("email", lost),
+        f"SELECT * FROM raw.form_submission WHERE {NORMALISED} IN (SELECT address FROM lost)",
+        lost=ids_frame("address", lost),
     )
     kept = same.join(owned, on=rules_of_edges.KEY, how="anti")
     derived = [new, rules_of_edges.form_edges(left), kept.select(rules_of_edges.COLUMNS)]
