@@ -18,6 +18,7 @@ from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
 from crm_attribution.steps.records import PAIRS, RecordStore, Wanted, forget_rereads
+from crm_attribution.steps.tombstones import tombstones
 
 _BATCH = 50
 _LIST = 100
@@ -109,10 +110,7 @@ class Completeness(RecordStore):
         run.count("ids not looked up yet (extraction.lookup_calls)", len(left[self.rules.extraction.lookup_calls :]))
         now = self.clock.now()
         with self.warehouse.session() as session, session.transaction():
-            told = ids_frame("object_id", gone).with_columns(
-                object_type=pl.lit(wanted.object_type), kind=pl.lit("privacy")
-            )
-            erased = set(session.read_keys("raw.deletion", told)["object_id"])
+            erased = tombstones(session, wanted.object_type, gone)
             mine = set(session.read_keys(wanted.table, ids_frame("id", gone))["id"]) - erased
             rows = ids_frame("object_id", mine).with_columns(
                 object_type=pl.lit(wanted.object_type),

@@ -23,6 +23,7 @@ from crm_attribution.hubspot.webhooks import TABLE, Event, Named, events, read_d
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import chunks, quarantine
 from crm_attribution.steps.report import Report
+from crm_attribution.steps.tombstones import tombstones
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
@@ -102,8 +103,10 @@ def _erased(session: Session, heard: Iterable[Event]) -> set[str]:
     """The contacts among those named whose privacy deletion is known, or told just now."""
     named = {one for event in heard for one in _about(event)}
     contacts = sorted(object_id for object_type, object_id in named if object_type == "contacts")
-    known = session.read_keys("raw.deletion", _keys([("contacts", one) for one in contacts], kind="privacy"))
-    return {*known["object_id"], *(event.row["object_id"] for event in heard if event.gone == "privacy")}
+    return {
+        *tombstones(session, "contacts", contacts),
+        *(event.row["object_id"] for event in heard if event.gone == "privacy"),
+    }
 
 
 def _about(event: Event) -> list[Named]:

@@ -35,14 +35,7 @@ from crm_attribution.warehouse.session import Session
 _CONTACTS, _PRIVACY = pl.lit("contacts"), pl.lit("privacy")
 
 
-# --- requests and tombstones
-
-
-def tombstones(session: Session, object_type: str, ids: Iterable[str]) -> set[str]:
-    """Those of `ids` that HubSpot has erased: whatever still brings them (a stale file, a late webhook, a page read
-    before) must not be stored."""
-    asked = ids_frame("object_id", ids).with_columns(object_type=pl.lit(object_type), kind=_PRIVACY)
-    return set(session.read_keys("raw.deletion", asked)["object_id"]) if asked.height else set()
+# --- requests
 
 
 def waiting(session: Session) -> list[str]:

@@ -19,6 +19,7 @@ from crm_attribution.steps.associations import Associations, journal_association
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import Extraction, Reader, quarantine
+from crm_attribution.steps.tombstones import tombstones
 from crm_attribution.warehouse.session import Session
 
 PAIRS = {"contacts": ["companies"], "companies": ["companies"], "deals": ["contacts", "companies"]}
@@ -130,12 +131,7 @@ class RecordStore(Reader):
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
         """Without those whose privacy deletion is known: a page read before it must not bring them back."""
         with self.warehouse.session() as session:
-            erased = session.read_keys(
-                "raw.deletion",
-                ids_frame("object_id", [str(result["id"]) for result in results]).with_columns(
-                    object_type=pl.lit(object_type), kind=pl.lit("privacy")
-                ),
-            )["object_id"].to_list()
+            erased = tombstones(session, object_type, [str(result["id"]) for result in results])
         return [result for result in results if str(result["id"]) not in erased]
 
     def _with_history(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.steps import conversions, privacy
+from crm_attribution.steps import conversions
+from crm_attribution.steps.tombstones import tombstones
 from crm_attribution_tests.privacy.house import (
     BOBS,
     EMAIL,
@@ -122,8 +123,8 @@ def test_tombstones_stay_for_every_id_and_say_when(story: Story) -> None:
     found = story.house.sql("SELECT object_id, kind, source, erased_at FROM raw.deletion ORDER BY object_id")
     assert found == [(number, "privacy", "webhook", at(NOW)) for number in ("11", "12", "13")]
     with story.house.chain.warehouse.session() as session:
-        assert privacy.tombstones(session, "contacts", ["13", "11", "21"]) == {"13", "11"}
-        assert privacy.tombstones(session, "deals", ["13"]) == set()
+        assert tombstones(session, "contacts", ["13", "11", "21"]) == {"13", "11"}
+        assert tombstones(session, "deals", ["13"]) == set()
 
 
 def test_the_ledger_keeps_its_keys_states_and_amounts(story: Story) -> None:
