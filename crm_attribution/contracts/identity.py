@@ -161,6 +161,9 @@ class Click(Model):
     person_id: str = field("live person", nullable=True)
     form_id: str = field("form of the submission that resolved it", nullable=True)
     conversion_id: str = field("submission that resolved it", nullable=True)
+    forwarded: bool = field(
+        "its submission names another person than its link: a forwarded mail; it stays with the link's", nullable=True
+    )
 
 
 @table("identity.email_click", key=("created_at", "id"))

@@ -12,7 +12,7 @@ import polars as pl
 from crm_attribution import identifiers
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps import click_scope
-from crm_attribution.steps.identity import ids_frame, merged
+from crm_attribution.steps.identity import ids_frame, remember_clicks, survivors_of
 from crm_attribution.steps.report import Report
 from crm_attribution.transforms import clicks as rules_of_clicks
 from crm_attribution.transforms.email_clicks import KEY, settle
@@ -39,6 +39,7 @@ def update(session: Session, rules: Mapping, as_of: datetime) -> Report:
             " ORDER BY 1"
         ).fetchall()
     )
+    remember_clicks(session, facts)
     return Report(rows=session.scalar("SELECT count(*) FROM identity.click"), changed=written, facts=facts)
 
 
@@ -50,10 +51,10 @@ def contacts_by_email(session: Session, emails: pl.DataFrame) -> pl.DataFrame:
     """
     edges = session.query(
         "SELECT DISTINCT identifier AS email, contact_id FROM identity.edge SEMI JOIN emails USING (identifier)"
-        " WHERE identifier_type = 'email'",
+        " WHERE identifier_type = 'email' AND contact_id IS NOT NULL",
         emails=emails,
     )
-    live = merged(session, "contacts")
+    live = survivors_of(session, "contacts", edges["contact_id"])
     return (
         edges.with_columns(contact_id=pl.col("contact_id").replace(live) if live else pl.col("contact_id"))
         .unique()

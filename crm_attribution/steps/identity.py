@@ -12,7 +12,17 @@ from crm_attribution.steps.report import Report
 from crm_attribution.steps.sources import ids_frame, merged, survivors_of
 from crm_attribution.warehouse.session import Session
 
-__all__ = ["CONSUMER", "TOPICS", "ids_frame", "live_persons", "merged", "quality", "survivors_of", "update"]
+__all__ = [
+    "CONSUMER",
+    "TOPICS",
+    "ids_frame",
+    "live_persons",
+    "merged",
+    "quality",
+    "remember_clicks",
+    "survivors_of",
+    "update",
+]
 
 TOPICS = ["contacts", "companies", "deals", "link_click", "form_submission"]
 CONSUMER = "identity"

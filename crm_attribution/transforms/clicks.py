@@ -26,7 +26,9 @@ def resolve(
 
     Order: the contact the link carried (`eid`); else the latest submission with the same click id (or our own)
     within [click - 14 days, click + 72 hours] whose e-mail names one contact; else pending for 72 hours; else
-    unresolved with its reason.
+    unresolved with its reason, until the first submission with the same click id within 90 days names one after all.
+    A click whose link carried one person and whose submission names another is a forwarded mail: it stays with the
+    contact of the link, flagged.
 
     Args:
         clicks: raw.link_click rows.
@@ -60,6 +62,8 @@ def resolve(
         .otherwise(pl.lit("unresolved")),
         reason=pl.when(by_eid)
         .then(pl.lit("contact_id"))
+        .when(by_form & pl.col("late"))
+        .then(pl.lit("later_form_submission"))
         .when(by_form)
         .then(pl.lit("form_submission"))
         .when(pl.col("contact_id").is_not_null())
@@ -71,6 +75,7 @@ def resolve(
         person_id=pl.coalesce("_eid_person", "_form_person"),
         form_id=pl.when(same).then("form_id"),
         conversion_id=pl.when(same).then("conversion_id"),
+        forwarded=by_eid & (pl.col("_form_person") != pl.col("_eid_person")).fill_null(False),
     )
 
 
@@ -89,7 +94,8 @@ def withheld(answers: pl.DataFrame, suspects: pl.DataFrame) -> pl.DataFrame:
 def _by_submission(
     clicks: pl.DataFrame, submissions: pl.DataFrame, contacts_by_email: pl.DataFrame, rules: Identity
 ) -> pl.DataFrame:
-    """click_id, form_id, conversion_id, form_contact_id of the latest submission that names each click."""
+    """click_id, form_id, conversion_id, form_contact_id, late of the submission that names each click: the latest
+    within the windows, else the earliest later one."""
     named = submissions.join(contacts_by_email, left_on="email_normalised", right_on="email", how="left").select(
         "form_id", "conversion_id", "submitted_at", *FORM_CLICK_IDS, "link_click_id", form_contact_id="contact_id"
     )
@@ -104,10 +110,20 @@ def _by_submission(
         for left, right in keys
     ]
     back, ahead = timedelta(days=rules.click_back_days), timedelta(hours=rules.click_forward_hours)
+    after = pl.col("submitted_at") - pl.col("clicked_at")
+    late = after > ahead
+    moment = pl.col("submitted_at").dt.epoch("us")
     return (
         pl.concat(hits)
-        .filter((pl.col("submitted_at") - pl.col("clicked_at")).is_between(-back, ahead))
-        .sort(pl.col("form_contact_id").is_null(), -pl.col("submitted_at").dt.epoch("us"), "form_id", "conversion_id")
+        .filter(after.is_between(-back, max(ahead, timedelta(days=rules.click_reopen_days))))
+        .with_columns(late=late)
+        .sort(
+            pl.col("form_contact_id").is_null(),
+            "late",
+            pl.when("late").then(moment).otherwise(-moment),
+            "form_id",
+            "conversion_id",
+        )
         .unique("click_id", keep="first", maintain_order=True)
-        .select("click_id", "form_id", "conversion_id", "form_contact_id")
+        .select("click_id", "form_id", "conversion_id", "form_contact_id", "late")
     )

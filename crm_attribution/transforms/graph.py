@@ -7,13 +7,15 @@ edges; where edges went, the components they were in are labelled again from the
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-Ints = NDArray[np.int64]
+Ints = NDArray[np.integer[Any]]
 
 NODE = {"node_type": pl.String, "identifier": pl.String}
 
@@ -69,26 +71,33 @@ def relabel(label: Ints, gone: Ints, now: Ints) -> Ints:
 
 
 def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
-    """A dictionary from scratch: each distinct text gets a number, in the order of its first appearance.
+    """A dictionary from scratch: each distinct text gets a number.
 
-    Texts are told apart by a 64-bit hash, which is far cheaper than a join of texts; should two texts ever share
-    one, the texts themselves decide.
+    Texts are told apart by a 64-bit hash, sorted: far cheaper than a join of texts. Should two texts share a hash,
+    which a second hash tells, the texts themselves decide.
 
     Returns:
         the texts by number, and the numbers of `left` and `right`.
     """
-    texts = pl.concat([left, right]).rename("text")
-    hashes = pl.DataFrame({"hash": texts.hash()})
-    first = hashes.with_row_index("row").unique("hash", keep="first").sort("row").with_row_index("node")
-    codes = hashes.join(first.select("hash", "node"), on="hash", how="left", maintain_order="left")["node"]
-    names = texts.gather(first["row"])
-    if (names.gather(codes) != texts).any():
-        frame = texts.to_frame()
-        names = frame.unique(maintain_order=True)["text"]
-        known = names.to_frame().with_row_index("node")
-        codes = frame.join(known, on="text", how="left", maintain_order="left")["node"]
-    ends = codes.to_numpy().astype(np.int64)
-    return names, ends[: len(left)], ends[len(left) :]
+    texts = pl.concat([left, right.rename(left.name)])
+    first, second = texts.hash(seed=1).to_numpy(), texts.hash(seed=2).to_numpy()
+    order = np.argsort(first)
+    ranked = first[order]
+    new = np.empty(len(order), np.bool_)
+    new[:1], new[1:] = True, ranked[1:] != ranked[:-1]
+    check = second[order]
+    if not np.all(new[1:] | (check[1:] == check[:-1])):
+        return _number_by_text(texts, len(left))
+    codes: Ints = np.empty(len(order), np.int32 if len(order) < 2**31 else np.int64)
+    codes[order] = np.cumsum(new, dtype=codes.dtype) - 1
+    return texts.gather(order[new]), codes[: len(left)], codes[len(left) :]
+
+
+def _number_by_text(texts: pl.Series, lefts: int) -> tuple[pl.Series, Ints, Ints]:
+    frame = texts.to_frame("text")
+    known = frame.unique(maintain_order=True).with_row_index("node")
+    codes = frame.join(known, on="text", how="left", maintain_order="left")["node"].to_numpy().astype(np.int64)
+    return known["text"], codes[:lefts], codes[lefts:]
 
 
 def extend(known: pl.DataFrame, wanted: pl.DataFrame, first: int) -> pl.DataFrame:

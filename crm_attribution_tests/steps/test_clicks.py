@@ -175,3 +175,21 @@ def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: 
         session.truncate(STATE)
         session.forget_cursors([clicks.CONSUMER, attribution.TOUCH_CONSUMER])
     assert state(session) == found
+
+
+def test_a_later_submission_names_a_click_that_was_given_up(session: Session):
+    contact(session, "1", "ann@a.example")
+    click(session, "k", gclid="G")
+    run(session, 80)
+    form(session, "ann@a.example", CLICKED + timedelta(days=89), gclid="G")
+    assert run(session, 24 * 89) == {"k": "resolved: later_form_submission"} == rebuilt(session, 24 * 89)
+
+
+def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(session: Session):
+    contact(session, "1", "ann@a.example")
+    contact(session, "2", "bob@a.example")
+    click(session, "k", contact_id="1", gclid="G")
+    form(session, "bob@a.example", gclid="G")
+    assert run(session, 1) == {"k": "resolved: contact_id"}
+    row = session.read("identity.click").row(0, named=True)
+    assert (row["contact_id"], row["forwarded"], row["form_id"]) == ("1", True, None)

@@ -61,18 +61,18 @@ def test_a_forwarded_mail_stays_with_the_contact_it_was_sent_to():
 @pytest.mark.parametrize(
     ("moment", "found"),
     [
-        (CLICKED - timedelta(days=14), True),
-        (CLICKED - timedelta(days=14) - MILLISECOND, False),
-        (CLICKED, True),
-        (CLICKED + timedelta(hours=72), True),
-        (CLICKED + timedelta(hours=72) + MILLISECOND, False),
+        (CLICKED - timedelta(days=14), "form_submission"),
+        (CLICKED - timedelta(days=14) - MILLISECOND, None),
+        (CLICKED, "form_submission"),
+        (CLICKED + timedelta(hours=72), "form_submission"),
+        (CLICKED + timedelta(hours=72) + MILLISECOND, "later_form_submission"),
+        (CLICKED + timedelta(days=90), "later_form_submission"),
+        (CLICKED + timedelta(days=90) + MILLISECOND, None),
     ],
 )
-def test_the_windows_of_a_submission_include_both_ends(moment: datetime, found: bool):
+def test_the_windows_of_a_submission_include_both_ends(moment: datetime, found: str | None):
     row = resolved(click(gclid="G"), form(moment, gclid="G"))
-    assert told(row) == (
-        ("resolved", "form_submission", "ann") if found else ("unresolved", "no_submission_with_click_id", None)
-    )
+    assert told(row) == (("resolved", found, "ann") if found else ("unresolved", "no_submission_with_click_id", None))
 
 
 @pytest.mark.parametrize("name", ["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid"])

@@ -1,0 +1,85 @@
+"""Accounts of companies, domains and parents as the CRM changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crm_attribution.mapping import Mapping
+from crm_attribution.steps import identity
+from crm_attribution.steps.accounts import live_accounts
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.marts import world
+from crm_attribution_tests.steps.chain import LOADED, at
+
+NOW = at("2026-06-01")
+
+
+def contact(session: Session, number: str, email: str, **more: Any) -> None:
+    world.fill(session, {"raw.contact": [world.record(number, email=email, **more)]})
+    session.journal("contacts", [number])
+
+
+def company(session: Session, number: str, domain: str | None = None, **more: Any) -> None:
+    world.fill(session, {"raw.company": [world.record(number, domain=domain, **more)]})
+    session.journal("companies", [number])
+
+
+def update(session: Session, rules: Mapping = LOADED) -> int:
+    return identity.update(session, rules, NOW).changed
+
+
+def accounts(session: Session) -> dict[str, str]:
+    """contact -> account"""
+    return dict(session.read("identity.membership").select("contact_id", "account_id").iter_rows())
+
+
+def test_a_domain_is_an_account_until_a_company_has_it(session: Session):
+    contact(session, "1", "ann@mail.firm.co.uk")
+    contact(session, "2", "Bob@Firm.co.uk")
+    contact(session, "3", "cleo@gmail.com")
+    update(session)
+    assert accounts(session) == {"1": "domain:firm.co.uk", "2": "domain:firm.co.uk"}
+    company(session, "9", "www.firm.co.uk")
+    update(session)
+    assert accounts(session) == {"1": "company:9", "2": "company:9"}
+    assert live_accounts(session, ["domain:firm.co.uk"]) == {"domain:firm.co.uk": "company:9"}
+    assert session.read("identity.account")["account_id"].to_list() == ["company:9"], "one account, not two"
+    assert update(session) == 0
+
+
+def test_two_companies_with_one_domain_are_told_and_not_joined(session: Session):
+    contact(session, "1", "ann@firm.example")
+    company(session, "8", "firm.example")
+    update(session)
+    assert accounts(session) == {"1": "company:8"}
+    company(session, "9", "shop.firm.example")
+    update(session)
+    assert accounts(session) == {"1": "domain:firm.example"}, "neither of the two can claim it"
+    shared = session.read("identity.account", "shares_domain")["account_id"].sort().to_list()
+    assert shared == ["company:8", "company:9"]
+    world.fill(session, {"raw.merge": [{"object_type": "companies", "absorbed_id": "9", "survivor_id": "8",
+                                        "source": "lookup"}]})  # fmt: skip
+    session.journal("companies", ["8", "9"])
+    update(session)
+    assert accounts(session) == {"1": "company:8"}
+    assert live_accounts(session, ["company:9"]) == {"company:9": "company:8"}
+
+
+def test_a_subsidiary_rolls_up_only_where_asked(session: Session):
+    contact(session, "1", "x@gmail.com", associatedcompanyid="3")
+    for number in "123":
+        company(session, number)
+    link = {"from_type": "companies", "to_type": "companies", "labels": [], "is_primary": False, "position": 0,
+            "valid_from": at("2026-01-01")}  # fmt: skip
+    world.fill(session, {"raw.association": [
+        {**link, "from_id": "3", "to_id": "2", "type_ids": ["14"]},
+        {**link, "from_id": "1", "to_id": "2", "type_ids": ["13"]},
+    ]})  # fmt: skip
+    update(session)
+    assert accounts(session) == {"1": "company:3"}
+    parents = session.read("identity.account").select("account_id", "parent_account_id").sort("account_id").rows()
+    assert parents == [("company:1", None), ("company:2", "company:1"), ("company:3", "company:2")]
+    rolled = LOADED.model_copy(update={"accounts": LOADED.accounts.model_copy(update={"rollup": "parent"})})
+    update(session, rolled)
+    assert accounts(session) == {"1": "company:1"}
+    assert live_accounts(session, ["company:3"]) == {"company:3": "company:1"}
