@@ -16,9 +16,10 @@ from crm_attribution.clicks.parse import clicks as parse_clicks
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import Forbidden, Rejected
 from crm_attribution.hubspot import parse, parse_email
-from crm_attribution.hubspot.parse import Refused
+from crm_attribution.hubspot.parse import Parsed, Refused
 from crm_attribution.steps.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Reader, chunks, quarantine
 from crm_attribution.steps.report import Report
+from crm_attribution.steps.tombstones import tombstones
 from crm_attribution.transforms.turns import forms_due
 from crm_attribution.warehouse.session import Session
 
@@ -125,12 +126,19 @@ class StreamReader(Reader):
                 named = [(f"click API row {n}", row) for n, row in enumerate(page, run.found + 1)]
                 run.found += len(page)
                 now = self.clock.now()
-                parsed = parse_clicks(named, extracted_at=now)
-                self.write(run, "raw.link_click", parsed, "link_click", ["click_id"], now)
+                self._write_clicks(run, parse_clicks(named, extracted_at=now), now)
             run.floor = max(1, ceil(run.found / _CLICKS))
         for file in read_folder(inbox / "clicks"):
             self._drop_file(run, file, inbox)
         return self.end(run)
+
+    def _write_clicks(self, run: Extraction, parsed: Parsed, now: datetime) -> None:
+        """Store clicks, but for those a late page or a stale file still tells of an erased contact."""
+        with self.warehouse.session() as session:
+            erased = tombstones(session, "contacts", parsed.rows["contact_id"].drop_nulls())
+        kept = parsed.rows.filter(~pl.col("contact_id").is_in(erased) | pl.col("contact_id").is_null())
+        run.count("clicks of erased contacts left out", parsed.rows.height - kept.height)
+        self.write(run, "raw.link_click", Parsed(kept, parsed.refused), "link_click", ["click_id"], now)
 
     def _drop_file(self, run: Extraction, file: DropFile | Unreadable, inbox: Path) -> None:
         now = self.clock.now()
@@ -147,7 +155,7 @@ class StreamReader(Reader):
                 for row in file.rows
                 if row.problem is not None
             ]
-            self.write(run, "raw.link_click", parsed, "link_click", ["click_id"], now)
+            self._write_clicks(run, parsed, now)
         archive(file, inbox / "archive" / "clicks")
 
 

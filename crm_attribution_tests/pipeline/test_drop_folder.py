@@ -73,3 +73,18 @@ def test_a_file_dropped_again_changes_nothing(extractor: Extractor, tmp_path: Pa
     assert last.changed == 0
     with extractor.warehouse.session() as session:
         assert session.read("raw.link_click").height == 1
+
+
+def test_a_stale_file_does_not_bring_back_an_erased_contact(extractor: Extractor, tmp_path: Path) -> None:
+    folder = tmp_path / "inbox" / "clicks"
+    folder.mkdir(parents=True)
+    with extractor.warehouse.session() as session:
+        session.connection.execute(
+            "INSERT INTO raw.deletion VALUES ('contacts', '7', 'privacy', now(), NULL, 'webhook', now(), now())"
+        )
+    lines = [click(1, contact_id="7"), click(2, contact_id="8"), click(3)]
+    (folder / "stale.ndjson").write_text("\n".join(map(json.dumps, lines)))
+    report = extractor.clicks(None, NOW, tmp_path / "inbox")
+    with extractor.warehouse.session() as session:
+        assert sorted(session.read("raw.link_click")["click_id"]) == ["c2", "c3"]
+    assert report.facts["clicks of erased contacts left out"] == 1
