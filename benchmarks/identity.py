@@ -83,9 +83,7 @@ def store(session: Session, names: pl.Series, label: Ints) -> None:
     """The dictionary as a rebuild leaves it."""
     kind = names.str.split_exact(":", 1).struct.rename_fields(["node_type", "identifier"]).struct.unnest()
     frame = kind.with_columns(node_id=pl.Series(np.arange(len(names))), component=pl.Series(label))
-    session.change(
-        "INSERT INTO identity.node BY NAME SELECT node_id, node_type, identifier, component FROM _frame", _frame=frame
-    )
+    graph.add(session, frame)
     session.connection.execute("CHECKPOINT")
 
 

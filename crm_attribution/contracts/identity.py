@@ -18,6 +18,8 @@ class Node(Model):
     node_type: str = field(_KINDS, isin=[*NODE_TYPES, "erased"])
     identifier: str = field("normalised value")
     component: int = field("smallest node reachable over edges that their identifiers allow", ge=0)
+    hash_one: int = field("hash by which it is found; null once erased", nullable=True, log=True)
+    hash_two: int = field("another, which tells two texts of one hash apart", nullable=True, log=True)
 
 
 @table("identity.edge", key=("node_type", "node", "identifier_type", "identifier"))

@@ -9,6 +9,11 @@ from crm_attribution.warehouse.session import Session
 
 NODE = "identity.node"
 
+_VERSION = "identity:hash"
+_ONE, _TWO = "(hash(node_type, identifier) >> 1)::BIGINT", "(hash(identifier, node_type, 2) >> 1)::BIGINT"
+_HASHES = f"{_ONE} AS hash_one, {_TWO} AS hash_two"
+_REHASH = f"hash_one = {_ONE}, hash_two = {_TWO}"
+
 
 def encode(session: Session, wanted: pl.DataFrame) -> pl.DataFrame:
     """The dictionary's rows for some identifiers; those it does not know are added to it.
@@ -21,17 +26,40 @@ def encode(session: Session, wanted: pl.DataFrame) -> pl.DataFrame:
         identity.node rows, one per identifier.
     """
     asked = wanted.select("node_type", "identifier").unique()
-    known = session.read_keys(NODE, asked)
+    known = _find(session, asked)
     first = session.scalar("SELECT coalesce(max(node_id), -1) + 1 FROM identity.node")
-    new = session.append_new(NODE, extend(known.select("node_type", "identifier"), asked, first))
-    return pl.concat([known, new])
+    new = extend(known.select("node_type", "identifier"), asked, first)
+    add(session, new)
+    return pl.concat([known, new.select(known.columns)])
+
+
+def add(session: Session, new: pl.DataFrame) -> None:
+    """Put new nodes into the dictionary: node_id, node_type, identifier, component."""
+    if new.height:
+        session.change(f"INSERT INTO identity.node BY NAME SELECT *, {_HASHES} FROM new", new=new)
 
 
 def lookup(session: Session, node_type: str, identifiers: pl.Series) -> pl.DataFrame:
     """The dictionary's rows for those of some identifiers that it knows."""
-    return session.read_keys(
-        NODE, pl.DataFrame({"identifier": identifiers.unique()}).with_columns(node_type=pl.lit(node_type))
+    return _find(session, pl.DataFrame({"identifier": identifiers.unique()}).with_columns(node_type=pl.lit(node_type)))
+
+
+def _find(session: Session, asked: pl.DataFrame) -> pl.DataFrame:
+    """Rows by two hashes: of the dictionary only columns of integers are read."""
+    _same_hash(session)
+    return session.query(
+        "SELECT n.node_id, a.node_type, a.identifier, n.component FROM identity.node n"
+        f" JOIN (SELECT *, {_HASHES} FROM asked) a USING (hash_one, hash_two)",
+        asked=asked.select("node_type", "identifier"),
     )
+
+
+def _same_hash(session: Session) -> None:
+    """DuckDB's hash may change with its version: then all are computed anew."""
+    version = str(session.scalar("SELECT version()"))
+    if session.fact(_VERSION) != version:
+        session.change(f"UPDATE identity.node SET {_REHASH} WHERE node_type <> 'erased'")
+        session.set_fact(_VERSION, version)
 
 
 def of_components(session: Session, components: pl.Series) -> pl.DataFrame:
@@ -61,7 +89,8 @@ def forget(session: Session, node_ids: pl.Series) -> None:
     """Blank the identifiers of erased persons; the numbers stay taken."""
     if len(node_ids):
         session.change(
-            "UPDATE identity.node SET node_type = 'erased', identifier = 'erased:' || identity.node.node_id"
+            "UPDATE identity.node SET hash_one = NULL, hash_two = NULL, node_type = 'erased',"
+            " identifier = 'erased:' || identity.node.node_id"
             " FROM erased WHERE identity.node.node_id = erased.node_id",
             erased=pl.DataFrame({"node_id": node_ids}),
         )
