@@ -30,8 +30,8 @@ SMALL = timedelta(hours=24)
 
 _ARCHIVED = 1
 """A listing goes through the archived records too, of which nobody knows the number beforehand."""
-_REFERENCE = 5
-"""The account, owners and archived owners, pipelines, forms."""
+_REFERENCE = 6
+"""The account, owners and archived owners, pipelines, forms and archived forms."""
 
 
 @dataclass(frozen=True)

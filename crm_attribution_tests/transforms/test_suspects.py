@@ -76,12 +76,14 @@ PAGES = [
     "https://go.example/s",
 ]
 """The last one is the tracked link itself, whose slug is `s`."""
-people = st.sampled_from(["ann", "bob", None])
-seconds = st.integers(0, 40)
-link_clicks = st.lists(st.tuples(seconds, people, st.integers(0, 2), st.sampled_from(["GET", "HEAD"])), max_size=7)
+people = st.sampled_from(["ann", "ann", "ann", "bob", None])
+seconds = st.sampled_from([0, 2, 5, 10, 11, 15, 20, 21])
+link_clicks = st.lists(
+    st.tuples(seconds, people, st.integers(0, 2), st.sampled_from(["GET", "GET", "GET", "HEAD"])), max_size=7
+)
 mail_clicks = st.lists(
-    st.tuples(seconds, people, st.integers(0, 3), st.sampled_from([None, "hubspot_filter", "obsoleted"]),
-              st.sampled_from([None, 3, 60])), max_size=7)  # fmt: skip
+    st.tuples(seconds, people, st.integers(0, 3), st.sampled_from([None, None, "hubspot_filter", "obsoleted"]),
+              st.sampled_from([None, 60, 60, 3])), max_size=7)  # fmt: skip
 
 
 @settings(max_examples=300, deadline=None)
