@@ -6,8 +6,8 @@ import polars as pl
 
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps.clicks import persons_of
-from crm_attribution.steps.identity import ids_frame, merged
 from crm_attribution.steps.report import Report
+from crm_attribution.steps.sources import ids_frame, survivors_of
 from crm_attribution.steps.suppression import deals_to_look_at, suppressed
 from crm_attribution.transforms import events as event_rules
 from crm_attribution.transforms.accounts import account_at
@@ -36,10 +36,10 @@ def update(session: Session, rules: Mapping) -> Report:
     report = Report()
     with session.transaction():
         for object_type in RECORD_TABLES:
-            ids = _families(session, object_type, _dirty(session, object_type, changes, rules))
+            ids, live = _families(session, object_type, _dirty(session, object_type, changes, rules))
             if ids.is_empty():
                 continue
-            frame = _derive(session, object_type, ids, rules)
+            frame = _derive(session, object_type, ids, live, rules)
             scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
             changed = session.replace("events.event", frame, scope)
             session.journal(f"event_{object_type}", changed["record_id"])
@@ -77,21 +77,29 @@ def _dirty(session: Session, object_type: str, changes: Changes, rules: Mapping)
     return sorted(found)
 
 
-def _families(session: Session, object_type: str, dirty: list[str]) -> pl.DataFrame:
-    """The dirty records with everything merged into the same survivor: their events are told together."""
-    live = merged(session, object_type)
+def _families(session: Session, object_type: str, dirty: list[str]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The dirty records with everything merged into the same survivor, whose events are told together; and
+    absorbed id -> live id among them."""
+    live = survivors_of(session, object_type, dirty)
     heads = {live.get(record, record) for record in dirty}
-    members = [absorbed for absorbed, survivor in live.items() if survivor in heads]
-    return ids_frame("id", [*heads, *members])
+    asked = heads
+    while asked:
+        keys = ids_frame("survivor_id", asked).with_columns(object_type=pl.lit(object_type))
+        found = dict(session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id").iter_rows())
+        asked = found.keys() - live.keys()
+        live |= {absorbed: live.get(survivor, survivor) for absorbed, survivor in found.items()}
+    return ids_frame("id", [*heads, *live]), live
 
 
-def _derive(session: Session, object_type: str, ids: pl.DataFrame, rules: Mapping) -> pl.DataFrame:
+def _derive(
+    session: Session, object_type: str, ids: pl.DataFrame, live: dict[str, str], rules: Mapping
+) -> pl.DataFrame:
     keys = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
     source = event_rules.Source(
         object_type,
         session.read_keys(RECORD_TABLES[object_type], ids).sort("id"),
         session.read_keys("raw.property_history", keys),
-        merged(session, object_type),
+        live,
     )
     if object_type == "deals":
         home = session.scalar("SELECT company_currency FROM raw.account")

@@ -7,14 +7,17 @@ import polars as pl
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps.clicks import persons_of
 from crm_attribution.steps.events import SECTIONS, with_account
-from crm_attribution.steps.identity import ids_frame, merged
 from crm_attribution.steps.report import Report
+from crm_attribution.steps.sources import ids_frame, survivors_of
 from crm_attribution.transforms import milestones as milestone_rules
 from crm_attribution.transforms.values import measures, needed_properties
 from crm_attribution.warehouse.session import Changes, Session
 
 TOPICS = ["event_contacts", "event_companies", "event_deals", "deals", "person", "account", "deal_account"]
 CONSUMER = "milestones"
+
+_LIFECYCLE = "('opportunity_created', 'customer_won', 'customer_expanded')"
+"""Milestones that lifecycle changes may tell."""
 
 
 def update(session: Session, rules: Mapping) -> Report:
@@ -37,7 +40,8 @@ def update(session: Session, rules: Mapping) -> Report:
     report.rows = session.scalar("SELECT count(*) FROM events.milestone")
     report.facts = dict(
         session.connection.execute(
-            "SELECT milestone || ' (' || state || ')', count(*) FROM events.milestone GROUP BY 1 ORDER BY 1"
+            "SELECT milestone || ' (' || state || ')', n FROM"
+            " (SELECT milestone, state, count(*) AS n FROM events.milestone GROUP BY ALL) ORDER BY 1"
         ).fetchall()
     )
     return report
@@ -127,8 +131,8 @@ def _once_linked_persons(session: Session, deals: pl.DataFrame) -> set[str]:
     """Persons whose lifecycle changes these deals' milestones told so far, though they may have left the deal."""
     contacts = session.query(
         "SELECT DISTINCT e.contact_id FROM events.event e SEMI JOIN"
-        " (SELECT unnest(linked_event_ids) AS event_id FROM events.milestone SEMI JOIN deals USING (deal_id)) USING"
-        " (event_id) WHERE e.contact_id IS NOT NULL",
+        " (SELECT unnest(linked_event_ids) AS event_id FROM events.milestone SEMI JOIN deals USING (deal_id)"
+        f" WHERE milestone IN {_LIFECYCLE}) USING (event_id) WHERE e.contact_id IS NOT NULL",
         deals=deals,
     )
     return set(persons_of(session, contacts["contact_id"])["person_id"])
@@ -139,7 +143,8 @@ def _once_linked_accounts(session: Session, persons: pl.DataFrame) -> set[str]:
     return set(
         session.query(
             "SELECT DISTINCT account_id FROM (SELECT account_id, unnest(linked_event_ids) AS event_id"
-            " FROM events.milestone WHERE account_id IS NOT NULL) SEMI JOIN (SELECT e.event_id FROM events.event e"
+            f" FROM events.milestone WHERE account_id IS NOT NULL AND milestone IN {_LIFECYCLE}) SEMI JOIN"
+            f" (SELECT e.event_id FROM events.event e"
             " JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id"
             " SEMI JOIN persons ON a.person_id = persons.person_id) USING (event_id)",
             persons=persons,
@@ -169,7 +174,7 @@ def _deal_persons(session: Session, deals: pl.DataFrame) -> pl.DataFrame:
 
 def _deals(session: Session, ids: pl.DataFrame, rules: Mapping) -> pl.DataFrame:
     """Live deals with their account, when they were archived, and what they are worth now."""
-    gone = merged(session, "deals")
+    gone = survivors_of(session, "deals", ids["id"])
     records = session.read_keys("raw.deal", ids).filter(~pl.col("id").is_in(list(gone)))
     names = needed_properties(rules.values)
     texts = {name: pl.col("properties").str.json_path_match(f"$.{name}") for name in names if name != "amount"}

@@ -7,7 +7,7 @@ import re
 import polars as pl
 
 from crm_attribution.mapping import Mapping
-from crm_attribution.steps.identity import ids_frame, merged
+from crm_attribution.steps.sources import ids_frame, survivors_of
 from crm_attribution.warehouse.session import Session
 
 ANYTHING = re.escape("*")
@@ -69,7 +69,7 @@ def _internal_deals(session: Session, deals: pl.Series, rules: Mapping) -> pl.Da
         " WHERE from_type = 'deals' AND to_type = 'contacts' AND valid_to IS NULL",
         ids=ids_frame("record_id", deals),
     )
-    live = merged(session, "contacts")
+    live = survivors_of(session, "contacts", joined["contact_id"])
     joined = joined.with_columns(contact_id=pl.col("contact_id").replace(live) if live else pl.col("contact_id"))
     internal = internal_contacts(session, joined["contact_id"], rules)["contact_id"]
     return joined.group_by("record_id").agg(_internal=pl.col("contact_id").is_in(internal.implode()).all())

@@ -20,6 +20,9 @@ from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
 
+_WIDE = 10
+"""Columns from which on reading a table's keys first costs less than reading it once."""
+
 
 @dataclass(frozen=True)
 class Changes:
@@ -72,10 +75,8 @@ class Session:
         """The rows of a table whose columns match any row of `keys` (a semi join on its column names)."""
         contract = CONTRACTS[name]
         columns = ", ".join(f"t.{q(column.name)}" for column in contract.columns)
-        using = ", ".join(q(column) for column in keys.columns)
-        return contract.conform(
-            self.query(f"SELECT {columns} FROM {table_name(name)} t SEMI JOIN _keys USING ({using})", _keys=keys)
-        )
+        places = _places(name, keys, "_keys")
+        return contract.conform(self.query(f"SELECT {columns} FROM {table_name(name)} t WHERE {places}", _keys=keys))
 
     def scalar(self, sql: str, parameters: Sequence[object] | None = None) -> Any:
         rows = self.connection.execute(sql, list(parameters) if parameters else None).fetchall()
@@ -177,8 +178,10 @@ class Session:
             restriction = ""
         else:
             self._materialise("_scope", scope.unique())
-            restriction = f" SEMI JOIN _scope USING ({', '.join(q(c) for c in scope.columns)})"
-        self.connection.execute(f"CREATE OR REPLACE TEMP TABLE _old AS SELECT {columns} FROM {target} t{restriction}")
+            restriction = f" WHERE {_places(name, scope, '_scope')}"
+        self.connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE _old AS SELECT t.rowid AS _place, {columns} FROM {target} t{restriction}"
+        )
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE _gone AS SELECT * FROM _old SEMI JOIN"
             f" (SELECT {compared} FROM _old EXCEPT SELECT {compared} FROM _new) d"
@@ -189,9 +192,11 @@ class Session:
             f" (SELECT {compared} FROM _new EXCEPT SELECT {compared} FROM _old) d"
             f" ON {self._same(contract, '_new', 'd')}"
         )
-        self.connection.execute(f"DELETE FROM {target} t USING _gone g WHERE {_match(contract.key, 't', 'g')}")
+        self.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
         self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _came")
-        changed = self.query("SELECT *, false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came")
+        changed = self.query(
+            "SELECT * EXCLUDE (_place), false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came"
+        )
         for temporary in ("_new", "_old", "_gone", "_came", "_scope"):
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{temporary}")
         return changed
@@ -353,6 +358,16 @@ class Session:
     @staticmethod
     def _same(contract: Contract, left: str, right: str) -> str:
         return " AND ".join(f"{left}.{q(c)} IS NOT DISTINCT FROM {right}.{q(c)}" for c in contract.compared)
+
+
+def _places(name: str, keys: pl.DataFrame, given: str) -> str:
+    """The condition that a row of `t` matches a row of the keys. In a wide table it is found by the key columns alone,
+    and the other columns are read only where there is a match."""
+    using = ", ".join(q(column) for column in keys.columns)
+    if len(CONTRACTS[name].columns) < _WIDE:
+        match = " AND ".join(f"t.{q(column)} = k.{q(column)}" for column in keys.columns)
+        return f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
+    return f"t.rowid IN (SELECT k.rowid FROM {table_name(name)} k SEMI JOIN {given} USING ({using}))"
 
 
 def _match(columns: Sequence[str], left: str, right: str) -> str:
