@@ -17,13 +17,12 @@ from crm_attribution.steps.associations import journal_associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
-from crm_attribution.steps.records import PAIRS, RecordStore, Wanted, forget_rereads
+from crm_attribution.steps.records import ASSOCIATIONS, PAIRS, RecordStore, Wanted, forget_rereads
 from crm_attribution.steps.tombstones import tombstones
 
 _BATCH = 50
 _LIST = 100
 _FEW = 200
-_ASSOCIATIONS = 1_000
 _LAST_ID = 2**53 - 1
 
 _KNOWN = """
@@ -228,26 +227,33 @@ class Completeness(RecordStore):
 
     # --- what moves no stamp
 
-    def sweep_associations(self, wanted: Wanted, run: Extraction) -> None:
-        """Read the next records' associations again, in rotation, `extraction.association_calls` calls a pair."""
-        most = self.rules.extraction.association_calls * _ASSOCIATIONS
-        ids = self._next_in_rotation(wanted, most) if most else []
-        if not ids:
-            return
-        now = self.clock.now()
-        for other in PAIRS[wanted.object_type]:
-            found = self.hubspot.associations(wanted.object_type, other, ids)
-            run.floor += ceil(len(ids) / _ASSOCIATIONS)
-            with self.warehouse.session() as session, session.transaction():
-                changed = journal_associations(session, wanted.object_type, other, found, set(), now)
-                session.journal(wanted.object_type, changed)
-            run.changed += len(changed)
-            run.count("records with changed associations", len(changed))
-        with self.warehouse.session() as session:
-            session.set_fact(f"swept:{wanted.object_type}", ids[-1])
+    def begin_rotation(self, wanted: Wanted, run: Extraction) -> None:
+        """Choose the records whose associations are read again in this run, `extraction.association_calls` thousand."""
+        run.rotation = self._next_in_rotation(wanted, self.rules.extraction.association_calls * ASSOCIATIONS)
+
+    def end_rotation(self, wanted: Wanted, run: Extraction) -> None:
+        """Read what found no room beside changed records, in calls of its own; the first thousand of an hour that
+        changed nothing needs one, else it has had its room."""
+        calls = self.rules.extraction.association_calls - bool(run.rotated)
+        for ids in chunks(run.rotation[: calls * ASSOCIATIONS], ASSOCIATIONS):
+            now = self.clock.now()
+            for other in PAIRS[wanted.object_type]:
+                found = self.hubspot.associations(wanted.object_type, other, ids)
+                run.floor += 1
+                with self.warehouse.session() as session, session.transaction():
+                    changed = journal_associations(session, wanted.object_type, other, found, set(), now)
+                    session.journal(wanted.object_type, changed)
+                run.changed += len(changed)
+                run.count("records with changed associations", len(changed))
+            run.rotated += ids
+        if run.rotated:
+            with self.warehouse.session() as session:
+                session.set_fact(f"swept:{wanted.object_type}", run.rotated[-1])
 
     def _next_in_rotation(self, wanted: Wanted, most: int) -> list[str]:
         """The ids after those of the last time; from the smallest again when the end is reached."""
+        if not most:
+            return []
         gone = _GONE.format(object_type=wanted.object_type)
         query = (
             f"SELECT id FROM {wanted.table} t ANTI JOIN ({gone}) g ON t.id = g.absorbed_id"

@@ -138,10 +138,11 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             self._list(wanted, run)
             return
         run.floor += max(1, searches)
+        self.begin_rotation(wanted, run)
         walk = Progress(wanted.signature, run.window_end, walk=feed.walk) if feed.walk else None
         self._read(wanted, run, feed.newest, feed.older(), walk)
         self.account_for(wanted, feed.live, run)
-        self.sweep_associations(wanted, run)
+        self.end_rotation(wanted, run)
 
     def _read(
         self,

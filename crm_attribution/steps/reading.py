@@ -48,6 +48,8 @@ class Extraction:
     source_total: int | None = None
     known_total: int | None = None
     facts: dict[str, int | str | float] = field(default_factory=dict)
+    rotation: list[str] = field(default_factory=list)
+    rotated: list[str] = field(default_factory=list)
 
     def report(self, calls: int) -> Report:
         return Report(

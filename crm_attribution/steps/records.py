@@ -26,7 +26,7 @@ PAIRS = {"contacts": ["companies"], "companies": ["companies"], "deals": ["conta
 """Which associations are read from which side; companies with companies are parents and children."""
 
 _HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
-_ASSOCIATIONS = 1_000
+ASSOCIATIONS = 1_000
 _PLAIN = 100
 
 Record = Mapping[str, Any]
@@ -121,12 +121,21 @@ class RecordStore(Reader):
         run.quarantined += len(records.refused) + len(refused_history)
 
     def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, Associations]:
-        """Current associations of live records; an archived record keeps those it had."""
+        """Current associations of live records; an archived record keeps those it had.
+
+        A call takes a thousand records: the room left in it goes to the next in rotation, whose associations may have
+        changed without a stamp.
+        """
         if not live:
             return {}
         pairs = PAIRS[object_type]
-        run.floor += len(pairs) * ceil(len(live) / _ASSOCIATIONS)
-        return {other: self.hubspot.associations(object_type, other, live) for other in pairs}
+        calls = ceil(len(live) / ASSOCIATIONS)
+        run.floor += len(pairs) * calls
+        room = calls * ASSOCIATIONS - len(live)
+        beside, run.rotation = run.rotation[:room], run.rotation[room:]
+        run.rotated += beside
+        asked = list(dict.fromkeys([*live, *beside]))
+        return {other: self.hubspot.associations(object_type, other, asked) for other in pairs}
 
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
         """Without those whose privacy deletion is known: a page read before it must not bring them back."""

@@ -75,7 +75,7 @@ def test_a_thousandth_changed(tmp_path: Path):
         portal.update(minute(420), "contacts", 77, lifecyclestage="customer", firstname="Ada")
         reading.play(portal, minute(460))
         calls = reading.read(minute(400))
-        assert calls["contacts"] == of("contacts", search=1, batch=1, associations=2)
+        assert calls["contacts"] == of("contacts", search=1, batch=1, associations=1)
         assert reading.problems(portal) == []
 
 
