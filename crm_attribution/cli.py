@@ -114,12 +114,13 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
     from crm_attribution import planning
     from crm_attribution import status as reporting
     from crm_attribution.resources import progress
-    from crm_attribution.runs import run_hours
+    from crm_attribution.runs import BUDGET_TAG, run_hours
 
     given = settings.load()
     with progress(say):
         planned = 0 if force else planning.allow(given, start, end, select)
-        run_id = run_hours(given, start, end, select=select)
+        tags = {BUDGET_TAG: "forced" if force else "checked"}
+        run_id = run_hours(given, start, end, select=select, tags=tags)
     result = {"run_id": run_id, "calls_to_plan": planned, **reporting.run_summary(given, run_id)}
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_run(result)
 

@@ -22,7 +22,7 @@ from crm_attribution import settings, status
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.resources import open_pipeline, progress
-from crm_attribution.runs import clear_dead_runs, dagster_home, run_hours
+from crm_attribution.runs import BUDGET_TAG, clear_dead_runs, dagster_home, run_hours
 from crm_attribution.transport import Transport
 
 SAMPLES = Path(__file__).parents[1] / "data"
@@ -92,7 +92,7 @@ def _step(given: settings.Settings, control: Transport, start: datetime, end: da
     say(f"== {iso(start)} to {iso(end)}: {what}")
     began = time.monotonic()
     with progress(lambda message: say(f"   {message}")):
-        run_id = run_hours(given, start, end)
+        run_id = run_hours(given, start, end, tags={BUDGET_TAG: "checked"})
     summary = status.run_summary(given, run_id)
     return {
         "from": iso(start),

@@ -20,7 +20,7 @@ from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
 from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.parse import TABLE
 from crm_attribution.resources import Pipeline, open_pipeline
-from crm_attribution.runs import selected
+from crm_attribution.runs import BUDGET_TAG, selected
 from crm_attribution.settings import Settings
 from crm_attribution.steps.reading import OVERLAP
 from crm_attribution.steps.records import PAIRS
@@ -183,8 +183,9 @@ def check_budget(plan: Plan, percent: int) -> None:
     if plan.share * 100 > percent:
         raise ConfigurationError(
             f"this range would take at least {plan.calls} calls, {plan.share:.0%} of the account's {plan.daily} a day;"
-            f" {percent}% are allowed (HUBSPOT_BACKFILL_SHARE). Look at crm-attribution plan; then a later --from"
-            " or --force: a run that meets the end of the day stops and the next one goes on"
+            f" {percent}% are allowed (HUBSPOT_BACKFILL_SHARE). Look at crm-attribution plan; then a later --from,"
+            f" or --force (in Dagster the run tag {BUDGET_TAG}: forced): a run that meets the end of the day stops and"
+            " the next one goes on"
         )
 
 
@@ -203,6 +204,22 @@ def allow(given: Settings, start: datetime, end: datetime, select: str | None = 
     plan = make_plan(open_pipeline(given), start, types)
     check_budget(plan, given.hubspot_backfill_share)
     return plan.asked
+
+
+def check_run(pipeline: Pipeline, since: datetime | None, end: datetime) -> None:
+    """Refuse a run that was started elsewhere than on the command line, where this was asked before.
+
+    Args:
+        pipeline: with the run's tags.
+        since: first hour of the run, None for the first partition.
+        end: end of its last hour.
+
+    Raises:
+        ConfigurationError: when it would take more of the day than a backfill may.
+    """
+    start = pipeline.settings.start if since is None else since
+    if BUDGET_TAG not in pipeline.tags and must_be_planned(pipeline.settings.start, start, end):
+        check_budget(make_plan(pipeline, start), pipeline.settings.hubspot_backfill_share)
 
 
 def show(plan: Plan) -> None:

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as MappingType
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 
@@ -50,6 +50,7 @@ class Pipeline:
     clock: Clock
     warehouse: Warehouse
     run_id: str = ""
+    tags: MappingType[str, str] = field(default_factory=dict)
 
     @cached_property
     def extractor(self) -> Extractor:
@@ -223,5 +224,6 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
         pipeline = open_pipeline(given, run_id)
         check_start(pipeline)
-        check_closed(pipeline, context.dagster_run.tags if context.dagster_run else {})
+        pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
+        check_closed(pipeline, pipeline.tags)
         yield pipeline

@@ -25,6 +25,8 @@ from crm_attribution.settings import Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive
 
 HOUR = timedelta(hours=1)
+BUDGET_TAG = "crm_attribution/budget"
+"""On a run whose share of the day's calls was looked at before (`checked`) or does not matter (`forced`)."""
 _ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 _MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
 _NOTES_KEPT = timedelta(days=14)

@@ -18,6 +18,7 @@ from crm_attribution.assets.common import (
     table_checks,
     window,
 )
+from crm_attribution.planning import check_run
 from crm_attribution.resources import Pipeline
 from crm_attribution.steps import inbox
 from crm_attribution.steps import report as reports
@@ -73,6 +74,7 @@ def _account(pipeline: Pipeline, hours: Window) -> Report:
         check_first_load(session, pipeline.settings.start, hours.since)
         if hub_id is not None and session.fact("portal_id") is not None:
             check_portal(session, hub_id)
+    check_run(pipeline, hours.since, hours.end)
     report = extractor.account()
     pipeline.learn_time_zone()
     report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()

@@ -17,6 +17,7 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import cost
 from crm_attribution.resources import open_pipeline
+from crm_attribution.runs import BUDGET_TAG
 from crm_attribution_tests.sandbox import Line, Sandbox
 
 START = parse_instant("2026-03-09T00:00:00Z")
@@ -97,6 +98,20 @@ def test_an_expensive_backfill_is_refused_and_a_short_one_costs_nothing(sandbox,
     assert sandbox.calls()["total"] == 0
     generous = settings.load({**env, "HUBSPOT_BACKFILL_SHARE": "100", "HUBSPOT_DAILY_RESERVE": "0"})
     assert planning.allow(generous, START, START + timedelta(hours=1)) == 4
+
+
+@pytest.mark.parametrize("said", ["checked", "forced"])
+def test_a_run_started_in_dagster_is_refused_likewise_unless_it_says_so(sandbox, env, said: str):
+    sandbox.set_limits(on=True, daily=40)
+    given = settings.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
+    pipeline = open_pipeline(given)
+    with pytest.raises(ConfigurationError, match="run tag crm_attribution/budget: forced"):
+        planning.check_run(pipeline, None, START + timedelta(hours=1))
+    sandbox.reset_calls()
+    planning.check_run(pipeline, START + timedelta(hours=30), START + timedelta(hours=31))
+    pipeline.tags = {BUDGET_TAG: said}
+    planning.check_run(pipeline, None, START + timedelta(hours=1))
+    assert sandbox.calls()["total"] == 0
 
 
 def test_the_command_prints_calls_minutes_and_share(env):
