@@ -253,6 +253,25 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 
 
 @main.command()
+@click.argument("kind", type=click.Choice(["person", "event", "milestone", "account"]))
+@click.argument("identifier", metavar="ID")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown of each list.")
+@click.option("--show-personal", is_flag=True, help="E-mails in full instead of a***@domain.")
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bool) -> None:
+    """The edges, rules and source rows behind a person, event, milestone or account.
+
+    A person is named by its id (a former one too), contact:ID, email:ADDRESS or a click id as gclid:VALUE; an account
+    by company:ID, domain:NAME or deal:ID; a milestone by its id or that of an event that tells it.
+    """
+    from crm_attribution import why as explanation
+
+    tree = explanation.why(settings.load(), kind, identifier, limit, show_personal=show_personal)
+    click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
+
+
+@main.command()
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def status(as_json: bool) -> None:

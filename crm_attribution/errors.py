@@ -91,5 +91,9 @@ class ConfigurationError(Terminal):
     """A setting, a mapping file or a data directory is wrong; the message names the place and the fix."""
 
 
+class NotKnown(Terminal):
+    """What a person asked for is not in the warehouse."""
+
+
 class ContractViolation(Terminal):
     """A table's columns are not what its contract says: a defect, not a bad row."""

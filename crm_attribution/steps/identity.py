@@ -78,7 +78,11 @@ def quality(session: Session) -> dict[str, int | str | float]:
 
 def remember_clicks(session: Session, by_state: dict[str, int]) -> None:
     """Keep the clicks that are not resolved, by reason, for the figures of identity."""
-    facts = {f"clicks {state}": count for state, count in by_state.items() if not state.startswith("resolved")}
+    facts = {
+        f"clicks {state}": count
+        for state, count in by_state.items()
+        if not state.removeprefix("e-mail ").startswith("resolved")
+    }
     session.set_fact(_CLICKS, json.dumps(facts))
 
 

@@ -47,6 +47,18 @@ def update(session: Session, rules: Mapping) -> Report:
     return report
 
 
+def lifecycle_outcomes(session: Session, person_id: str | None, account_id: str | None, rules: Mapping) -> pl.DataFrame:
+    """What became of the lifecycle changes around a person or an account, decided as `update` does.
+
+    Returns:
+        event_id, outcome (echo | adopted | own | linked), deal_id of the deal that explains it.
+    """
+    persons = {person_id} if person_id and not account_id else set()
+    accounts = {account_id} if account_id else set()
+    accounts |= _reached(session, persons, accounts)
+    return milestone_rules.lifecycle_outcomes(_facts(session, persons, accounts, rules), rules)
+
+
 def _touched(session: Session, changes: Changes) -> tuple[set[str], set[str]]:
     """Persons and accounts whose milestones may be others now, with those they had been counted under."""
     if changes.everything:

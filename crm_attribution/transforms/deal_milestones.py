@@ -21,7 +21,7 @@ DEAL_STAGES = [
 WINS = ["customer_won", "customer_expanded"]
 RECURRING = ("mrr", "arr")
 
-_NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
+NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
 
 
 def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.DataFrame:
@@ -34,7 +34,7 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
     kind = pl.col("pipeline").replace_strict(kinds, default=None, return_dtype=pl.String)
     existing = pl.col("dealtype").str.to_lowercase().is_in(rules.existing_business).fill_null(False)
     rows = (
-        events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(_NOT_ENTRIES))
+        events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(NOT_ENTRIES))
         .drop("deal_id", "account_id", "person_id")
         .rename({"record_id": "deal_id"})
         .join(deals.select("deal_id", "account_id", "archived", "closedate", "dealtype"), on="deal_id")

@@ -40,11 +40,7 @@ class Facts:
 
 def milestones(facts: Facts, mapping: Mapping) -> pl.DataFrame:
     """events.milestone rows of everything in `facts`."""
-    events = facts.events.filter(~slipped("observed_at", mapping)).with_columns(
-        imported=pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
-    )
-    deals = deal_milestones.deal_facts(events, facts.deals, mapping.deals)
-    lifecycle = lifecycle_changes(events, deals, facts.deal_persons, mapping)
+    events, deals, lifecycle = _parts(facts, mapping)
     rows = pl.concat(
         [
             _person_milestones(events),
@@ -57,6 +53,21 @@ def milestones(facts: Facts, mapping: Mapping) -> pl.DataFrame:
     )
     rows = deal_milestones.new_recurring(_finish(rows, facts))
     return deal_milestones.possible_duplicates(rows, facts.deals, mapping)
+
+
+def lifecycle_outcomes(facts: Facts, mapping: Mapping) -> pl.DataFrame:
+    """What becomes of the lifecycle changes in `facts`: event_id, outcome (echo | adopted | own | linked), deal_id of
+    the deal that explains it."""
+    return _parts(facts, mapping)[2].select("event_id", outcome="_outcome", deal_id="_deal_id")
+
+
+def _parts(facts: Facts, mapping: Mapping) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Events that are no slips, stage entries of deals, lifecycle changes with what becomes of them."""
+    events = facts.events.filter(~slipped("observed_at", mapping)).with_columns(
+        imported=pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
+    )
+    deals = deal_milestones.deal_facts(events, facts.deals, mapping.deals)
+    return events, deals, lifecycle_changes(events, deals, facts.deal_persons, mapping)
 
 
 def _person_milestones(events: pl.DataFrame) -> pl.DataFrame:

@@ -163,3 +163,9 @@ def test_quality_counts_what_is_there(session: Session):
     assert facts["aliases"] == 3
     assert facts["largest person (identifiers)"] == 2
     assert facts["rejected edges: role_mailbox"] == 1
+    identity.remember_clicks(
+        session, {"resolved: contact_id": 3, "unresolved: no_form": 2, "e-mail resolved: recipient": 1}
+    )
+    remembered = identity.update(session, LOADED, NOW).facts
+    assert remembered["clicks unresolved: no_form"] == 2
+    assert not [name for name in remembered if "clicks" in name and "unresolved" not in name]
