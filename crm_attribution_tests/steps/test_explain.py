@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from crm_attribution.steps.explain import KINDS, Node, explain
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.marts import world
 from crm_attribution_tests.steps.cases import MERGED_FORM, SETUP, STORIES
-from crm_attribution_tests.steps.chain import LOADED, Chain, at
+from crm_attribution_tests.steps.chain import LOADED, Chain, at, new_warehouse
 from crm_attribution_tests.steps.contacts import Contacts
 from crm_attribution_tests.steps.matrix import AMOUNT_LATER
 
@@ -254,3 +256,19 @@ def test_the_command(stories: Chain, monkeypatch: pytest.MonkeyPatch):
     done = CliRunner().invoke(main, ["why", "account", "company:987654"])
     assert done.exit_code == 1
     assert "no account is known by 'company:987654'" in done.output
+
+
+def test_while_a_run_holds_the_warehouse_it_says_who(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    hold = "import sys; from pathlib import Path; from crm_attribution.warehouse.connection import Warehouse\n"
+    hold += "with Warehouse(Path(sys.argv[1])).session(): print('held', flush=True); sys.stdin.read()"
+    monkeypatch.setenv("CRM_ATTRIBUTION_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("CRM_ATTRIBUTION_LOCK_WAIT", "0")
+    new_warehouse(tmp_path)
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        done = CliRunner().invoke(main, ["why", "event", "x"])
+        holder.communicate("")
+    assert done.exit_code == 1
+    assert f"is held by process {holder.pid}" in done.output
