@@ -69,6 +69,9 @@ _PRIMARY_TYPES = {"1", "5"}
 https://developers.hubspot.com/docs/api/crm/associations"""
 
 
+_MERGED = ("hs_merged_object_ids", "hs_calculated_merged_vids")
+
+
 @dataclass
 class Refused:
     """A row for quarantine: its key, why, what it was, and where it came from."""
@@ -96,7 +99,8 @@ def records(
     rows, refused = [], []
     for result in results:
         try:
-            rows.append(_common(result, object_type, extracted_at) | convert(_texts(result), home_currency))
+            texts = _texts(result)
+            rows.append(_common(result, texts, object_type, extracted_at) | convert(texts, home_currency))
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(result, name, _reason(error)))
     good, bad = CONTRACTS[name].split(_frame(name, rows))
@@ -191,6 +195,8 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
     """raw.merge rows from hs_merged_object_ids, with times from hs_calculated_merged_vids where it has them."""
     rows = []
     for result in results:
+        if not any((result.get("properties") or {}).get(name) for name in _MERGED):
+            continue
         texts = _texts(result)
         times = dict(pair.split(":", 1) for pair in _list(texts.get("hs_calculated_merged_vids")) if ":" in pair)
         for absorbed in dict.fromkeys([*_list(texts.get("hs_merged_object_ids")), *times]):
@@ -330,8 +336,9 @@ def submissions(form_id: str, results: Sequence[Record], *, extracted_at: dateti
     return Parsed(good, refused)
 
 
-def _common(result: Record, object_type: str, extracted_at: datetime) -> dict[str, Any]:
-    texts = _texts(result)
+def _common(
+    result: Record, texts: Mapping[str, str | None], object_type: str, extracted_at: datetime
+) -> dict[str, Any]:
     modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
     return {
@@ -402,7 +409,8 @@ def _texts(result: Record) -> Mapping[str, str | None]:
 
 def clean(value: object) -> str:
     """As text that can be stored. Half of a surrogate pair, where a form cut an emoji in two, becomes U+FFFD."""
-    return str(value).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _blank(value: object) -> str | None:

@@ -99,7 +99,7 @@ class RecordStore(Reader):
         with self.warehouse.session() as session, session.transaction():
             first_read = _not_in(session, wanted.table, sorted(accepted))
             written = session.upsert(wanted.table, records.rows, newer="modified_at")["id"]
-            told = session.append("raw.property_history", history.rows, identity=_HISTORY_IDENTITY)["object_id"]
+            told = _append_history(session, history.rows, first_read)
             absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
             gone = _record_deletions(session, wanted.object_type, kept, live, now)
             joined = [
@@ -191,6 +191,16 @@ def _without_history(object_type: str, kept: Sequence[Record]) -> list[Refused]:
         Refused(f"{object_type}:{id_}", "propertiesWithHistory:missing", "{}", "raw.property_history")
         for id_ in parse.without_history(object_type, kept)
     ]
+
+
+def _append_history(session: Session, rows: pl.DataFrame, first_read: set[str]) -> set[str]:
+    """Add what is not there yet, and return whose; of a record that was never stored nothing is there, and a first
+    load does not search a table that grows under it."""
+    new = pl.col("object_id").is_in(list(first_read))
+    first = rows.filter(new).unique(_HISTORY_IDENTITY, keep="first", maintain_order=True)
+    session.append_new("raw.property_history", first)
+    told = session.append("raw.property_history", rows.filter(~new), identity=_HISTORY_IDENTITY)
+    return {*first["object_id"], *told["object_id"]}
 
 
 def _record_deletions(

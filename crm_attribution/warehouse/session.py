@@ -218,10 +218,7 @@ class Session:
                 [now],
             )
             self.connection.execute("DROP TABLE temp._stale")
-        if new.height:
-            frame = contract.validate(contract.conform(new))
-            with self._registered({"_frame": frame}):
-                self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _frame")
+        self.append_new(name, new)
 
     def delete(self, table: str, keys: pl.DataFrame) -> int:
         """Delete the rows of a table (`schema.table`) whose columns equal any row of `keys`. Returns how many."""
