@@ -46,7 +46,7 @@ def show(node: Node, console: Console | None = None) -> None:
 def _tree(node: Node) -> Tree:
     lines = [node.what]
     for name, value in node.facts.items():
-        fact = f"{name}: {_text(value)}"
+        fact = f"{name.replace('_', ' ')}: {_text(value)}"
         fits = len(lines[-1]) + len(fact) + 2 <= _WIDTH
         if fits and len(lines) == 1 and lines[0] == node.what:
             lines[0] += f"  {fact}"

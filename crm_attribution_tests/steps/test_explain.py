@@ -58,13 +58,13 @@ def test_a_merged_person_with_its_contacts_edges_and_milestones(stories: Chain):
     three = number("two contacts merged into a third record")
     tree = told(stories, "person", f"contact:{three}01")
     assert told(stories, "person", tree.facts["person_id"]).children == tree.children
-    assert (tree.facts["speaks for it"], tree.facts["contacts"]) == (f"contact:{three}03", 1)
+    assert (tree.facts["speaks_for_it"], tree.facts["contacts"]) == (f"contact:{three}03", 1)
     states = {node.what: node.facts["state"] for node in find(tree, "contacts").children}
     assert states == {f"contact:{three}03": "live", **{f"contact:{three}0{n}": f"absorbed by contact:{three}03"
                                                       for n in (1, 2)}}  # fmt: skip
     merge = find(tree, f"contact:{three}03 — merge — contact:{three}02")
     assert merge.facts["source"] == f"raw.merge:contacts:{three}02"
-    assert merge.facts["first seen"] == "2026-03-10T09:00:00Z"
+    assert merge.facts["first_seen"] == "2026-03-10T09:00:00Z"
     assert whats(tree, "milestones") == ["lead_captured", "qualified_lead"]
 
 
@@ -89,7 +89,7 @@ def two_persons(session: Session) -> tuple[str, str]:
 def test_a_former_person_leads_to_what_it_became_and_says_so(session: Session):
     person, former = two_persons(session)
     tree = explain(session, "person", former, LOADED)
-    assert (tree.facts["person_id"], tree.facts["former id"]) == (person, former)
+    assert (tree.facts["person_id"], tree.facts["former_id"]) == (person, former)
     change = find(tree, f"{person} took in {former}")
     assert (change.facts["kind"], change.facts["cause"]) == ("merge", "contact:1")
 
@@ -99,7 +99,7 @@ def test_refused_edges_say_by_which_rule(session: Session):
     tree = explain(session, "person", "contact:3", LOADED)
     (refused,) = find(tree, "edges refused").children
     assert refused.what == "contact:3 — primary_email — email:i***@a.example"
-    assert refused.facts["refused by"] == "role_mailbox"
+    assert refused.facts["refused_by"] == "role_mailbox"
     with pytest.raises(NotKnown, match=r"email:i\*\*\*@a.example names nobody.*role_mailbox \(1\)"):
         explain(session, "person", "email:Info@a.example", LOADED)
 
@@ -120,7 +120,7 @@ def test_an_account_of_two_companies_with_their_domains(stories: Chain, session:
     two = number("two companies merged as before 2025")
     tree = told(stories, "account", f"company:{two}01")
     assert tree.facts["account_id"] == f"company:{two}02"
-    assert tree.facts["leads here by"] == [f"raw.merge:companies:{two}01"]
+    assert tree.facts["leads_here_by"] == [f"raw.merge:companies:{two}01"]
     assert whats(tree, "companies") == [f"company:{two}02", f"company:{two}01"]
     assert find(tree, "memberships").facts["persons"] == 2
     assert {node.facts["basis"] for node in find(tree, "deals").children} == {"primary"}
@@ -164,12 +164,12 @@ def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge
         tree = told(chain, "event", later)
         earlier = lifecycle_event_id("contacts", second, "marketingqualifiedlead", at("2026-03-04T09:00:00Z"))
         milestone = told(chain, "milestone", later)
-    assert (tree.facts["record"], tree.facts["held by"]) == (f"contacts:{first}", f"contacts:{third}")
-    assert find(tree, "rule: lifecycle.stages.marketingqualifiedlead: qualified_lead").facts == {"mapping version": "1"}
+    assert (tree.facts["record"], tree.facts["held_by"]) == (f"contacts:{first}", f"contacts:{third}")
+    assert find(tree, "rule: lifecycle.stages.marketingqualifiedlead: qualified_lead").facts == {"mapping_version": "1"}
     rows = find(tree, "source rows").children
     assert rows[0].what == f"raw.property_history:contacts:{first}:lifecyclestage"
     assert rows[0].facts == {
-        "value": "marketingqualifiedlead", "at": "2026-03-06T09:00:00Z", "source type": "AUTOMATION_PLATFORM"
+        "value": "marketingqualifiedlead", "at": "2026-03-06T09:00:00Z", "source_type": "AUTOMATION_PLATFORM"
     }  # fmt: skip
     assert all("copied" in row.facts for row in rows[1:])
     (merge,) = find(tree, "told by a record that was absorbed since").children
@@ -186,7 +186,7 @@ def test_the_values_of_a_deal_say_where_they_come_from(stories: Chain):
         {"value": 150050, "from": "rule over amount and billing period; no history of hs_arr"},
         12504,
     )
-    assert find(tree, "values").facts["amount before"] == 120000
+    assert find(tree, "values").facts["amount_before"] == 120000
     assert find(tree, "no milestone").facts["why"] == "it is no entry into a stage"
 
 

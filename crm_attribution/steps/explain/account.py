@@ -31,15 +31,15 @@ def explain(told: Told, asked: str) -> Node | None:
     row: Row = known.row(0, named=True) if known.height else {}
     facts = {
         "account_id": account_id,
-        "asked for": asked if asked != account_id else None,
-        "leads here by": path or None,
+        "asked_for": asked if asked != account_id else None,
+        "leads_here_by": path or None,
         "name": row.get("name"),
         "domain": row.get("domain"),
-        "business domain": row.get("business_domain"),
-        "shares domain": row.get("shares_domain"),
+        "business_domain": row.get("business_domain"),
+        "shares_domain": row.get("shares_domain"),
         "parent": row.get("parent_account_id"),
         "owner": row.get("owner_id"),
-        "target account": row.get("target_account"),
+        "target_account": row.get("target_account"),
         "tier": row.get("tier"),
     }
     children = [
@@ -112,7 +112,7 @@ def _companies(told: Told, account_id: str) -> list[Node]:
             facts |= {
                 "into": f"company:{merge['survivor_id']}",
                 "at": merge["merged_at"],
-                "learned from": merge["source"],
+                "learned_from": merge["source"],
                 "source": f"raw.merge:companies:{company}",
             }
         return told.node(f"company:{company}", facts)

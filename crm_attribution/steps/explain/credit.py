@@ -27,7 +27,7 @@ def credit(told: Told, milestone: Row) -> list[Node]:
     if now.is_empty():
         outcome = milestone["milestone"] in told.rules.attribution.outcomes
         why = "it does not stand" if outcome else "attribution.outcomes does not name it"
-        return [told.node("credit", {"none": why, "rows no longer valid": rows.height or None})]
+        return [told.node("credit", {"none": why, "rows_no_longer_valid": rows.height or None})]
     groups = now.group_by("model", "measure", "currency").agg(
         total=pl.col("credit").sum(),
         unattributed=pl.col("credit").filter(pl.col("touch_id") == "").sum(),
@@ -37,7 +37,7 @@ def credit(told: Told, milestone: Row) -> list[Node]:
     parts = groups.sort("model", "measure", "currency").rows(named=True)
     sums = told.node(
         "credit",
-        {"rows": now.height, "rows no longer valid": rows.height - now.height},
+        {"rows": now.height, "rows_no_longer_valid": rows.height - now.height},
         (_sum(told, part, now) for part in parts),
     )
     return [sums, *_touches(told, now)]
@@ -52,7 +52,7 @@ def _sum(told: Told, part: Row, now: pl.DataFrame) -> Node:
         "unit": "millionths of an outcome" if part["measure"] == "count" else f"minor units of {part['currency']}",
         "touches": part["touches"],
         "shown": told.limit if part["touches"] > told.limit else None,
-        "known since": part["known_since"],
+        "known_since": part["known_since"],
     }
     shares = (told.node(row["touch_id"], {"credit": row["credit"]}) for row in given[: told.limit])
     return told.node(f"{part['model']} {part['measure']}", facts, shares)
@@ -66,7 +66,7 @@ def _touches(told: Told, now: pl.DataFrame) -> list[Node]:
         shown["touch_id"].str.starts_with("click:")
     )
     resolved = {row["click_id"]: row for row in told.session.read_keys("identity.click", clicks).iter_rows(named=True)}
-    gone = {"erased or replaced since": ids.height - rows.height} if ids.height > rows.height else {}
+    gone = {"erased_or_replaced_since": ids.height - rows.height} if ids.height > rows.height else {}
     return told.several("touches", rows.rows(named=True), lambda row: _touch(told, row, resolved), **gone)
 
 
@@ -79,7 +79,7 @@ def _touch(told: Told, row: Row, resolved: dict[str, Row]) -> Node:
         "source": row["source"],
         "medium": row["medium"],
         "campaign": row["campaign"],
-        "click ids": row["click_id_kinds"] or None,
+        "click_ids": row["click_id_kinds"] or None,
         "person": row["person_id"],
         "contact": row["contact_id"],
         "account": row["account_id"],

@@ -31,9 +31,9 @@ def explain(told: Told, asked: str) -> Node | None:
     history = _history(told, row)
     facts = {
         **{name: row[name] for name in ("event", "event_id", "occurred_at", "observed_at")},
-        "time basis": f"{row['time_basis']}: {TIME_BASES[row['time_basis']]}",
+        "time_basis": f"{row['time_basis']}: {TIME_BASES[row['time_basis']]}",
         "record": f"{row['object_type']}:{row['object_id']}",
-        "held by": f"{row['object_type']}:{row['record_id']}" if row["record_id"] != row["object_id"] else None,
+        "held_by": f"{row['object_type']}:{row['record_id']}" if row["record_id"] != row["object_id"] else None,
         **{name: row[name] for name in ("source", "from_stage", "to_stage", "left_at", "next_stage")},
         "undone": row["undone"] or None,
         **{name: row[name] for name in ("hubspot_label", "pipeline", "owner_id", "company_id", "company_name")},
@@ -69,7 +69,7 @@ def _history(told: Told, row: Row) -> pl.DataFrame:
 
 def _rule(told: Told, row: Row) -> Node:
     name, stage = row["event"], (row["to_stage"] or "").lower()
-    facts: Row = {"mapping version": row["mapping_version"]}
+    facts: Row = {"mapping_version": row["mapping_version"]}
     lifecycle, deals = told.rules.lifecycle, told.rules.deals
     if name == "deal_amount_changed":
         return told.node("rule: amount or currency changed in a tracked pipeline", facts)
@@ -113,7 +113,7 @@ def _sources(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
         then = then.filter(pl.col("value") == stage)
     if then.is_empty():
         source = f"{RECORD_TABLES[row['object_type']]}:{row['object_id']}: hs_v2_date_entered_{row['to_stage']}"
-        return [told.node("source", {"no history row": "HubSpot's cap cut it off", "source": source})]
+        return [told.node("source", {"no_history_row": "HubSpot's cap cut it off", "source": source})]
     mine = pl.col("object_id") == row["object_id"]
     rows = then.sort(~mine, *SEQUENCE, "property").rows(named=True)
     return told.several("source rows", rows, lambda found: _history_row(told, found))
@@ -124,11 +124,11 @@ def _history_row(told: Told, row: Row) -> Node:
     facts = {
         "value": row["value"] if row["value"] is not None else "(cleared)",
         "at": row["timestamp"],
-        "source type": row["source_type"],
-        "source id": row["source_id"],
+        "source_type": row["source_type"],
+        "source_id": row["source_id"],
         "copied": "by a merge: no event of its own" if row["copied"] else None,
-        "written by a merge": row["by_merge"] or None,
-        "history truncated": row["history_truncated"] or None,
+        "written_by_a_merge": row["by_merge"] or None,
+        "history_truncated": row["history_truncated"] or None,
     }
     return told.node(f"raw.property_history:{key}", facts)
 
@@ -151,7 +151,7 @@ def _merges(told: Told, row: Row) -> list[Node]:
             f"{step['object_type']}:{step['absorbed_id']} became {step['survivor_id']}",
             {
                 "at": step["merged_at"],
-                "learned from": step["source"],
+                "learned_from": step["source"],
                 "source": f"raw.merge:{step['object_type']}:{step['absorbed_id']}",
             },
         ),
@@ -182,9 +182,9 @@ def _values(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
         "currency": row["currency"],
         "unit": "minor units" if measures else None,
         "missing": row["value_reason"],
-        "amount before": row["amount_before"],
-        "currency before": row["currency_before"],
-        "billing period": row["billing_period"],
+        "amount_before": row["amount_before"],
+        "currency_before": row["currency_before"],
+        "billing_period": row["billing_period"],
     }
     inputs = [_history_row(told, held[name]) for name in names if name in held]
     return [told.node("values as of that moment", facts, [*measures, *inputs])]

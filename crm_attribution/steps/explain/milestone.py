@@ -45,15 +45,15 @@ def _one(told: Told, row: Row) -> Node:
     facts = {
         "milestone_id": row["milestone_id"],
         "subtype": row["subtype"],
-        "once per": row["subject"],
+        "once_per": row["subject"],
         "rule": row["rule"],
         "why": MILESTONES.get(row["rule"]),
         "state": row["state"],
         "reason": row["reason"] and f"{row['reason']}: {REVERSALS[row['reason']]}",
         **{name: row[name] for name in ("occurred_at", "observed_at", "ready_from", "booked_on")},
         "imported": row["imported"] or None,
-        "suppressed by": row["suppressed_by"] and f"{row['suppressed_by']}: {SUPPRESSIONS.get(row['suppressed_by'])}",
-        "possible duplicate of": duplicate,
+        "suppressed_by": row["suppressed_by"] and f"{row['suppressed_by']}: {SUPPRESSIONS.get(row['suppressed_by'])}",
+        "possible_duplicate_of": duplicate,
     }
     children = [
         *_events(told, row),
@@ -92,9 +92,9 @@ def _values(told: Told, row: Row) -> list[Node]:
     parts = []
     for name in MEASURES:
         facts = {
-            "at the event": row[f"{name}_at_event"],
+            "at_the_event": row[f"{name}_at_event"],
             "now": row[f"{name}_current"],
-            "new to the account": row.get(f"{name}_new"),
+            "new_to_the_account": row.get(f"{name}_new"),
         }
         if any(value is not None for value in facts.values()):
             parts.append(told.node(name, facts))
@@ -131,7 +131,7 @@ def _conversions(told: Told, row: Row) -> list[Node]:
             "state": found["state"],
             "reason": found["reason"],
             **{name: found[name] for name in ("kind", "value", "currency", "occurred_at", "ready_at", "expires_at")},
-            "planned as": found["milestone"] if found["milestone"] != row["milestone"] else None,
+            "planned_as": found["milestone"] if found["milestone"] != row["milestone"] else None,
             "click": found["touch_id"],
             "person": found["person_id"],
             "conversion_id": found["conversion_id"],

@@ -31,13 +31,13 @@ def explain(told: Told, asked: str) -> Node | None:
     alias = told.session.read_keys("identity.alias", ids_frame("person_id", [person_id]))
     facts = {
         "person_id": person_id,
-        "asked for": told.identifier(*asked.split(":", 1)) if asked != named else None,
-        "former id": named if named != person_id else None,
-        "root contact": row["root_contact_id"],
-        "speaks for it": row["contact_id"] and f"contact:{row['contact_id']}",
+        "asked_for": told.identifier(*asked.split(":", 1)) if asked != named else None,
+        "former_id": named if named != person_id else None,
+        "root_contact": row["root_contact_id"],
+        "speaks_for_it": row["contact_id"] and f"contact:{row['contact_id']}",
         "contacts": row["contacts"],
         "identifiers": row["identifiers"],
-        "first seen": row["first_seen"],
+        "first_seen": row["first_seen"],
     }
     children = [
         *_contacts(told, alias),
@@ -94,7 +94,7 @@ def _contacts(told: Told, alias: pl.DataFrame) -> list[Node]:
             facts = {
                 "state": f"absorbed by contact:{merge['survivor_id']}",
                 "at": merge["merged_at"],
-                "learned from": merge["source"],
+                "learned_from": merge["source"],
                 "source": f"raw.merge:contacts:{contact_id}",
             }
         elif privacy is not None:
@@ -149,12 +149,12 @@ def _ends(told: Told, row: Row, rule: str) -> str:
 
 
 def _edge(told: Told, row: Row) -> Node:
-    facts = {"source": row["source"], "first seen": row["first_seen"], "last seen": row["last_seen"]}
+    facts = {"source": row["source"], "first_seen": row["first_seen"], "last_seen": row["last_seen"]}
     return told.node(_ends(told, row, row["rule"]), facts)
 
 
 def _refused(told: Told, row: Row) -> Node:
-    facts = {"refused by": row["rule"], "why": REFUSALS.get(row["rule"]), "source": row["source"]}
+    facts = {"refused_by": row["rule"], "why": REFUSALS.get(row["rule"]), "source": row["source"]}
     return told.node(_ends(told, row, row["edge_rule"] or "edge"), facts)
 
 
