@@ -9,16 +9,19 @@ MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
 @table("attribution.touch", key=("touch_id",))
 class Touch(Model):
-    """A marketing touch of a known person."""
+    """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 
     touch_id: str = field("click:<id>, email:<created>:<id> or form:<form>:<submission>")
     touched_at: Timestamp = field("when it happened, UTC")
     kind: str = field(
         "link_click, email_click or form_submission", isin=["link_click", "email_click", "form_submission"]
     )
-    person_id: str = field("person")
+    person_id: str = field("person; null where only the account is known: person scope leaves it out", nullable=True)
     contact_id: str = field("contact the touch resolved to", nullable=True)
-    account_id: str = field("account the person belonged to then", nullable=True)
+    account_id: str = field(
+        "account the person belonged to then; without a person, that of all who have the mailbox, else of its domain",
+        nullable=True,
+    )
     channel: str = field("channel by the mapping's rules")
     source: str = field("utm_source, lower case; hubspot for e-mail clicks without one", nullable=True)
     medium: str = field("utm_medium, lower case; email for e-mail clicks without one", nullable=True)

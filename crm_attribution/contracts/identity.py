@@ -161,8 +161,8 @@ class Click(Model):
     reason: str = field("rule that resolved it, why it is not resolved, or why it is a suspect", nullable=True)
     contact_id: str = field("contact as named by the source", nullable=True)
     person_id: str = field("live person", nullable=True)
-    form_id: str = field("form of the submission that resolved it", nullable=True)
-    conversion_id: str = field("submission that resolved it", nullable=True)
+    form_id: str = field("form of its submission; where not resolved, one whose e-mail names nobody", nullable=True)
+    conversion_id: str = field("that submission: the same touch", nullable=True)
     forwarded: bool = field(
         "its submission names another person than its link: a forwarded mail; it stays with the link's", nullable=True
     )

@@ -1,4 +1,5 @@
-"""attribution.*: touches of the persons that changed, and the credit of the outcomes they or their accounts have."""
+"""attribution.*: touches of the persons and mailboxes that changed, and the credit of the outcomes they or their
+accounts have."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.mapping import Mapping
+from crm_attribution.steps import mailboxes
 from crm_attribution.steps.clicks import contacts_by_email, normalised, persons_of
 from crm_attribution.steps.identity import ids_frame, merged
 from crm_attribution.steps.report import Report
@@ -15,27 +17,32 @@ from crm_attribution.transforms import touches as touch_rules
 from crm_attribution.transforms.events import hubspot_time
 from crm_attribution.warehouse.session import Changes, Session
 
-TOUCH_TOPICS = ["click", "click_person", "link_click", "email_click", "form_submission", "person"]
+TOUCH_TOPICS = ["click", "click_person", "link_click", "email_click", "form_submission", "person", *mailboxes.TOPICS]
 TOUCH_CONSUMER = "touches"
 CREDIT_TOPICS = ["milestone", "milestone_account", "touch_account", "touch_person", "person"]
 CREDIT_CONSUMER = "credits"
 
 
 def update_touches(session: Session, rules: Mapping) -> Report:
-    """Recompute the touches of every person with a new click, submission or identity."""
-    changes = session.changes(TOUCH_CONSUMER, TOUCH_TOPICS, rules.signature("touches"))
+    """Recompute the touches of every person and mailbox with a new click, submission or identity."""
+    changes = session.changes(TOUCH_CONSUMER, TOUCH_TOPICS, rules.signature("touches", "accounts"))
     report = Report()
     with session.transaction():
         persons = _persons(session, changes)
-        if persons.height:
-            frame = touch_rules.touches(
+        dirty = mailboxes.dirty(session, changes, persons, rules)
+        persons = ids_frame("person_id", {*persons["person_id"], *dirty.persons})
+        if persons.height or dirty.mailboxes or dirty.touches:
+            theirs = touch_rules.touches(
                 _clicks(session, persons),
                 _email_clicks(session, persons),
                 _submissions(session, persons),
                 session.read_keys("identity.membership", persons),
                 rules.touches,
             )
-            changed = session.replace("attribution.touch", frame, persons)
+            frame = pl.concat([theirs, mailboxes.touches(session, dirty.mailboxes, rules)], how="diagonal")
+            held = session.read_keys("attribution.touch", persons)["touch_id"]
+            scope = ids_frame("touch_id", {*held, *frame["touch_id"], *dirty.touches})
+            changed = session.replace("attribution.touch", frame, None if changes.everything else scope)
             session.journal("touch_account", changed["account_id"])
             session.journal("touch_person", changed["person_id"])
             report.changed = changed.filter("_came").height

@@ -8,6 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from crm_attribution.mapping import Clicks
+from crm_attribution.steps import graph
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.transforms.clicks import FORM_CLICK_IDS
 from crm_attribution.transforms.email_clicks import KEY
@@ -78,7 +79,7 @@ def _within(session: Session, moments: pl.Series, reach: timedelta) -> tuple[pl.
 def _links_touched(session: Session, changes: Changes) -> pl.DataFrame:
     """click_id, clicked_at of new clicks, and of those a changed person or submission may name."""
     persons = ids_frame("person_id", changes.of("person"))
-    contacts, told = _reach(session, persons)
+    contacts, told = _reach(session, persons, graph.emails(session, changes.of("email")))
     submissions = session.query(
         "SELECT link_click_id AS click_id, * EXCLUDE (link_click_id) FROM raw.form_submission SEMI JOIN told"
         " ON form_id || ':' || conversion_id = told.key",
@@ -121,8 +122,9 @@ def _emails_touched(session: Session, changes: Changes) -> pl.DataFrame:
     )
 
 
-def _reach(session: Session, persons: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """What may name clicks of these persons, whatever became of them before: contact ids, and submissions by key."""
+def _reach(session: Session, persons: pl.DataFrame, addresses: set[str]) -> tuple[pl.DataFrame, list[str]]:
+    """What may name clicks of these persons, whatever became of them before: contact ids, and submissions by key, those
+    from other e-mails whose contacts changed included."""
     contacts = session.query(
         "SELECT identifier AS contact_id FROM identity.alias SEMI JOIN persons USING (person_id)"
         " WHERE identifier_type = 'contact'",
@@ -130,7 +132,9 @@ def _reach(session: Session, persons: pl.DataFrame) -> tuple[pl.DataFrame, list[
     )
     told = session.query(
         f"SELECT form_id || ':' || conversion_id AS key FROM raw.form_submission WHERE {_MAILBOX.format('email')} IN"
-        " (SELECT identifier FROM identity.edge SEMI JOIN contacts USING (contact_id) WHERE identifier_type = 'email')",
+        " (SELECT identifier FROM identity.edge SEMI JOIN contacts USING (contact_id) WHERE identifier_type = 'email'"
+        " UNION SELECT address FROM addresses)",
         contacts=contacts,
+        addresses=ids_frame("address", addresses),
     )
     return contacts, told["key"].to_list()

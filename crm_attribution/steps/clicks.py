@@ -19,7 +19,7 @@ from crm_attribution.transforms.email_clicks import KEY, settle
 from crm_attribution.transforms.suspects import email_suspects, link_suspects
 from crm_attribution.warehouse.session import Session
 
-TOPICS = ["link_click", "email_click", "form_submission", "person"]
+TOPICS = ["link_click", "email_click", "form_submission", "person", "email"]
 CONSUMER = "clicks"
 
 
@@ -90,6 +90,8 @@ def _settle(session: Session, scope: click_scope.Scope, rules: Mapping, as_of: d
     by_link = session.replace("identity.click", links_written, scope.write_links)
     by_email = session.replace("identity.email_click", emails_written, scope.write_emails)
     session.journal("click", by_link["click_id"])
+    forms = by_link.drop_nulls("form_id")
+    session.journal("click_form", forms.select(pl.concat_str("form_id", "conversion_id", separator=":")).to_series())
     session.journal("click_person", pl.concat([by_link["person_id"], by_email["person_id"]]))
     return by_link.filter("_came").height + by_email.filter("_came").height
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from crm_attribution.transforms.graph import Ints, extend
@@ -60,6 +62,12 @@ def _same_hash(session: Session) -> None:
     if session.fact(_VERSION) != version:
         session.change(f"UPDATE identity.node SET {_REHASH} WHERE node_type <> 'erased'")
         session.set_fact(_VERSION, version)
+
+
+def emails(session: Session, numbers: Iterable[str]) -> set[str]:
+    """The e-mails of some node ids, as the journal has them; those of erased persons are not known any more."""
+    wanted = pl.DataFrame({"node_id": [int(number) for number in numbers]}, schema={"node_id": pl.Int64})
+    return set(session.read_keys(NODE, wanted).filter(pl.col("node_type") == "email")["identifier"])
 
 
 def of_components(session: Session, components: pl.Series) -> pl.DataFrame:

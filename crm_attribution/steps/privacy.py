@@ -189,7 +189,12 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     current = session.query("SELECT touch_id FROM attribution.touch SEMI JOIN ids USING (contact_id)", ids=ids)
     touches = [*current["touch_id"], *(f"click:{click}" for click in rows.clicks["click_id"])]
     mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
-    renamed = _nameless(session, "touch_id", [*touches, *mails, *(f"form:{key}" for key in rows.submission_keys)])
+    touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
+    named = ids_frame("touch_id", touches)
+    of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
+    session.journal("touch_account", of_accounts["account_id"])
+    session.delete("attribution.touch", of_accounts.select("touch_id"))
+    renamed = _nameless(session, "touch_id", touches)
     return {name: session.rename(name, "touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}
 
 

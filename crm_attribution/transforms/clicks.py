@@ -28,7 +28,8 @@ def resolve(
     within [click - 14 days, click + 72 hours] whose e-mail names one contact; else pending for 72 hours; else
     unresolved with its reason, until the first submission with the same click id within 90 days names one after all.
     A click whose link carried one person and whose submission names another is a forwarded mail: it stays with the
-    contact of the link, flagged.
+    contact of the link, flagged. A click that nobody is named by keeps the submission it came with: the account may
+    still be known.
 
     Args:
         clicks: raw.link_click rows.
@@ -50,7 +51,7 @@ def resolve(
     )
     by_eid = pl.col("_eid_person").is_not_null()
     by_form = ~by_eid & pl.col("_form_person").is_not_null()
-    same = by_form | (pl.col("_form_person") == pl.col("_eid_person")).fill_null(False)
+    same = ~by_eid | (pl.col("_form_person") == pl.col("_eid_person")).fill_null(False)
     waiting = pl.lit(as_of) < pl.col("clicked_at") + timedelta(hours=rules.click_forward_hours)
     return found.select(
         "click_id",

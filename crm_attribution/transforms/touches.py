@@ -1,5 +1,5 @@
-"""Touches: link clicks, e-mail clicks and form submissions of known persons. A submission that names a click is that
-click."""
+"""Touches: link clicks, e-mail clicks and form submissions of known persons, and of mailboxes that name none but belong
+to an account. A submission that names a click is that click."""
 
 from __future__ import annotations
 
@@ -29,10 +29,56 @@ def touches(
         membership: identity.membership of these persons.
         rules: channel rules.
     """
+    return _with_channel(account_at(_acts(clicks, email_clicks, submissions), "touched_at", membership), rules)
+
+
+def of_mailboxes(
+    clicks: pl.DataFrame,
+    email_clicks: pl.DataFrame,
+    submissions: pl.DataFrame,
+    spans: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    rules: Touches,
+) -> pl.DataFrame:
+    """attribution.touch rows without a person: what mailboxes did that name an account at most.
+
+    The account is the one that everybody who has the mailbox belonged to at that moment; where they are of several, or
+    of none, the account of its business domain. Without an account it is no touch.
+
+    Args:
+        clicks: as for `touches`, of clicks that a submission from such a mailbox names; `person_id` is the mailbox.
+        email_clicks: as for `touches`; `person_id` is the mailbox.
+        submissions: as for `touches`; `person_id` is the mailbox.
+        spans: mailbox, account_id, valid_from, valid_to of everybody who has the mailbox.
+        by_domain: mailbox, account_id of its business domain.
+        rules: channel rules.
+    """
+    acts = _acts(clicks, email_clicks, submissions).rename({"person_id": "mailbox"})
+    at = pl.col("touched_at")
+    theirs = (
+        acts.select("touch_id", "mailbox", "touched_at")
+        .join(spans, on="mailbox")
+        .filter((pl.col("valid_from") <= at) & (pl.col("valid_to").is_null() | (at < pl.col("valid_to"))))
+        .group_by("touch_id")
+        .agg(_theirs=pl.col("account_id").first(), _accounts=pl.col("account_id").n_unique())
+        .filter(pl.col("_accounts") == 1)
+    )
+    rows = (
+        acts.join(theirs, on="touch_id", how="left", maintain_order="left")
+        .join(by_domain.rename({"account_id": "_domain"}), on="mailbox", how="left", maintain_order="left")
+        .with_columns(account_id=pl.coalesce("_theirs", "_domain"), person_id=pl.lit(None, pl.String))
+        .drop_nulls("account_id")
+    )
+    return _with_channel(rows.drop("mailbox", "_theirs", "_accounts", "_domain"), rules)
+
+
+def _acts(clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
     same = clicks.select("form_id", "conversion_id").drop_nulls()
     alone = submissions.join(same, on=["form_id", "conversion_id"], how="anti")
-    rows = pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone)])
-    rows = account_at(rows, "touched_at", membership)
+    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone)])
+
+
+def _with_channel(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
     lowered = rows.with_columns(
         source=pl.col("source").str.to_lowercase().str.strip_chars(),
         medium=pl.col("medium").str.to_lowercase().str.strip_chars(),

@@ -16,8 +16,9 @@ from crm_attribution_tests.steps.chain import LOADED, at
 CLICKED = at("2026-03-20T12:00:00Z")
 
 
-def contact(session: Session, number: str, email: str) -> None:
-    world.fill(session, {"raw.contact": [world.record(number, email=email)]})
+def contact(session: Session, number: str, email: str, *further: str) -> None:
+    row = world.record(number, email=email, additional_emails=list(further))
+    world.fill(session, {"raw.contact": [row]})
     session.journal("contacts", [number])
 
 
@@ -193,3 +194,27 @@ def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(sessio
     assert run(session, 1) == {"k": "resolved: contact_id"}
     row = session.read("identity.click").row(0, named=True)
     assert (row["contact_id"], row["forwarded"], row["form_id"]) == ("1", True, None)
+
+
+def test_an_address_shared_within_one_person_names_no_contact_any_more(session: Session):
+    """The person is the same before and after, and so is everything it is known by: only an edge tells."""
+    contact(session, "1", "ann@a.example", "both@a.example")
+    contact(session, "2", "both@a.example")
+    click(session, "k", gclid="G")
+    form(session, "ann@a.example", gclid="G")
+    assert run(session, 1) == {"k": "resolved: form_submission"}
+    assert touched(session) == [("click:k", True)]
+    contact(session, "2", "both@a.example", "ann@a.example")
+    assert run(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
+    assert touched(session) == [("click:k", False)], "the account is still known"
+    assert run(session, 80) == rebuilt(session, 80)
+    contact(session, "2", "both@a.example")
+    assert run(session, 81) == {"k": "resolved: form_submission"}
+    assert touched(session) == [("click:k", True)]
+
+
+def touched(session: Session) -> list[tuple[str, bool]]:
+    """Each touch, and whether its person is known."""
+    attribution.update_touches(session, LOADED)
+    rows = session.read("attribution.touch").sort("touch_id")
+    return rows.select("touch_id", rows["person_id"].is_not_null()).rows()

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from crm_attribution.mapping import Mapping
-from crm_attribution.steps import identity
+from crm_attribution.steps import attribution, clicks, identity
 from crm_attribution.steps.identity import live_persons
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.marts import world
@@ -44,7 +44,16 @@ def form(session: Session, number: str, email: str, **ids: str) -> None:
     session.journal("form_submission", [f"f:{number}"])
 
 
-def click(session: Session, number: str, eid: str, **ids: str) -> None:
+def derived_touches(session: Session) -> list[tuple[Any, ...]]:
+    """touch, person, account of each touch, once everything up to credit is derived."""
+    update(session)
+    clicks.update(session, LOADED, NOW)
+    attribution.update_touches(session, LOADED)
+    attribution.update_credits(session, LOADED, NOW)
+    return session.read("attribution.touch").sort("touch_id").select("touch_id", "person_id", "account_id").rows()
+
+
+def click(session: Session, number: str, eid: str | None, **ids: str) -> None:
     world.fill(session, {"raw.link_click": [world.click(number, "2026-01-02T00:00:00Z", contact_id=eid, **ids)]})
     session.journal("link_click", [number])
 
@@ -86,7 +95,30 @@ def test_an_inbox_of_ten_thousand_contacts_joins_none_of_them(session: Session):
     assert facts["largest person (identifiers)"] <= LOADED.identity.person_size
     assert facts["rejected edges: shared_identifier"] == 10_000
     accounts = session.query("SELECT account_id, count(*) AS n FROM identity.membership GROUP BY ALL").rows()
-    assert accounts == [("domain:pool.example", 10_000)], "their touches stay on the account"
+    assert accounts == [("domain:pool.example", 10_000)]
+    form(session, "1", "Reception@pool.example", gclid="G")
+    form(session, "2", "reception@pool.example")
+    click(session, "inbox", None, gclid="G")
+    click(session, "mine", crm.live()[0])
+    mail = {"id": "e", "created_at": START, "recipient": "reception@pool.example", "is_bot": False}
+    world.fill(session, {"raw.email_click": [{**mail, "extracted_at": START}]})
+    session.journal("email_click", ["e"])
+    won = world.milestone("customer_won", "w", "2026-02-01T00:00:00Z", account="domain:pool.example", deal="1")
+    world.fill(session, {"events.milestone": [won]})
+    session.journal("milestone", ["customer_won|w"])
+    touches = derived_touches(session)
+    assert [(touch, person is None, account) for touch, person, account in touches] == [
+        ("click:inbox", True, "domain:pool.example"),
+        ("click:mine", False, "domain:pool.example"),
+        (f"email:{int(START.timestamp()) * 1000}:e", True, "domain:pool.example"),
+        ("form:f:2", True, "domain:pool.example"),
+    ], "touches stay on the account, and a submission that came with a click is that click"
+    credit = session.query(
+        "SELECT touch_id, sum(credit) FROM attribution.credit WHERE model = 'linear' GROUP BY 1"
+    ).rows()
+    assert sorted(credit) == [(touch, 250_000) for touch, _, _ in touches]
+    session.forget_cursors([clicks.CONSUMER, attribution.TOUCH_CONSUMER])
+    assert derived_touches(session) == touches, "as in a rebuild"
 
 
 def test_a_chain_of_addresses_stops_at_the_limits(session: Session):
