@@ -2,11 +2,12 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
+PEERS ?= build/peers
 
-.PHONY: help setup demo ui test check format lock clean
+.PHONY: help setup demo ui test check format lock clean bench bench-peers
 
 help: ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(STAMP) ## virtual environment in .venv, locked dependencies
 
@@ -38,6 +39,14 @@ lock: setup ## re-resolve requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'
 	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-strip-extras --no-emit-index-url \
 		--no-emit-find-links --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
+
+bench: setup ## calls, speed and memory of extraction, as ratios
+	$(BIN)/python -m benchmarks.extraction --peers $(PEERS)
+
+bench-peers: ## dlt and tap-hubspot in build/peers, each in an environment of its own, to be measured beside
+	$(PYTHON) -m venv $(PEERS)/dlt && $(PYTHON) -m venv $(PEERS)/tap-hubspot
+	$(PEERS)/dlt/bin/python -m pip install --quiet 'dlt[duckdb]==1.31.0' 'duckdb==2.0.0'
+	$(PEERS)/tap-hubspot/bin/python -m pip install --quiet 'tap-hubspot==4.5.0'
 
 clean: ## remove the demo's data
 	rm -rf data/demo

@@ -112,7 +112,7 @@ def speed(size: int, peers: Path) -> Iterator[Row]:
         told = f"{rate:,.0f} rows a processor second, {mine['rows'] / mine['seconds']:,.0f} a second by the wall"
         yield f"speed: {size:,} with history, merges, associations", "1.00", "", told
         share = served / (served + mine["cpu"])
-        yield "the sandbox's share of the processor meanwhile", f"{share:.2f}", "", "it does not limit below 0.5"
+        yield "the sandbox's share of all processor seconds", f"{share:.2f}", "", "the rest is ours"
         for name in PEERS:
             found = theirs(sandbox, peers, name)
             if found is None:

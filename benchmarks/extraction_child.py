@@ -7,7 +7,7 @@ warehouse and prints one line of JSON.
 from __future__ import annotations
 
 import json
-import resource
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -35,6 +35,15 @@ class Timed(Extractor):
         CHUNKS.append(time.process_time() - before)
 
 
+def peak() -> int:
+    """The most memory this program held, in KiB. Linux's ru_maxrss would count what the process was before it became
+    this program: a copy of the benchmark, with a whole portal in it."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    if found is None:
+        raise SystemExit("no VmHWM in /proc/self/status: peak memory needs Linux")
+    return int(found[1])
+
+
 def main(base_url: str, token: str, folder: str, clock: str) -> None:
     transport = Transport(base_url, service="hubspot", headers={"Authorization": f"Bearer {token}"})
     extractor = Timed(Warehouse(Path(folder)), HubSpotClient(transport), FixedClock(parse_instant(clock)), load())
@@ -51,7 +60,7 @@ def main(base_url: str, token: str, folder: str, clock: str) -> None:
                 "rows": report.rows,
                 "seconds": wall,
                 "cpu": cpu,
-                "kilobytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                "kilobytes": peak(),
                 "slowdown": (sum(last) / len(last)) / (sum(first) / len(first)),
             }
         )

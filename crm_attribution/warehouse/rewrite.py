@@ -18,7 +18,14 @@ from pathlib import Path
 import duckdb
 
 from crm_attribution.errors import ContractViolation, Retryable
-from crm_attribution.warehouse.connection import MARTS_STORAGE, Warehouse, fresh_path, remove_leftovers, sql_literal
+from crm_attribution.warehouse.connection import (
+    MARTS_STORAGE,
+    ROW_GROUP,
+    Warehouse,
+    fresh_path,
+    remove_leftovers,
+    sql_literal,
+)
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.manifest import put_in_place
 from crm_attribution.warehouse.session import Session
@@ -72,7 +79,7 @@ def _rewrite(
     warehouse: Warehouse, name: str, path: Path, finish: Callable[[Session], None] | None, at: Callable[[str], None]
 ) -> Rewritten:
     fresh = fresh_path(path)
-    storage = f" (STORAGE_VERSION '{MARTS_STORAGE}')" if name == "marts_file" else ""
+    storage = f"STORAGE_VERSION '{MARTS_STORAGE}'" if name == "marts_file" else f"ROW_GROUP_SIZE {ROW_GROUP}"
     with warehouse.exclusive() as engine:
         remove_leftovers(path)
         try:
@@ -81,7 +88,7 @@ def _rewrite(
             raise Retryable(f"{path.name} is being written; rewrite it after that run") from error
         before = path.stat().st_size
         try:
-            engine.execute(f"ATTACH '{sql_literal(fresh)}' AS {_NEW}{storage}")
+            engine.execute(f"ATTACH '{sql_literal(fresh)}' AS {_NEW} ({storage})")
             at("attached")
             engine.execute(f"COPY FROM DATABASE {name} TO {_NEW}").fetchall()
             at("copied")
