@@ -19,6 +19,7 @@ ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "iden
 
 def update(session: Session, changes: Changes, rules: Mapping) -> set[str]:
     """Accounts, their aliases and the deals' accounts. Returns persons whose memberships must be looked at again."""
+    former = session.read(ALIAS) if changes.everything else session.read(ALIAS, "false")
     if changes.everything:
         session.truncate([ALIAS])
     companies = _companies(session, changes, rules)
@@ -34,6 +35,8 @@ def update(session: Session, changes: Changes, rules: Mapping) -> set[str]:
     changed = session.replace(ACCOUNT, told, keys)
     changed_alias = _company_aliases(session, companies, survivor, rules)
     changed_alias |= _domain_aliases(session, told, domains, rules)
+    lost = former.join(session.read(ALIAS), on=["alias_id", "account_id"], how="anti") if former.height else former
+    changed_alias |= {*lost["alias_id"], *lost["account_id"]}
     held = ids_frame("account_id", {*keys["account_id"], *changed_alias})
     deals = {*_changed_deals(session, changes), *session.read_keys("identity.deal_account", held)["deal_id"]}
     changed_deals = _deal_accounts(session, deals, rules)

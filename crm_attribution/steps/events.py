@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from crm_attribution.mapping import Mapping
+from crm_attribution.steps.accounts import live_accounts
 from crm_attribution.steps.clicks import persons_of
 from crm_attribution.steps.report import Report
 from crm_attribution.steps.sources import ids_frame, survivors_of
@@ -116,7 +117,8 @@ def _derive(
 def with_account(session: Session, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
     """Add person_id and the account of that moment to lifecycle events."""
     if object_type == "companies":
-        return rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.lit("company:") + pl.col("record_id"))
+        own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.lit("company:") + pl.col("record_id"))
+        return own.with_columns(account_id=pl.col("account_id").replace(live_accounts(session, own["account_id"])))
     persons = persons_of(session, rows["object_id"])
     rows = rows.join(persons, left_on="object_id", right_on="contact_id", how="left", maintain_order="left")
     membership = session.read_keys("identity.membership", rows.select("person_id").drop_nulls().unique())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from crm_attribution.mapping import Mapping
+from crm_attribution.steps.accounts import live_accounts
 from crm_attribution.steps.clicks import persons_of
 from crm_attribution.steps.events import SECTIONS, with_account
 from crm_attribution.steps.report import Report
@@ -72,7 +73,8 @@ def _touched(session: Session, changes: Changes) -> tuple[set[str], set[str]]:
     persons = set(changes.of("person")) | set(persons_of(session, contacts)["person_id"])
     persons |= _persons_on(session, deals) | _once_linked_persons(session, deals)
     who = ids_frame("person_id", persons)
-    accounts = set(changes.of("account")) | {f"company:{c}" for c in changes.of("event_companies")}
+    companies = live_accounts(session, {f"company:{c}" for c in changes.of("event_companies")})
+    accounts = {*changes.of("account"), *companies, *companies.values()}
     accounts |= set(session.read_keys("identity.deal_account", deals)["account_id"]) | _accounts_of(session, who)
     former = session.read_keys("events.milestone", who)["account_id"]
     former_deals = session.read_keys("events.milestone", deals)["account_id"]
@@ -110,8 +112,9 @@ def _facts_of(
         " WHERE identifier_type = 'contact'",
         who=who,
     ).with_columns(object_type=pl.lit("contacts"))
+    below = session.read_keys("identity.account_alias", accounts)["alias_id"]
     companies = ids_frame(
-        "record_id", [a.removeprefix("company:") for a in accounts["account_id"] if a.startswith("company:")]
+        "record_id", [a.removeprefix("company:") for a in [*accounts["account_id"], *below] if a.startswith("company:")]
     ).with_columns(object_type=pl.lit("companies"))
     by_contact = with_account(session, session.read_keys("events.event", contacts), "contacts")
     by_company = with_account(session, session.read_keys("events.event", companies), "companies")

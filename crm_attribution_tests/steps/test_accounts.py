@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps import identity
 from crm_attribution.steps.accounts import live_accounts
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.emulators.lines import create, day, join
+from crm_attribution_tests.emulators.lines import update as change
 from crm_attribution_tests.marts import world
-from crm_attribution_tests.steps.chain import LOADED, at
+from crm_attribution_tests.steps.chain import LOADED, RULES, Chain, at, differences
+from crm_attribution_tests.steps.chain import rules as chain_rules
 
 NOW = at("2026-06-01")
 
@@ -83,3 +87,43 @@ def test_a_subsidiary_rolls_up_only_where_asked(session: Session):
     update(session, rolled)
     assert accounts(session) == {"1": "company:1"}
     assert live_accounts(session, ["company:3"]) == {"company:3": "company:1"}
+
+
+def test_everything_of_a_subsidiary_is_its_parent_s_while_it_has_one(tmp_path: Path):
+    """HubSpot tells the parent as an association: events of companies, deals and persons all follow it."""
+    rules = (RULES + "  rollup: parent\n").replace("buyer.example", "gmail.com")
+    parent = join(day(2), ("companies", 2), ("companies", 1), label="Parent Company")
+    lines = [
+        *(create(day(1), "companies", n, name=f"C{n}") for n in (1, 2)),
+        join(day(2), ("companies", 1), ("companies", 2), label="Child Company"),
+        create(day(2), "contacts", 5, email="ann@gmail.com", lifecyclestage="lead"),
+        join(day(2), ("contacts", 5), ("companies", 2)),
+        create(day(2), "deals", 7, dealname="D", dealstage="qualifiedtobuy"),
+        join(day(2), ("deals", 7), ("companies", 2)),
+        change(day(3), "companies", 2, lifecyclestage="customer"),
+        {**parent, "at": day(6), "op": "dissociate"},
+        change(day(6), "companies", 2, name="On its own"),
+        change(day(6), "companies", 1, name="Without it"),
+        {**parent, "at": day(8)},
+        change(day(8), "companies", 2, name="Bought again"),
+    ]
+    with Chain.start(tmp_path, lines, day(5), chain_rules(tmp_path, rules)) as chain:
+        chain.run()
+        for when, account in ((day(5), "company:1"), (day(7), "company:2"), (day(9), "company:1")):
+            if when != day(5):
+                chain.advance(when, since=at(day(5)))
+            assert of_whom(chain) == {account}, when
+            before = chain.dump()
+            chain.rebuild()
+            assert differences(before, chain.dump()) == []
+        chain.mapping = chain_rules(tmp_path)
+        chain.derive()
+        assert of_whom(chain) == {"company:2"}, "as the rules say"
+
+
+def of_whom(chain: Chain) -> set[str]:
+    """The accounts of all milestones, deals and memberships, and of all events."""
+    tables = ("events.milestone", "identity.deal_account", "identity.membership")
+    events = {f"company:{row['company_id']}" for row in chain.table("events.event")}
+    assert {row["milestone"] for row in chain.table("events.milestone")} >= {"lead_captured", "customer_won"}
+    return events | {row["account_id"] for name in tables for row in chain.table(name)}

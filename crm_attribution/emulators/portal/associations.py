@@ -28,6 +28,9 @@ PRIMARY = {
     ("companies", "deals"): 6,
 }
 
+PARENT = {"Parent Company": 14, "Child Company": 13}
+"""HubSpot's own labels between companies: what the other end is, and the type id read from here."""
+
 
 class Node(NamedTuple):
     """A record by object type and id: ids are unique only within a type."""
@@ -38,9 +41,10 @@ class Node(NamedTuple):
 
 @dataclass
 class Link:
-    """One association, the same object seen from both ends."""
+    """One association, the same object seen from both ends; between companies one may be the parent."""
 
     primary: bool = False
+    parent: Node | None = None
     labels: list[str] = field(default_factory=list)
 
 
@@ -89,7 +93,9 @@ class Graph:
             link = Link()
             self._ends.setdefault(owner, {})[target] = link
             self._ends.setdefault(target, {})[owner] = link
-        if label is not None:
+        if label in PARENT and owner.kind == target.kind == "companies":
+            link.parent = target if label == "Parent Company" else owner
+        elif label is not None:
             link.labels = [label]
         if (owner.kind, target.kind) not in PRIMARY or owner.kind == "companies":
             return
@@ -105,6 +111,9 @@ class Graph:
         link = self._ends.get(one, {}).get(other)
         if link is None:
             return False
+        if label in PARENT and link.parent is not None:
+            link.parent = None
+            return True
         if label is not None:
             if label not in link.labels:
                 return False
@@ -133,6 +142,7 @@ class Graph:
                 self._ends.setdefault(end, {})[new] = keep
             keep.labels.extend(label for label in link.labels if label not in keep.labels)
             keep.primary = keep.primary or (link.primary and not taken)
+            keep.parent = keep.parent or (new if link.parent == old else link.parent)
         self.forget(old)
 
     def types(self, one: Node, other: Node, link: Link) -> list[AssociationType]:
@@ -140,6 +150,9 @@ class Graph:
         pair = (one.kind, other.kind)
         found = [AssociationType("HUBSPOT_DEFINED", PRIMARY[pair], "Primary")] if link.primary else []
         found.append(AssociationType("HUBSPOT_DEFINED", UNLABELED[pair], None))
+        if link.parent is not None:
+            label = "Parent Company" if link.parent == other else "Child Company"
+            found.append(AssociationType("HUBSPOT_DEFINED", PARENT[label], label))
         found.extend(AssociationType("USER_DEFINED", self._label_id(*pair, label), label) for label in link.labels)
         return found
 
