@@ -13,6 +13,9 @@ from crm_attribution.mapping import Attribution
 COUNT_UNIT = 1_000_000
 """One outcome in the measure `count`."""
 
+CREDITED = {"amount": "amount_current", "mrr": "mrr_new", "arr": "arr_new", "tcv": "tcv_current"}
+"""Money measure -> the outcome's column that is credited. Of a renewal only the change is new recurring revenue."""
+
 _OUTCOME = ["milestone", "milestone_id"]
 _GROUP = [*_OUTCOME, "model", "measure"]
 
@@ -107,9 +110,9 @@ def _amounts(outcomes: pl.DataFrame) -> pl.DataFrame:
     count = outcomes.select(*_OUTCOME, measure=pl.lit("count"), currency=pl.lit(""), total=pl.lit(COUNT_UNIT, pl.Int64))
     money = [
         outcomes.select(
-            *_OUTCOME, measure=pl.lit(name), currency=pl.col("currency").fill_null(""), total=pl.col(f"{name}_current")
+            *_OUTCOME, measure=pl.lit(name), currency=pl.col("currency").fill_null(""), total=pl.col(total)
         ).drop_nulls("total")
-        for name in ("amount", "mrr", "arr", "tcv")
+        for name, total in CREDITED.items()
     ]
     return pl.concat([count, *money])
 

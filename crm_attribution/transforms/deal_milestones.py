@@ -199,15 +199,19 @@ def possible_duplicates(rows: pl.DataFrame, deals: pl.DataFrame, mapping: Mappin
 
 
 def new_recurring(rows: pl.DataFrame) -> pl.DataFrame:
-    """Add mrr_new and arr_new: what a win adds to the account's recurring revenue.
+    """Add mrr_new and arr_new: what a fact adds to the account's recurring revenue.
 
-    A new or expansion win adds all of its own. A renewal adds the difference to what the account paid before: its last
-    renewal and the wins since, or all wins where there was none. Unknown where any of them has no value, another
-    currency, or there is none.
+    New business and expansions add all of their own. A renewal, won or still open, adds the difference to what the
+    account paid before: its last renewal and the wins since, or all wins where there was none. Unknown where any of
+    them has no value, another currency, or there is none.
     """
-    mine = rows.filter(pl.col("milestone").is_in(WINS))
-    renewing = mine.filter(pl.col("subtype") == "renewal").select("account_id").unique()
-    told = mine.join(renewing, on="account_id", how="semi").sort("account_id", "occurred_at", "milestone_id")
+    won, renews = pl.col("milestone").is_in(WINS), pl.col("subtype").eq_missing(pl.lit("renewal"))
+    renewing = rows.filter(renews).select("account_id").unique()
+    told = (
+        rows.filter(won | renews)
+        .join(renewing, on="account_id", how="semi")
+        .sort("account_id", "occurred_at", won, "milestone_id")
+    )
     changes = [row for _, group in told.group_by("account_id", maintain_order=True) for row in _changes(group)]
     key = ["milestone", "milestone_id"]
     found = pl.DataFrame(
@@ -215,13 +219,10 @@ def new_recurring(rows: pl.DataFrame) -> pl.DataFrame:
         schema={**dict.fromkeys(key, pl.String), **{f"_{name}": pl.Int64 for name in RECURRING}},
         orient="row",
     )
-    renews = pl.col("subtype").eq_missing(pl.lit("renewal"))
-    wins_ = pl.col("milestone").is_in(WINS)
     return (
         rows.join(found, on=key, how="left", maintain_order="left")
         .with_columns(
-            pl.when(wins_ & renews).then(f"_{name}").when(wins_).then(f"{name}_current").alias(f"{name}_new")
-            for name in RECURRING
+            pl.when(renews).then(f"_{name}").otherwise(f"{name}_current").alias(f"{name}_new") for name in RECURRING
         )
         .drop(f"_{name}" for name in RECURRING)
     )
@@ -233,7 +234,7 @@ def _changes(group: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
     for row in group.iter_rows(named=True):
         if row["subtype"] == "renewal":
             yield (row["milestone"], row["milestone_id"], *(_difference(row, base, name) for name in RECURRING))
-        if row["state"] == "live":
+        if row["state"] == "live" and row["milestone"] in WINS:
             base = [row] if row["subtype"] == "renewal" else [*base, row]
 
 

@@ -49,8 +49,8 @@ def broken_conservation(session: Session) -> int:
             HAVING sum(c.credit) IS DISTINCT FROM any_value(CASE c.measure
                 WHEN 'count' THEN 1000000
                 WHEN 'amount' THEN m.amount_current
-                WHEN 'mrr' THEN m.mrr_current
-                WHEN 'arr' THEN m.arr_current
+                WHEN 'mrr' THEN m.mrr_new
+                WHEN 'arr' THEN m.arr_new
                 WHEN 'tcv' THEN m.tcv_current END))
         """
     )

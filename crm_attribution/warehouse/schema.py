@@ -15,11 +15,17 @@ from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
-MIGRATIONS: dict[int, Migration] = {}
+
+def _new_recurring(connection: duckdb.DuckDBPyConnection) -> None:
+    """mrr_new and arr_new stand at every milestone and are what is credited: both are derived anew."""
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'credits')")
+
+
+MIGRATIONS: dict[int, Migration] = {1: _new_recurring}
 """`MIGRATIONS[n]` brings a warehouse of version n to n + 1."""
 
 _META = """

@@ -17,6 +17,7 @@ import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.money import split
+from crm_attribution.transforms.attribution import CREDITED
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.sql_models import SqlModel, discover, materialize, order
@@ -140,6 +141,8 @@ def milestone(
         "amount_current": amount,
         "mrr_current": mrr,
         "arr_current": arr,
+        "mrr_new": mrr,
+        "arr_new": arr,
         "state": "live",
         **columns,
     }
@@ -148,7 +151,7 @@ def milestone(
 def credited(outcome: Row, first: Sequence[str], linear: Sequence[str]) -> list[Row]:
     """Current credit of an outcome in two models."""
     totals = {"count": 1_000_000} | {
-        name: outcome[f"{name}_current"] for name in ("amount", "mrr", "arr") if outcome[f"{name}_current"] is not None
+        name: outcome[column] for name, column in CREDITED.items() if outcome.get(column) is not None
     }
     return [
         {
@@ -221,7 +224,7 @@ FACTS = {
     ),
     "acme_renewed": milestone(
         "customer_expanded", "m5", "2026-05-02T10:00:00Z", account=ACME, deal="505", subtype="renewal",
-        money=("EUR", 60_000, None, None), at_event=60_000,
+        money=("EUR", 60_000, 6_000, 60_000), at_event=60_000, mrr_new=-4_000, arr_new=-60_001,
     ),
     "birk_lead": milestone("lead_captured", "m6", "2026-03-10T09:00:00Z", person="p2", account=BIRK),
     "birk_opportunity": milestone(

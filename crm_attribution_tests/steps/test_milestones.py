@@ -70,6 +70,13 @@ def test_of_a_renewal_only_the_change_is_new(stories: Chain):
         ("renewal", 9900000, 8100000),
         ("renewal", 1700000, -100000),
     ]
+    fact = {(row["milestone"], row["milestone_id"]): row["arr_new"] for row in stories.table("events.milestone")}
+    credit: dict[tuple[str, str], int] = defaultdict(int)
+    for row in stories.table("attribution.credit"):
+        if row["superseded_at"] is None and (row["model"], row["measure"]) == ("linear", "arr"):
+            credit[row["milestone"], row["milestone_id"]] += row["credit"]
+    assert credit == {key: fact[key] for key in credit}
+    assert {-100000, 8100000} <= set(credit.values())
     assert _of(stories, matrix.REUSED, "subtype", "rule", "arr_new") == [
         ("new", "earliest_standing_win_of_account", None), ("renewal", "renewal_of_account", None),
     ]  # fmt: skip

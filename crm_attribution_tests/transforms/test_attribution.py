@@ -13,7 +13,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm_attribution.transforms.attribution import COUNT_UNIT, credits
+from crm_attribution.transforms.attribution import COUNT_UNIT, CREDITED, credits
 from crm_attribution_tests.transforms.histories import RULES, at
 
 DAY = at("06-01T12:00:00")
@@ -23,7 +23,7 @@ Key = tuple[str, str, str]
 UTC_TIME = pl.Datetime("us", "UTC")
 OUTCOME: dict[str, Any] = {
     **dict.fromkeys(("milestone", "milestone_id", "account_id", "person_id", "currency"), pl.String),
-    **dict.fromkeys(("amount_current", "mrr_current", "arr_current", "tcv_current"), pl.Int64),
+    **dict.fromkeys(("amount_current", "mrr_new", "arr_new", "tcv_current"), pl.Int64),
     "occurred_at": UTC_TIME,
 }
 TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account_id": pl.String, "person_id": pl.String,
@@ -153,7 +153,7 @@ paths = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 100)), max_size
 @given(amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts), min_size=1, max_size=4), path=paths)
 def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
     outcomes = [
-        outcome(f"o{n}", account=account, amount_current=amount, arr_current=arr)
+        outcome(f"o{n}", account=account, amount_current=amount, arr_new=arr)
         for n, (account, amount, arr) in enumerate(amounts)
     ]
     touches = [touch(f"t{n}", days(ago), account) for n, (account, ago) in enumerate(path)]
@@ -162,7 +162,7 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
     for row in outcomes:
         mine = sorted((t["touched_at"], t["touch_id"]) for t in touches if t["account_id"] == row["account_id"])
         eligible = [number for when, number in mine if when >= days(90)]
-        totals = {"count": COUNT_UNIT, "amount": row["amount_current"], "arr": row["arr_current"]}
+        totals = {"count": COUNT_UNIT, "amount": row["amount_current"], "arr": row["arr_new"]}
         for measure, total in totals.items():
             if total is not None:
                 for model in MODELS:
@@ -170,4 +170,4 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
     assert found == expected
     for (number, _, measure), shares in found.items():
         row = outcomes[int(number[1:])]
-        assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[f"{measure}_current"])
+        assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[CREDITED[measure]])

@@ -149,21 +149,22 @@ def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
 ) -> None:
     with warehouse.session() as session:
         session.upsert("raw.owner", owners(("1", None)))
-    done: list[str] = []
+    done: list[int] = []
 
     def add_note(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute("ALTER TABLE raw.owner ADD COLUMN note VARCHAR DEFAULT 'migrated'")
-        done.append("1 to 2")
+        done.append(current)
 
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(schema.MIGRATIONS, 1, add_note)
+    current = schema.SCHEMA_VERSION
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", current + 1)
+    monkeypatch.setitem(schema.MIGRATIONS, current, add_note)
     for _ in range(2):
         with Warehouse(warehouse.directory).session() as session:
             assert session.scalar("SELECT note FROM raw.owner") == "migrated"
-    assert done == ["1 to 2"]
-    monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+    assert done == [current]
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", current)
     with (
-        pytest.raises(ConfigurationError, match="schema version 2, this program knows up to 1"),
+        pytest.raises(ConfigurationError, match=f"schema version {current + 1}, this program knows up to {current}"),
         Warehouse(warehouse.directory).session(),
     ):
         pass

@@ -3,7 +3,7 @@ with told as (
     select
         milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
         amount_at_event, mrr_at_event, arr_at_event, tcv_at_event,
-        amount_current, mrr_current, arr_current, tcv_current
+        amount_current, mrr_current, arr_current, tcv_current, mrr_new, arr_new
     from events.milestone
 ),
 
@@ -11,7 +11,7 @@ shown as (
     select
         milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
         amount_at_event_minor, mrr_at_event_minor, arr_at_event_minor, tcv_at_event_minor,
-        amount_current_minor, mrr_current_minor, arr_current_minor, tcv_current_minor
+        amount_current_minor, mrr_current_minor, arr_current_minor, tcv_current_minor, mrr_new_minor, arr_new_minor
     from marts.milestone
 )
 

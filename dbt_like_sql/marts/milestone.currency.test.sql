@@ -4,7 +4,9 @@ with money as (
         {'measure': 'amount', 'event_minor': amount_at_event_minor, 'minor': amount_current_minor, 'unit': amount_current},
         {'measure': 'mrr', 'event_minor': mrr_at_event_minor, 'minor': mrr_current_minor, 'unit': mrr_current},
         {'measure': 'arr', 'event_minor': arr_at_event_minor, 'minor': arr_current_minor, 'unit': arr_current},
-        {'measure': 'tcv', 'event_minor': tcv_at_event_minor, 'minor': tcv_current_minor, 'unit': tcv_current}
+        {'measure': 'tcv', 'event_minor': tcv_at_event_minor, 'minor': tcv_current_minor, 'unit': tcv_current},
+        {'measure': 'new mrr', 'event_minor': mrr_at_event_minor, 'minor': mrr_new_minor, 'unit': mrr_new},
+        {'measure': 'new arr', 'event_minor': arr_at_event_minor, 'minor': arr_new_minor, 'unit': arr_new}
     ], recursive := true)
     from marts.milestone
 )

@@ -36,10 +36,15 @@
 -- @column mrr_current_minor: monthly recurring revenue now, minor units
 -- @column arr_current_minor: annual recurring revenue now, minor units
 -- @column tcv_current_minor: total contract value now, minor units
+-- @column mrr_new_minor: what the fact adds to the account's MRR now, minor units; of a renewal only the change, which
+--   may be negative
+-- @column arr_new_minor: what the fact adds to the account's ARR now, minor units; of a renewal only the change
 -- @column amount_current: deal amount now
 -- @column mrr_current: monthly recurring revenue now
 -- @column arr_current: annual recurring revenue now
 -- @column tcv_current: total contract value now
+-- @column mrr_new: what the fact adds to the account's monthly recurring revenue now; of a renewal only the change
+-- @column arr_new: what the fact adds to the account's annual recurring revenue now; of a renewal only the change
 -- @unique: milestone, milestone_id
 with fact as (
     select
@@ -85,10 +90,14 @@ select
     fact.mrr_current as mrr_current_minor,
     fact.arr_current as arr_current_minor,
     fact.tcv_current as tcv_current_minor,
+    fact.mrr_new as mrr_new_minor,
+    fact.arr_new as arr_new_minor,
     fact.amount_current::decimal(19, 0) * currency.unit as amount_current,
     fact.mrr_current::decimal(19, 0) * currency.unit as mrr_current,
     fact.arr_current::decimal(19, 0) * currency.unit as arr_current,
-    fact.tcv_current::decimal(19, 0) * currency.unit as tcv_current
+    fact.tcv_current::decimal(19, 0) * currency.unit as tcv_current,
+    fact.mrr_new::decimal(19, 0) * currency.unit as mrr_new,
+    fact.arr_new::decimal(19, 0) * currency.unit as arr_new
 from fact
 left join company on company.account_id = fact.account_id
 left join staging.currency as currency on currency.currency = fact.currency

@@ -13,8 +13,8 @@ outcome as (
     select milestone, milestone_id, unnest([
         'count',
         case when amount_current is not null then 'amount' end,
-        case when mrr_current is not null then 'mrr' end,
-        case when arr_current is not null then 'arr' end,
+        case when mrr_new is not null then 'mrr' end,
+        case when arr_new is not null then 'arr' end,
         case when tcv_current is not null then 'tcv' end
     ]) as measure
     from events.milestone

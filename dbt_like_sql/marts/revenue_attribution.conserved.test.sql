@@ -3,8 +3,8 @@ with outcome as (
     select milestone, milestone_id, unnest([
         {'measure': 'count', 'total': 1000000::bigint, 'currency': ''},
         {'measure': 'amount', 'total': amount_current, 'currency': coalesce(currency, '')},
-        {'measure': 'mrr', 'total': mrr_current, 'currency': coalesce(currency, '')},
-        {'measure': 'arr', 'total': arr_current, 'currency': coalesce(currency, '')},
+        {'measure': 'mrr', 'total': mrr_new, 'currency': coalesce(currency, '')},
+        {'measure': 'arr', 'total': arr_new, 'currency': coalesce(currency, '')},
         {'measure': 'tcv', 'total': tcv_current, 'currency': coalesce(currency, '')}
     ], recursive := true)
     from events.milestone

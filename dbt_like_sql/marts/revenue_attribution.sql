@@ -2,7 +2,8 @@
 -- credit that marketing touches get for outcomes. What no touch explains stands in the channel Unattributed, so for each
 -- model and measure the credit adds up to all outcomes exactly. Always pick one model and one measure, and one currency
 -- for money: adding models or measures up counts everything several times. Only current credit counts; reversed
--- outcomes and internal or test traffic (suppressed milestones) have none. Filter on subtype to leave renewals out.
+-- outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr are what an outcome adds: of a
+-- renewal only the change, which may be negative. Filter on subtype to leave renewals out.
 --
 -- Credit follows the touches of the whole account within the mapping's look-back windows. What looks like an e-mail
 -- address in a source, medium or campaign is withheld.
@@ -12,7 +13,8 @@
 -- @column milestone [not_null]: the outcome: opportunity_created, customer_won, customer_expanded
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
 -- @column model [not_null]: attribution model: first_touch, last_touch, linear
--- @column measure [not_null] [in count, amount, mrr, arr, tcv]: what is credited: outcomes, or money by its kind
+-- @column measure [not_null] [in count, amount, mrr, arr, tcv]: what is credited: outcomes, or money by its kind;
+--   mrr and arr are the new ones (marts.milestone mrr_new, arr_new), amount and tcv those of now
 -- @column currency: ISO 4217 code of money; null for count
 -- @column channel [not_null]: channel of the touch, or Unattributed
 -- @column source: source of the touch (utm_source)
