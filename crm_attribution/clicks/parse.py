@@ -11,7 +11,7 @@ import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parse import Parsed, Refused, clean
+from crm_attribution.hubspot.parsed import Parsed, Refused, clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.transforms.suspects import suspects
 

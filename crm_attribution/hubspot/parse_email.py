@@ -11,7 +11,7 @@ import polars as pl
 
 from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parse import Parsed, Record, Refused, clean
+from crm_attribution.hubspot.parsed import Parsed, Record, Refused, clean
 from crm_attribution.identifiers import sha256
 from crm_attribution.transforms.suspects import OBSOLETED, known_agent
 

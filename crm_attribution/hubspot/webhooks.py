@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm_attribution.hubspot.parse import Refused, clean
+from crm_attribution.hubspot.parsed import Refused, clean
 from crm_attribution.hubspot.wire import moment, read_json, record_id
 from crm_attribution.identifiers import normalise_email, sha256
 

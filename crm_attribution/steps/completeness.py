@@ -13,6 +13,7 @@ from math import ceil
 
 import polars as pl
 
+from crm_attribution.hubspot.cost import history_calls
 from crm_attribution.steps.associations import journal_associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
@@ -20,7 +21,6 @@ from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
 from crm_attribution.steps.records import ASSOCIATIONS, PAIRS, RecordStore, Wanted, forget_rereads
 from crm_attribution.steps.tombstones import tombstones
 
-_BATCH = 50
 _LIST = 100
 _FEW = 200
 _LAST_ID = 2**53 - 1
@@ -79,7 +79,7 @@ class Completeness(RecordStore):
         if not ids:
             return []
         answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked, archived=True)
-        run.floor += ceil(len(ids) / _BATCH)
+        run.floor += history_calls(len(ids))
         for records in chunks(answer.records, CHUNK):
             self.store(wanted, records, run)
         run.count("records found archived", len(answer.records))
@@ -169,7 +169,7 @@ class Completeness(RecordStore):
                 ranges += [(middle + 1, last, theirs - left), (first, middle, left)]
         run.floor += spent
         for ids in chunks(sorted(lacking, key=int), CHUNK):
-            run.floor += ceil(len(ids) / _BATCH)
+            run.floor += history_calls(len(ids))
             surplus += self.read_ids(wanted, ids, run)
         run.count("records found by counting", len(lacking))
         self.explain(wanted, surplus, run)
@@ -235,20 +235,39 @@ class Completeness(RecordStore):
         """Read what found no room beside changed records, in calls of its own; the first thousand of an hour that
         changed nothing needs one, else it has had its room."""
         calls = self.rules.extraction.association_calls - bool(run.rotated)
-        for ids in chunks(run.rotation[: calls * ASSOCIATIONS], ASSOCIATIONS):
-            now = self.clock.now()
-            for other in PAIRS[wanted.object_type]:
-                found = self.hubspot.associations(wanted.object_type, other, ids)
-                run.floor += 1
-                with self.warehouse.session() as session, session.transaction():
-                    changed = journal_associations(session, wanted.object_type, other, found, set(), now)
-                    session.journal(wanted.object_type, changed)
-                run.changed += len(changed)
-                run.count("records with changed associations", len(changed))
-            run.rotated += ids
+        alone = run.rotation[: calls * ASSOCIATIONS]
+        for ids in chunks([*self._once_associated(wanted, run.bare), *alone], ASSOCIATIONS):
+            self._associations_again(wanted, ids, run)
+        run.rotated += alone
         if run.rotated:
             with self.warehouse.session() as session:
                 session.set_fact(f"swept:{wanted.object_type}", run.rotated[-1])
+
+    def _associations_again(self, wanted: Wanted, ids: list[str], run: Extraction) -> None:
+        now = self.clock.now()
+        for other in PAIRS[wanted.object_type]:
+            found = self.hubspot.associations(wanted.object_type, other, ids)
+            run.floor += 1
+            with self.warehouse.session() as session, session.transaction():
+                changed = journal_associations(session, wanted.object_type, other, found, set(), now)
+                session.journal(wanted.object_type, changed)
+            run.changed += len(changed)
+            run.count("records with changed associations", len(changed))
+
+    def _once_associated(self, wanted: Wanted, bare: set[str]) -> list[str]:
+        """Of live records that HubSpot told no associations of, those that had some."""
+        gone = _GONE.format(object_type=wanted.object_type)
+        if not bare:
+            return []
+        with self.warehouse.session() as session:
+            rows = session.query(
+                f"SELECT DISTINCT a.from_id AS id FROM raw.association a SEMI JOIN asked ON a.from_id = asked.id"
+                f" JOIN {wanted.table} t ON t.id = a.from_id ANTI JOIN ({gone}) g ON a.from_id = g.absorbed_id"
+                " WHERE a.from_type = ? AND a.valid_to IS NULL AND NOT t.archived ORDER BY 1",
+                [wanted.object_type],
+                asked=ids_frame("id", bare),
+            )
+        return list(rows["id"])
 
     def _next_in_rotation(self, wanted: Wanted, most: int) -> list[str]:
         """The ids after those of the last time; from the smallest again when the end is reached."""

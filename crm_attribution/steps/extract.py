@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
-from math import ceil
 from typing import Any
 
 import polars as pl
 
 from crm_attribution.clock import iso, parse_instant
+from crm_attribution.hubspot.cost import LIST_PAGE, SEARCH_PAGE, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.search import Changed, Walk
 from crm_attribution.steps.properties import PropertyReader
 from crm_attribution.steps.reading import CHUNK, OVERLAP, Extraction, chunks
@@ -26,10 +26,6 @@ from crm_attribution.steps.records import Record, Wanted
 from crm_attribution.steps.reference import ReferenceReader
 from crm_attribution.steps.report import Report
 from crm_attribution.steps.streams import StreamReader
-
-_BATCH = 50
-_LIST = 50
-_SEARCH = 200
 
 
 @dataclass(frozen=True)
@@ -119,11 +115,11 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         ):
             kept += page.records
             total += len(page.records)
-            if kept and (len(kept) + _LIST > CHUNK or page.after is None):
+            if kept and (len(kept) + LIST_PAGE > CHUNK or page.after is None):
                 done = archived or page.after is None
                 self.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
                 kept = []
-        run.floor += max(1, ceil(total / _LIST))
+        run.floor += list_calls(total)
         return total
 
     # --- by search
@@ -132,12 +128,11 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         """What changed, and what was asked to be read again; by listing where that costs less."""
         feed = self.hubspot.changed(wanted.object_type, since, run.window_end)
         run.source_total, run.found = feed.live, feed.total
-        searches = ceil(feed.total / _SEARCH)
-        if feed.total > CHUNK and ceil(feed.live / _LIST) < searches + ceil(feed.total / _BATCH):
+        if feed.total > CHUNK and cheaper(feed.total, feed.live) == "list":
             run.floor += 1
             self._list(wanted, run)
             return
-        run.floor += max(1, searches)
+        run.floor += pages(feed.total, SEARCH_PAGE)
         self.begin_rotation(wanted, run)
         walk = Progress(wanted.signature, run.window_end, walk=feed.walk) if feed.walk else None
         self._read(wanted, run, feed.newest, feed.older(), walk)
@@ -162,7 +157,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         missing: list[str] = []
         for stream, here in ((unordered, None), (walked, progress)):
             for ids in chunks(stream, CHUNK):
-                run.floor += ceil(len(ids) / _BATCH)
+                run.floor += history_calls(len(ids))
                 at = here and here.walk and replace(here, walk=replace(here.walk, last_id=max(map(int, ids))))
                 missing += self.read_ids(wanted, ids, run, at.text() if at else None)
         self.explain(wanted, missing, run)

@@ -18,7 +18,7 @@ import polars as pl
 from crm_attribution.clicks.drop_folder import move_away
 from crm_attribution.clock import Clock
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parse import Refused
+from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.hubspot.webhooks import TABLE, Event, Named, events, read_delivery
 from crm_attribution.steps.merges import record_merges
 from crm_attribution.steps.reading import chunks, quarantine

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.hubspot import parse
+from crm_attribution.hubspot import parse, parse_setup
 from crm_attribution.steps.records import RecordStore
 from crm_attribution.steps.report import Report
 
@@ -23,7 +23,7 @@ class PropertyReader(RecordStore):
         without a word.
         """
         run = self.begin("properties", None)
-        listed = pl.concat([parse.properties(kind, self.hubspot.properties(kind)) for kind in parse.TABLE])
+        listed = pl.concat([parse_setup.properties(kind, self.hubspot.properties(kind)) for kind in parse.TABLE])
         now = self.clock.now()
         with self.warehouse.session() as session, session.transaction():
             stored = session.read("raw.property")

@@ -12,7 +12,7 @@ import polars as pl
 
 from crm_attribution.clock import Clock, parse_instant
 from crm_attribution.hubspot.client import HubSpotClient
-from crm_attribution.hubspot.parse import Parsed, Refused
+from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.mapping import Mapping as Rules
 from crm_attribution.steps.report import Report
 from crm_attribution.transport import Transport
@@ -50,6 +50,7 @@ class Extraction:
     facts: dict[str, int | str | float] = field(default_factory=dict)
     rotation: list[str] = field(default_factory=list)
     rotated: list[str] = field(default_factory=list)
+    bare: set[str] = field(default_factory=set)
 
     def report(self, calls: int) -> Report:
         return Report(

@@ -7,11 +7,11 @@ that changed without a new modified stamp (calculated properties).
 from __future__ import annotations
 
 import json
-from math import ceil
 
 import polars as pl
 
 from crm_attribution.hubspot import parse
+from crm_attribution.hubspot.cost import history_calls
 from crm_attribution.hubspot.records import Page
 from crm_attribution.steps.completeness import Completeness
 from crm_attribution.steps.identity import ids_frame
@@ -20,8 +20,6 @@ from crm_attribution.steps.records import Wanted
 from crm_attribution.steps.report import Report
 
 OBJECT_TYPES = ("companies", "contacts", "deals")
-_LIST = 100
-_BATCH = 50
 
 
 class Reconciler(Completeness):
@@ -72,7 +70,7 @@ class Reconciler(Completeness):
         differing = sorted({*ids} - {*same} - refused, key=int)
         run.count("records that had changed silently", len(read_before & set(differing)))
         run.count("records that were not here", len(set(differing) - read_before))
-        run.floor += ceil(len(differing) / _BATCH)
+        run.floor += history_calls(len(differing))
         missing = self.read_ids(wanted, differing, run) if differing else []
         self.explain(wanted, {*missing, *(here - set(ids))}, run)
         run.count("records compared", len(ids))

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.hubspot import parse
-from crm_attribution.hubspot.parse import Refused
+from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.steps.associations import Associations, journal_associations
 from crm_attribution.steps.identity import ids_frame
 from crm_attribution.steps.merges import record_merges
@@ -124,7 +124,8 @@ class RecordStore(Reader):
         """Current associations of live records; an archived record keeps those it had.
 
         A call takes a thousand records: the room left in it goes to the next in rotation, whose associations may have
-        changed without a stamp.
+        changed without a stamp. One of them that has none may be archived, which is not known yet: it is looked at
+        again when it is (`run.bare`).
         """
         if not live:
             return {}
@@ -135,7 +136,13 @@ class RecordStore(Reader):
         beside, run.rotation = run.rotation[:room], run.rotation[room:]
         run.rotated += beside
         asked = list(dict.fromkeys([*live, *beside]))
-        return {other: self.hubspot.associations(object_type, other, asked) for other in pairs}
+        found: dict[str, Associations] = {}
+        for other in pairs:
+            answer = self.hubspot.associations(object_type, other, asked)
+            without = {id_ for id_ in set(beside) - set(live) if not answer.get(id_)}
+            run.bare |= without
+            found[other] = {id_: ends for id_, ends in answer.items() if id_ not in without}
+        return found
 
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
         """Without those whose privacy deletion is known: a page read before it must not bring them back."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import ceil
 
-from crm_attribution.hubspot import parse
+from crm_attribution.hubspot import parse_setup
 from crm_attribution.steps.guards import check_portal
 from crm_attribution.steps.reading import Reader
 from crm_attribution.steps.report import Report
@@ -22,7 +22,7 @@ class ReferenceReader(Reader):
             ConfigurationError: when the data directory belongs to another portal.
         """
         run = self.begin("account", None)
-        frame = parse.account(self.hubspot.account_details())
+        frame = parse_setup.account(self.hubspot.account_details())
         with self.warehouse.session() as session, session.transaction():
             check_portal(session, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
@@ -33,7 +33,7 @@ class ReferenceReader(Reader):
         """All owners, archived ones included."""
         run = self.begin("owners", None)
         gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
-        frame = parse.owners([*gone, *active])
+        frame = parse_setup.owners([*gone, *active])
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.owner", frame)
         return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
@@ -41,7 +41,7 @@ class ReferenceReader(Reader):
     def stages(self) -> Report:
         """All deal stages of all pipelines."""
         run = self.begin("pipeline_stages", None)
-        frame = parse.stages("deals", self.hubspot.pipelines("deals"))
+        frame = parse_setup.stages("deals", self.hubspot.pipelines("deals"))
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.pipeline_stage", frame)
             session.journal("pipeline_stage", changed["stage_id"])
@@ -51,7 +51,7 @@ class ReferenceReader(Reader):
         """All forms, archived ones included."""
         run = self.begin("forms", None)
         gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
-        frame = parse.forms([*gone, *active])
+        frame = parse_setup.forms([*gone, *active])
         with self.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.form", frame)
         return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))

@@ -15,8 +15,8 @@ from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, re
 from crm_attribution.clicks.parse import clicks as parse_clicks
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import Forbidden, Rejected
-from crm_attribution.hubspot import parse, parse_email
-from crm_attribution.hubspot.parse import Parsed, Refused
+from crm_attribution.hubspot import parse_email, parse_forms
+from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.steps.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Reader, chunks, quarantine
 from crm_attribution.steps.report import Report
 from crm_attribution.steps.tombstones import tombstones
@@ -77,7 +77,7 @@ class StreamReader(Reader):
         for page in chunks(chain.from_iterable(self.hubspot.form_submissions(form_id, since)), CHUNK):
             now = self.clock.now()
             listed += len(page)
-            parsed = parse.submissions(form_id, page, extracted_at=now)
+            parsed = parse_forms.submissions(form_id, page, extracted_at=now)
             self.write(run, "raw.form_submission", parsed, "form_submission", ["form_id", "conversion_id"], now)
             newest = max([moment for moment in (newest, *parsed.rows["submitted_at"]) if moment], default=None)
         run.found = (run.found or 0) + listed

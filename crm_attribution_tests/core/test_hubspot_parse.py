@@ -12,7 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from crm_attribution.clock import iso
-from crm_attribution.hubspot import parse
+from crm_attribution.hubspot import parse, parse_forms, parse_setup
+from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution_tests.transforms.histories import at
 
 NOW = at("07-01T00:00:00")
@@ -23,7 +24,7 @@ def record(number: str = "1", /, **properties: Any) -> dict[str, Any]:
     return {"id": number, "createdAt": STAMP, "updatedAt": STAMP, "archived": False, "properties": properties}
 
 
-def parsed(object_type: str, *results: Mapping[str, Any], home: str | None = "EUR") -> parse.Parsed:
+def parsed(object_type: str, *results: Mapping[str, Any], home: str | None = "EUR") -> Parsed:
     return parse.records(object_type, list(results), home_currency=home, extracted_at=NOW)
 
 
@@ -127,7 +128,7 @@ def test_stages_read_text_for_numbers_and_truth_values():
         {},
     ]
     stages = [{"id": n, "metadata": metadata} for n, metadata in enumerate(told)]
-    rows = parse.stages("deals", [{"id": "p", "stages": stages}])
+    rows = parse_setup.stages("deals", [{"id": "p", "stages": stages}])
     assert rows.select("is_closed", "probability").rows() == [(True, 1.0), (True, 0.0), (False, None), (False, None)]
 
 
@@ -138,7 +139,7 @@ def submission(number: str = "s", *pairs: tuple[str, Any], **more: Any) -> dict[
 
 def test_click_ids_come_from_hidden_fields_else_from_the_page():
     page = "https://v.example/demo?gclid=page&utm_source=google&fbclid=f"
-    (row,) = parse.submissions(
+    (row,) = parse_forms.submissions(
         "form", [submission("s", ("Email", "ann@a.example"), ("GCLID", "hidden"), ("fbclid", " "), pageUrl=page)],
         extracted_at=NOW,
     ).rows.rows(named=True)  # fmt: skip
@@ -147,7 +148,7 @@ def test_click_ids_come_from_hidden_fields_else_from_the_page():
 
 def test_a_bad_submission_is_refused_alone():
     bad = [submission("b", ("email", "nobody")), submission("c", submittedAt="soon"), {"submittedAt": 1}]
-    found = parse.submissions("form", [submission("a"), *bad], extracted_at=NOW)
+    found = parse_forms.submissions("form", [submission("a"), *bad], extracted_at=NOW)
     assert found.rows["conversion_id"].to_list() == ["a"]
     assert sorted(refused.key for refused in found.refused) == ["form:None", "form:b", "form:c"]
 
@@ -197,6 +198,6 @@ def test_no_history_entry_stops_the_others(entry: Any):
 @example(strange={"pageUrl": 7}, value="\ud800")
 def test_no_submission_stops_the_others(strange: dict[str, Any], value: Any):
     given_ = [submission("a"), {**submission("b", ("email", value), ("gclid", value)), **strange}]
-    found = parse.submissions("form", given_, extracted_at=NOW)
+    found = parse_forms.submissions("form", given_, extracted_at=NOW)
     assert "a" in found.rows["conversion_id"].to_list()
     assert found.rows.height + len(found.refused) == 2

@@ -82,6 +82,7 @@ def test_a_record_nobody_told_us_of_is_found_by_counting(tmp_path: Path):
         with reading.warehouse.session() as session:
             session.set_fact("extracted:contacts", minute(580).isoformat())  # as if it had been read without that one
             session.connection.execute("DELETE FROM raw.contact WHERE id = '31'")
+            session.connection.execute("DELETE FROM raw.property_history WHERE object_id = '31'")
         reading.play(portal, minute(640))
         reading.read(minute(620), "contacts")
         assert reading.problems(portal) == []
