@@ -23,6 +23,7 @@ class Contacts:
     former: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     extra: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     into: dict[str, str] = field(default_factory=dict)
+    archived: set[str] = field(default_factory=set)
     dirty: set[str] = field(default_factory=set)
     hours: int = 0
 
@@ -57,6 +58,10 @@ class Contacts:
         self.extra[number].clear()
         self.dirty.add(number)
 
+    def archive_or_restore(self, number: str) -> None:
+        self.archived ^= {number}
+        self.dirty.add(number)
+
     def merge(self, primary: str, merged: str, *, third: bool) -> None:
         """The survivor has both histories, and the absorbed one's addresses as further ones."""
         survivor = primary
@@ -76,8 +81,9 @@ class Contacts:
         self.dirty.clear()
         stamp = START + timedelta(hours=self.hours)
         rows = [
-            {"id": n, "properties": "{}", "created_at": self.created[n], "modified_at": stamp, "archived": False,
-             "merged_ids": [], "extracted_at": stamp, "email": self.primary[n], "additional_emails": self.extra[n]}
+            {"id": n, "properties": "{}", "created_at": self.created[n], "modified_at": stamp, "extracted_at": stamp,
+             "archived": n in self.archived, "merged_ids": [], "email": self.primary[n],
+             "additional_emails": self.extra[n]}
             for n in numbers
         ]  # fmt: skip
         past = [

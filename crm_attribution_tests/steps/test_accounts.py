@@ -127,3 +127,28 @@ def of_whom(chain: Chain) -> set[str]:
     events = {f"company:{row['company_id']}" for row in chain.table("events.event")}
     assert {row["milestone"] for row in chain.table("events.milestone")} >= {"lead_captured", "customer_won"}
     return events | {row["account_id"] for name in tables for row in chain.table(name)}
+
+
+def test_a_deal_moved_to_another_company_takes_all_its_milestones_along(tmp_path: Path):
+    """HubSpot does not tell a correction from a handover, so a deal is one account's: the present one's."""
+    lines = [
+        *(create(day(1), "companies", n, name=f"C{n}") for n in (1, 2)),
+        create(day(3), "deals", 3, dealname="D3", dealstage="closedwon"),
+        join(day(3), ("deals", 3), ("companies", 1), primary=True),
+        create(day(4), "deals", 4, dealname="D4", dealstage="closedwon"),
+        join(day(4), ("deals", 4), ("companies", 1), primary=True),
+        join(day(6), ("deals", 3), ("companies", 2), primary=True),
+    ]
+    with Chain.start(tmp_path, lines, day(5)) as chain:
+        chain.run()
+        assert wins(chain) == {("3", "customer_won", "company:1"), ("4", "customer_expanded", "company:1")}
+        chain.advance(day(7), since=at(day(5)))
+        assert wins(chain) == {("3", "customer_won", "company:2"), ("4", "customer_won", "company:1")}
+        before = chain.dump()
+        chain.rebuild()
+        assert differences(before, chain.dump()) == []
+
+
+def wins(chain: Chain) -> set[tuple[str, str, str]]:
+    rows = [row for row in chain.table("events.milestone") if row["milestone"].startswith("customer")]
+    return {(row["deal_id"], row["milestone"], row["account_id"]) for row in rows}
