@@ -48,7 +48,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
     if not all(one.isascii() and one.isdigit() for one in named):
         raise ConfigurationError("contact_ids takes HubSpot's contact ids, which are numbers, and nothing else")
     if named and not confirmed:
-        raise ConfigurationError("set confirm to true to erase the named contacts for good")
+        raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")
     warehouse, now = pipeline.warehouse, pipeline.clock.now()
     with warehouse.session() as session:
         as_of = newest_hour_end(session)

@@ -94,8 +94,8 @@ def of_changes(session: Session, changes: Changes, rules: Mapping) -> Evidence:
     lost = before.filter(pl.col("node").is_in(list(erased)) & (pl.col("identifier_type") == "email"))["identifier"]
 
     submissions = _submissions(session, changes.of("form_submission"))
-    links, old_links = _of_links(session, {*changes.of("link_click"), *submissions["link_click_id"].drop_nulls()},
-                                 erased)  # fmt: skip
+    clicks = {*changes.of("link_click"), *submissions["link_click_id"].drop_nulls()}
+    links, old_links = _of_links(session, clicks, dirty - set(held))  # of an erased contact no click may be left
     forms, old_forms = _of_forms(session, submissions, lost)
     fresh = pl.concat([_of_contacts(session, ids, rules.identity), links, forms])
     old = pl.concat([before, old_links, old_forms])
@@ -111,9 +111,10 @@ def _of_contacts(session: Session, ids: pl.DataFrame, rules: Identity) -> pl.Dat
     return rules_of_edges.contact_edges(session.read_keys("raw.contact", ids), history, merges, rules)
 
 
-def _of_links(session: Session, clicks: set[str], erased: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_links(session: Session, clicks: set[str], contacts: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Edges of links to the contacts these clicks name, and to some more: those they imply now, those stored."""
     changed = session.read_keys("raw.link_click", ids_frame("click_id", clicks))["contact_id"].drop_nulls()
-    owners = ids_frame("contact_id", {*changed, *erased})
+    owners = ids_frame("contact_id", {*changed, *contacts})
     rows = session.read_keys("raw.link_click", owners).filter(~pl.col("is_bot"))
     named = session.query(
         "SELECT DISTINCT link_click_id FROM raw.form_submission SEMI JOIN ids USING (link_click_id)",

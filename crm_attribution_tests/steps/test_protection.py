@@ -185,3 +185,22 @@ def test_an_erased_contact_leaves_its_person_s_id_and_nothing_else(session: Sess
         assert "ann@a.example" not in str(left.rows()), table
     assert live_persons(session, [person]) == {person: person}
     assert person_of(session, bob)
+
+
+def test_an_erased_contact_takes_the_links_to_what_it_had_absorbed_along(session: Session):
+    """A click may carry an id that was absorbed before we ever read the record."""
+    crm = Contacts()
+    ann = crm.create("ann@a.example")
+    crm.tell(session)
+    merge = {"object_type": "contacts", "absorbed_id": "99", "survivor_id": ann, "source": "hs_merged_object_ids"}
+    world.fill(session, {"raw.merge": [merge]})
+    session.journal("contacts", [ann, "99"])
+    click(session, "k", "99")
+    update(session)
+    assert alias(session, "link_contact", "99") == person_of(session, ann)
+    for table in ("raw.contact", "raw.property_history", "raw.merge", "raw.link_click"):
+        session.connection.execute(f"DELETE FROM {table}")
+    session.journal("contacts", [ann, "99"])
+    update(session)
+    assert session.read("identity.edge").is_empty()
+    assert session.read("identity.alias").is_empty()
