@@ -47,6 +47,10 @@ def url_parameters(url: str | None) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(query).items()}
 
 
+DEAL_EVENT = "deal_"
+"""How the event ids of deals begin, and no others: those of lifecycle changes are hexadecimal."""
+
+
 def lifecycle_event_id(object_type: str, object_id: str, stage: str, changed_at: datetime) -> str:
     """SHA-256 of `contact_id:stage:changed_at`; a company's id is written `company:<id>`."""
     prefix = "company:" if object_type == "companies" else ""
@@ -55,7 +59,7 @@ def lifecycle_event_id(object_type: str, object_id: str, stage: str, changed_at:
 
 def deal_event_id(deal_id: str, stage: str, changed_at: datetime) -> str:
     """`deal_{deal_id}_{stage}_{changed_at}`."""
-    return f"deal_{deal_id}_{stage}_{iso(changed_at)}"
+    return f"{DEAL_EVENT}{deal_id}_{stage}_{iso(changed_at)}"
 
 
 def delivery_key(destination: str, account: str, action: str, milestone_id: str, revision: int) -> str:

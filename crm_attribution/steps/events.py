@@ -6,7 +6,7 @@ import polars as pl
 
 from crm_attribution.mapping import Mapping
 from crm_attribution.steps.accounts import live_accounts
-from crm_attribution.steps.clicks import persons_of
+from crm_attribution.steps.near import Near
 from crm_attribution.steps.report import Report
 from crm_attribution.steps.sources import ids_frame, survivors_of
 from crm_attribution.steps.suppression import deals_to_look_at, suppressed
@@ -109,20 +109,19 @@ def _derive(
         rows = rows.join(accounts.select(record_id="deal_id", account_id="account_id"), on="record_id", how="left")
     else:
         rows = lifecycle_events(source, rules.lifecycle, rules)
-        rows = with_account(session, rows, object_type)
+        rows = with_account(session, Near(session), rows, object_type)
     rows = _account_fields(session, rows)
     return suppressed(session, rows, rules).drop("account_id", "person_id", strict=False)
 
 
-def with_account(session: Session, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
+def with_account(session: Session, near: Near, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
     """Add person_id and the account of that moment to lifecycle events."""
     if object_type == "companies":
         own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.lit("company:") + pl.col("record_id"))
         return own.with_columns(account_id=pl.col("account_id").replace(live_accounts(session, own["account_id"])))
-    persons = persons_of(session, rows["object_id"])
+    persons = near.persons.of(rows["object_id"])
     rows = rows.join(persons, left_on="object_id", right_on="contact_id", how="left", maintain_order="left")
-    membership = session.read_keys("identity.membership", rows.select("person_id").drop_nulls().unique())
-    return account_at(rows, "occurred_at", membership)
+    return account_at(rows, "occurred_at", near.memberships.of(rows["person_id"].drop_nulls()))
 
 
 def _account_fields(session: Session, rows: pl.DataFrame) -> pl.DataFrame:

@@ -71,12 +71,17 @@ class Session:
         clause = f" WHERE {where}" if where else ""
         return contract.conform(self.query(f"SELECT {columns} FROM {table_name(name)}{clause}", parameters))
 
-    def read_keys(self, name: str, keys: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a table whose columns match any row of `keys` (a semi join on its column names)."""
+    def read_keys(self, name: str, keys: pl.DataFrame, columns: Sequence[str] = ()) -> pl.DataFrame:
+        """The rows of a table whose columns match any row of `keys` (a semi join on its column names).
+
+        With `columns` only these are read, which costs less.
+        """
         contract = CONTRACTS[name]
-        columns = ", ".join(f"t.{q(column.name)}" for column in contract.columns)
-        places = _places(name, keys, "_keys")
-        return contract.conform(self.query(f"SELECT {columns} FROM {table_name(name)} t WHERE {places}", _keys=keys))
+        names = columns or [column.name for column in contract.columns]
+        listed = ", ".join(f"t.{q(column)}" for column in names)
+        places = _places(name, keys, "_keys", len(names))
+        found = self.query(f"SELECT {listed} FROM {table_name(name)} t WHERE {places}", _keys=keys)
+        return contract.conform(found).select(names)
 
     def scalar(self, sql: str, parameters: Sequence[object] | None = None) -> Any:
         rows = self.connection.execute(sql, list(parameters) if parameters else None).fetchall()
@@ -178,7 +183,7 @@ class Session:
             restriction = ""
         else:
             self._materialise("_scope", scope.unique())
-            restriction = f" WHERE {_places(name, scope, '_scope')}"
+            restriction = f" WHERE {_places(name, scope, '_scope', len(contract.columns))}"
         self.connection.execute(
             f"CREATE OR REPLACE TEMP TABLE _old AS SELECT t.rowid AS _place, {columns} FROM {target} t{restriction}"
         )
@@ -357,11 +362,11 @@ class Session:
         return " AND ".join(f"{left}.{q(c)} IS NOT DISTINCT FROM {right}.{q(c)}" for c in contract.compared)
 
 
-def _places(name: str, keys: pl.DataFrame, given: str) -> str:
-    """The condition that a row of `t` matches a row of the keys. In a wide table it is found by the key columns alone,
-    and the other columns are read only where there is a match."""
+def _places(name: str, keys: pl.DataFrame, given: str, width: int) -> str:
+    """The condition that a row of `t` matches a row of the keys. Where many columns are read it is found by the key
+    columns alone, and the other columns are read only where there is a match."""
     using = ", ".join(q(column) for column in keys.columns)
-    if len(CONTRACTS[name].columns) < _WIDE:
+    if width < _WIDE:
         match = " AND ".join(f"t.{q(column)} = k.{q(column)}" for column in keys.columns)
         return f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
     return f"t.rowid IN (SELECT k.rowid FROM {table_name(name)} k SEMI JOIN {given} USING ({using}))"
