@@ -84,7 +84,7 @@ COMPANIES = Kind(
     ("createdate", "domain", "hs_lastmodifieddate", "hs_object_id", "name"),
     _typed(
         string="name domain hs_additional_domains website phone city state zip country address description",
-        enumeration="lifecyclestage industry hubspot_owner_id hs_merged_object_ids type",
+        enumeration="lifecyclestage industry hubspot_owner_id hs_merged_object_ids type hs_ideal_customer_profile",
         number="hs_object_id numberofemployees annualrevenue hs_parent_company_id",
         bool="hs_is_target_account",
         datetime=f"createdate hs_lastmodifieddate {_STAGE_DATES}",
