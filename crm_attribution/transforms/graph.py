@@ -80,17 +80,21 @@ def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
         the texts by number, and the numbers of `left` and `right`.
     """
     texts = pl.concat([left, right.rename(left.name)])
-    first, second = texts.hash(seed=1).to_numpy(), texts.hash(seed=2).to_numpy()
-    order = np.argsort(first)
-    ranked = first[order]
+    first, second = texts.hash(seed=1), texts.hash(seed=2).to_numpy()
+    order = first.arg_sort().to_numpy()  # polars sorts on all cores
+    ranked, check = first.to_numpy()[order], second[order]
     new = np.empty(len(order), np.bool_)
     new[:1], new[1:] = True, ranked[1:] != ranked[:-1]
-    check = second[order]
     if not np.all(new[1:] | (check[1:] == check[:-1])):
         return _number_by_text(texts, len(left))
-    codes: Ints = np.empty(len(order), np.int32 if len(order) < 2**31 else np.int64)
-    codes[order] = np.cumsum(new, dtype=codes.dtype) - 1
-    return texts.gather(order[new]), codes[: len(left)], codes[len(left) :]
+    index = np.int32 if len(order) < 2**31 else np.int64
+    speakers = order[new]  # of each distinct text one place; numbers follow these places, so that no text is moved
+    spoken = np.zeros(len(order), np.bool_)
+    spoken[speakers] = True
+    numbers = (np.cumsum(spoken, dtype=index) - 1)[speakers]
+    codes: Ints = np.empty(len(order), index)
+    codes[order] = numbers[np.cumsum(new, dtype=index) - 1]
+    return texts.filter(pl.Series(spoken)), codes[: len(left)], codes[len(left) :]
 
 
 def _number_by_text(texts: pl.Series, lefts: int) -> tuple[pl.Series, Ints, Ints]:
