@@ -89,6 +89,7 @@ def _history(session: Session, half: int) -> None:
         ):
             session.connection.execute(
                 "INSERT INTO raw.property_history BY NAME SELECT ? AS object_type, (? + n)::VARCHAR AS object_id,"
+                " object_id::BIGINT AS object_id_number,"
                 f" ? AS property, {BEGAN} + to_days(?) AS timestamp, ? AS value, 0 AS ordinal, 'CRM_UI' AS"
                 f" source_type,"
                 f" false AS history_truncated, {BEGAN} AS extracted_at FROM range({half}) t(n)",
@@ -120,7 +121,8 @@ def _identity(session: Session, half: int) -> None:
         f" FROM range({half}) t(n)"
     )
     run(
-        "INSERT INTO identity.deal_account BY NAME SELECT (9000000 + n)::VARCHAR AS deal_id, 'company:' || n // 5 AS"
+        "INSERT INTO identity.deal_account BY NAME SELECT (9000000 + n)::VARCHAR AS deal_id,"
+        " 9000000 + n AS deal_id_number, 'company:' || n // 5 AS"
         f" account_id, 'primary' AS basis FROM range({half}) t(n)"
     )
 
@@ -131,7 +133,8 @@ def _derived(session: Session, half: int) -> None:
     told = zip(CONTACT_STAGES, ["lead_captured", "qualified_lead", "sales_qualified_lead"], strict=True)
     for place, (stage, event) in enumerate(told):
         run(
-            "INSERT INTO events.event BY NAME SELECT sha256(n || ?) AS event_id, ? AS event, moment AS"
+            "INSERT INTO events.event BY NAME SELECT id::BIGINT AS object_id_number, id::BIGINT AS"
+            " record_id_number, sha256(n || ?) AS event_id, ? AS event, moment AS"
             " occurred_at, moment AS"
             " observed_at, 'history' AS time_basis, 'contacts' AS object_type, id AS object_id, id AS"
             " record_id, id AS"
@@ -143,7 +146,7 @@ def _derived(session: Session, half: int) -> None:
         run(
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, sha256(n || ?) AS milestone_id, 'person' AS"
             " subject, 'person:person_' || n AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids,"
+            " linked_event_ids, -1 AS deal_id_number,"
             " 'first_entry_of_person' AS rule, moment AS occurred_at, moment AS observed_at, moment AS"
             " ready_from, moment::DATE AS"
             " booked_on, false AS imported, 'person_' || n AS person_id, 'company:' || n // 5 AS account_id,"
@@ -155,7 +158,7 @@ def _derived(session: Session, half: int) -> None:
     for place, (stage, event) in enumerate(named):
         run(
             "INSERT INTO events.event BY NAME SELECT 'deal_' || id || ? || moment AS event_id, ? AS event,"
-            " moment AS occurred_at,"
+            " id::BIGINT AS object_id_number, id::BIGINT AS record_id_number, moment AS occurred_at,"
             " moment AS observed_at, 'history' AS time_basis, 'deals' AS object_type, id AS object_id, id AS"
             " record_id, id AS"
             " deal_id, ? AS to_stage, false AS undone, 'default' AS pipeline, '1' AS mapping_version FROM (SELECT n,"
@@ -166,7 +169,8 @@ def _derived(session: Session, half: int) -> None:
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, 'deal_' || id || ? || moment AS"
             " milestone_id, 'deal'"
             " AS subject, 'account:company:' || n // 5 AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids, 'first_entry_of_deal' AS rule, moment AS occurred_at, moment AS observed_at,"
+            " linked_event_ids, id::BIGINT AS deal_id_number,"
+            " 'first_entry_of_deal' AS rule, moment AS occurred_at, moment AS observed_at,"
             " moment AS ready_from,"
             " moment::DATE AS booked_on, false AS imported, 'company:' || n // 5 AS account_id, id AS deal_id,"
             " 'live' AS"
@@ -187,6 +191,7 @@ def hour(session: Session, half: int, changed: int, day: int) -> tuple[float, fl
         session.connection.register("_ids", ids)
         session.connection.execute(
             "INSERT INTO raw.property_history BY NAME SELECT ? AS object_type, id AS object_id, ? AS property,"
+            " id::BIGINT AS object_id_number,"
             " ?::TIMESTAMPTZ + to_days(?) AS timestamp, ? AS value, 0 AS ordinal, 'CRM_UI' AS source_type,"
             " false AS history_truncated, ?::TIMESTAMPTZ + to_days(?) AS extracted_at FROM _ids",
             [object_type, name, NOW, day, value, NOW, day],

@@ -141,7 +141,7 @@ class Membership(Model):
 class DealAccount(Model):
     """The account of each deal."""
 
-    deal_id: str = field("HubSpot deal id, the survivor's after a merge")
+    deal_id: str = field("HubSpot deal id, the survivor's after a merge", numbered=True)
     account_id: str = field("account")
     basis: str = field(
         "primary (association), history (of hs_primary_associated_company), first_association or own",

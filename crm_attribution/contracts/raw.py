@@ -69,7 +69,7 @@ class PropertyHistory(Model):
     """
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    object_id: str = field("id of the record HubSpot gave it for", str_matches=_ID)
+    object_id: str = field("id of the record HubSpot gave it for", str_matches=_ID, numbered=True)
     property: str = field("internal property name")
     timestamp: Timestamp = field("when HubSpot recorded the value, UTC")
     value: str = field("the value; null where it was cleared", nullable=True)

@@ -15,7 +15,7 @@ from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -25,7 +25,16 @@ def _new_recurring(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'credits')")
 
 
-MIGRATIONS: dict[int, Migration] = {1: _new_recurring}
+def _numbers(connection: duckdb.DuckDBPyConnection) -> None:
+    """Numbers stand beside the ids by which large tables are read."""
+    for name in ("raw.property_history", "events.event", "events.milestone", "identity.deal_account"):
+        table = table_name(name)
+        for column, number in CONTRACTS[name].numbers:
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN {q(number)} BIGINT")
+            connection.execute(f"UPDATE {table} SET {q(number)} = {number_of(column)}")
+
+
+MIGRATIONS: dict[int, Migration] = {1: _new_recurring, 2: _numbers}
 """`MIGRATIONS[n]` brings a warehouse of version n to n + 1."""
 
 _META = """
@@ -109,7 +118,19 @@ def create_table(contract: Contract) -> str:
     columns = ", ".join(
         f"{q(column.name)} {column.duckdb_type}{'' if column.nullable else ' NOT NULL'}" for column in contract.columns
     )
-    return f"CREATE TABLE {table_name(contract.name)} ({columns})"
+    numbers = "".join(f", {q(number)} BIGINT NOT NULL" for _, number in contract.numbers)
+    return f"CREATE TABLE {table_name(contract.name)} ({columns}{numbers})"
+
+
+def number_of(column: str) -> str:
+    """SQL for the number of an id; -1 for what is none, so that a row is never without."""
+    return f"coalesce(TRY_CAST({q(column)} AS BIGINT), -1)"
+
+
+def written(contract: Contract, source: str) -> str:
+    """SQL for the rows of `source` as the contract's table holds them: with the numbers of their ids."""
+    numbers = "".join(f", {number_of(column)} AS {q(number)}" for column, number in contract.numbers)
+    return f"SELECT *{numbers} FROM {source}"
 
 
 def create_quarantine(contract: Contract) -> str:

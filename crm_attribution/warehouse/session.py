@@ -18,7 +18,7 @@ import polars as pl
 
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.warehouse.identifiers import quote_identifier as q
-from crm_attribution.warehouse.schema import table_name
+from crm_attribution.warehouse.schema import number_of, table_name, written
 
 _WIDE = 10
 """Columns from which on reading a table's keys first costs less than reading it once."""
@@ -146,7 +146,7 @@ class Session:
             "CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n WHERE NOT EXISTS"
             f" (SELECT 1 FROM {table_name(name)} t WHERE {match})"
         )
-        self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME SELECT * FROM _write")
+        self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME {written(contract, '_write')}")
         return self._drop("_write", contract)
 
     def append_new(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -154,7 +154,7 @@ class Session:
         contract = CONTRACTS[name]
         frame = contract.validate(contract.conform(frame))
         if frame.height:
-            self.change(f"INSERT INTO {table_name(name)} BY NAME SELECT * FROM _frame", _frame=frame)
+            self.change(f"INSERT INTO {table_name(name)} BY NAME {written(contract, '_frame')}", _frame=frame)
         return frame
 
     def change(self, sql: str, **frames: pl.DataFrame) -> None:
@@ -198,7 +198,7 @@ class Session:
             f" ON {self._same(contract, '_new', 'd')}"
         )
         self.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
-        self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM _came")
+        self.connection.execute(f"INSERT INTO {target} BY NAME {written(contract, '_came')}")
         changed = self.query(
             "SELECT * EXCLUDE (_place), false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came"
         )
@@ -347,7 +347,7 @@ class Session:
         target = table_name(contract.name)
         match = _match(contract.key, "t", "n")
         self.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
-        self.connection.execute(f"INSERT INTO {target} BY NAME SELECT * FROM {source}")
+        self.connection.execute(f"INSERT INTO {target} BY NAME {written(contract, source)}")
         return self._drop(source, contract)
 
     def _drop(self, source: str, contract: Contract) -> pl.DataFrame:
@@ -364,11 +364,18 @@ class Session:
 
 def _places(name: str, keys: pl.DataFrame, given: str, width: int) -> str:
     """The condition that a row of `t` matches a row of the keys. Where many columns are read it is found by the key
-    columns alone, and the other columns are read only where there is a match."""
+    columns alone, and the other columns are read only where there is a match; by the number of an id where the table
+    holds it."""
+    match = " AND ".join(f"t.{q(column)} = k.{q(column)}" for column in keys.columns)
+    same = f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
+    for column, number in CONTRACTS[name].numbers:
+        if column in keys.columns:
+            asked = f"SELECT {number_of(column)} AS {q(number)} FROM {given}"
+            near = f"SELECT k.rowid FROM {table_name(name)} k SEMI JOIN ({asked}) USING ({q(number)})"
+            return f"t.rowid IN ({near}) AND {same}"
     using = ", ".join(q(column) for column in keys.columns)
     if width < _WIDE:
-        match = " AND ".join(f"t.{q(column)} = k.{q(column)}" for column in keys.columns)
-        return f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
+        return same
     return f"t.rowid IN (SELECT k.rowid FROM {table_name(name)} k SEMI JOIN {given} USING ({using}))"
 
 

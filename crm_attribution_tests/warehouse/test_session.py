@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.warehouse import schema
 from crm_attribution.warehouse.connection import Warehouse
@@ -168,3 +169,36 @@ def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
         Warehouse(warehouse.directory).session(),
     ):
         pass
+
+
+def _numbered(session: Session, *ids: str) -> list[list[str]]:
+    """For each id the ids of the rows that are found by it."""
+    return [
+        session.read_keys("identity.deal_account", pl.DataFrame({"deal_id": [id_]}))["deal_id"].to_list() for id_ in ids
+    ]
+
+
+def test_rows_are_found_by_the_numbers_of_their_ids_and_no_other_rows(warehouse: Warehouse) -> None:
+    ids = ["7", "007", "70", "deal", "other", "-1"]
+    rows = pl.DataFrame({"deal_id": ids, "account_id": ids, "basis": "own"})
+    with warehouse.session() as session:
+        session.upsert("identity.deal_account", rows.head(2))
+        session.append("identity.deal_account", rows.head(4))
+        session.replace("identity.deal_account", rows.tail(3), rows.tail(3).select("deal_id"))
+        assert _numbered(session, *ids, "8", "") == [*([id_] for id_ in ids), [], []]
+        gone = session.replace("identity.deal_account", rows.clear(), pl.DataFrame({"deal_id": ["007", "other"]}))
+        assert sorted(gone["deal_id"]) == ["007", "other"]
+        assert _numbered(session, *ids) == [["7"], [], ["70"], ["deal"], [], ["-1"]]
+
+
+def test_an_older_warehouse_gets_the_numbers_of_its_ids(warehouse: Warehouse) -> None:
+    ids = ["7", "007", "deal"]
+    with warehouse.session() as session:
+        session.append_new("identity.deal_account", pl.DataFrame({"deal_id": ids, "account_id": ids, "basis": "own"}))
+        for name in ("raw.property_history", "events.event", "events.milestone", "identity.deal_account"):
+            for _, number in CONTRACTS[name].numbers:
+                session.change(f"ALTER TABLE {name} DROP COLUMN {number}")
+        session.change("UPDATE meta.schema_version SET version = 2")
+    with Warehouse(warehouse.directory).session() as session:
+        session.append("identity.deal_account", pl.DataFrame({"deal_id": ["8"], "account_id": "a", "basis": "own"}))
+        assert _numbered(session, *ids, "8") == [["7"], ["007"], ["deal"], ["8"]]
