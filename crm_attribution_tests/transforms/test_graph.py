@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import networkx as nx
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_attribution.transforms.graph import Ints, contract, extend, labels, labels_among, number, relabel
+from crm_attribution.transforms.graph import _number_by_text as by_text
 
 NODES = 40
 EDGES = st.lists(st.tuples(st.integers(0, NODES - 1), st.integers(0, NODES - 1)), max_size=60)
@@ -54,10 +57,12 @@ def test_a_removal_needs_only_the_components_it_touches(edges: list[tuple[int, i
     assert after.tolist() == oracle(left)
 
 
+@pytest.mark.parametrize("way", [number, lambda left, right: by_text(pl.concat([left, right]), len(left))])
 @given(st.lists(st.tuples(st.text("ab", max_size=3), st.text("ab", max_size=3)), min_size=1, max_size=30))
-def test_the_dictionary_gives_each_text_one_number(pairs: list[tuple[str, str]]):
+def test_the_dictionary_gives_each_text_one_number(way: Any, pairs: list[tuple[str, str]]):
+    """By hash, and by text, which is the way out where two texts share a hash."""
     left, right = (pl.Series([pair[side] for pair in pairs], dtype=pl.String) for side in (0, 1))
-    names, u, v = number(left, right)
+    names, u, v = way(left, right)
     assert names.n_unique() == len(names) == len({*left, *right})
     assert [*zip(names.gather(u), names.gather(v), strict=True)] == pairs
 
