@@ -20,12 +20,10 @@ from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
 
+# Row groups keep DuckDB's own size: with ROW_GROUP_SIZE 8192 a commit of DuckDB 2.0.0 failed with an internal error
+# after a few rounds of deleting and inserting.
 MARTS_STORAGE = "v1.0.0"
 """Storage version of the marts file: DuckDB 1.1 and later can open it."""
-
-ROW_GROUP = 8_192
-"""Rows of the writer's file that are compressed together (DuckDB's own: 122,880). A detach writes the last, half-full
-group anew, so its size bounds what a chunk of a long extraction costs in memory, whatever the size of the table."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ class Warehouse:
         deadline = time.monotonic() + self.wait_seconds
         while True:
             try:
-                engine.execute(f"ATTACH '{sql_literal(self.path)}' AS warehouse (ROW_GROUP_SIZE {ROW_GROUP})")
+                engine.execute(f"ATTACH '{sql_literal(self.path)}' AS warehouse")
                 break
             except duckdb.IOException as error:
                 if "Conflicting lock" not in str(error):

@@ -20,7 +20,6 @@ import duckdb
 from crm_attribution.errors import ContractViolation, Retryable
 from crm_attribution.warehouse.connection import (
     MARTS_STORAGE,
-    ROW_GROUP,
     Warehouse,
     fresh_path,
     remove_leftovers,
@@ -79,7 +78,7 @@ def _rewrite(
     warehouse: Warehouse, name: str, path: Path, finish: Callable[[Session], None] | None, at: Callable[[str], None]
 ) -> Rewritten:
     fresh = fresh_path(path)
-    storage = f"STORAGE_VERSION '{MARTS_STORAGE}'" if name == "marts_file" else f"ROW_GROUP_SIZE {ROW_GROUP}"
+    storage = f" (STORAGE_VERSION '{MARTS_STORAGE}')" if name == "marts_file" else ""
     with warehouse.exclusive() as engine:
         remove_leftovers(path)
         try:
@@ -88,7 +87,7 @@ def _rewrite(
             raise Retryable(f"{path.name} is being written; rewrite it after that run") from error
         before = path.stat().st_size
         try:
-            engine.execute(f"ATTACH '{sql_literal(fresh)}' AS {_NEW} ({storage})")
+            engine.execute(f"ATTACH '{sql_literal(fresh)}' AS {_NEW}{storage}")
             at("attached")
             engine.execute(f"COPY FROM DATABASE {name} TO {_NEW}").fetchall()
             at("copied")
