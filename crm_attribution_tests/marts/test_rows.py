@@ -120,7 +120,7 @@ def test_the_funnels_value_stands_per_currency(marts: Session) -> None:
         (day(12), "opportunity_created", "new", "Paid Social", "USD", 1, 50_000, D("500"), None),
         (day(15), "opportunity_created", "new", "Unattributed", "JPY", 1, 900_000, D("900000"), None),
         (day(1, 4), "customer_won", "new", "Paid Search", "EUR", *acme),
-        (day(2, 5), "customer_expanded", "renewal", "Paid Search", "EUR", 1, 60_000, D("600"), D("600")),
+        (day(2, 5), "customer_expanded", "renewal", "Paid Search", "EUR", 1, 60_000, D("600"), D("-600.01")),
     ]
 
 
@@ -203,7 +203,7 @@ def test_an_accounts_value_per_currency(marts: Session) -> None:
         " won_arr_minor, renewed_amount_minor, won_amount FROM marts.account_value ORDER BY account_id",
     )
     assert found == [
-        (ACME, "EUR", 0, 2, 0, 0, 180_001, 180_001, 60_000, D("1800.01")),
+        (ACME, "EUR", 0, 2, 0, 0, 180_001, 60_000, 60_000, D("1800.01")),
         (BIRK, "USD", 2, 0, 120_005, 59_005, 0, 0, 0, 0),
         ("deal:502", "JPY", 1, 0, 900_000, 180_000, 0, 0, 0, 0),
     ]

@@ -1,7 +1,8 @@
 -- One row per account and currency: what its open deals are worth now and what it has bought. Internal and test deals
 -- (suppressed milestones) and reversed wins do not count. Never add currencies up.
 --
--- @column account_id [not_null]: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
+-- @column account_id [not_null]: company:<HubSpot id>, domain:<business domain>, or deal:<HubSpot id> for a deal without
+--   company
 -- @column account_name: company name; null for a deal without company
 -- @column currency [not_null]: ISO 4217 code
 -- @column deals_open [not_null] [>= 0]: open deals with an amount in this currency
@@ -9,11 +10,11 @@
 -- @column open_amount_minor [not_null]: sum of the open deals' amounts, minor units
 -- @column open_weighted_minor [not_null]: the same weighted by win probability, minor units
 -- @column won_amount_minor [not_null]: sum of the won deals' amounts, minor units
--- @column won_arr_minor [not_null]: sum of the won deals' ARR where known, minor units
+-- @column won_arr_minor [not_null]: sum of the new ARR of the won deals (of renewals only the change), minor units
 -- @column renewed_amount_minor [not_null]: the part of won_amount_minor that is renewals, minor units
 -- @column open_amount [not_null]: sum of the open deals' amounts
 -- @column won_amount [not_null]: sum of the won deals' amounts
--- @column won_arr [not_null]: sum of the won deals' ARR where known
+-- @column won_arr [not_null]: sum of the new ARR of the won deals
 -- @unique: account_id, currency
 with told as (
     select
@@ -37,7 +38,7 @@ with told as (
         0,
         0,
         coalesce(amount_current_minor, 0),
-        coalesce(arr_current_minor, 0),
+        coalesce(arr_new_minor, 0),
         case when subtype = 'renewal' then coalesce(amount_current_minor, 0) else 0 end
     from marts.milestone
     where

@@ -2,7 +2,7 @@
 with expected as (
     select
         milestone, currency, count(*) as milestones, sum(amount_current)::bigint as amount,
-        sum(mrr_current)::bigint as mrr, sum(arr_current)::bigint as arr, sum(tcv_current)::bigint as tcv
+        sum(mrr_new)::bigint as mrr, sum(arr_new)::bigint as arr, sum(tcv_current)::bigint as tcv
     from events.milestone
     where state = 'live' and suppressed_by is null and (deal_id is not null or subject = 'account')
     group by milestone, currency

@@ -12,12 +12,12 @@
 -- @column milestones [not_null] [>= 1]: how many facts
 -- @column valued [not_null] [>= 0]: how many of them have an amount
 -- @column amount_minor: sum of the deal amounts now, minor units
--- @column mrr_minor: sum of the monthly recurring revenue now, minor units
--- @column arr_minor: sum of the annual recurring revenue now, minor units
+-- @column mrr_minor: sum of the new monthly recurring revenue (of renewals only the change), minor units
+-- @column arr_minor: sum of the new annual recurring revenue (of renewals only the change), minor units
 -- @column tcv_minor: sum of the contract values now, minor units
 -- @column amount: sum of the deal amounts now
--- @column mrr: sum of the monthly recurring revenue now
--- @column arr: sum of the annual recurring revenue now
+-- @column mrr: sum of the new monthly recurring revenue
+-- @column arr: sum of the new annual recurring revenue
 -- @column tcv: sum of the contract values now
 -- @unique: booked_on, milestone, subtype, channel, currency
 with counted as (
@@ -45,8 +45,8 @@ summed as (
         count(*) as milestones,
         count(amount_current_minor) as valued,
         sum(amount_current_minor)::bigint as amount_minor,
-        sum(mrr_current_minor)::bigint as mrr_minor,
-        sum(arr_current_minor)::bigint as arr_minor,
+        sum(mrr_new_minor)::bigint as mrr_minor,
+        sum(arr_new_minor)::bigint as arr_minor,
         sum(tcv_current_minor)::bigint as tcv_minor
     from placed
     group by booked_on, booked_month, milestone, subtype, channel, currency
