@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -83,6 +82,8 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             run.window_end = left.window_end
             run.count("readings gone on with", 1)
             self._go_on(wanted, left, run)
+            if left.walk is None:
+                self._remember_properties(wanted)  # a listing has read all records with them
             return self.end(run).plus(self.objects(object_type, left.window_end))
         if run.since is None or self._properties_added(wanted, run):
             self._list(wanted, run)
@@ -152,7 +153,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         Ids come from the walk in ascending order, so that its progress is the highest id of a stored chunk.
         """
         asked = self._asked_for(wanted)
-        unordered = chain(self._new(wanted, first), asked)
+        unordered = dict.fromkeys([*self._new(wanted, first), *asked])
         walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
         missing: list[str] = []
         for stream, here in ((unordered, None), (walked, progress)):
@@ -176,11 +177,11 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             )
         return sorted(new["id"].to_list(), key=int)
 
-    def _asked_for(self, wanted: Wanted) -> list[str]:
-        """What webhooks and reconciliation want read again."""
+    def _asked_for(self, wanted: Wanted) -> dict[str, None]:
+        """What webhooks and reconciliation want read again, ascending."""
         with self.warehouse.session() as session:
             rows = session.query("SELECT object_id FROM raw.reread WHERE object_type = ?", [wanted.object_type])
-        return sorted(rows["object_id"].to_list(), key=int)
+        return dict.fromkeys(sorted(rows["object_id"].to_list(), key=int))
 
     # --- what a run that died left
 

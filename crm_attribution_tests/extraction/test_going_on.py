@@ -96,6 +96,20 @@ def test_new_properties_are_read_for_all_records(tmp_path: Path):
         assert reading.extractor().objects("contacts", minute(460)).rows == 0
 
 
+def test_a_reading_for_new_properties_that_died_is_gone_on_with_once(tmp_path: Path):
+    portal = company(Portal(), contacts=2_300)
+    with Reading.of(tmp_path, portal, minute(400)) as reading:
+        reading.read(None)
+        given = reading.rules.properties
+        lists = given.model_copy(update={"contacts": [*given.contacts, "jobtitle"]})
+        reading.rules = reading.rules.model_copy(update={"properties": lists})
+        reading.play(portal, minute(460))
+        dying(reading, "contacts", minute(400), 1)
+        calls = reading.read(minute(400), "contacts")["contacts"]
+        assert calls["GET /crm/objects/contacts"] == (2_300 - 1_000) // 50 + 1  # the rest, and the archive
+        assert reading.problems(portal) == []
+
+
 def test_drift_of_properties_is_told_and_breaks_nothing(tmp_path: Path):
     portal = company(Portal())
     with Reading.of(tmp_path, portal, minute(400)) as reading:
