@@ -11,13 +11,12 @@ from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.identifiers import sha256
 from crm_attribution.resources import privacy_waiting, warehouse_stamp
-from crm_attribution.runs import fail_dead_runs, reason
+from crm_attribution.runs import RECONCILIATION, fail_dead_runs, reason
 from crm_attribution.steps.inbox import waiting
 from crm_attribution.transport import Transport, redact
 
 HOUR = timedelta(hours=1)
 ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhook_event"])
-RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
 
 hourly_job = dg.define_asset_job(
     "hourly",

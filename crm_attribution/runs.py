@@ -25,6 +25,9 @@ from crm_attribution.settings import Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive
 
 HOUR = timedelta(hours=1)
+RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
+"""What the daily job materializes and no hour."""
+
 BUDGET_TAG = "crm_attribution/budget"
 """On a run whose share of the day's calls was looked at before (`checked`) or does not matter (`forced`)."""
 _ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
@@ -177,7 +180,7 @@ def _selected(select: str | None) -> list[dg.AssetKey] | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # `group:` uses one of Dagster's newer parameters
-            found = dg.AssetSelection.from_string(select).resolve(graph)
+            found = (dg.AssetSelection.from_string(select) - RECONCILIATION).resolve(graph)
     except dg.DagsterError as error:
         raise ConfigurationError(
             f"--select {select!r} cannot be read; it is Dagster's selection syntax, such as "

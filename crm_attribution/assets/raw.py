@@ -171,6 +171,8 @@ def _reconciliation() -> dg.AssetsDefinition:
     )
     def asset(pipeline: PipelineParam) -> Result:
         with acting_on_errors():
+            with pipeline.warehouse.session() as session:
+                check_first_load(session, pipeline.settings.start, pipeline.clock.now())
             report = pipeline.extractor.reconcile()
             with pipeline.warehouse.session() as session:
                 rows = session.query(

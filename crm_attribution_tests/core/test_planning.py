@@ -17,7 +17,7 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import cost
 from crm_attribution.resources import open_pipeline
-from crm_attribution.runs import BUDGET_TAG
+from crm_attribution.runs import BUDGET_TAG, selected
 from crm_attribution_tests.sandbox import Line, Sandbox
 
 START = parse_instant("2026-03-09T00:00:00Z")
@@ -112,6 +112,13 @@ def test_a_run_started_in_dagster_is_refused_likewise_unless_it_says_so(sandbox,
     pipeline.tags = {BUDGET_TAG: said}
     planning.check_run(pipeline, None, START + timedelta(hours=1))
     assert sandbox.calls()["total"] == 0
+
+
+def test_a_selection_for_hours_has_nothing_of_the_daily_reconciliation():
+    chosen = selected('group:"raw"')
+    assert chosen is not None
+    assert "raw.contact" in chosen
+    assert "raw.missing" not in chosen
 
 
 def test_the_command_prints_calls_minutes_and_share(env):
