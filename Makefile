@@ -24,7 +24,7 @@ ui: setup ## sandbox and Dagster on the instance the demo used
 	$(BIN)/crm-attribution ui
 
 test: setup ## the test suite
-	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 check: setup ## formatter, linter, strict type checker
 	$(BIN)/ruff format --check .
