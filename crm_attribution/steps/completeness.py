@@ -44,12 +44,11 @@ class Completeness(RecordStore):
     def account_for(self, wanted: Wanted, live: int, run: Extraction, *, archived_known: bool = False) -> None:
         """Find out why HubSpot's count of unarchived records is not ours, and read what we lack.
 
-        Records made within the last minutes, known from a webhook, may not be in HubSpot's index yet: so many more of
-        ours are no difference now, and the next hour looks again.
+        Records made within the last minutes that a webhook named and the search did not may not be in HubSpot's index
+        yet: so many more of ours are no difference now. No others: an archived record must not hide behind a new one.
         """
         run.known_total = self._count_known(wanted)
-        young = self._count_young(wanted)
-        if live <= run.known_total <= live + young:
+        if live < run.known_total <= live + self._count_young(wanted, run):
             run.known_total = live
         if run.known_total > live and not archived_known:
             self.read_archived(wanted, run)
@@ -188,14 +187,10 @@ class Completeness(RecordStore):
     def _count_known(self, wanted: Wanted, first: int | None = None, last: int | None = None) -> int:
         return int(self._known(wanted, first, last)["n"].item())
 
-    def _count_young(self, wanted: Wanted) -> int:
+    def _count_young(self, wanted: Wanted, run: Extraction) -> int:
         with self.warehouse.session() as session:
-            return int(
-                session.scalar(
-                    f"SELECT count(*) FROM {wanted.table} WHERE NOT archived AND created_at > ?",
-                    [self.clock.now() - OVERLAP],
-                )
-            )
+            made = session.read_keys(wanted.table, ids_frame("id", run.named_only), ["created_at"])["created_at"]
+        return int((made > self.clock.now() - OVERLAP).sum())
 
     def known_ids(self, wanted: Wanted, first: int, last: int) -> set[str]:
         """Ids of the records we take for alive, from `first` to `last`."""
@@ -256,9 +251,9 @@ class Completeness(RecordStore):
 
     def _once_associated(self, wanted: Wanted, bare: set[str]) -> list[str]:
         """Of live records that HubSpot told no associations of, those that had some."""
-        gone = _GONE.format(object_type=wanted.object_type)
         if not bare:
             return []
+        gone = _GONE.format(object_type=wanted.object_type)
         with self.warehouse.session() as session:
             rows = session.query(
                 f"SELECT DISTINCT a.from_id AS id FROM raw.association a SEMI JOIN asked ON a.from_id = asked.id"

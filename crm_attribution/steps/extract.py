@@ -153,6 +153,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         Ids come from the walk in ascending order, so that its progress is the highest id of a stored chunk.
         """
         asked = self._asked_for(wanted)
+        run.named_only = asked.keys() - {found.id for found in first}
         unordered = dict.fromkeys([*self._new(wanted, first), *asked])
         walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
         missing: list[str] = []

@@ -51,6 +51,7 @@ class Extraction:
     rotation: list[str] = field(default_factory=list)
     rotated: list[str] = field(default_factory=list)
     bare: set[str] = field(default_factory=set)
+    named_only: set[str] = field(default_factory=set)
 
     def report(self, calls: int) -> Report:
         return Report(

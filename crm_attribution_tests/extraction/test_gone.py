@@ -189,3 +189,23 @@ def test_a_capped_history_is_flagged_and_gets_the_dates_of_first_entries(tmp_pat
             " AND history_truncated GROUP BY 1"
         )
         assert flagged == [("1", 45)]
+
+
+def test_an_archived_record_does_not_hide_behind_a_new_one(tmp_path: Path):
+    """Only a record that a webhook named and the search does not know yet excuses a difference."""
+    portal = company(Portal())
+    with Reading.of(tmp_path, portal, minute(400)) as reading:
+        reading.read(None)
+        portal.archive(minute(410), "contacts", "17")
+        portal.create(minute(459), "contacts", 31, email="new@c.example", lifecyclestage="lead")
+        reading.play(portal, minute(460))
+        reading.read(minute(400), "contacts")
+        assert reading.rows("SELECT object_id FROM raw.deletion") == [("17",)]
+        portal.create(minute(519), "contacts", 32, email="newer@c.example", lifecyclestage="lead")
+        reading.play(portal, minute(520))
+        with reading.warehouse.session() as session:
+            session.connection.execute("INSERT INTO raw.reread VALUES ('contacts', '32', 'webhook', now())")
+        reading.sandbox.faults([{"route": "POST /crm/objects/*/search", "kind": "index_lag", "seconds": 90}])
+        calls = reading.read(minute(460), "contacts")["contacts"]
+        assert calls["POST /crm/objects/contacts/search"] == 1
+        assert "GET /crm/objects/contacts" not in calls, "the index is late: nothing is looked for"
