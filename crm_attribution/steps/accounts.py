@@ -67,13 +67,6 @@ def homes_of(session: Session, companies: Iterable[str], rules: Mapping) -> dict
     return absorbed | {company: top[company] for company in live if company in top}
 
 
-def accounts_of_companies(session: Session, companies: Iterable[str], rules: Mapping) -> dict[str, str]:
-    """The account id of each company."""
-    asked = set(companies)
-    homes = homes_of(session, asked, rules)
-    return {company: f"company:{homes.get(company, company)}" for company in asked}
-
-
 def live_accounts(session: Session, account_ids: Iterable[str]) -> dict[str, str]:
     """Each account id ever published -> the account that holds it now: itself, or where its alias leads."""
     asked = set(account_ids)

@@ -62,14 +62,6 @@ def contract(u: Ints, v: Ints) -> tuple[Ints, Ints]:
     return touched[moved], now[moved]
 
 
-def relabel(label: Ints, gone: Ints, now: Ints) -> Ints:
-    """Labels after a contraction, which is given sorted by `gone`."""
-    if not len(gone):
-        return label
-    place = np.minimum(np.searchsorted(gone, label), len(gone) - 1)
-    return np.where(gone[place] == label, now[place], label)
-
-
 def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
     """A dictionary from scratch: each distinct text gets a number.
 
