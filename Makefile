@@ -45,7 +45,7 @@ bench: setup ## calls, speed and memory of extraction, as ratios
 
 bench-peers: ## dlt and tap-hubspot in build/peers, each in an environment of its own, to be measured beside
 	$(PYTHON) -m venv $(PEERS)/dlt && $(PYTHON) -m venv $(PEERS)/tap-hubspot
-	$(PEERS)/dlt/bin/python -m pip install --quiet 'dlt[duckdb]==1.31.0' 'duckdb==2.0.0'
+	$(PEERS)/dlt/bin/python -m pip install --quiet 'dlt[duckdb]==1.31.0' 'duckdb==2.0.1'
 	$(PEERS)/tap-hubspot/bin/python -m pip install --quiet 'tap-hubspot==4.5.0'
 
 clean: ## remove the demo's data

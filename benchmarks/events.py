@@ -14,8 +14,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from crm_attribution.events import events, milestones
 from crm_attribution.mapping import load
-from crm_attribution.steps import events, milestones
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 

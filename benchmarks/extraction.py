@@ -24,8 +24,8 @@ from rich.table import Table
 from benchmarks.extraction_scenarios import in_a_company, on_one_stamp
 from crm_attribution.clock import iso
 from crm_attribution.mapping import load
-from crm_attribution_tests.extraction.portal import minute
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.raw.portal import minute
+from crm_attribution_tests.sandbox_process import Sandbox
 
 HERE = Path(__file__).parent
 CLOCK = iso(minute(2000))

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from crm_attribution.clock import FixedClock, parse_instant
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import load
-from crm_attribution.steps.extract import Extractor
-from crm_attribution.steps.reading import Extraction
-from crm_attribution.steps.records import Record, Wanted
-from crm_attribution.transport import Transport
+from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.reading import Extraction
+from crm_attribution.raw.records import Record, Wanted
 from crm_attribution.warehouse.connection import Warehouse
 
 CHUNKS: list[float] = []

@@ -17,7 +17,7 @@ from math import ceil
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from crm_attribution_tests.extraction.portal import Portal, Reading, minute
+from crm_attribution_tests.raw.portal import Portal, Reading, minute
 
 PAIRS = {"contacts": 1, "companies": 1, "deals": 2}
 """contacts to companies; companies to companies; deals to contacts and to companies."""

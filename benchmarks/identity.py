@@ -27,8 +27,8 @@ import polars as pl
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from crm_attribution.steps import graph
-from crm_attribution.transforms.graph import Ints, contract, labels, number
+from crm_attribution.identity import nodes as graph
+from crm_attribution.identity.rules.graph import Ints, contract, labels, number
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 

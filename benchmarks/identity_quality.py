@@ -22,8 +22,8 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.identity import update as identity
 from crm_attribution.mapping import load
-from crm_attribution.steps import identity
 from crm_attribution.warehouse.connection import Warehouse
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

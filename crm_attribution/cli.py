@@ -71,7 +71,7 @@ def main(env_file: Path | None) -> None:
 @_acts_on_errors
 def demo(as_json: bool, data_dir: Path) -> None:
     """Run the whole pipeline on the embedded sandbox, from a clean slate."""
-    from crm_attribution.demo import play, show
+    from crm_attribution.operations.demo import play, show
 
     result = play(data_dir.absolute(), say)
     click.echo(json.dumps(result, indent=2)) if as_json else show(result)
@@ -83,7 +83,7 @@ def demo(as_json: bool, data_dir: Path) -> None:
 @_acts_on_errors
 def ui(data_dir: Path, port: int) -> None:
     """Open Dagster on the instance the demo used, with its sandbox; on your own data with --env-file."""
-    from crm_attribution.demo import open_ui
+    from crm_attribution.operations.demo import open_ui
 
     sys.exit(open_ui(data_dir.absolute(), port, say))
 
@@ -92,14 +92,14 @@ def ui(data_dir: Path, port: int) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sandbox(arguments: tuple[str, ...]) -> None:
     """HubSpot, clicks and ad platforms emulated: --portal FILE --clock ISO [--port N] [--write-env FILE]."""
-    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.emulators", *arguments]))
+    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.sandbox", *arguments]))
 
 
 @main.command("generate-portal", context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def generate_portal(arguments: tuple[str, ...]) -> None:
     """A portal log of a believable company: --seed N --contacts N --days N --out FILE."""
-    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.emulators.generate", *arguments]))
+    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.sandbox.generate", *arguments]))
 
 
 @main.command()
@@ -111,14 +111,15 @@ def generate_portal(arguments: tuple[str, ...]) -> None:
 @_acts_on_errors
 def backfill(start: datetime, end: datetime, select: str | None, force: bool, as_json: bool) -> None:
     """Materialize a range of hours as one run."""
-    from crm_attribution import planning
-    from crm_attribution import status as reporting
-    from crm_attribution.resources import progress
-    from crm_attribution.runs import BUDGET_TAG, run_hours
+    from crm_attribution.operations import backfill as backfilling
+    from crm_attribution.operations import status as reporting
+    from crm_attribution.orchestration.budget import BUDGET_TAG
+    from crm_attribution.orchestration.resources import progress
+    from crm_attribution.orchestration.runs import run_hours
 
     given = settings.load()
     with progress(say):
-        planned = 0 if force else planning.allow(given, start, end, select)
+        planned = 0 if force else backfilling.allow(given, start, end, select)
         tags = {BUDGET_TAG: "forced" if force else "checked"}
         run_id = run_hours(given, start, end, select=select, tags=tags)
     result = {"run_id": run_id, "calls_to_plan": planned, **reporting.run_summary(given, run_id)}
@@ -132,13 +133,14 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
 @_acts_on_errors
 def plan(start: datetime, end: datetime, as_json: bool) -> None:
     """Count what a backfill would ask of HubSpot: calls, minutes at the account's limits, share of the day."""
-    from crm_attribution import planning
-    from crm_attribution.resources import open_pipeline
+    from crm_attribution.operations import backfill as backfilling
+    from crm_attribution.orchestration import budget
+    from crm_attribution.orchestration.resources import open_pipeline
 
     if start >= end:
         raise click.ClickException("the range needs --from before --to")
-    made = planning.make_plan(open_pipeline(settings.load()), start)
-    click.echo(json.dumps(made.document(), indent=2)) if as_json else planning.show(made)
+    made = budget.make_plan(open_pipeline(settings.load()), start)
+    click.echo(json.dumps(made.document(), indent=2)) if as_json else backfilling.show(made)
 
 
 @main.command()
@@ -146,8 +148,8 @@ def plan(start: datetime, end: datetime, as_json: bool) -> None:
 @_acts_on_errors
 def rebuild(as_json: bool) -> None:
     """Derive everything after raw anew, from raw. Person ids, credit history and the delivery ledger are kept."""
-    from crm_attribution.rebuild import rebuild_all
-    from crm_attribution.resources import progress
+    from crm_attribution.operations.rebuild import rebuild_all
+    from crm_attribution.orchestration.resources import progress
 
     with progress(say):
         result = rebuild_all(settings.load())
@@ -175,7 +177,7 @@ def mapping() -> None:
 @_acts_on_errors
 def diff(file: Path, as_json: bool) -> None:
     """What a changed mapping file would change in events, milestones and conversions. Nothing is written."""
-    from crm_attribution import mapping_diff
+    from crm_attribution.operations import mapping_diff
 
     result = mapping_diff.compare(settings.load(), file)
     click.echo(json.dumps(result, indent=2)) if as_json else mapping_diff.show(result)
@@ -193,7 +195,7 @@ def diff(file: Path, as_json: bool) -> None:
 @_acts_on_errors
 def release(destination: str, reason: str, as_json: bool) -> None:
     """Let go of conversions that wait for a person's decision; the next hour sends them."""
-    from crm_attribution.release import release_held
+    from crm_attribution.operations.release import release_held
 
     released = release_held(settings.load(), destination, reason)
     result = {"destination": destination, "reason": reason, "released": len(released)}
@@ -209,8 +211,8 @@ def release(destination: str, reason: str, as_json: bool) -> None:
 @_acts_on_errors
 def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Erase the contacts whose privacy deletion HubSpot told of, and those named; ends by rewriting the files."""
-    from crm_attribution.resources import progress
-    from crm_attribution.runs import run_job
+    from crm_attribution.orchestration.resources import progress
+    from crm_attribution.orchestration.runs import run_job
 
     config = {"erase": {"contact_ids": list(contacts), "confirm": yes}}
     with progress(say):
@@ -240,7 +242,7 @@ def receive(host: str, port: int) -> None:
 @_acts_on_errors
 def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> None:
     """Make the token file of an OAuth app, from an authorization code; or put a new pair of tokens into it."""
-    from crm_attribution.clock_setting import make_clock
+    from crm_attribution.http.clock import make_clock
     from crm_attribution.hubspot import access, oauth
 
     given = settings.load()
@@ -265,7 +267,7 @@ def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bo
     A person is named by its id (a former one too), contact:ID, email:ADDRESS or a click id as gclid:VALUE; an account
     by company:ID, domain:NAME or deal:ID; a milestone by its id or that of an event that tells it.
     """
-    from crm_attribution import why as explanation
+    from crm_attribution.operations.why import command as explanation
 
     tree = explanation.why(settings.load(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
@@ -276,7 +278,7 @@ def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bo
 @_acts_on_errors
 def status(as_json: bool) -> None:
     """How fresh the warehouse is, what waits, what is held, and who holds the lock."""
-    from crm_attribution import status as reporting
+    from crm_attribution.operations import status as reporting
 
     result = reporting.status(settings.load())
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)

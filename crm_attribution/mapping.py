@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping as MappingType
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -254,7 +253,7 @@ class Destination(_Rules):
         return _send_from(text)
 
 
-class Mapping(_Rules):
+class Rules(_Rules):
     """All business rules, validated."""
 
     version: str
@@ -293,7 +292,7 @@ def send_from(text: str, start: datetime) -> datetime:
     return start if text == "start" else parse_instant(text)
 
 
-def load(override: Path | None = None) -> Mapping:
+def load(override: Path | None = None) -> Rules:
     """Read the shipped rules with `override` merged deeply over them.
 
     Raises:
@@ -308,7 +307,7 @@ def load(override: Path | None = None) -> Mapping:
             raise ConfigurationError(f"{path}, line 1: expected a mapping of sections")
         merged = _merge(merged, data)
     try:
-        return Mapping.model_validate(merged)
+        return Rules.model_validate(merged)
     except ValidationError as error:
         lines = [_explain(nodes, problem["loc"], problem["msg"]) for problem in error.errors()]
         raise ConfigurationError("the mapping is wrong:\n" + "\n".join(f"  {line}" for line in lines)) from None
@@ -337,7 +336,7 @@ def _merge(base: Any, top: Any) -> Any:
     return top
 
 
-def _explain(nodes: MappingType[Path, yaml.Node | None], where: Sequence[int | str], message: str) -> str:
+def _explain(nodes: Mapping[Path, yaml.Node | None], where: Sequence[int | str], message: str) -> str:
     dotted = ".".join(str(part) for part in where)
     places = [(*_locate(node, where), path) for path, node in nodes.items()]
     _, line, path = max(places, key=lambda place: place[0])

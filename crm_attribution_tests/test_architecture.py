@@ -5,17 +5,24 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import networkx
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crm_attribution"
 
-DAGSTER = ["assets/*", "resources.py", "automation.py", "definitions.py", "runs.py"]
+ORDER = [
+    *("errors", "clock", "identifiers", "money", "redaction", "settings", "contracts", "mapping"),
+    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "destinations"),
+    *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
+    *("layers", "orchestration", "operations", "definitions", "cli"),
+]
+"""Folders and root modules. Each imports only what stands before it; `sandbox` imports nothing of it."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,10 @@ class Ban:
 
 
 RULES = [
-    Rule("dagster", DAGSTER),
-    Rule("duckdb", ["warehouse/*"]),
-    Rule("requests", ["transport.py"]),
-    Rule("urllib3", ["transport.py"]),
+    Rule("dagster", ["orchestration/*", "definitions.py"]),
+    Rule("duckdb", ["warehouse/*", "marts/*"]),
+    Rule("requests", ["http/*"]),
+    Rule("urllib3", ["http/*"]),
     Rule("pandera", ["contracts/*"]),
     Rule("os.environ", ["settings.py"]),
     Rule("os.getenv", ["settings.py"]),
@@ -46,25 +53,22 @@ RULES = [
     Rule("datetime.datetime.utcnow", []),
     Rule("datetime.date.today", []),
     Rule("time.time", []),
-    Rule("crm_attribution.emulators", ["emulators/*"]),
-    Rule("crm_attribution.demo", ["cli.py"]),
+    Rule("crm_attribution.sandbox", ["sandbox/*"]),
 ]
-HTTP = ["requests", "urllib3", "http", "urllib.request", "crm_attribution.transport"]
-OUTER = [
-    f"crm_attribution.{name}"
-    for name in ("assets", "resources", "automation", "definitions", "runs", "cli", "demo", "status", "rebuild")
-]
-INNER = [f"crm_attribution.{name}" for name in ("warehouse", "steps", "contracts", "transforms")]
+HTTP = ["http", "urllib.request", "crm_attribution.http.transport"]
 BANS = [
-    Ban("transforms/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
-    Ban("contracts/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
-    Ban("destinations/*", [*HTTP, *OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
-    Ban("hubspot/*", [*OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
-    Ban("clicks/*", [*OUTER, "dagster", "duckdb", "crm_attribution.warehouse", "crm_attribution.steps"]),
-    Ban("warehouse/*", [*HTTP, *OUTER, "dagster", "crm_attribution.steps", "crm_attribution.hubspot"]),
-    Ban("steps/*", [*OUTER, "dagster", "duckdb"]),
-    Ban("webhook/*", [*HTTP, *OUTER, *INNER, "dagster", "duckdb", "polars"]),
-    Ban("delivery.py", [*OUTER, "dagster", "duckdb"]),
+    Ban("*/rules/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.hubspot", "crm_attribution.marts"]),
+    Ban("*/rules.py", [*HTTP, "crm_attribution.warehouse", "crm_attribution.hubspot", "crm_attribution.marts"]),
+    Ban("contracts/*", [*HTTP]),
+    Ban("destinations/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.marts"]),
+    Ban("hubspot/*", ["crm_attribution.warehouse", "crm_attribution.marts"]),
+    Ban("clicks/*", ["crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot.client"]),
+    Ban("warehouse/*", HTTP),
+    Ban("marts/*", HTTP),
+    Ban(
+        "webhook/*",
+        [*HTTP, "polars", "crm_attribution.contracts", "crm_attribution.warehouse", "crm_attribution.marts"],
+    ),
 ]
 
 
@@ -114,12 +118,12 @@ def offences(path: str, source: str) -> list[str]:
     for ban in BANS:
         if fnmatchcase(path, ban.who):
             found |= {what for what in ban.what if any(within(name, what) for name in names)}
-    if path.startswith("emulators/"):
+    if path.startswith("sandbox/"):
         found |= {
             name
             for name in names
             if within(name, "crm_attribution")
-            and not within(name, "crm_attribution.emulators")
+            and not within(name, "crm_attribution.sandbox")
             and name != "crm_attribution"
         }
     return sorted(found)
@@ -128,7 +132,73 @@ def offences(path: str, source: str) -> list[str]:
 MODULES = {str(path.relative_to(PACKAGE)): path.read_text(encoding="utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def test_every_import_points_inwards():
+def module_of(path: str) -> str:
+    """`raw.rules.merges` for raw/rules/merges.py, `raw` for raw/__init__.py."""
+    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def imports(sources: Mapping[str, str]) -> dict[str, set[str]]:
+    """module -> modules of the package it imports, also inside functions and for type checking."""
+    known = {module_of(path) for path in sources}
+    found: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        module = module_of(path)
+        inside = f"crm_attribution.{module}" + (".__init__" if path.endswith("__init__.py") else "")
+        names = {n.removeprefix("crm_attribution.") for n in named(source, inside) if n.startswith("crm_attribution.")}
+        hits = {name if name in known else name.rpartition(".")[0] for name in names}
+        found[module] = (hits & known) - {module}
+    return found
+
+
+def upwards(sources: Mapping[str, str]) -> list[str]:
+    """Imports of a folder that stands at the same place or later in `ORDER`."""
+    place = {name: number for number, name in enumerate(ORDER)}
+    return sorted(
+        f"{module} imports {other}"
+        for module, others in imports(sources).items()
+        for other in others
+        if (here := module.split(".")[0]) != (there := other.split(".")[0])
+        and {here, there} <= place.keys()
+        and place[there] > place[here]
+    )
+
+
+def circles(sources: Mapping[str, str]) -> list[list[str]]:
+    """Groups of modules that import one another. A package and its own modules are one place."""
+    graph = networkx.DiGraph(
+        (module, other) for module, others in imports(sources).items() for other in others if module and other
+    )
+    return sorted(sorted(group) for group in networkx.strongly_connected_components(graph) if len(group) > 1)
+
+
+def test_every_folder_has_its_place_in_the_order():
+    assert {module_of(path).split(".")[0] for path in MODULES} - {"sandbox", "__init__"} == set(ORDER)
+
+
+def test_no_folder_imports_a_later_one():
+    assert upwards(MODULES) == []
+
+
+def test_no_imports_run_in_a_circle():
+    assert circles(MODULES) == []
+
+
+def test_a_planted_upward_import_is_found():
+    planted = {**MODULES, "raw/bad.py": "def f():\n    from crm_attribution.identity.update import update"}
+    assert upwards(planted) == ["raw.bad imports identity.update"]
+
+
+def test_a_planted_circle_is_found():
+    planted = {
+        **MODULES,
+        "raw/one.py": "from crm_attribution.raw import two",
+        "raw/two.py": "from crm_attribution.raw.three import x",
+        "raw/three.py": "def f():\n    from crm_attribution.raw.one import y",
+    }
+    assert circles(planted) == [["raw.one", "raw.three", "raw.two"]]
+
+
+def test_every_module_names_only_what_it_may():
     broken = {path: found for path, source in MODULES.items() if (found := offences(path, source))}
     assert not broken
 
@@ -136,35 +206,35 @@ def test_every_import_points_inwards():
 @pytest.mark.parametrize(
     ("path", "source", "what"),
     [
-        ("steps/bad.py", "import dagster as dg", "dagster"),
-        ("steps/bad.py", "def f():\n    from dagster import asset", "dagster"),
-        ("status.py", "from dagster._core.storage import tags", "dagster"),
-        ("steps/bad.py", "import duckdb", "duckdb"),
+        ("raw/bad.py", "import dagster as dg", "dagster"),
+        ("raw/bad.py", "def f():\n    from dagster import asset", "dagster"),
+        ("operations/status.py", "from dagster._core.storage import tags", "dagster"),
+        ("raw/bad.py", "import duckdb", "duckdb"),
         ("hubspot/bad.py", "import requests.adapters", "requests"),
-        ("steps/bad.py", "from pandera.errors import SchemaError", "pandera"),
-        ("runs.py", "import os\nHOME = os.environ['HOME']", "os.environ"),
-        ("runs.py", "from os import environ as e", "os.environ"),
-        ("runs.py", "import os as system\nsystem.getenv('HOME')", "os.getenv"),
-        ("delivery.py", "from datetime import datetime\ndatetime.now()", "datetime.datetime.now"),
-        ("delivery.py", "import datetime as dt\ndt.datetime.now(dt.UTC)", "datetime.datetime.now"),
-        ("delivery.py", "import time\ntime.time()", "time.time"),
-        ("delivery.py", "from time import time as t", "time.time"),
-        ("cli.py", "from crm_attribution import emulators", "crm_attribution.emulators"),
-        ("cli.py", "from crm_attribution.emulators.world import World", "crm_attribution.emulators"),
+        ("raw/bad.py", "from pandera.errors import SchemaError", "pandera"),
+        ("operations/bad.py", "import os\nHOME = os.environ['HOME']", "os.environ"),
+        ("operations/bad.py", "from os import environ as e", "os.environ"),
+        ("operations/bad.py", "import os as system\nsystem.getenv('HOME')", "os.getenv"),
+        ("delivery/bad.py", "from datetime import datetime\ndatetime.now()", "datetime.datetime.now"),
+        ("delivery/bad.py", "import datetime as dt\ndt.datetime.now(dt.UTC)", "datetime.datetime.now"),
+        ("delivery/bad.py", "import time\ntime.time()", "time.time"),
+        ("delivery/bad.py", "from time import time as t", "time.time"),
+        ("cli.py", "from crm_attribution import sandbox", "crm_attribution.sandbox"),
+        ("cli.py", "from crm_attribution.sandbox.world import World", "crm_attribution.sandbox"),
         (
             "cli.py",
-            "import importlib\nimportlib.import_module('crm_attribution.emulators')",
-            "crm_attribution.emulators",
+            "import importlib\nimportlib.import_module('crm_attribution.sandbox')",
+            "crm_attribution.sandbox",
         ),
-        ("emulators/bad.py", "from crm_attribution.clock import iso", "crm_attribution.clock.iso"),
-        ("emulators/hubspot/bad.py", "from ...hubspot import paths", "crm_attribution.hubspot.paths"),
-        ("transforms/bad.py", "from crm_attribution.warehouse.session import Session", "crm_attribution.warehouse"),
-        ("transforms/bad.py", "from ..steps import identity", "crm_attribution.steps"),
-        ("transforms/bad.py", "import http.client", "http"),
+        ("sandbox/bad.py", "from crm_attribution.clock import iso", "crm_attribution.clock.iso"),
+        ("sandbox/hubspot/bad.py", "from ...hubspot import paths", "crm_attribution.hubspot.paths"),
+        ("events/rules/bad.py", "from crm_attribution.warehouse.session import Session", "crm_attribution.warehouse"),
+        ("events/rules/bad.py", "from ...warehouse import session", "crm_attribution.warehouse"),
+        ("conversions/rules.py", "from crm_attribution.hubspot.client import HubSpotClient", "crm_attribution.hubspot"),
+        ("events/rules/bad.py", "import http.client", "http"),
         ("clicks/bad.py", "from crm_attribution import warehouse", "crm_attribution.warehouse"),
         ("webhook/bad.py", "from crm_attribution.warehouse.connection import Warehouse", "crm_attribution.warehouse"),
-        ("webhook/bad.py", "from crm_attribution.steps import inbox", "crm_attribution.steps"),
-        ("warehouse/bad.py", "from crm_attribution.assets.common import HOURLY", "crm_attribution.assets"),
+        ("warehouse/bad.py", "from crm_attribution.http.transport import Transport", "crm_attribution.http.transport"),
     ],
 )
 def test_a_module_that_breaks_a_rule_is_found(path, source, what):
@@ -174,8 +244,8 @@ def test_a_module_that_breaks_a_rule_is_found(path, source, what):
 def test_what_the_rules_allow_is_not_found():
     assert offences("warehouse/good.py", "import duckdb\nimport time\ntime.monotonic()") == []
     assert offences("clock.py", "from datetime import UTC, datetime\ndatetime.now(UTC)") == []
-    assert offences("emulators/good.py", "from crm_attribution.emulators.portal import Portal") == []
-    assert offences("assets/good.py", "import dagster as dg\nfrom crm_attribution.steps import identity") == []
+    assert offences("sandbox/good.py", "from crm_attribution.sandbox.portal import Portal") == []
+    assert offences("orchestration/good.py", "import dagster as dg\nfrom crm_attribution.raw import merges") == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)

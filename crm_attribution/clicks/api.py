@@ -12,7 +12,7 @@ from typing import Any
 
 from crm_attribution.clock import iso
 from crm_attribution.errors import Rejected, Retryable
-from crm_attribution.transport import Transport
+from crm_attribution.http.transport import Transport
 
 PAGE = 1_000
 

@@ -13,7 +13,6 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.parsed import Parsed, Refused, clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
-from crm_attribution.transforms.suspects import suspects
 
 TABLE = "raw.link_click"
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
@@ -21,7 +20,7 @@ _PLAIN = ("link_slug", "country", "device", "referrer", "user_agent", "method", 
 
 
 def clicks(rows: Iterable[tuple[str, Mapping[str, Any]]], *, extracted_at: datetime) -> Parsed:
-    """Rows of raw.link_click, is_bot and bot_reason set by the rules that need one click only.
+    """Rows of raw.link_click; is_bot is false, `raw.rules.suspects` judges.
 
     Args:
         rows: (where it stood, e.g. a file and row number; the click's fields).
@@ -42,7 +41,7 @@ def clicks(rows: Iterable[tuple[str, Mapping[str, Any]]], *, extracted_at: datet
     frame = contract.conform(
         pl.DataFrame(found, schema=contract.polars_schema if not found else None, infer_schema_length=None)
     )
-    good, bad = contract.split(suspects(frame))
+    good, bad = contract.split(frame)
     refused += [_refuse(*sources[key], reasons) for key, reasons in bad.select("click_id", "reasons").iter_rows()]
     return Parsed(good.unique("click_id", keep="last", maintain_order=True), refused)
 

@@ -212,6 +212,10 @@ class LinkClick(Model):
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
+OBSOLETED = "obsoleted"
+"""bot_reason of an e-mail event that HubSpot has replaced by another: it is no click of its own."""
+
+
 @table("raw.email_click", key=("created_at", "id"))
 class EmailClick(Model):
     """Clicks in HubSpot's marketing e-mails. Filtered and obsoleted ones stay as rows and count nowhere. Holds

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal
 
-from crm_attribution.answers import Answer
+from crm_attribution.http.answers import Answer
 
 __all__ = ["Answer", "Consent", "Destination", "Limits", "Outcome", "Ready", "Request", "Resolved", "Verdict"]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Protocol
 
 from crm_attribution.clock import Clock
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
 from crm_attribution.hubspot.paths import Paths
 from crm_attribution.hubspot.token_file import TokenFile
 from crm_attribution.settings import OAUTH_SETTINGS, Settings
-from crm_attribution.transport import Transport
 
 VERSION = "2026-09"
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from crm_attribution.errors import Rejected, Retryable
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.paging import Record, next_after, rows
-from crm_attribution.transport import Transport
 
 # https://developers.hubspot.com/changelog/bug-fix-batch-read-limit-for-hubspot-associations-api
 PER_CALL = 1_000

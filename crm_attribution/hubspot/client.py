@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.associations import Association, read_associations
 from crm_attribution.hubspot.paging import Record, pages, rows
 from crm_attribution.hubspot.paths import Paths, segment
@@ -20,7 +21,6 @@ from crm_attribution.hubspot.search import (
     window_filters,
 )
 from crm_attribution.hubspot.streams import email_click_pages, submission_pages
-from crm_attribution.transport import Transport
 
 
 class HubSpotClient:

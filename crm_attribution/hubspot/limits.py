@@ -12,10 +12,10 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from crm_attribution.answers import Answer
 from crm_attribution.clock import Clock, iso
 from crm_attribution.errors import QuotaExhausted
-from crm_attribution.pacing import Budget
+from crm_attribution.http.answers import Answer
+from crm_attribution.http.pacing import Budget
 
 BURST, OAUTH_BURST, SEARCH = 100, 110, 5
 _PREFIX = "X-HubSpot-RateLimit-"

@@ -30,8 +30,8 @@ from crm_attribution.errors import (
     TokenFileRestored,
     Unauthorized,
 )
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.token_file import Held, TokenFile, Tokens
-from crm_attribution.transport import Transport
 
 MARGIN = 90.0
 """Seconds before its end that an access token is renewed; half its lifetime where that is less."""

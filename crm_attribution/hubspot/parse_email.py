@@ -11,15 +11,15 @@ import polars as pl
 
 from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.contracts.raw import OBSOLETED
 from crm_attribution.hubspot.parsed import Parsed, Record, Refused, clean
 from crm_attribution.identifiers import sha256
-from crm_attribution.transforms.suspects import OBSOLETED, known_agent
 
 TABLE = "raw.email_click"
 
 
 def email_clicks(events: Iterable[Record], *, extracted_at: datetime) -> Parsed:
-    """raw.email_click rows of CLICK events; `bot_reason` by what one event tells.
+    """raw.email_click rows of CLICK events; `bot_reason` where HubSpot itself tells it; see `raw.rules.suspects`.
 
     `filteredEvent` is HubSpot's own filter of bots and internal addresses; an event with `obsoletedBy` was replaced by
     another. Both stay as rows.
@@ -38,12 +38,7 @@ def email_clicks(events: Iterable[Record], *, extracted_at: datetime) -> Parsed:
         sources[row["id"], row["created_at"]] = event
     contract = CONTRACTS[TABLE]
     frame = contract.conform(pl.DataFrame(rows, schema=contract.polars_schema, infer_schema_length=None))
-    reason = (
-        pl.when(pl.col("bot_reason").is_not_null()).then("bot_reason").when(known_agent()).then(pl.lit("known_agent"))
-    )
-    good, bad = contract.split(
-        frame.with_columns(bot_reason=reason).with_columns(is_bot=pl.col("bot_reason").is_not_null())
-    )
+    good, bad = contract.split(frame)
     refused += [
         _refuse(sources[key, created], reasons)
         for key, created, reasons in bad.select("id", "created_at", "reasons").iter_rows()
@@ -67,8 +62,8 @@ def _row(event: Record) -> dict[str, Any]:
         "device": _said(event.get("deviceType")),
         "country": _said(place.get("country")) if isinstance(place, Mapping) else None,
         "ip_hash": None if address is None else sha256(address),
-        "is_bot": False,
-        "bot_reason": _reason(event),
+        "is_bot": (reason := _reason(event)) is not None,
+        "bot_reason": reason,
     }
 
 

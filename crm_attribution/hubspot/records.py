@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from crm_attribution.errors import Rejected, Retryable
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.paging import Record, next_after, rows
 from crm_attribution.hubspot.paths import segment
-from crm_attribution.transport import Transport
 
 # https://developers.hubspot.com/docs/api-reference/legacy/crm/objects/contacts/guide: 100 a call. With
 # propertiesWithHistory HubSpot answers 400 for more than 50 ("maximum number of inputs supported in a batch

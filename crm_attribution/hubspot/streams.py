@@ -8,9 +8,9 @@ from typing import Any
 
 from crm_attribution.clock import to_millis
 from crm_attribution.errors import Rejected
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.paging import Record, pages
 from crm_attribution.hubspot.paths import segment
-from crm_attribution.transport import Transport
 
 # https://developers.hubspot.com/docs/api-reference/legacy/marketing/forms/v1/get-form-integrations-v1-submissions-forms-form_guid
 SUBMISSIONS = 50

@@ -25,8 +25,8 @@ from crm_attribution.warehouse.connection import (
     remove_leftovers,
     sql_literal,
 )
+from crm_attribution.warehouse.files import put_in_place
 from crm_attribution.warehouse.identifiers import quote_identifier as q
-from crm_attribution.warehouse.manifest import put_in_place
 from crm_attribution.warehouse.session import Session
 
 _NEW = "rewritten"

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from crm_attribution.clock_setting import make_clock
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.http.clock import make_clock
 from crm_attribution.redaction import RedactingFilter
 from crm_attribution.settings import ReceiverSettings, Settings
 from crm_attribution.webhook.app import build

@@ -7,8 +7,8 @@ import pytest
 
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.errors import Rejected, Retryable, Unauthorized
-from crm_attribution.transport import Transport
-from crm_attribution_tests.transport.scripted import Scripted, reply, serving
+from crm_attribution.http.transport import Transport
+from crm_attribution_tests.http.scripted import Scripted, reply, serving
 
 
 @pytest.fixture

@@ -14,13 +14,13 @@ import polars as pl
 from crm_attribution import mapping, settings
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.delivery import deliver
+from crm_attribution.conversions import ledger
+from crm_attribution.delivery.deliver import deliver
+from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations.base import Destination, Limits, Resolved
 from crm_attribution.destinations.linkedin import LinkedIn
 from crm_attribution.destinations.meta import Meta
-from crm_attribution.destinations.report import DeliveryReport
 from crm_attribution.identifiers import delivery_key, sha256
-from crm_attribution.warehouse import ledger
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 

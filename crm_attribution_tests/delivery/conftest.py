@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from crm_attribution.destinations.base import Destination
-from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +30,6 @@ def no_faults(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(params=sorted(SMALL))
 def platform(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(scope="session")
-def empty_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copied for every test: making the tables takes longer than most tests."""
-    directory = tmp_path_factory.mktemp("empty")
-    with Warehouse(directory).session():
-        pass
-    return directory
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from datetime import timedelta
 
 import pytest
 
-from crm_attribution.warehouse import ledger
+from crm_attribution.conversions import ledger
 from crm_attribution_tests.delivery.bench import NOW, Bench
 from crm_attribution_tests.delivery.victim import POINTS, work
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 Make = Callable[..., Bench]
 

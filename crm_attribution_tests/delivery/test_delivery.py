@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from crm_attribution import mapping
-from crm_attribution.warehouse import ledger
+from crm_attribution.conversions import ledger
 from crm_attribution_tests.delivery.bench import NOW, WINDOW_END, Bench, resolved, with_limits
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 Make = Callable[..., Bench]
 Counted = Callable[[Bench], list[str]]
@@ -240,7 +240,7 @@ def test_a_bulk_edit_is_held_until_a_person_releases_it(make: Make, counted: Cou
     assert counted(bench) == sorted(["a", "b", "c", "x", "late", *(f"q{n}" for n in range(1, 8))])
 
 
-def _guard(rules: mapping.Mapping, **changes: int) -> mapping.Mapping:
+def _guard(rules: mapping.Rules, **changes: int) -> mapping.Rules:
     guard = rules.conversions.volume_guard.model_copy(update=changes)
     return rules.model_copy(update={"conversions": rules.conversions.model_copy(update={"volume_guard": guard})})
 

@@ -8,15 +8,15 @@ from datetime import timedelta
 
 import pytest
 
-from crm_attribution.delivery import transport_for
+from crm_attribution.conversions import ledger
+from crm_attribution.delivery.deliver import transport_for
+from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations.base import Answer, Resolved
-from crm_attribution.destinations.rules import Policy
 from crm_attribution.errors import Retryable
+from crm_attribution.http.transport import Transport
 from crm_attribution.settings import load
-from crm_attribution.transport import Transport
-from crm_attribution.warehouse import ledger
 from crm_attribution_tests.delivery.bench import NOW, Bench, resolved, with_limits
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 Make = Callable[..., Bench]
 Counted = Callable[[Bench], list[str]]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crm_attribution.conversions.ledger import TRANSITIONS
+from crm_attribution.delivery.rules import Policy, Row, guarded, recovered, settled
 from crm_attribution.destinations.base import Limits, Outcome, Verdict
-from crm_attribution.destinations.rules import Policy, Row, guarded, recovered, settled
 from crm_attribution.mapping import VolumeGuard
-from crm_attribution.warehouse.ledger import TRANSITIONS
 from crm_attribution_tests.delivery.bench import NOW, SMALL, conversion
 
 HOUR = timedelta(hours=1)

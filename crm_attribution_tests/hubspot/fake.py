@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import HubSpotClient
-from crm_attribution.transport import Transport
-from crm_attribution_tests.transport.scripted import Handler, Scripted, reply, serving
+from crm_attribution_tests.http.scripted import Handler, Scripted, reply, serving
 
 Answering = Callable[[str, dict[str, str], Any], object]
 

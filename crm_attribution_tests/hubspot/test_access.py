@@ -11,10 +11,10 @@ import pytest
 from crm_attribution import settings
 from crm_attribution.errors import QuotaExhausted, RefreshRefused, TokenInvalid
 from crm_attribution.hubspot import access, oauth
-from crm_attribution.resources import Pipeline, open_pipeline
-from crm_attribution.status import status
-from crm_attribution.steps.extract import Extractor
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution.operations.status import status
+from crm_attribution.orchestration.resources import Pipeline, open_pipeline
+from crm_attribution.raw.extract import Extractor
+from crm_attribution_tests.sandbox_process import Sandbox
 
 NOW = "2026-03-09T12:00:00Z"
 

@@ -13,10 +13,10 @@ import pytest
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Forbidden, QuotaExhausted, Rejected, Unauthorized
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import HubSpotClient, hubspot_budgets
 from crm_attribution.hubspot.search import Changed, ChangeFeed
-from crm_attribution.transport import Transport
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=6)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import QuotaExhausted
+from crm_attribution.http.pacing import Budget
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import HubSpotClient, Limits
-from crm_attribution.pacing import Budget
-from crm_attribution.transport import Transport
-from crm_attribution_tests.transport.scripted import Scripted, reply, serving
+from crm_attribution_tests.http.scripted import Scripted, reply, serving
 
 EVENING = parse_instant("2026-03-07T23:30:00-05:00")
 """The clocks of US/Eastern go forward at two o'clock of the next night."""

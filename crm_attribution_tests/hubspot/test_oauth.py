@@ -29,12 +29,12 @@ from crm_attribution.errors import (
     TokenFileRestored,
     Unauthorized,
 )
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.oauth import refusal
 from crm_attribution.hubspot.paths import Paths
 from crm_attribution.hubspot.token_file import TokenFile, Tokens
-from crm_attribution.transport import Transport
+from crm_attribution_tests.http.scripted import Handler, Scripted, reply, serving
 from crm_attribution_tests.hubspot.token_user import PATH, credential
-from crm_attribution_tests.transport.scripted import Handler, Scripted, reply, serving
 
 NOON = "2026-03-09T12:00:00Z"
 SECRET = "canary"

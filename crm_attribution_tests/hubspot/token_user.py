@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from crm_attribution.clock import FixedClock, parse_instant
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
 from crm_attribution.hubspot.token_file import TokenFile
-from crm_attribution.transport import Transport
 
 PATH = "/oauth/2026-09/token"
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from crm_attribution.marts.models import SqlTest, run_test
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.sql_models import SqlTest, run_test
 from crm_attribution_tests.marts import world
 
 TESTS: dict[str, SqlTest] = {

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.marts.models import SqlModel, SqlTest, run_test
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.sql_models import SqlModel, SqlTest, run_test
 from crm_attribution_tests.marts import world
 
 MODELS = world.models()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.marts.models import SqlModel
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.sql_models import SqlModel
 from crm_attribution_tests.marts import world
 
 PERSONAL = {

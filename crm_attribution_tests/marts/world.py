@@ -15,12 +15,12 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.attribution.rules.credits import CREDITED
 from crm_attribution.clock import parse_instant
+from crm_attribution.marts.models import SqlModel, discover, materialize, order
 from crm_attribution.money import split
-from crm_attribution.transforms.attribution import CREDITED
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.sql_models import SqlModel, discover, materialize, order
 
 ROOT = Path(__file__).parents[2] / "dbt_like_sql"
 CANARY = "canary.person@private.example"

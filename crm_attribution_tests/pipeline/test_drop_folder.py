@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from crm_attribution.clock import FixedClock
+from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import load
-from crm_attribution.steps.extract import Extractor
-from crm_attribution.transport import Transport
+from crm_attribution.raw.extract import Extractor
 from crm_attribution.warehouse.connection import Warehouse
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -15,9 +15,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from crm_attribution.warehouse.publish import read_storage_version
+from crm_attribution.marts.publish import read_storage_version
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_MAPPING, SAMPLE_PORTAL, Project
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 START, FIRST_END, LATER, END = (
     "2026-03-12T09:00:00Z",

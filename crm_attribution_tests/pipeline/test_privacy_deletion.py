@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from crm_attribution_tests.automation import bench
+from crm_attribution_tests.orchestration import bench
 
 
 def test_a_person_names_an_erased_contact(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from crm_attribution_tests.pipeline.project import ROOT, Project
-from crm_attribution_tests.sandbox import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox
 
 SHARED = ROOT.parent / "shared"
 TOOL = SHARED / "tools" / "olist_portal.py"

@@ -16,20 +16,20 @@ from typing import Any
 import polars as pl
 
 from crm_attribution import settings
-from crm_attribution.assets.privacy import erase_waiting
-from crm_attribution.assets.sql import LAWS, MODELS
 from crm_attribution.clock import FixedClock
+from crm_attribution.conversions import plan as conversions
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.identifiers import sha256
-from crm_attribution.resources import Pipeline
-from crm_attribution.steps import conversions
-from crm_attribution.warehouse.publish import publish
+from crm_attribution.marts.models import materialize
+from crm_attribution.marts.publish import publish
+from crm_attribution.orchestration.assets.privacy import erase_waiting
+from crm_attribution.orchestration.assets.sql import LAWS, MODELS
+from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.sql_models import materialize
 from crm_attribution.webhook.inbox import envelope
-from crm_attribution_tests.emulators.lines import FORM, Line, click, create, day, join, merge, submit, update
-from crm_attribution_tests.steps.chain import Chain, at, rules
+from crm_attribution_tests.flow.chain import Chain, at, rules
+from crm_attribution_tests.sandbox.lines import FORM, Line, click, create, day, join, merge, submit, update
 
 EMAIL, FORMER, SECOND = "annabelle.petrowa@quelle.example", "a.petrowa+old@private.example", "anna2@quelle.example"
 SHARED = "desk.shared@quelle.example"

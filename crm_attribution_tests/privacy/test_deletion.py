@@ -10,9 +10,10 @@ import duckdb
 import polars as pl
 import pytest
 
+from crm_attribution.conversions import plan as conversions
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.steps import conversions
-from crm_attribution.steps.tombstones import tombstones
+from crm_attribution.raw.tombstones import tombstones
+from crm_attribution_tests.flow.chain import at, differences
 from crm_attribution_tests.privacy.house import (
     BOBS,
     EMAIL,
@@ -23,7 +24,6 @@ from crm_attribution_tests.privacy.house import (
     facebook_hash,
     house,
 )  # fmt: skip
-from crm_attribution_tests.steps.chain import at, differences
 
 OTHERS = {
     "raw.contact": "id IN ('21', '31')",
@@ -203,7 +203,7 @@ def test_erased_once_more_by_a_person_it_changes_no_row(story: Story) -> None:
     [(["21"], "confirm"), (["999"], "known here"), (["a@b.example"], "numbers")],
 )
 def test_a_person_confirms_ids_that_are_known(story: Story, contacts: list[str], said: str) -> None:
-    from crm_attribution.assets.privacy import erase_waiting
+    from crm_attribution.orchestration.assets.privacy import erase_waiting
 
     with pytest.raises(ConfigurationError, match=said) as caught:
         erase_waiting(story.house.pipeline, contacts, confirmed=said != "confirm")

@@ -9,11 +9,11 @@ import pytest
 from dagster._core.definitions.run_request import SkipReason
 
 from crm_attribution import settings
-from crm_attribution.automation import privacy_requests
-from crm_attribution.resources import run_lock, warehouse_stamp
-from crm_attribution.steps import privacy
+from crm_attribution.orchestration.automation import privacy_requests
+from crm_attribution.orchestration.resources import run_lock, warehouse_stamp
+from crm_attribution.privacy import erase as privacy
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution_tests.steps.chain import at, new_warehouse
+from crm_attribution_tests.flow.chain import at, new_warehouse
 
 ROOT = Path(__file__).parents[2]
 NOW = at("2026-03-10")
@@ -61,5 +61,5 @@ def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes
 def test_no_code_of_ours_calls_hubspots_own_erasure() -> None:
     """A typing mistake there puts an address on a block list for good."""
     package = ROOT / "crm_attribution"
-    callers = [p.name for p in package.rglob("*.py") if "gdpr-delete" in p.read_text() and "emulators" not in p.parts]
+    callers = [p.name for p in package.rglob("*.py") if "gdpr-delete" in p.read_text() and "sandbox" not in p.parts]
     assert callers == []

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.errors import ContractViolation, WarehouseBusy
+from crm_attribution.marts.publish import STORAGE_VERSION_1_0, read_storage_version
 from crm_attribution.warehouse.connection import Warehouse, fresh_path
-from crm_attribution.warehouse.publish import STORAGE_VERSION_1_0, read_storage_version
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.steps.chain import new_warehouse
+from crm_attribution_tests.flow.chain import new_warehouse
 
 SECRET = "somebody.who.was.here@example.com"
 POINTS = ["attached", "copied", "finished", "closed", "synced", "renamed"]

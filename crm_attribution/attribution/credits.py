@@ -1,0 +1,116 @@
+"""attribution.credit: the credit of the outcomes whose milestone, or whose account's or person's touches changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from crm_attribution.attribution.rules import credits as credit_rules
+from crm_attribution.events.rules.events import hubspot_time
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.merges import merged
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Changes, Session
+
+CREDIT_TOPICS = ["milestone", "milestone_account", "touch_account", "touch_person", "person"]
+
+
+CREDIT_CONSUMER = "credits"
+
+
+def update_credits(session: Session, rules: Rules, as_of: datetime) -> Report:
+    """Recompute the credit of every outcome whose milestone or touches changed.
+
+    Rows that no longer hold are closed, new ones opened, both at the later of `as_of` and the last recorded
+    watermark; rows that still hold are not touched.
+    """
+    signature = rules.signature("attribution")
+    changes = session.changes(CREDIT_CONSUMER, CREDIT_TOPICS, signature)
+    report = Report()
+    with session.transaction():
+        keys = _outcome_keys(session, changes)
+        if keys.height:
+            report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
+        session.advance(CREDIT_CONSUMER, changes)
+    report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
+    report.facts = dict(
+        session.connection.execute(
+            "SELECT model, count(DISTINCT milestone || milestone_id) FROM attribution.credit"
+            " WHERE superseded_at IS NULL GROUP BY 1 ORDER BY 1"
+        ).fetchall()
+    )
+    return report
+
+
+def _outcome_keys(session: Session, changes: Changes) -> pl.DataFrame:
+    """milestone, milestone_id of the outcomes to look at, those that are none any more included."""
+    key = pl.concat_str("milestone", "milestone_id", separator="|")
+    if changes.everything:
+        current = session.query("SELECT milestone, milestone_id FROM events.milestone")
+        former = session.query("SELECT DISTINCT milestone, milestone_id FROM attribution.credit")
+        found = pl.concat([current, former]).unique()
+    else:
+        named = pl.DataFrame({"key": changes.of("milestone")}, schema={"key": pl.String}).select(
+            milestone=pl.col("key").str.split("|").list.first(),
+            milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
+        )
+        # a win opens the window of the account's next expansion; a merge may show that a contact is older
+        theirs = session.read_keys("attribution.touch", ids_frame("person_id", changes.of("person")))
+        near = [*changes.of("milestone_account", "touch_account"), *theirs["account_id"].drop_nulls()]
+        accounts = session.read_keys("events.milestone", ids_frame("account_id", near))
+        who = ids_frame("person_id", [*changes.of("touch_person"), *theirs["person_id"]])
+        persons = session.read_keys("events.milestone", who)
+        found = pl.concat([named, accounts.select(named.columns), persons.select(named.columns)]).unique()
+    return found.sort(key)
+
+
+def _credits(session: Session, keys: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    outcomes = session.read_keys("events.milestone", keys).filter(
+        pl.col("milestone").is_in(rules.attribution.outcomes)
+        & (pl.col("state") == "live")
+        & pl.col("suppressed_by").is_null()
+    )
+    accounts = outcomes.select("account_id").drop_nulls().unique()
+    persons = outcomes.filter(pl.col("account_id").is_null()).select("person_id").drop_nulls().unique()
+    touches = pl.concat(
+        [session.read_keys("attribution.touch", accounts), session.read_keys("attribution.touch", persons)]
+    ).unique("touch_id")
+    wins = (
+        session.read_keys("events.milestone", accounts)
+        .filter(pl.col("milestone").is_in(["customer_won", "customer_expanded"]) & (pl.col("state") == "live"))
+        .select("account_id", "occurred_at")
+    )
+    contacts = _births(session, touches["contact_id"].drop_nulls())
+    return credit_rules.credits(outcomes, touches, wins, contacts, rules.attribution)
+
+
+def _births(session: Session, contacts: pl.Series) -> pl.DataFrame:
+    """contact_id, created_at: when HubSpot first knew the contact; merged into a new record it is no younger."""
+    live = merged(session, "contacts")
+    heads = {contact: live.get(contact, contact) for contact in contacts}
+    wanted = set(heads.values())
+    family = {head: head for head in wanted} | {old: new for old, new in live.items() if new in wanted}
+    records = session.read_keys("raw.contact", ids_frame("id", family)).select(
+        _head=pl.col("id").replace(family),
+        created_at=pl.min_horizontal(
+            "created_at", hubspot_time(pl.col("properties").str.json_path_match("$.createdate"))
+        ),
+    )
+    asked = pl.DataFrame(list(heads.items()), schema={"contact_id": pl.String, "_head": pl.String}, orient="row")
+    born = records.group_by("_head").agg(pl.col("created_at").min())
+    return asked.join(born, on="_head").select("contact_id", "created_at")
+
+
+def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: datetime) -> int:
+    last = session.scalar("SELECT max(greatest(recorded_at, superseded_at)) FROM attribution.credit")
+    now = as_of if last is None else max(as_of, last)
+    held = session.read_keys("attribution.credit", keys).filter(pl.col("superseded_at").is_null())
+    identity = wanted.columns
+    stale = held.join(wanted, on=identity, how="anti")
+    new = wanted.join(held, on=identity, how="anti").with_columns(
+        recorded_at=pl.lit(now), superseded_at=pl.lit(None, pl.Datetime("us", "UTC"))
+    )
+    session.supersede("attribution.credit", stale, new, now)
+    return stale.height + new.height

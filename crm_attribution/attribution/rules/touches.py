@@ -1,0 +1,164 @@
+"""Touches: link clicks, e-mail clicks and form submissions of known persons, and of mailboxes that name none but belong
+to an account. A submission that names a click is that click."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
+from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.mapping import ChannelRule, Touches
+
+_UTM = ["utm_source", "utm_medium", "utm_campaign"]
+
+
+def touches(
+    clicks: pl.DataFrame,
+    email_clicks: pl.DataFrame,
+    submissions: pl.DataFrame,
+    membership: pl.DataFrame,
+    rules: Touches,
+) -> pl.DataFrame:
+    """attribution.touch rows.
+
+    Args:
+        clicks: raw.link_click columns with `person_id`, `resolved_contact_id`, `form_id`, `conversion_id` of
+            resolved clicks.
+        email_clicks: raw.email_click columns with `person_id` and `contact_id` of resolved clicks.
+        submissions: raw.form_submission columns with `person_id` and `contact_id`.
+        membership: identity.membership of these persons.
+        rules: channel rules.
+    """
+    return _with_channel(account_at(_acts(clicks, email_clicks, submissions), "touched_at", membership), rules)
+
+
+def of_mailboxes(
+    clicks: pl.DataFrame,
+    email_clicks: pl.DataFrame,
+    submissions: pl.DataFrame,
+    spans: pl.DataFrame,
+    by_domain: pl.DataFrame,
+    rules: Touches,
+) -> pl.DataFrame:
+    """attribution.touch rows without a person: what mailboxes did that name an account at most.
+
+    The account is the one that everybody who has the mailbox belonged to at that moment; where they are of several, or
+    of none, the account of its business domain. Without an account it is no touch.
+
+    Args:
+        clicks: as for `touches`, of clicks that a submission from such a mailbox names; `person_id` is the mailbox.
+        email_clicks: as for `touches`; `person_id` is the mailbox.
+        submissions: as for `touches`; `person_id` is the mailbox.
+        spans: mailbox, account_id, valid_from, valid_to of everybody who has the mailbox.
+        by_domain: mailbox, account_id of its business domain.
+        rules: channel rules.
+    """
+    acts = _acts(clicks, email_clicks, submissions).rename({"person_id": "mailbox"})
+    at = pl.col("touched_at")
+    theirs = (
+        acts.select("touch_id", "mailbox", "touched_at")
+        .join(spans, on="mailbox")
+        .filter((pl.col("valid_from") <= at) & (pl.col("valid_to").is_null() | (at < pl.col("valid_to"))))
+        .group_by("touch_id")
+        .agg(_theirs=pl.col("account_id").first(), _accounts=pl.col("account_id").n_unique())
+        .filter(pl.col("_accounts") == 1)
+    )
+    rows = (
+        acts.join(theirs, on="touch_id", how="left", maintain_order="left")
+        .join(by_domain.rename({"account_id": "_domain"}), on="mailbox", how="left", maintain_order="left")
+        .with_columns(account_id=pl.coalesce("_theirs", "_domain"), person_id=pl.lit(None, pl.String))
+        .drop_nulls("account_id")
+    )
+    return _with_channel(rows.drop("mailbox", "_theirs", "_accounts", "_domain"), rules)
+
+
+def _acts(clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
+    same = clicks.select("form_id", "conversion_id").drop_nulls()
+    alone = submissions.join(same, on=["form_id", "conversion_id"], how="anti")
+    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone)])
+
+
+def _with_channel(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
+    lowered = rows.with_columns(
+        source=pl.col("source").str.to_lowercase().str.strip_chars(),
+        medium=pl.col("medium").str.to_lowercase().str.strip_chars(),
+    )
+    return lowered.with_columns(channel=channel(rules)).sort("touch_id")
+
+
+def channel(rules: Touches) -> pl.Expr:
+    """The channel of a touch: the first rule whose every condition holds, else the other channel."""
+    chosen = pl.lit(rules.other_channel)
+    for rule in reversed(rules.channels):
+        chosen = pl.when(_holds(rule)).then(pl.lit(rule.channel)).otherwise(chosen)
+    return chosen
+
+
+def _holds(rule: ChannelRule) -> pl.Expr:
+    conditions = [
+        pl.col(name).str.to_lowercase().is_in([value.lower() for value in values]).fill_null(False)
+        for name, values in (
+            ("kind", rule.kind),
+            ("source", rule.source),
+            ("medium", rule.medium),
+            ("campaign", rule.campaign),
+        )
+        if values is not None
+    ]
+    if rule.click_id is not None:
+        conditions.append(pl.col("click_id_kinds").list.set_intersection(rule.click_id).list.len() > 0)
+    return pl.all_horizontal(conditions) if conditions else pl.lit(False)
+
+
+def _kinds(names: list[str]) -> pl.Expr:
+    return pl.concat_list(pl.when(pl.col(name).is_not_null()).then(pl.lit(name)) for name in names).list.drop_nulls()
+
+
+def _of_clicks(clicks: pl.DataFrame) -> pl.DataFrame:
+    return clicks.select(
+        touch_id=pl.lit("click:") + pl.col("click_id"),
+        touched_at="clicked_at",
+        kind=pl.lit("link_click"),
+        person_id="person_id",
+        contact_id="resolved_contact_id",
+        source="utm_source",
+        medium="utm_medium",
+        campaign="utm_campaign",
+        click_id_kinds=_kinds(list(CLICK_ID_PARAMETERS)),
+        origin=pl.lit("raw.link_click:") + pl.col("click_id"),
+    )
+
+
+def _of_emails(clicks: pl.DataFrame) -> pl.DataFrame:
+    urls = clicks["url"].unique().drop_nulls()
+    told = [{"url": url, **{name: url_parameters(url).get(name) for name in _UTM}} for url in urls]
+    utm = pl.DataFrame(told, schema=dict.fromkeys(["url", *_UTM], pl.String))
+    key = pl.col("created_at").dt.epoch("ms").cast(pl.String) + ":" + pl.col("id")
+    return clicks.join(utm, on="url", how="left").select(
+        touch_id=pl.lit("email:") + key,
+        touched_at="created_at",
+        kind=pl.lit("email_click"),
+        person_id="person_id",
+        contact_id="contact_id",
+        source=pl.coalesce("utm_source", pl.lit("hubspot")),
+        medium=pl.coalesce("utm_medium", pl.lit("email")),
+        campaign=pl.coalesce("utm_campaign", "email_campaign_id"),
+        click_id_kinds=pl.lit([], pl.List(pl.String)),
+        origin=pl.lit("raw.email_click:") + key,
+    )
+
+
+def _of_forms(submissions: pl.DataFrame) -> pl.DataFrame:
+    key = pl.col("form_id") + ":" + pl.col("conversion_id")
+    return submissions.select(
+        touch_id=pl.lit("form:") + key,
+        touched_at="submitted_at",
+        kind=pl.lit("form_submission"),
+        person_id="person_id",
+        contact_id="contact_id",
+        source="utm_source",
+        medium="utm_medium",
+        campaign="utm_campaign",
+        click_id_kinds=_kinds(list(CLICK_ID_PARAMETERS)),
+        origin=pl.lit("raw.form_submission:") + key,
+    )

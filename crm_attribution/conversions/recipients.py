@@ -1,0 +1,174 @@
+"""Who a due conversion is about: the person, the identifiers and the consent, read at the moment of claiming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.conversions import rules as planning
+from crm_attribution.conversions.plan import deal_contacts
+from crm_attribution.destinations.base import Consent, Destination, Resolved
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.merges import merged
+from crm_attribution.warehouse.session import Session
+
+NOBODY = Resolved(consent="granted")
+"""A deal without contacts: there is nobody to ask and nobody to recognise; the platform's rules hold it for that."""
+
+
+def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+    """For a destination: due conversions -> person, identifiers and consent of each, read at the moment of claiming.
+
+    The person of a deal's conversion is the contact with the configured association label, else the one with the
+    latest eligible click of that platform, else the earliest created. A row claimed before keeps its person and click.
+    A row whose milestone no longer stands is left out, and so held.
+    """
+    mine = rules.destinations[destination.name]
+
+    def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
+        live = _standing(session, rows)
+        candidates = _candidates(session, live, mine.contact_label)
+        clicks = _clicks(session, candidates, destination.click_id, mine.click_days)
+        chosen = _choose(candidates, clicks)
+        details = _details(session, chosen, rules)
+        nobody = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
+        found = {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
+        return found | dict.fromkeys(nobody, NOBODY)
+
+    return resolve
+
+
+def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    """The due rows whose business fact is live, with its subject of now. Rows sent before stand in any case."""
+    told = session.query(
+        "SELECT m.milestone, unnest(m.linked_event_ids) AS milestone_id, m.person_id AS _person, m.deal_id, m.state"
+        " FROM events.milestone m WHERE list_has_any(m.linked_event_ids, (SELECT list(milestone_id) FROM ids))",
+        ids=rows.select("milestone_id").unique(),
+    ).with_columns(_family=planning.family(pl.col("milestone")))
+    told = told.sort("state").unique(["_family", "milestone_id"], keep="first", maintain_order=True)
+    wanted = rows.select(
+        "conversion_id",
+        "milestone_id",
+        "occurred_at",
+        "contact_id",
+        "touch_id",
+        sent=pl.col("payload_hash").is_not_null(),
+        _family=planning.family(pl.col("milestone")),
+    )
+    return wanted.join(told.drop("milestone"), on=["_family", "milestone_id"], how="left").filter(
+        (pl.col("state") == "live") | pl.col("sent")
+    )
+
+
+def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.DataFrame:
+    """conversion_id, contact_id, person_id, place (earliest first), labelled, of everyone a conversion may be about."""
+    speakers = session.query(
+        "SELECT p.person_id AS _person, p.contact_id FROM identity.person p SEMI JOIN ids ON p.person_id = ids._person",
+        ids=live.select("_person").drop_nulls().unique(),
+    )
+    live = live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"})
+    base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact"]
+    person = live.filter(pl.col("_person").is_not_null()).select(*base, "_person").join(speakers, on="_person")
+    people = person.select(
+        *base,
+        "contact_id",
+        person_id="_person",
+        labelled=pl.lit(False),
+    )
+    contacts = deal_contacts(session, live.filter(pl.col("_person").is_null())["deal_id"])
+    named = pl.col("labels").list.contains(label) if label else pl.lit(False)
+    deals = (
+        live.filter(pl.col("_person").is_null() & pl.col("deal_id").is_not_null())
+        .select(*base, "deal_id")
+        .join(contacts, on="deal_id", maintain_order="left_right")
+        .with_columns(labelled=named.fill_null(False))
+        .select(people.columns)
+    )
+    return pl.concat([people, deals]).with_columns(place=pl.int_range(pl.len()).over("conversion_id"))
+
+
+def _clicks(session: Session, candidates: pl.DataFrame, click_id: str | None, days: int) -> pl.DataFrame:
+    """The latest click of the platform of each candidate within the window before the conversion."""
+    empty = {"conversion_id": pl.String, "person_id": pl.String, "touch_id": pl.String, "click_id": pl.String}
+    if click_id is None or candidates.is_empty():
+        return pl.DataFrame(schema={**empty, "clicked_at": pl.Datetime("us", "UTC")})
+    return session.query(
+        f"""
+        WITH clicks AS (
+            SELECT 'click:' || click_id AS touch_id, {click_id} AS click_id FROM raw.link_click
+            WHERE {click_id} IS NOT NULL
+            UNION ALL
+            SELECT 'form:' || form_id || ':' || conversion_id, {click_id} FROM raw.form_submission
+            WHERE {click_id} IS NOT NULL)
+        SELECT c.conversion_id, c.person_id, t.touch_id, k.click_id, t.touched_at AS clicked_at
+        FROM candidates c
+        JOIN attribution.touch t ON t.person_id = c.person_id
+        JOIN clicks k ON k.touch_id = t.touch_id
+        WHERE CASE WHEN c.sent THEN t.touch_id = c._sent_touch
+            ELSE t.touched_at BETWEEN c.occurred_at - to_days(?) AND c.occurred_at END
+        QUALIFY row_number() OVER (PARTITION BY c.conversion_id, c.person_id
+            ORDER BY t.touched_at DESC, t.touch_id DESC) = 1
+        """,
+        [days],
+        candidates=candidates,
+    )
+
+
+def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
+    """One contact per conversion: the one sent before, else labelled, else the latest click, else the earliest."""
+    sent = (pl.col("contact_id") == pl.col("_sent_contact")).fill_null(False)
+    return (
+        candidates.join(clicks, on=["conversion_id", "person_id"], how="left", maintain_order="left")
+        .with_columns(_same=sent)
+        .sort(
+            "conversion_id",
+            "_same",
+            "labelled",
+            "clicked_at",
+            "place",
+            descending=[False, True, True, True, False],
+            nulls_last=True,
+        )
+        .unique("conversion_id", keep="first", maintain_order=True)
+        .filter(~pl.col("sent") | pl.col("_same"))
+        .select("conversion_id", "contact_id", "person_id", "touch_id", "click_id", "clicked_at")
+    )
+
+
+def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    live = merged(session, "contacts")
+    ids = chosen.with_columns(_record=pl.col("contact_id").replace(live) if live else pl.col("contact_id"))
+    return session.query(
+        "SELECT i.*, c.email, c.archived, json_extract_string(c.properties, ?) AS consent,"
+        " json_extract_string(c.properties, '$.phone') AS phone,"
+        " json_extract_string(c.properties, '$.firstname') AS first_name,"
+        " json_extract_string(c.properties, '$.lastname') AS last_name,"
+        " json_extract_string(c.properties, '$.meta_lead_id') AS lead_id"
+        " FROM ids i JOIN raw.contact c ON c.id = i._record ORDER BY i.conversion_id",
+        [f"$.{rules.consent.property}"],
+        ids=ids,
+    )
+
+
+def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
+    given = str(row["consent"] or "").strip().lower()
+    consent: Consent = "absent"
+    if given in [value.lower() for value in rules.consent.granted]:
+        consent = "granted"
+    elif given in [value.lower() for value in rules.consent.denied]:
+        consent = "denied"
+    return Resolved(
+        consent=consent,
+        person_id=row["person_id"],
+        contact_id=row["contact_id"],
+        touch_id=row["touch_id"],
+        email=row["email"],
+        click_id=row["click_id"],
+        clicked_at=row["clicked_at"],
+        phone=row["phone"],
+        first_name=row["first_name"],
+        last_name=row["last_name"],
+        lead_id=row["lead_id"],
+    )

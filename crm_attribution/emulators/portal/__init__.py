@@ -1,6 +1,0 @@
-"""The state of a HubSpot account at the sandbox's clock. Pure: values in, values out, no HTTP."""
-
-from crm_attribution.emulators.portal.log import LogError, parse_lines
-from crm_attribution.emulators.portal.portal import ClockError, Portal
-
-__all__ = ["ClockError", "LogError", "Portal", "parse_lines"]

@@ -1,0 +1,135 @@
+"""events.event: canonical events of the records that changed, were merged, or whose account did."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from crm_attribution.events.neighbours import Near
+from crm_attribution.events.rules import events as event_rules
+from crm_attribution.events.rules.deal_events import deal_events
+from crm_attribution.events.rules.lifecycle_events import lifecycle_events
+from crm_attribution.events.suppression import deals_to_look_at, suppressed
+from crm_attribution.identity.accounts import live_accounts
+from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Changes, Session
+
+RECORD_TABLES = {"contacts": "raw.contact", "companies": "raw.company", "deals": "raw.deal"}
+TOPICS = [
+    "contacts",
+    "companies",
+    "deals",
+    "account",
+    "deal_account",
+    "person",
+    "pipeline_stage",
+    "account_details",
+]
+CONSUMER = "events"
+SECTIONS = ("version", "lifecycle", "deals", "values", "suppression", "milestones")
+
+
+def update(session: Session, rules: Rules) -> Report:
+    """Derive the events of every record that changed, was merged, or whose account did."""
+    changes = session.changes(CONSUMER, TOPICS, rules.signature(*SECTIONS))
+    report = Report()
+    with session.transaction():
+        for object_type in RECORD_TABLES:
+            ids, live = _families(session, object_type, _dirty(session, object_type, changes, rules))
+            if ids.is_empty():
+                continue
+            frame = _derive(session, object_type, ids, live, rules)
+            scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
+            changed = session.replace("events.event", frame, scope)
+            session.journal(f"event_{object_type}", changed["record_id"])
+            report.changed += changed.filter("_came").height
+        session.advance(CONSUMER, changes)
+    report.rows = session.scalar("SELECT count(*) FROM events.event")
+    report.facts = dict(
+        session.connection.execute("SELECT event, count(*) FROM events.event GROUP BY event ORDER BY event").fetchall()
+    )
+    return report
+
+
+def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -> list[str]:
+    everything = changes.everything or (object_type == "deals" and changes.of("pipeline_stage", "account_details"))
+    if everything:
+        return session.query(f"SELECT id FROM {RECORD_TABLES[object_type]}")["id"].to_list()
+    found = set(changes.of(object_type))
+    accounts = ids_frame("account_id", changes.of("account"))
+    if object_type == "deals":
+        found |= set(changes.of("deal_account"))
+        found |= set(session.read_keys("identity.deal_account", accounts)["deal_id"])
+        found |= deals_to_look_at(session, ids_frame("contact_id", changes.of("contacts")), rules)
+    if object_type == "companies":
+        found |= {a.removeprefix("company:") for a in changes.of("account") if a.startswith("company:")}
+    if object_type == "contacts":
+        members = session.read_keys("identity.membership", accounts)["person_id"]
+        persons = ids_frame("person_id", [*members, *changes.of("person")])
+        found |= set(
+            session.query(
+                "SELECT identifier FROM identity.alias SEMI JOIN persons USING (person_id)"
+                " WHERE identifier_type = 'contact'",
+                persons=persons,
+            )["identifier"]
+        )
+    return sorted(found)
+
+
+def _families(session: Session, object_type: str, dirty: list[str]) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The dirty records with everything merged into the same survivor, whose events are told together; and
+    absorbed id -> live id among them."""
+    live = survivors_of(session, object_type, dirty)
+    heads = {live.get(record, record) for record in dirty}
+    asked = heads
+    while asked:
+        keys = ids_frame("survivor_id", asked).with_columns(object_type=pl.lit(object_type))
+        found = dict(session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id").iter_rows())
+        asked = found.keys() - live.keys()
+        live |= {absorbed: live.get(survivor, survivor) for absorbed, survivor in found.items()}
+    return ids_frame("id", [*heads, *live]), live
+
+
+def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[str, str], rules: Rules) -> pl.DataFrame:
+    keys = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
+    source = event_rules.Source(
+        object_type,
+        session.read_keys(RECORD_TABLES[object_type], ids).sort("id"),
+        session.read_keys("raw.property_history", keys),
+        live,
+    )
+    if object_type == "deals":
+        home = session.scalar("SELECT company_currency FROM raw.account")
+        rows = deal_events(source, session.read("raw.pipeline_stage"), rules.deals, rules, home)
+        accounts = session.read_keys("identity.deal_account", rows.select(deal_id="record_id").unique())
+        rows = rows.join(accounts.select(record_id="deal_id", account_id="account_id"), on="record_id", how="left")
+    else:
+        rows = lifecycle_events(source, rules.lifecycle, rules)
+        rows = with_account(session, Near(session), rows, object_type)
+    rows = _account_fields(session, rows)
+    return suppressed(session, rows, rules).drop("account_id", "person_id", strict=False)
+
+
+def with_account(session: Session, near: Near, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
+    """Add person_id and the account of that moment to lifecycle events."""
+    if object_type == "companies":
+        own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.lit("company:") + pl.col("record_id"))
+        return own.with_columns(account_id=pl.col("account_id").replace(live_accounts(session, own["account_id"])))
+    persons = near.persons.of(rows["object_id"])
+    rows = rows.join(persons, left_on="object_id", right_on="contact_id", how="left", maintain_order="left")
+    return account_at(rows, "occurred_at", near.memberships.of(rows["person_id"].drop_nulls()))
+
+
+def _account_fields(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    accounts = session.read_keys("identity.account", rows.select("account_id").drop_nulls().unique())
+    fields = accounts.select(
+        "account_id",
+        "company_id",
+        "target_account",
+        company_domain="domain",
+        company_name=pl.when(pl.col("company_id").is_not_null()).then("name"),
+    )
+    return rows.join(fields, on="account_id", how="left", maintain_order="left")

@@ -1,0 +1,246 @@
+"""Milestones of deals: created, each stage once, won; and which archived deal a new one may be the copy of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.events.rules.echoes import ORDER, adopt
+from crm_attribution.mapping import Deals, Rules
+
+DEAL_STAGES = [
+    "meeting_scheduled",
+    "opportunity_qualified",
+    "demo_completed",
+    "negotiation_started",
+    "proposal_sent",
+]
+WINS = ["customer_won", "customer_expanded"]
+RECURRING = ("mrr", "arr")
+
+NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
+
+
+def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.DataFrame:
+    """Stage entries in tracked pipelines, with the live deal's account, kind and whether its win stands.
+
+    The kind is the pipeline's; in a `new` pipeline dealtype tells an expansion. What a deal does in an ignored pipeline
+    changes nothing, and its renewal leaves the win that is renewed as it was.
+    """
+    kinds = {pipeline: rules.pipelines[pipeline] for pipeline in rules.tracked}
+    kind = pl.col("pipeline").replace_strict(kinds, default=None, return_dtype=pl.String)
+    existing = pl.col("dealtype").str.to_lowercase().is_in(rules.existing_business).fill_null(False)
+    rows = (
+        events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(NOT_ENTRIES))
+        .drop("deal_id", "account_id", "person_id")
+        .rename({"record_id": "deal_id"})
+        .join(deals.select("deal_id", "account_id", "archived", "closedate", "dealtype"), on="deal_id")
+        .with_columns(
+            subtype=pl.when((kind == "new") & existing).then(pl.lit("expansion")).otherwise(kind),
+        )
+        .drop_nulls("subtype")
+        .with_columns(_renews=pl.col("subtype") == "renewal")
+        .sort("deal_id", *ORDER)
+    )
+    won = pl.col("event") == "deal_won"
+    chapter = ["deal_id", "_renews"]
+    later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over(chapter)
+    return rows.with_columns(
+        _standing=won & (later_not_won == 0) & ~pl.col("archived"),
+        _last_event=pl.col("event").last().over(chapter),
+    )
+
+
+def carried(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """One row per group: its earliest event by (observed_at, event_id), with all event ids linked."""
+    return (
+        rows.sort(ORDER)
+        .group_by(by, maintain_order=True)
+        .agg(pl.all().exclude("linked_event_ids").first(), linked_event_ids=pl.col("event_id"))
+    )
+
+
+def opportunities(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
+    rows = adopt(carried(deals, ["deal_id"]), lifecycle.filter(pl.col("event") == "opportunity_created"))
+    return _unless_archived(_deal_rows(rows, pl.lit("opportunity_created"), pl.lit("first_entry_of_deal")))
+
+
+def stages(deals: pl.DataFrame) -> pl.DataFrame:
+    rows = deals.filter(pl.col("event").is_in(DEAL_STAGES))
+    entered = carried(rows, ["deal_id", "event"]).with_columns(_adopted=pl.lit(False))
+    return _unless_archived(_deal_rows(entered, pl.col("event"), pl.lit("first_entry_of_deal")))
+
+
+def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
+    """One row per deal ever won, and one more where the same deal was renewed: customer_won for the account's earliest
+    standing win, else customer_expanded. A renewal is never the first win."""
+    won = deals.filter(pl.col("event") == "deal_won")
+    chapter = ["deal_id", "_renews"]
+    standing = won.filter("_standing").group_by(chapter).agg(_standing_at=pl.col("occurred_at").min())
+    rows = carried(won, chapter)
+    customer = lifecycle.filter(pl.col("event").is_in(WINS))
+    rows = pl.concat(
+        [
+            adopt(rows.filter(~pl.col("_renews")), customer),
+            rows.filter("_renews").with_columns(_adopted=pl.lit(False)),
+        ],
+        how="diagonal",
+    ).join(standing, on=chapter, how="left")
+    rows = rows.with_columns(
+        occurred_at=pl.when("_adopted").then("occurred_at").otherwise(pl.coalesce("_standing_at", "occurred_at"))
+    )
+    rows = rows.with_columns(_first=_is_first(rows, customer))
+    name = pl.when("_first").then(pl.lit("customer_won")).otherwise(pl.lit("customer_expanded"))
+    rule = (
+        pl.when("_first")
+        .then(pl.lit("earliest_standing_win_of_account"))
+        .when("_renews")
+        .then(pl.lit("renewal_of_account"))
+        .otherwise(pl.lit("later_win_of_account"))
+    )
+    reason = (
+        pl.when("archived")
+        .then(pl.lit("archived"))
+        .when(pl.col("_last_event") == "deal_lost")
+        .then(pl.lit("lost_after_won"))
+        .otherwise(pl.lit("reopened"))
+    )
+    gone = pl.col("_standing_at").is_null()
+    return _deal_rows(rows, name, rule).with_columns(
+        state=pl.when(gone).then(pl.lit("reversed")).otherwise(pl.lit("live")),
+        reason=pl.when(gone).then(reason),
+    )
+
+
+def _is_first(rows: pl.DataFrame, customer: pl.DataFrame) -> pl.Series:
+    """Whether each win is its account's first: of two at one instant that of new business, then the smaller id."""
+    place = ["occurred_at", "_not_new", "deal_id"]
+    rows = rows.with_columns(_not_new=pl.col("subtype") != "new", _lives=pl.col("_standing_at").is_not_null())
+    earliest = (
+        rows.filter(pl.col("_lives") & ~pl.col("_renews"))
+        .sort(place)
+        .group_by("account_id", maintain_order=True)
+        .agg(_first_at=pl.col("occurred_at").first(), _first_deal=pl.col("deal_id").first())
+    )
+    before = (
+        customer.filter((pl.col("_outcome") == "own") & (pl.col("event") == "customer_won"))
+        .drop_nulls("account_id")
+        .group_by("account_id")
+        .agg(_customer_since=pl.col("occurred_at").min())
+    )
+    rows = rows.join(earliest, on="account_id", how="left", maintain_order="left").join(
+        before, on="account_id", how="left", maintain_order="left"
+    )
+    leads = (pl.col("_first_deal") == pl.col("deal_id")) | (
+        ~pl.col("_lives") & (pl.col("_first_at").is_null() | (pl.col("occurred_at") < pl.col("_first_at")))
+    )
+    known_customer = (pl.col("_customer_since") <= pl.col("occurred_at")).fill_null(False)
+    return rows.select(leads.fill_null(False) & ~known_customer & ~pl.col("_renews")).to_series()
+
+
+def _deal_rows(rows: pl.DataFrame, name: pl.Expr, rule: pl.Expr) -> pl.DataFrame:
+    return rows.with_columns(
+        milestone=name,
+        milestone_id="event_id",
+        subject=pl.lit("deal"),
+        group_key=pl.lit("account:") + pl.col("account_id"),
+        rule=pl.when("_adopted").then(pl.lit("lifecycle_adopted_by_deal")).otherwise(rule),
+        ready_from="observed_at",
+    )
+
+
+def _unless_archived(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(
+        state=pl.when("archived").then(pl.lit("reversed")).otherwise(pl.lit("live")),
+        reason=pl.when("archived").then(pl.lit("archived")),
+    )
+
+
+def possible_duplicates(rows: pl.DataFrame, deals: pl.DataFrame, mapping: Rules) -> pl.DataFrame:
+    """Add possible_duplicate_of: the same milestone of an archived deal that this deal looks like the copy of.
+
+    Same account, name and currency, created after it and within `recreated_days` of its archiving.
+    """
+    near = timedelta(days=mapping.milestones.recreated_days)
+    named = deals.drop_nulls("dealname").with_columns(_name=pl.col("dealname").str.strip_chars().str.to_lowercase())
+    alike = ["account_id", "_name", "currency"]
+    pairs = (
+        named.filter(~pl.col("archived"))
+        .select("deal_id", "created_at", *alike)
+        .join(
+            named.filter("archived").select(*alike, "archived_at", _of="deal_id", _born="created_at"),
+            on=alike,
+            nulls_equal=True,
+        )
+        .filter(
+            (pl.col("created_at") > pl.col("_born")) & ((pl.col("created_at") - pl.col("archived_at")).abs() <= near)
+        )
+    )
+    family = pl.when(pl.col("milestone").is_in(WINS)).then(pl.lit("win")).otherwise("milestone")
+    told = rows.with_columns(_family=family)
+    gone = told.filter((pl.col("state") == "reversed") & (pl.col("reason") == "archived"))
+    copies = (
+        told.filter(pl.col("state") == "live")
+        .select("deal_id", "milestone", "milestone_id", "_family")
+        .join(pairs.select("deal_id", "_of"), on="deal_id")
+        .join(gone.select("_family", _of="deal_id", possible_duplicate_of="milestone_id"), on=["_of", "_family"])
+        .sort("possible_duplicate_of")
+        .unique(["milestone", "milestone_id"], keep="first", maintain_order=True)
+    )
+    return rows.join(
+        copies.select("milestone", "milestone_id", "possible_duplicate_of"),
+        on=["milestone", "milestone_id"],
+        how="left",
+        maintain_order="left",
+    )
+
+
+def new_recurring(rows: pl.DataFrame) -> pl.DataFrame:
+    """Add mrr_new and arr_new: what a fact adds to the account's recurring revenue.
+
+    New business and expansions add all of their own. A renewal, won or still open, adds the difference to what the
+    account paid before: its last renewal and the wins since, or all wins where there was none. Unknown where any of
+    them has no value, another currency, or there is none.
+    """
+    won, renews = pl.col("milestone").is_in(WINS), pl.col("subtype").eq_missing(pl.lit("renewal"))
+    renewing = rows.filter(renews).select("account_id").unique()
+    told = (
+        rows.filter(won | renews)
+        .join(renewing, on="account_id", how="semi")
+        .sort("account_id", "occurred_at", won, "milestone_id")
+    )
+    changes = [row for _, group in told.group_by("account_id", maintain_order=True) for row in _changes(group)]
+    key = ["milestone", "milestone_id"]
+    found = pl.DataFrame(
+        changes,
+        schema={**dict.fromkeys(key, pl.String), **{f"_{name}": pl.Int64 for name in RECURRING}},
+        orient="row",
+    )
+    return (
+        rows.join(found, on=key, how="left", maintain_order="left")
+        .with_columns(
+            pl.when(renews).then(f"_{name}").otherwise(f"{name}_current").alias(f"{name}_new") for name in RECURRING
+        )
+        .drop(f"_{name}" for name in RECURRING)
+    )
+
+
+def _changes(group: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """(milestone, milestone_id, change per recurring measure) of one account's renewals, oldest first."""
+    base: list[dict[str, Any]] = []
+    for row in group.iter_rows(named=True):
+        if row["subtype"] == "renewal":
+            yield (row["milestone"], row["milestone_id"], *(_difference(row, base, name) for name in RECURRING))
+        if row["state"] == "live" and row["milestone"] in WINS:
+            base = [row] if row["subtype"] == "renewal" else [*base, row]
+
+
+def _difference(row: dict[str, Any], base: list[dict[str, Any]], name: str) -> int | None:
+    before = [item[f"{name}_current"] for item in base]
+    now = row[f"{name}_current"]
+    if now is None or not base or any(item["currency"] != row["currency"] for item in base) or None in before:
+        return None
+    return int(now - sum(before))

@@ -1,0 +1,129 @@
+"""Milestones: what happened in the business, once, however often HubSpot tells it.
+
+Three families. Person milestones: the first entry of a person into a lead stage. Deal milestones: a deal's creation,
+its stages and its win. Lifecycle changes to opportunity or customer: an echo of a deal that is near in time, else a
+milestone of their own, which a later deal adopts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from crm_attribution.events.rules import deal_milestones
+from crm_attribution.events.rules.echoes import lifecycle_changes, own_milestones
+from crm_attribution.events.rules.events import IMPORTED_SOURCES, slipped
+from crm_attribution.events.rules.values import MEASURES
+from crm_attribution.mapping import Rules
+
+PERSON_MILESTONES = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What milestones are made of.
+
+    Attributes:
+        events: events.event rows with `person_id` and `account_id` (of that moment) added.
+        deals: live deals: deal_id, account_id, dealname, dealtype, created_at, archived, archived_at, closedate,
+            currency and the current measures.
+        deal_persons: deal_id, person_id of the deals' contacts.
+        time_zone: the HubSpot account's, for finance days.
+    """
+
+    events: pl.DataFrame
+    deals: pl.DataFrame
+    deal_persons: pl.DataFrame
+    time_zone: str
+
+
+def milestones(facts: Facts, mapping: Rules) -> pl.DataFrame:
+    """events.milestone rows of everything in `facts`."""
+    events, deals, lifecycle = _parts(facts, mapping)
+    rows = pl.concat(
+        [
+            _person_milestones(events),
+            deal_milestones.opportunities(deals, lifecycle),
+            deal_milestones.stages(deals),
+            deal_milestones.wins(deals, lifecycle),
+            own_milestones(lifecycle, mapping),
+        ],
+        how="diagonal",
+    )
+    rows = deal_milestones.new_recurring(_finish(rows, facts))
+    return deal_milestones.possible_duplicates(rows, facts.deals, mapping)
+
+
+def lifecycle_outcomes(facts: Facts, mapping: Rules) -> pl.DataFrame:
+    """What becomes of the lifecycle changes in `facts`: event_id, outcome (echo | adopted | own | linked), deal_id of
+    the deal that explains it."""
+    return _parts(facts, mapping)[2].select("event_id", outcome="_outcome", deal_id="_deal_id")
+
+
+def _parts(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Events that are no slips, stage entries of deals, lifecycle changes with what becomes of them."""
+    events = facts.events.filter(~slipped("observed_at", mapping)).with_columns(
+        imported=pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
+    )
+    deals = deal_milestones.deal_facts(events, facts.deals, mapping.deals)
+    return events, deals, lifecycle_changes(events, deals, facts.deal_persons, mapping)
+
+
+def _person_milestones(events: pl.DataFrame) -> pl.DataFrame:
+    rows = events.filter(
+        (pl.col("object_type") == "contacts")
+        & pl.col("event").is_in(PERSON_MILESTONES)
+        & pl.col("person_id").is_not_null()
+    )
+    return deal_milestones.carried(rows, ["person_id", "event"]).select(
+        "person_id",
+        "account_id",
+        "linked_event_ids",
+        "event_id",
+        "occurred_at",
+        "observed_at",
+        "imported",
+        "suppressed_by",
+        milestone="event",
+        milestone_id="event_id",
+        subject=pl.lit("person"),
+        group_key=pl.lit("person:") + pl.col("person_id"),
+        rule=pl.lit("first_entry_of_person"),
+        ready_from="observed_at",
+        state=pl.lit("live"),
+    )
+
+
+def _finish(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
+    now = facts.deals.select("deal_id", _currency="currency", **{f"{name}_current": name for name in MEASURES})
+    rows = rows.drop([f"{name}_current" for name in MEASURES if f"{name}_current" in rows.columns])
+    rows = rows.join(now, on="deal_id", how="left")
+    won = pl.col("milestone").is_in(deal_milestones.WINS)
+    close = pl.when(won & pl.col("deal_id").is_not_null()).then("closedate")
+    return rows.select(
+        "milestone",
+        "milestone_id",
+        "subtype",
+        "subject",
+        "group_key",
+        "event_id",
+        pl.concat_list(pl.concat_list("milestone_id"), "linked_event_ids")
+        .list.unique(maintain_order=True)
+        .alias("linked_event_ids"),
+        "rule",
+        "occurred_at",
+        "observed_at",
+        "ready_from",
+        pl.coalesce(close, "occurred_at").dt.convert_time_zone(facts.time_zone).dt.date().alias("booked_on"),
+        "imported",
+        "person_id",
+        "account_id",
+        "deal_id",
+        pl.coalesce("_currency", "currency").alias("currency"),
+        *(pl.col(name).alias(f"{name}_at_event") for name in MEASURES),
+        *(f"{name}_current" for name in MEASURES),
+        "state",
+        "reason",
+        "suppressed_by",
+    ).sort("milestone", "milestone_id")

@@ -1,0 +1,38 @@
+"""The clock that CRM_ATTRIBUTION_CLOCK names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from crm_attribution.clock import Clock, FixedClock, WallClock, parse_instant
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.http.transport import Transport
+from crm_attribution.settings import Settings
+
+
+@dataclass(frozen=True)
+class HttpClock:
+    """The sandbox's clock, read over HTTP."""
+
+    transport: Transport
+    path: str
+
+    def now(self) -> datetime:
+        return parse_instant(str(self.transport.request("GET", self.path).body["now"]))
+
+
+def make_clock(given: Settings) -> Clock:
+    """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, an instant, or the sandbox's clock address."""
+    if given.clock == "wall":
+        return WallClock()
+    if given.clock.startswith(("http://", "https://")):
+        parts = urlsplit(given.clock)
+        return HttpClock(Transport(f"{parts.scheme}://{parts.netloc}", service="clock"), parts.path)
+    try:
+        return FixedClock(parse_instant(given.clock))
+    except ValueError:
+        raise ConfigurationError(
+            "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 instant or the sandbox's clock address"
+        ) from None

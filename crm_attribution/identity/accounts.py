@@ -1,0 +1,251 @@
+"""Accounts, and who belongs to them when: what follows from changed companies, deals and persons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from crm_attribution.identity.rules import accounts as rules_of_accounts
+from crm_attribution.identity.rules.accounts import Domains
+from crm_attribution.identity.rules.domains import of_emails
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.merges import survivors_of
+from crm_attribution.raw.rules.merges import survivors
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.session import Changes, Session
+
+ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "identity.membership"
+
+
+def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
+    """Accounts, their aliases and the deals' accounts. Returns persons whose memberships must be looked at again."""
+    former = session.read(ALIAS) if changes.everything else session.read(ALIAS, "false")
+    if changes.everything:
+        session.truncate([ALIAS])
+    companies = _companies(session, changes, rules)
+    survivor = survivors_of(session, "companies", companies)
+    records = session.read_keys("raw.company", ids_frame("id", companies))
+    frame = rules_of_accounts.accounts(
+        records, set(survivor), rules.values.target_account_property, rules.accounts
+    ).with_columns(parent_account_id=_parent(session, records, survivor, rules))
+    keys = ids_frame("account_id", [f"company:{company}" for company in companies])
+    before = session.read_keys(ACCOUNT, keys)
+    domains = {*before["business_domain"].drop_nulls(), *frame["business_domain"].drop_nulls()}
+    told, keys = _with_sharing(session, frame, domains, keys)
+    changed = session.replace(ACCOUNT, told, keys)
+    changed_alias = _company_aliases(session, companies, survivor, rules)
+    changed_alias |= _domain_aliases(session, told, domains, rules)
+    lost = former.join(session.read(ALIAS), on=["alias_id", "account_id"], how="anti") if former.height else former
+    changed_alias |= {*lost["alias_id"], *lost["account_id"]}
+    held = ids_frame("account_id", {*keys["account_id"], *changed_alias})
+    deals = {*_changed_deals(session, changes), *session.read_keys("identity.deal_account", held)["deal_id"]}
+    changed_deals = _deal_accounts(session, deals, rules)
+    session.journal("account", {*changed["account_id"], *changed_alias, *changed_deals["account_id"]})
+    session.journal("deal_account", changed_deals["deal_id"])
+    return set(session.read_keys(MEMBERSHIP, held)["person_id"])
+
+
+def homes_of(session: Session, companies: Iterable[str], rules: Rules) -> dict[str, str]:
+    """company id -> the company that is its account, for those of some companies that are not their own.
+
+    Merges are followed, and with `accounts.rollup: parent` the parents.
+    """
+    asked = set(companies)
+    survivor = survivors_of(session, "companies", asked)
+    if rules.accounts.rollup == "none":
+        return survivor
+    live = asked - survivor.keys() | set(survivor.values())
+    parent: dict[str, str] = {}
+    look = set(live)
+    while look:
+        known = session.read_keys(ACCOUNT, ids_frame("company_id", look)).drop_nulls("parent_account_id")
+        above = dict(known.select("company_id", pl.col("parent_account_id").str.strip_prefix("company:")).iter_rows())
+        parent |= above
+        look = set(above.values()) - parent.keys()
+    top = rules_of_accounts.tops(parent)
+    absorbed = {company: top.get(home, home) for company, home in survivor.items()}
+    return absorbed | {company: top[company] for company in live if company in top}
+
+
+def live_accounts(session: Session, account_ids: Iterable[str]) -> dict[str, str]:
+    """Each account id ever published -> the account that holds it now: itself, or where its alias leads."""
+    asked = set(account_ids)
+    rows = session.read_keys(ALIAS, ids_frame("alias_id", asked))
+    leads = dict(rows.select("alias_id", "account_id").iter_rows())
+    return {account: leads.get(account, account) for account in asked}
+
+
+def domains_of(session: Session, emails: pl.Series, rules: Rules) -> Domains:
+    """What tells the accounts of some e-mails: the companies that alone have their domains."""
+    names = of_emails(emails, rules.accounts).drop_nulls()
+    rows = session.read_keys(ALIAS, ids_frame("alias_id", [f"domain:{name}" for name in names]))
+    held = {alias.removeprefix("domain:"): account for alias, account in rows.select("alias_id", "account_id").rows()}
+    return Domains(held, rules.accounts)
+
+
+def memberships(session: Session, changes: Changes, persons: set[str], rules: Rules) -> set[str]:
+    """Memberships of some persons and of the changed contacts'. Returns the persons whose memberships changed."""
+    if changes.everything:
+        persons = set(session.query("SELECT person_id FROM identity.person")["person_id"])
+    contacts = ids_frame("identifier", changes.of("contacts")).with_columns(identifier_type=pl.lit("contact"))
+    scope = ids_frame("person_id", {*persons, *session.read_keys("identity.alias", contacts)["person_id"]})
+    if scope.is_empty():
+        return set()
+    alias = session.read_keys("identity.alias", scope).filter(pl.col("identifier_type") == "contact")
+    gone = survivors_of(session, "contacts", alias["identifier"])
+    alias = alias.select("person_id", contact_id="identifier").filter(~pl.col("contact_id").is_in(list(gone)))
+    frame = _memberships(session, alias, rules)
+    before = session.read_keys(MEMBERSHIP, scope)["account_id"]
+    changed = session.replace(MEMBERSHIP, frame, scope)
+    session.journal("account", _domain_accounts(session, {*before, *frame["account_id"]}, changes.everything))
+    return set(changed["person_id"])
+
+
+def _memberships(session: Session, alias: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    ids, contacts = alias.select(id="contact_id"), pl.lit("contacts").alias("object_type")
+    properties = pl.DataFrame({"property": ["associatedcompanyid", "email"]})
+    history = session.read_keys(
+        "raw.property_history", ids.select(contacts, object_id="id").join(properties, how="cross")
+    )
+    associations = session.read_keys(
+        "raw.association", ids.select(pl.lit("contacts").alias("from_type"), from_id="id", to_type=pl.lit("companies"))
+    )
+    records = session.read_keys("raw.contact", ids)
+    employer = pl.col("property") == "associatedcompanyid"
+    companies = pl.concat(
+        [history.filter(employer)["value"], associations["to_id"], records["associatedcompanyid"]]
+    ).drop_nulls()
+    emails = pl.concat([history.filter(~employer)["value"], records["email"]])
+    return rules_of_accounts.memberships(
+        records,
+        history,
+        associations,
+        dict(alias.select("contact_id", "person_id").iter_rows()),
+        homes_of(session, companies, rules),
+        domains_of(session, emails, rules),
+        rules.accounts.ignored_labels,
+    )
+
+
+# --- companies
+
+
+def _companies(session: Session, changes: Changes, rules: Rules) -> list[str]:
+    """The changed companies, those they were merged into, and where accounts roll up, everything below them."""
+    if changes.everything:
+        return session.query("SELECT id FROM raw.company ORDER BY id")["id"].to_list()
+    found = set(changes.of("companies"))
+    family = ids_frame("from_id", found).with_columns(from_type=pl.lit("companies"), to_type=pl.lit("companies"))
+    found |= set(session.read_keys("raw.association", family)["to_id"])
+    found |= set(survivors_of(session, "companies", found).values())
+    below = found if rules.accounts.rollup == "parent" else set()
+    while below:
+        parents = ids_frame("parent_account_id", [f"company:{company}" for company in below])
+        below = set(session.read_keys(ACCOUNT, parents)["company_id"].drop_nulls()) - found
+        found |= below
+    return sorted(found)
+
+
+def _parents(session: Session, records: pl.DataFrame, rules: Rules) -> dict[str, str]:
+    if records.is_empty():
+        return {}
+    both = {"from_type": pl.lit("companies"), "to_type": pl.lit("companies")}
+    links = pl.concat(
+        [
+            session.read_keys("raw.association", records.select(**both, from_id="id")),
+            session.read_keys("raw.association", records.select(**both, to_id="id")),
+        ]
+    ).unique(maintain_order=True)
+    told = rules_of_accounts.parents(records, links, {}, rules.accounts)
+    survivor = survivors_of(session, "companies", {*told, *told.values()})
+    found = rules_of_accounts.parents(records, links, survivor, rules.accounts)
+    return {child: parent for child, parent in found.items() if child in set(records["id"])}
+
+
+def _parent(session: Session, records: pl.DataFrame, survivor: dict[str, str], rules: Rules) -> pl.Series:
+    live = records.filter(~pl.col("id").is_in(list(survivor)))
+    above = {child: f"company:{parent}" for child, parent in _parents(session, live, rules).items()}
+    return live["id"].replace_strict(above, default=None, return_dtype=pl.String).alias("parent_account_id")
+
+
+def _with_sharing(
+    session: Session, frame: pl.DataFrame, domains: set[str], keys: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The accounts with those that have one of these domains too, each told whether it shares it; and their ids."""
+    held = session.read_keys(ACCOUNT, ids_frame("business_domain", domains)).filter(pl.col("company_id").is_not_null())
+    others = held.join(keys, on="account_id", how="anti")
+    shares = pl.col("business_domain").is_not_null() & (pl.len().over("business_domain") > 1)
+    rows = pl.concat([frame, others], how="diagonal_relaxed").with_columns(shares_domain=shares)
+    return rows, pl.concat([keys, others.select("account_id")])
+
+
+def _domain_aliases(session: Session, told: pl.DataFrame, domains: set[str], rules: Rules) -> set[str]:
+    """A domain that exactly one live company has leads to it. Returns both ends of the aliases that changed."""
+    alone = told.filter(pl.col("business_domain").is_in(list(domains)) & ~pl.col("shares_domain"))
+    homes = homes_of(session, alone["company_id"], rules)
+    rows = alone.select(
+        alias_id=pl.lit("domain:") + pl.col("business_domain"),
+        account_id=pl.lit("company:") + survivors(pl.col("company_id"), homes),
+        rule=pl.lit("company_domain"),
+    )
+    changed = session.replace(ALIAS, rows, ids_frame("alias_id", [f"domain:{domain}" for domain in domains]))
+    return {*changed["alias_id"], *changed["account_id"]}
+
+
+def _company_aliases(session: Session, companies: list[str], survivor: dict[str, str], rules: Rules) -> set[str]:
+    """Absorbed and rolled-up companies lead to their account. Returns both ends of the aliases that changed."""
+    homes = homes_of(session, companies, rules)
+    rows = [
+        {"alias_id": f"company:{company}", "account_id": f"company:{homes[company]}",
+         "rule": "company_merge" if company in survivor else "parent"}
+        for company in companies if company in homes
+    ]  # fmt: skip
+    schema = {"alias_id": pl.String, "account_id": pl.String, "rule": pl.String}
+    scope = ids_frame("alias_id", [f"company:{company}" for company in companies])
+    changed = session.replace(ALIAS, pl.DataFrame(rows, schema=schema), scope)
+    return {*changed["alias_id"], *changed["account_id"]}
+
+
+def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> set[str]:
+    """Accounts of business domains that somebody belongs to. Returns those that came or went."""
+    names = ids_frame("account_id", [account for account in accounts if account.startswith("domain:")])
+    used = session.read_keys(MEMBERSHIP, names).select("account_id").unique().sort("account_id")
+    domain = pl.col("account_id").str.strip_prefix("domain:")
+    rows = used.select("account_id", domain=domain, business_domain=domain)
+    if everything:
+        stale = session.query("SELECT account_id FROM identity.account WHERE starts_with(account_id, 'domain:')")
+        names = pl.concat([names, stale]).unique()
+    return set(session.replace(ACCOUNT, rows, names)["account_id"])
+
+
+# --- deals
+
+
+def _changed_deals(session: Session, changes: Changes) -> list[str]:
+    return session.query("SELECT id FROM raw.deal")["id"].to_list() if changes.everything else changes.of("deals")
+
+
+def _deal_accounts(session: Session, deals: set[str], rules: Rules) -> pl.DataFrame:
+    """identity.deal_account of some deals, and an account for each that has no company."""
+    gone = survivors_of(session, "deals", deals)
+    live = ids_frame("id", deals - gone.keys() | set(gone.values()))
+    rows = session.read_keys("raw.deal", live)
+    kind = pl.lit("deals")
+    associations = session.read_keys(
+        "raw.association", live.select(kind.alias("from_type"), from_id="id", to_type=pl.lit("companies"))
+    )
+    history = session.read_keys(
+        "raw.property_history",
+        live.select(kind.alias("object_type"), object_id="id", property=pl.lit("hs_primary_associated_company")),
+    )
+    companies = pl.concat([associations["to_id"], history["value"]]).drop_nulls()
+    frame = rules_of_accounts.deal_accounts(
+        rows, associations, homes_of(session, companies, rules), history, rules.accounts.ignored_labels
+    )
+    scope = ids_frame("deal_id", {*deals, *live["id"]})
+    changed = session.replace("identity.deal_account", frame, scope)
+    own = frame.filter(pl.col("basis") == "own").join(rows, left_on="deal_id", right_on="id")
+    solitary = own.select("account_id", name="dealname", owner_id="hubspot_owner_id")
+    session.replace(ACCOUNT, solitary, scope.select(account_id=pl.lit("deal:") + pl.col("deal_id")))
+    return changed

@@ -1,0 +1,86 @@
+"""identity.click and identity.email_click: whose click it was, and which of them count.
+
+Each hour looks at new clicks, at those a new submission or person may name, at their neighbours in time, and at the
+pending ones, which wait 72 hours at most."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from crm_attribution.identity import click_scope
+from crm_attribution.identity.lookups import contacts_by_email, normalised, persons_of
+from crm_attribution.identity.rules import clicks as rules_of_clicks
+from crm_attribution.identity.rules.email_clicks import KEY, settle
+from crm_attribution.identity.update import remember_clicks
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.rules.suspects import email_suspects, link_suspects
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Session
+
+TOPICS = ["link_click", "email_click", "form_submission", "person", "email"]
+CONSUMER = "clicks"
+
+
+def update(session: Session, rules: Rules, as_of: datetime) -> Report:
+    """Resolve what can be resolved by `as_of`, the end of the run's window, and tell people from scanners."""
+    changes = session.changes(CONSUMER, TOPICS, rules.signature("identity", "clicks"))
+    written = 0
+    with session.transaction():
+        scope = click_scope.scope(session, changes, rules.clicks)
+        if scope.write_links.height or scope.write_emails.height:
+            written = _settle(session, scope, rules, as_of)
+        session.advance(CONSUMER, changes)
+    facts = dict(
+        session.connection.execute(
+            "SELECT status || ': ' || reason, count(*) FROM identity.click GROUP BY 1"
+            " UNION ALL SELECT 'e-mail ' || status || ': ' || reason, count(*) FROM identity.email_click GROUP BY 1"
+            " ORDER BY 1"
+        ).fetchall()
+    )
+    remember_clicks(session, facts)
+    return Report(rows=session.scalar("SELECT count(*) FROM identity.click"), changed=written, facts=facts)
+
+
+def _settle(session: Session, scope: click_scope.Scope, rules: Rules, as_of: datetime) -> int:
+    links = link_suspects(scope.links, rules.clicks)
+    answers = _resolve(session, links, rules, as_of)
+    emails = email_suspects(scope.emails.with_columns(address=normalised(scope.emails["recipient"])), rules.clicks)
+    emails = emails.join(_recipients(session, emails["address"]), on="address", how="left", maintain_order="left")
+    named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
+    suspects, email_answers = settle(named, emails, rules.clicks)
+    links_written = rules_of_clicks.withheld(answers, suspects).join(scope.write_links, on="click_id", how="semi")
+    emails_written = email_answers.join(scope.write_emails, on=KEY, how="semi")
+    by_link = session.replace("identity.click", links_written, scope.write_links)
+    by_email = session.replace("identity.email_click", emails_written, scope.write_emails)
+    session.journal("click", by_link["click_id"])
+    forms = by_link.drop_nulls("form_id")
+    session.journal("click_form", forms.select(pl.concat_str("form_id", "conversion_id", separator=":")).to_series())
+    session.journal("click_person", pl.concat([by_link["person_id"], by_email["person_id"]]))
+    return by_link.filter("_came").height + by_email.filter("_came").height
+
+
+def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: datetime) -> pl.DataFrame:
+    shared = rules_of_clicks.FORM_CLICK_IDS
+    ids = [clicks.select(k="click_id"), *(clicks.select(k=name) for name in shared)]
+    submissions = session.query(
+        "SELECT * FROM raw.form_submission WHERE link_click_id IN (SELECT k FROM ids) OR "
+        + " OR ".join(f"{name} IN (SELECT k FROM ids)" for name in shared),
+        ids=pl.concat(ids).drop_nulls().unique(),
+    )
+    submissions = submissions.with_columns(email_normalised=normalised(submissions["email"]))
+    by_email = contacts_by_email(session, ids_frame("identifier", submissions["email_normalised"].drop_nulls()))
+    persons = persons_of(session, pl.concat([clicks["contact_id"], by_email["contact_id"]]))
+    return rules_of_clicks.resolve(clicks, submissions, by_email, persons, rules.identity, as_of)
+
+
+def _recipients(session: Session, addresses: pl.Series) -> pl.DataFrame:
+    """address, person_id and speaker (the contact that speaks for the person) of each address that names a person."""
+    return session.query(
+        "SELECT a.identifier AS address, a.person_id, p.contact_id AS speaker FROM identity.alias a"
+        " SEMI JOIN addresses ON a.identifier = addresses.address JOIN identity.person p USING (person_id)"
+        " WHERE a.identifier_type = 'email'",
+        addresses=ids_frame("address", addresses.drop_nulls()),
+    )

@@ -1,0 +1,127 @@
+"""What of raw the identity graph has to look at again, and the edges that follow from it.
+
+Edges have owners: a contact, the contact id of a link, the e-mail of a form. Those of a changed contact or link are
+derived anew from all rows of it; a new submission is added to what its e-mail already shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from crm_attribution.identity.rules import edges as rules_of_edges
+from crm_attribution.mapping import Identity, Rules
+from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.session import Changes, Session
+
+NORMALISED = "lower(regexp_replace(email, '\\s', '', 'g'))"
+"""`identifiers.normalise_email` in SQL, for addresses that are ones."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Edges of what changed.
+
+    Attributes:
+        fresh: the edges that hold now.
+        old: the edges that held before, of the same owners or pairs.
+        erased: contacts whose raw row has gone.
+        contacts: contacts that changed, those they were merged into included.
+    """
+
+    fresh: pl.DataFrame
+    old: pl.DataFrame
+    erased: set[str]
+    contacts: set[str]
+
+
+def everything(session: Session, rules: Rules) -> Evidence:
+    """All edges, from all of raw."""
+    ids = session.query("SELECT id FROM raw.contact")
+    named = session.query("SELECT DISTINCT link_click_id FROM raw.form_submission WHERE link_click_id IS NOT NULL")
+    clicks = session.read("raw.link_click", "contact_id IS NOT NULL AND NOT is_bot")
+    fresh = rules_of_edges.combined(
+        pl.concat(
+            [
+                _of_contacts(session, ids, rules.identity),
+                rules_of_edges.link_edges(clicks, named["link_click_id"]),
+                rules_of_edges.form_edges(session.read("raw.form_submission")),
+                rules_of_edges.manual_edges(rules.identity),
+            ]
+        )
+    )
+    erased = session.query(
+        "SELECT identifier FROM identity.alias WHERE identifier_type = 'contact' AND identifier NOT IN"
+        " (SELECT id FROM raw.contact UNION SELECT absorbed_id FROM raw.merge WHERE object_type = 'contacts')"
+    )["identifier"]
+    return Evidence(fresh, session.read("identity.edge", "false"), set(erased), set(ids["id"]))
+
+
+def of_changes(session: Session, changes: Changes, rules: Rules) -> Evidence:
+    """Edges of the changed contacts, links and submissions."""
+    dirty = set(changes.of("contacts"))
+    dirty |= set(survivors_of(session, "contacts", dirty).values())
+    ids = ids_frame("id", dirty)
+    held = session.read_keys("raw.contact", ids)["id"]
+    before = session.read_keys("identity.edge", ids.select(node_type=pl.lit("contact"), node="id"))
+    erased = (dirty - set(held)) & set(before.filter(pl.col("rule") == "self")["node"])
+    lost = before.filter(pl.col("node").is_in(list(erased)) & (pl.col("identifier_type") == "email"))["identifier"]
+
+    submissions = _submissions(session, changes.of("form_submission"))
+    clicks = {*changes.of("link_click"), *submissions["link_click_id"].drop_nulls()}
+    links, old_links = _of_links(session, clicks, dirty - set(held))  # of an erased contact no click may be left
+    forms, old_forms = _of_forms(session, submissions, lost)
+    fresh = pl.concat([_of_contacts(session, ids, rules.identity), links, forms])
+    old = pl.concat([before, old_links, old_forms])
+    included = _included(rules, pl.concat([fresh, old.select(rules_of_edges.COLUMNS)]))
+    return Evidence(rules_of_edges.combined(pl.concat([fresh, included])), old, erased, dirty)
+
+
+def _of_contacts(session: Session, ids: pl.DataFrame, rules: Identity) -> pl.DataFrame:
+    contacts = pl.lit("contacts").alias("object_type")
+    tracked = pl.DataFrame({"property": ["email", *rules.click_id_properties]})
+    history = session.read_keys("raw.property_history", ids.select(contacts, object_id="id").join(tracked, how="cross"))
+    merges = session.read_keys("raw.merge", ids.select(contacts, survivor_id="id"))
+    return rules_of_edges.contact_edges(session.read_keys("raw.contact", ids), history, merges, rules)
+
+
+def _of_links(session: Session, clicks: set[str], contacts: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Edges of links to the contacts these clicks name, and to some more: those they imply now, those stored."""
+    changed = session.read_keys("raw.link_click", ids_frame("click_id", clicks))["contact_id"].drop_nulls()
+    owners = ids_frame("contact_id", {*changed, *contacts})
+    rows = session.read_keys("raw.link_click", owners).filter(~pl.col("is_bot"))
+    named = session.query(
+        "SELECT DISTINCT link_click_id FROM raw.form_submission SEMI JOIN ids USING (link_click_id)",
+        ids=rows.select(link_click_id="click_id"),
+    )["link_click_id"]
+    old = session.read_keys("identity.edge", owners.select(node_type=pl.lit("link_contact"), node="contact_id"))
+    return rules_of_edges.link_edges(rows, named), old
+
+
+def _submissions(session: Session, keys: list[str]) -> pl.DataFrame:
+    pairs = [key.split(":", 1) for key in keys]
+    schema = {"form_id": pl.String, "conversion_id": pl.String}
+    return session.read_keys("raw.form_submission", pl.DataFrame(pairs, schema=schema, orient="row"))
+
+
+def _of_forms(session: Session, submissions: pl.DataFrame, lost: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    new = rules_of_edges.form_edges(submissions)
+    same = session.read_keys("identity.edge", new.select(rules_of_edges.KEY))
+    if not len(lost):
+        return rules_of_edges.combined(pl.concat([new, same.select(rules_of_edges.COLUMNS)])), same
+    owned = session.read_keys("identity.edge", ids_frame("node", lost).with_columns(node_type=pl.lit("email")))
+    left = session.query(
+        f"SELECT * FROM raw.form_submission WHERE {NORMALISED} IN (SELECT address FROM lost)",
+        lost=ids_frame("address", lost),
+    )
+    kept = same.join(owned, on=rules_of_edges.KEY, how="anti")
+    derived = [new, rules_of_edges.form_edges(left), kept.select(rules_of_edges.COLUMNS)]
+    return rules_of_edges.combined(pl.concat(derived)), pl.concat([kept, owned])
+
+
+def _included(rules: Rules, touched: pl.DataFrame) -> pl.DataFrame:
+    """Manual edges between pairs that are also edges of what changed: they stay the stronger of the two."""
+    manual = rules_of_edges.manual_edges(rules.identity)
+    return manual.join(touched.select(rules_of_edges.KEY), on=rules_of_edges.KEY, how="semi")

@@ -1,0 +1,113 @@
+"""Clicks in marketing e-mails: whose they are, and which of them a tracked link has told already.
+
+HubSpot wraps every link of its e-mails, tracked ones too, so one act often comes twice: from the link service and from
+HubSpot. Same person, same page, a few seconds apart is one act: the link service's click is kept.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import polars as pl
+
+from crm_attribution.contracts.raw import OBSOLETED
+from crm_attribution.mapping import Clicks
+
+KEY = ["created_at", "id"]
+
+
+def settle(links: pl.DataFrame, emails: pl.DataFrame, rules: Clicks) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What counts, once both sources have told what they know.
+
+    A click whose nearest counterpart is a suspect by its own rules is one too, for the same reason: HubSpot knows its
+    filter and the time of the send, the link service the method and the address. A click in an e-mail with a
+    counterpart that counts is its duplicate.
+
+    Args:
+        links: click_id, clicked_at, destination_url, link_slug, `person_id` (null: not known), `suspicion`.
+        emails: raw.email_click columns with `person_id`, `speaker` (the person's contact) and `suspicion`.
+        rules: thresholds.
+
+    Returns:
+        click_id and reason of the suspects among links; identity.email_click rows of emails.
+    """
+    pairs = _pairs(links, emails, rules)
+    by_email = _nearest(pairs, ["click_id"], KEY).select("click_id", _told="suspicion_email")
+    judged = links.join(by_email, on="click_id", how="left", maintain_order="left").with_columns(
+        reason=pl.coalesce("suspicion", "_told")
+    )
+    suspects = judged.filter(pl.col("reason").is_not_null()).select("click_id", "reason")
+    by_link = _nearest(pairs, KEY, ["clicked_at", "click_id"]).select(*KEY, _told="suspicion")
+    kept = _nearest(pairs.join(suspects, on="click_id", how="anti"), KEY, ["clicked_at", "click_id"])
+    rows = emails.join(by_link, on=KEY, how="left", maintain_order="left").join(
+        kept.select(*KEY, link_click_id="click_id"), on=KEY, how="left", maintain_order="left"
+    )
+    return suspects, _answers(rows)
+
+
+def _answers(rows: pl.DataFrame) -> pl.DataFrame:
+    reason = pl.coalesce("suspicion", "_told")
+    told = rows.with_columns(
+        status=pl.when(reason.is_not_null())
+        .then(pl.lit("suspect"))
+        .when(pl.col("person_id").is_null())
+        .then(pl.lit("unresolved"))
+        .when(pl.col("link_click_id").is_not_null())
+        .then(pl.lit("duplicate"))
+        .otherwise(pl.lit("resolved")),
+        reason=pl.when(reason.is_not_null())
+        .then(reason)
+        .when(pl.col("address").is_null())
+        .then(pl.lit("no_recipient"))
+        .when(pl.col("person_id").is_null())
+        .then(pl.lit("recipient_names_no_person"))
+        .when(pl.col("link_click_id").is_not_null())
+        .then(pl.lit("link_click"))
+        .otherwise(pl.lit("recipient")),
+    )
+    suspect = pl.col("status") == "suspect"
+    return told.select(
+        *KEY,
+        "status",
+        "reason",
+        contact_id=pl.when(~suspect).then("speaker"),
+        person_id=pl.when(~suspect).then("person_id"),
+        link_click_id=pl.when(pl.col("status") == "duplicate").then("link_click_id"),
+    )
+
+
+def _pairs(links: pl.DataFrame, emails: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
+    """Every two clicks of one person on one page within `same_click_seconds`, with their `distance`."""
+    near = timedelta(seconds=rules.same_click_seconds)
+    slot = pl.col("_at").dt.epoch("us") // (rules.same_click_seconds * 1_000_000)
+    left = links.drop_nulls("person_id").select(
+        *("click_id", "clicked_at", "link_slug", "person_id", "suspicion"),
+        _at="clicked_at",
+        _page=page("destination_url"),
+    )
+    right = (
+        emails.filter(pl.col("suspicion").ne_missing(OBSOLETED))
+        .drop_nulls("person_id")
+        .select(*KEY, "person_id", _at="created_at", suspicion_email="suspicion", _page=page("url"))
+    )
+    slots = right.with_columns(_slot=pl.concat_list(slot - 1, slot, slot + 1)).explode("_slot")
+    pairs = left.with_columns(_slot=slot).join(slots, on=["person_id", "_slot"], suffix="_email")
+    distance = (pl.col("clicked_at") - pl.col("created_at")).abs()
+    same_page = pl.col("_page") == pl.col("_page_email")
+    the_link_itself = pl.col("_page_email").str.extract(r"/([^/]+)$") == pl.col("link_slug")
+    return pairs.with_columns(distance=distance).filter(
+        pl.col("distance") <= near, same_page.fill_null(False) | the_link_itself.fill_null(False)
+    )
+
+
+def page(column: str) -> pl.Expr:
+    """Host and path of an address, without `www.`, port and last slash; null where it is none."""
+    text = pl.col(column)
+    host = text.str.extract(r"(?i)^https?://(?:[^/?#@]*@)?(?:www\.)?([^/?#:]+)").str.to_lowercase()
+    path = text.str.extract(r"(?i)^https?://[^/?#]*([^?#]*)").str.strip_chars_end("/")
+    return host + path
+
+
+def _nearest(pairs: pl.DataFrame, one: list[str], others: list[str]) -> pl.DataFrame:
+    """The nearest counterpart of each; of two as near, the first by `others`."""
+    return pairs.sort("distance", *others).unique(one, keep="first", maintain_order=True)

@@ -1,0 +1,211 @@
+"""What may join two people, decided on the whole edge set and never on arrival order.
+
+Two kinds of rules. Those of an identifier look at all its edges: blocked values, role mailboxes, shared identifiers.
+Those of a component look at all its edges in the order of their strength: persons a human keeps apart, weak edges
+between two persons who both hold live contacts, too many e-mails, too large a person.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from crm_attribution.identity.rules.edges import CLICK_TYPES, WEAK, strength
+from crm_attribution.identity.rules.graph import labels_among
+from crm_attribution.mapping import Identity
+
+OF_IDENTIFIER = ("blocked_value", "role_mailbox", "shared_identifier")
+OF_COMPONENT = ("manual_exclude", "two_live_contacts", "person_emails", "person_size")
+EVERY_RULE = (*OF_IDENTIFIER, *OF_COMPONENT)
+
+_EMPTY = r"^[0-]*$"
+
+
+def of_identifiers(edges: pl.DataFrame, roots: dict[str, str], rules: Identity) -> pl.DataFrame:
+    """Edges that their identifier disables.
+
+    Args:
+        edges: node_id, identifier_id, node_type, node, identifier_type, identifier, rule; all edges of every
+            identifier in it.
+        roots: absorbed contact id -> live contact id (a merged record is one contact, not two).
+        rules: blocked values, role mailboxes, the limit for shared identifiers.
+
+    Returns:
+        node_id, identifier_id, refusal.
+    """
+    value, email = pl.col("identifier").str.to_lowercase(), pl.col("identifier_type") == "email"
+    local, domain = value.str.split("@").list.first(), value.str.split("@").list.last()
+    contact = pl.col("node_type").is_in(["contact", "link_contact"])
+    root = pl.col("node").replace(roots) if roots else pl.col("node")
+    many = rules.shared_identifier_contacts
+    contacts = pl.when(contact).then(root).drop_nulls().n_unique().over("identifier_id")
+    others = pl.when(~contact).then(pl.col("node")).drop_nulls().n_unique().over("identifier_id")
+    blocked = (
+        value.is_in(rules.blocked_values)
+        | value.str.contains(_EMPTY)
+        | (email & (local.is_in(rules.blocked_values) | local.str.contains(_EMPTY)))
+        | (email & domain.is_in(rules.blocked_domains))
+    )
+    return (
+        edges.filter(pl.col("identifier_type").is_in(["email", *CLICK_TYPES]))
+        .with_columns(_shared=(contacts > many) | (others > many))
+        .filter(pl.col("rule") != "include")
+        .with_columns(
+            refusal=pl.when(blocked)
+            .then(pl.lit("blocked_value"))
+            .when(email & local.is_in(rules.role_mailboxes))
+            .then(pl.lit("role_mailbox"))
+            .when("_shared")
+            .then(pl.lit("shared_identifier"))
+        )
+        .drop_nulls("refusal")
+        .select("node_id", "identifier_id", "refusal")
+    )
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What became of some components.
+
+    Attributes:
+        person: node_id and `part`, the smallest node of what it belongs to in the end.
+        refused: node_id, identifier_id, refusal: edges disabled by the rules of components.
+    """
+
+    person: pl.DataFrame
+    refused: pl.DataFrame
+
+
+def settle(
+    nodes: pl.DataFrame, edges: pl.DataFrame, live: pl.Series, apart: list[tuple[int, int]], rules: Identity
+) -> Settled:
+    """The persons within some components.
+
+    Where a component breaks no limit all its edges hold, which is told without looking at their order; else its edges
+    are taken strongest first, and one that would break a limit is refused.
+
+    Args:
+        nodes: identity.node rows of whole components (`component` over all edges their identifiers allow).
+        edges: all edges of these nodes that their identifiers allow: node_id, identifier_id, node_type, node,
+            identifier_type, identifier, rule, first_seen.
+        live: node ids of live contacts.
+        apart: pairs of nodes that a human keeps apart.
+        rules: limits.
+    """
+    nodes = nodes.sort("node_id")
+    ids = nodes["node_id"].to_numpy()
+    u, v = edges["node_id"].to_numpy(), edges["identifier_id"].to_numpy()
+    weak = edges["rule"].is_in(list(WEAK)).to_numpy()
+    facts = nodes.with_columns(
+        part=pl.Series(ids if not len(u) else labels_among(ids, u[~weak], v[~weak])),
+        live=pl.col("node_id").is_in(live.implode()),
+    )
+    contested = _contested(facts, apart, rules)
+    settled = facts.select("node_id", part="component")
+    none = pl.DataFrame(schema={"node_id": pl.Int64, "identifier_id": pl.Int64, "refusal": pl.String})
+    if contested.is_empty():
+        return Settled(settled, none)
+    component = nodes.select("node_id", "component")
+    disputed = edges.join(component, on="node_id").filter(pl.col("component").is_in(contested.implode()))
+    inside = facts.filter(pl.col("component").is_in(contested.implode()))
+    part, refused = _taken_by_strength(inside, disputed, apart, rules)
+    return Settled(pl.concat([settled.join(part, on="node_id", how="anti"), part]).sort("node_id"), refused)
+
+
+def _contested(facts: pl.DataFrame, apart: list[tuple[int, int]], rules: Identity) -> pl.Series:
+    """Components in which some limit is broken if all edges hold."""
+    email = pl.col("node_type") == "email"
+    sized = facts.group_by("component").agg(
+        size=(email | (pl.col("node_type") == "contact")).sum(),
+        emails=email.sum(),
+        live=pl.when("live").then("part").drop_nulls().n_unique(),
+    )
+    over = sized.filter(
+        (pl.col("size") > rules.person_size) | (pl.col("emails") > rules.person_emails) | (pl.col("live") > 1)
+    )["component"]
+    if not apart:
+        return over
+    home = facts.select("node_id", "component")
+    pairs = pl.DataFrame(apart, schema={"one": pl.Int64, "other": pl.Int64}, orient="row")
+    split = pairs.join(home, left_on="one", right_on="node_id").join(
+        home, left_on="other", right_on="node_id", suffix="_other"
+    )
+    return pl.concat([over, split.filter(pl.col("component") == pl.col("component_other"))["component"]]).unique()
+
+
+@dataclass
+class _Part:
+    contacts: int
+    live: int
+    emails: int
+    size: int
+    foes: set[int]
+
+    def with_(self, other: _Part) -> _Part:
+        return _Part(
+            self.contacts + other.contacts,
+            self.live + other.live,
+            self.emails + other.emails,
+            self.size + other.size,
+            self.foes | other.foes,
+        )
+
+
+def _taken_by_strength(
+    facts: pl.DataFrame, edges: pl.DataFrame, apart: list[tuple[int, int]], rules: Identity
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Edges taken strongest first; ties by age, then by name: nothing that depends on who came when to us."""
+    parent: dict[int, int] = {}
+    parts: dict[int, _Part] = {}
+    foes: dict[int, set[int]] = {}
+    for one, other in apart:
+        foes.setdefault(one, set()).add(other)
+        foes.setdefault(other, set()).add(one)
+    for node, kind, live in facts.select("node_id", "node_type", "live").iter_rows():
+        contact, email = int(kind == "contact"), int(kind == "email")
+        parent[node] = node
+        parts[node] = _Part(contact, int(live), email, contact + email, foes.get(node, set()))
+
+    def find(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    order = edges.sort(
+        strength(pl.col("rule")), "first_seen", "node_type", "node", "identifier_type", "identifier"
+    ).select("node_id", "identifier_id", "rule")
+    refused: list[tuple[int, int, str]] = []
+    for u, v, rule in order.iter_rows():
+        a, b = sorted((find(u), find(v)))
+        if a == b:
+            continue
+        kept_apart = any(foe in parent and find(foe) == b for foe in parts[a].foes)
+        why = _refusal(parts[a], parts[b], rule, kept_apart, rules)
+        if why is not None:
+            refused.append((u, v, why))
+            continue
+        parent[b] = a
+        host, guest = parts[a], parts.pop(b)
+        parts[a] = host.with_(guest)
+    person = pl.DataFrame(
+        {"node_id": list(parent), "part": [find(node) for node in parent]},
+        schema={"node_id": pl.Int64, "part": pl.Int64},
+    )
+    schema = {"node_id": pl.Int64, "identifier_id": pl.Int64, "refusal": pl.String}
+    return person, pl.DataFrame(refused, schema=schema, orient="row")
+
+
+def _refusal(one: _Part, other: _Part, rule: str, kept_apart: bool, rules: Identity) -> str | None:
+    if rule == "include":
+        return None
+    if kept_apart:
+        return "manual_exclude"
+    if rule in ("merge", "self"):
+        return None
+    if rule in WEAK and one.live and other.live:
+        return "two_live_contacts"
+    if one.contacts and other.contacts and one.emails + other.emails > rules.person_emails:
+        return "person_emails"
+    return "person_size" if one.size and other.size and one.size + other.size > rules.person_size else None

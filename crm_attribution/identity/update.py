@@ -1,0 +1,90 @@
+"""identity.*: persons from the changed part of the graph, then the accounts and memberships that follow."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+
+from crm_attribution.identity import accounts, persons
+from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Session
+
+TOPICS = ["contacts", "companies", "deals", "link_click", "form_submission"]
+CONSUMER = "identity"
+
+_QUALITY = "identity:quality"
+_CLICKS = "identity:clicks"
+
+
+def update(session: Session, rules: Rules, as_of: datetime) -> Report:
+    """Bring persons, accounts and memberships up to date with raw; cost follows the changed records.
+
+    Args:
+        session: an open session; the whole update is one transaction.
+        rules: identity, accounts and values sections.
+        as_of: end of the run's window, for the change log.
+    """
+    changes = session.changes(CONSUMER, TOPICS, rules.signature("identity", "accounts", "values"))
+    report = Report()
+    with session.transaction():
+        if not changes.idle:
+            moved = persons.update(session, changes, rules, as_of)
+            reach = moved.persons | accounts.update(session, changes, rules)
+            touched = moved.persons | accounts.memberships(session, changes, reach, rules)
+            session.journal("person", touched)
+            session.set_fact(_QUALITY, json.dumps(quality(session)))
+            report.changed = len(touched)
+            report.facts = _moved(session, moved)
+        session.advance(CONSUMER, changes)
+    known = json.loads(session.fact(_QUALITY) or "{}")
+    report.facts = {**known, **json.loads(session.fact(_CLICKS) or "{}"), **report.facts}
+    report.rows = known.get("persons", 0)
+    return report
+
+
+def quality(session: Session) -> dict[str, int | str | float]:
+    """Identity in figures: persons, aliases, the largest person, accounts, rejected edges by rule.
+
+    Counted when something changed, remembered while nothing does.
+    """
+    facts: dict[str, int | str | float] = {
+        "persons": session.scalar("SELECT count(*) FROM identity.person WHERE merged_into IS NULL"),
+        "aliases": session.scalar("SELECT count(*) FROM identity.alias"),
+        "largest person (identifiers)": session.scalar("SELECT coalesce(max(identifiers), 0) FROM identity.person"),
+        "accounts": session.scalar("SELECT count(*) FROM identity.account"),
+        "companies sharing a domain": session.scalar("SELECT count(*) FROM identity.account WHERE shares_domain"),
+    }
+    for rule, count in session.connection.execute(
+        "SELECT rule, count(*) FROM identity.edge_rejected GROUP BY rule ORDER BY rule"
+    ).fetchall():
+        facts[f"rejected edges: {rule}"] = count
+    return facts
+
+
+def remember_clicks(session: Session, by_state: dict[str, int]) -> None:
+    """Keep the clicks that are not resolved, by reason, for the figures of identity."""
+    facts = {
+        f"clicks {state}": count
+        for state, count in by_state.items()
+        if not state.removeprefix("e-mail ").startswith("resolved")
+    }
+    session.set_fact(_CLICKS, json.dumps(facts))
+
+
+def _moved(session: Session, moved: persons.Moved) -> dict[str, int | str | float]:
+    """How much moved to another person: contacts, persons, and the events and conversions of these contacts."""
+    if not moved.contacts:
+        return {}
+    ids = ids_frame("contact_id", moved.contacts)
+    counted = {
+        name: session.query(f"SELECT count(*) AS n FROM {table} SEMI JOIN ids USING (contact_id)", ids=ids)["n"].item()
+        for name, table in (("events", "events.event"), ("conversions", "conversions.conversion"))
+    }
+    return {
+        "contacts moved": len(moved.contacts),
+        "persons moved": len(moved.between),
+        "events moved": counted["events"],
+        "conversions moved": counted["conversions"],
+    }

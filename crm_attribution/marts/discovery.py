@@ -1,0 +1,170 @@
+"""Find the model files and read what they say about themselves. The syntax is described in `sql_models`."""
+
+from __future__ import annotations
+
+import graphlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.marts.dependencies import DependencyReader
+from crm_attribution.marts.header import Header, SqlColumn, parse_header
+from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
+
+_PART = re.compile(r"[a-z][a-z0-9_]*")
+_BOUND_NAMES = {">=": "at_least", ">": "above", "<=": "at_most", "<": "below"}
+_COPIES = quote_identifier("row copies")
+
+
+@dataclass(frozen=True)
+class SqlTest:
+    """A query that returns the rows which break a rule of `model` (`schema.name`)."""
+
+    name: str
+    sql: str
+    path: Path
+    model: str
+    description: str
+    depends: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SqlModel:
+    """One file: the table it fills and what is promised about it."""
+
+    schema: str
+    name: str
+    path: Path
+    sql: str
+    description: str
+    columns: tuple[SqlColumn, ...]
+    tests: tuple[SqlTest, ...]
+    depends: tuple[str, ...]
+
+    @property
+    def key(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+def discover(root: Path) -> list[SqlModel]:
+    """Read every model and test below `root`, sorted by key.
+
+    Raises:
+        ConfigurationError: naming the file, the line where known, and the fix.
+    """
+    if not root.is_dir():
+        raise ConfigurationError(f"{root} is not a folder; SQL models are expected in {root}/<schema>/<name>.sql")
+    files = sorted(root.rglob("*.sql"))
+    with DependencyReader() as reader:
+        laws: dict[str, list[SqlTest]] = {}
+        for path in (path for path in files if path.name.endswith(".test.sql")):
+            law = _read_law(root, path, reader)
+            laws.setdefault(law.model, []).append(law)
+        paths = [path for path in files if not path.name.endswith(".test.sql")]
+        models = [_read_model(root, path, reader, laws) for path in paths]
+    for orphan in (test for tests in laws.values() for test in tests):
+        raise ConfigurationError(f"{orphan.path}: tests {orphan.model}, which has no file; rename the test or add it")
+    return sorted(models, key=lambda model: model.key)
+
+
+def order(models: Sequence[SqlModel]) -> list[SqlModel]:
+    """The models so that each comes after those it reads; ties in order of their keys.
+
+    Raises:
+        ConfigurationError: when models read each other in a circle; the message shows the circle.
+    """
+    by_key = {model.key: model for model in models}
+    graph = {key: sorted(set(model.depends) & by_key.keys()) for key, model in sorted(by_key.items())}
+    sorter = graphlib.TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except graphlib.CycleError as error:
+        circle = list(reversed(error.args[1]))
+        files = ", ".join(str(by_key[key].path) for key in dict.fromkeys(circle))
+        raise ConfigurationError(
+            f"SQL models read each other in a circle: {' reads '.join(circle)} ({files}); break it in one of them"
+        ) from None
+    ordered: list[SqlModel] = []
+    while sorter.is_active():
+        ready = sorted(sorter.get_ready())
+        ordered.extend(by_key[key] for key in ready)
+        sorter.done(*ready)
+    return ordered
+
+
+def _key(root: Path, path: Path, name: str) -> tuple[str, str]:
+    """Schema and table of a file. The path is the key, so it must have exactly two plain parts."""
+    parts = path.relative_to(root).parts
+    if len(parts) != 2 or not _PART.fullmatch(parts[0]) or not _PART.fullmatch(name):
+        raise ConfigurationError(
+            f"{path}: a model is {root}/<schema>/<name>.sql in lower case (a-z, 0-9, _); its tests are"
+            " <name>.test.sql or <name>.<what>.test.sql beside it"
+        )
+    return parts[0], name
+
+
+def _read_law(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
+    name, _, what = path.name.removesuffix(".test.sql").partition(".")
+    schema, name = _key(root, path, name)
+    if what and not _PART.fullmatch(what):
+        raise ConfigurationError(f"{path}: the part before .test.sql must be a lower-case word (a-z, 0-9, _)")
+    sql = path.read_text(encoding="utf-8")
+    header = parse_header(sql, path)
+    if not header.description:
+        raise ConfigurationError(f"{path}: say in a first `--` line what must hold")
+    if header.columns or header.unique:
+        raise ConfigurationError(f"{path}: @column and @unique belong to the model's file, not to a test")
+    depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
+    return SqlTest(what or "law", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
+
+
+def _read_model(root: Path, path: Path, reader: DependencyReader, laws: dict[str, list[SqlTest]]) -> SqlModel:
+    schema, name = _key(root, path, path.name.removesuffix(".sql"))
+    key = f"{schema}.{name}"
+    sql = path.read_text(encoding="utf-8")
+    header = parse_header(sql, path)
+    if not header.description:
+        raise ConfigurationError(f"{path}: begin with `--` lines that say what one row of the table is")
+    if not header.columns:
+        raise ConfigurationError(f"{path}: document each result column as `-- @column name: description`")
+    depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
+    if key in depends:
+        raise ConfigurationError(f"{path}: reads {key}, the table it fills; select from what it is made of")
+    tests = [*_rule_tests(schema, name, path, header), *laws.pop(key, [])]
+    names = [test.name for test in tests]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(f"{path}: has two tests named {', '.join(twice)}; drop one")
+    return SqlModel(schema, name, path, sql, header.description, header.columns, tuple(tests), tuple(sorted(depends)))
+
+
+def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlTest]:
+    """The rules of the header as queries."""
+    table, key = quote_identifier(schema, name), f"{schema}.{name}"
+    tests: list[SqlTest] = []
+
+    def add(test: str, sql: str, description: str) -> None:
+        tests.append(SqlTest(test, sql, path, key, description, (key,)))
+
+    for column in header.columns:
+        quoted = quote_identifier(column.name)
+        rows = f"SELECT * FROM {table} WHERE"
+        if column.not_null:
+            add(f"{column.name}_not_null", f"{rows} {quoted} IS NULL", f"{column.name} is never null")
+        if column.unique:
+            sql = f"SELECT {quoted}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count({quoted}) > 1"
+            add(f"{column.name}_unique", sql, f"{column.name} is unique")
+        if column.allowed:
+            values = ", ".join(quote_literal(value) for value in column.allowed)
+            sql = f"{rows} {quoted}::VARCHAR NOT IN ({values})"
+            add(f"{column.name}_in", sql, f"{column.name} is one of {', '.join(column.allowed)}")
+        for operator, number in column.bounds:
+            sql = f"{rows} NOT ({quoted} {operator} {number})"
+            add(f"{column.name}_{_BOUND_NAMES[operator]}", sql, f"{column.name} {operator} {number}")
+    for names in header.unique:
+        grain = ", ".join(quote_identifier(column) for column in names)
+        sql = f"SELECT {grain}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count(*) > 1"
+        add(f"unique_{'_'.join(names)}", sql, f"one row per {', '.join(names)}")
+    return tests

@@ -1,0 +1,54 @@
+"""The file beside the published one that says what it is, and how both are put in place."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from crm_attribution.warehouse.files import put_in_place
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `finance.manifest.json` says about the file beside it."""
+
+    file: str
+    snapshot_id: str
+    as_of: str
+    published_at: str
+    bytes: int
+    sha256: str
+    storage_version: int
+    modified_ns: int
+    rows: dict[str, int]
+
+
+def manifest_path(target: Path) -> Path:
+    """`finance.manifest.json` for `finance.duckdb`."""
+    return target.with_suffix(".manifest.json")
+
+
+def read_manifest(target: Path) -> Manifest | None:
+    """The manifest of a published file; None when there is none that can be read."""
+    try:
+        return Manifest(**json.loads(manifest_path(target).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def write_manifest(target: Path, manifest: Manifest) -> None:
+    path = manifest_path(target)
+    temporary = temporary_path(path)
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(asdict(manifest), file, indent=2)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    put_in_place(temporary, path)
+
+
+def temporary_path(target: Path) -> Path:
+    """A name in the same folder that carries the number of this process, so that leftovers can be told."""
+    return target.with_name(f".{target.name}.{os.getpid()}.tmp")

@@ -1,0 +1,240 @@
+"""SQL files as tables: `dbt_like_sql/<schema>/<name>.sql` is the table `<schema>.<name>`.
+
+A file is a header and one SELECT:
+
+    -- One row per day and channel: how many reached each step. (first paragraph: the table's description)
+    --
+    -- Further paragraphs are notes for whoever edits the file.
+    --
+    -- @column funnel_date [not_null]: the day, in the account's time zone
+    -- @column channel [not_null] [in paid, organic, direct]: where the touch came from;
+    --   a description goes on in lines indented by two spaces or more
+    -- @column outcomes [not_null] [>= 0] [<= 1000000]: how many reached the step
+    -- @unique: funnel_date, channel
+    -- @depends: staging.deal, attribution.credit
+    SELECT …
+
+* Every result column has a `@column` line, in the order of the SELECT; both texts become comments in the database.
+* Rules: `[not_null]`, `[unique]`, `[in a, b]`, `[>= n]`, `[> n]`, `[<= n]`, `[< n]`. All but not_null let null pass.
+  `@unique` is the grain of the table: there two nulls are equal. Each rule becomes a test.
+* `@depends` is needed only where the query calls a macro, which hides its tables (`@depends: none` if it has none).
+  Everything else is read from the query by DuckDB's parser: tables are schema-qualified, other names are WITH queries.
+* `<name>.test.sql` or `<name>.<what>.test.sql` beside it is a law: one SELECT that returns the bad rows. Its leading
+  comment says what must hold. Tests are named `law`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+
+from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.marts.discovery import SqlModel, SqlTest, discover, order
+from crm_attribution.marts.errors import run
+from crm_attribution.marts.header import SqlColumn
+from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
+
+__all__ = [
+    "ModelResult",
+    "SqlColumn",
+    "SqlModel",
+    "SqlTest",
+    "TestResult",
+    "discover",
+    "materialize",
+    "order",
+    "run_test",
+]
+
+_RESULT = quote_identifier("temp", "main", "model_result")
+_CHANGES = quote_identifier("temp", "main", "model_changes")
+_BAD_ROWS = quote_identifier("temp", "main", "test_bad_rows")
+_COPIES = quote_identifier("row copies")
+_MARTS_REFUSE = {"HUGEINT", "UHUGEINT"}
+
+Columns = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ModelResult:
+    """What a materialization did. `created` means the table was missing or had other columns."""
+
+    model: str
+    rows: int
+    inserted: int
+    deleted: int
+    created: bool
+    columns: tuple[tuple[str, str], ...]
+
+    @property
+    def changed_rows(self) -> int:
+        return self.inserted + self.deleted
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Zero bad rows is a pass."""
+
+    __test__ = False  # not a pytest class
+
+    test: SqlTest
+    bad_rows: int
+    sample: list[dict[str, Any]]
+
+    @property
+    def passed(self) -> bool:
+        return self.bad_rows == 0
+
+
+def materialize(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> ModelResult:
+    """Run the whole query and write only the rows in which its result differs from the table.
+
+    The connection must not be inside a transaction. The rows are written in one transaction; where nothing differs
+    nothing is written.
+
+    Raises:
+        ContractViolation: when the result's columns are not the documented ones.
+        ConfigurationError: when DuckDB does not accept the query or the schema does not exist.
+        Terminal: when the query fails on its data.
+    """
+    home = _home(connection, model)
+    table = quote_identifier(home, model.schema, model.name)
+    try:
+        run(connection, f"CREATE OR REPLACE TEMP TABLE {_RESULT} AS {model.sql}", model.path)
+        columns = _columns(connection, "temp", "main", "model_result")
+        _check_columns(model, columns)
+        rows = _number(connection, f"SELECT count(*) FROM {_RESULT}")
+        existing = _columns(connection, home, model.schema, model.name)
+        created = existing != columns
+        if created:
+            deleted = _number(connection, f"SELECT count(*) FROM {table}") if existing else 0
+            inserted = rows
+            run(connection, f"CREATE OR REPLACE TABLE {table} AS FROM {_RESULT}", model.path)
+        else:
+            inserted, deleted = _write_changes(connection, table, [name for name, _ in columns])
+    finally:
+        _drop(connection, _RESULT, _CHANGES)
+    _write_comments(connection, model, home)
+    return ModelResult(model.key, rows, inserted, deleted, created, tuple(columns))
+
+
+def run_test(connection: duckdb.DuckDBPyConnection, test: SqlTest, limit: int = 20) -> TestResult:
+    """Count the rows a test returns and show the first of them."""
+    try:
+        run(connection, f"CREATE OR REPLACE TEMP TABLE {_BAD_ROWS} AS {test.sql}", test.path)
+        bad_rows = _number(connection, f"SELECT count(*) FROM {_BAD_ROWS}")
+        sample = connection.sql(f"FROM {_BAD_ROWS} LIMIT {int(limit)}").pl().to_dicts() if bad_rows else []
+    finally:
+        _drop(connection, _BAD_ROWS)
+    return TestResult(test, bad_rows, sample)
+
+
+def _home(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> str:
+    """The attached database that holds the model's schema."""
+    found = connection.execute(
+        "SELECT DISTINCT database_name FROM duckdb_schemas() WHERE NOT internal AND schema_name = $1", [model.schema]
+    ).fetchall()
+    if len(found) != 1:
+        where = f"in {', '.join(sorted(name for (name,) in found))}" if found else "nowhere"
+        raise ConfigurationError(
+            f"{model.path}: schema {model.schema} exists {where}; it must exist in exactly one attached database"
+        )
+    return str(found[0][0])
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> Columns:
+    """Names and types in order; empty when there is no such table."""
+    return connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns()"
+        " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3 ORDER BY column_index",
+        [database, schema, table],
+    ).fetchall()
+
+
+def _check_columns(model: SqlModel, columns: Columns) -> None:
+    documented = [column.name for column in model.columns]
+    returned = [name for name, _ in columns]
+    if documented != returned:
+        missing = [name for name in documented if name not in returned]
+        undocumented = [name for name in returned if name not in documented]
+        wrong = [
+            f"documented but not returned: {', '.join(missing)}" if missing else "",
+            f"returned but not documented: {', '.join(undocumented)}" if undocumented else "",
+            f"the order returned is {', '.join(returned)}" if not missing and not undocumented else "",
+        ]
+        raise ContractViolation(
+            f"{model.path}: the @column lines and the SELECT differ: {'; '.join(filter(None, wrong))}"
+        )
+    wide = [name for name, data_type in columns if data_type in _MARTS_REFUSE] if model.schema == "marts" else []
+    if wide:
+        raise ContractViolation(
+            f"{model.path}: {', '.join(wide)} would be HUGEINT, which many clients cannot read; cast to BIGINT"
+        )
+
+
+def _write_changes(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]) -> tuple[int, int]:
+    """Make `table` hold the rows of the result, as often as the result holds them: rows inserted and deleted."""
+    columns = ", ".join(quote_identifier(name) for name in names)
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE {_CHANGES} AS"
+        f" SELECT {columns}, sum({_COPIES})::BIGINT AS {_COPIES} FROM"
+        f" (SELECT {columns}, 1 AS {_COPIES} FROM {_RESULT} UNION ALL SELECT {columns}, -1 FROM {table})"
+        f" GROUP BY {columns} HAVING sum({_COPIES}) <> 0"
+    )
+    inserted = _number(connection, f"SELECT coalesce(sum({_COPIES}), 0)::BIGINT FROM {_CHANGES} WHERE {_COPIES} > 0")
+    deleted = _number(connection, f"SELECT coalesce(-sum({_COPIES}), 0)::BIGINT FROM {_CHANGES} WHERE {_COPIES} < 0")
+    if not inserted and not deleted:
+        return 0, 0
+    same = " AND ".join(f"old.{quote_identifier(n)} IS NOT DISTINCT FROM gone.{quote_identifier(n)}" for n in names)
+    surplus = (
+        f"SELECT old.rowid FROM {table} AS old JOIN {_CHANGES} AS gone ON gone.{_COPIES} < 0 AND {same}"
+        f" QUALIFY row_number() OVER (PARTITION BY gone.rowid ORDER BY old.rowid) <= -gone.{_COPIES}"
+    )
+    connection.execute("BEGIN")
+    try:
+        if deleted and _number(connection, f"DELETE FROM {table} WHERE rowid IN ({surplus})") != deleted:
+            raise ContractViolation(f"{table}: rows that differ were not found again; nothing was written")
+        if inserted:
+            connection.execute(
+                f"INSERT INTO {table} SELECT {columns} FROM"
+                f" (SELECT *, unnest(range({_COPIES})) FROM {_CHANGES} WHERE {_COPIES} > 0)"
+            ).fetchall()
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return inserted, deleted
+
+
+def _write_comments(connection: duckdb.DuckDBPyConnection, model: SqlModel, home: str) -> None:
+    """Put the descriptions into the database where they differ from what it has."""
+    place = [home, model.schema, model.name]
+    table = quote_identifier(*place)
+    stored = dict(
+        connection.execute(
+            "SELECT NULL, comment FROM duckdb_tables()"
+            " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3"
+            " UNION ALL SELECT column_name, comment FROM duckdb_columns()"
+            " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3",
+            place,
+        ).fetchall()
+    )
+    if stored.get(None) != model.description:
+        connection.execute(f"COMMENT ON TABLE {table} IS {quote_literal(model.description)}")
+    for column in model.columns:
+        if stored.get(column.name) != column.description:
+            name = f"{table}.{quote_identifier(column.name)}"
+            connection.execute(f"COMMENT ON COLUMN {name} IS {quote_literal(column.description)}")
+
+
+def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:
+    ((number,),) = connection.execute(sql).fetchall()
+    return int(number)
+
+
+def _drop(connection: duckdb.DuckDBPyConnection, *tables: str) -> None:
+    for table in tables:
+        connection.execute(f"DROP TABLE IF EXISTS {table}")

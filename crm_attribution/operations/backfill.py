@@ -1,0 +1,47 @@
+"""A backfill by a person: looked at before it runs, and its plan shown."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.orchestration.budget import Plan, check_budget, make_plan, must_be_planned
+from crm_attribution.orchestration.resources import open_pipeline
+from crm_attribution.orchestration.runs import selected
+from crm_attribution.settings import Settings
+
+
+def allow(given: Settings, start: datetime, end: datetime, select: str | None = None) -> int:
+    """Let a backfill pass, or refuse it; the calls made to find out.
+
+    Nothing is asked for a short range without the first hour, or for a selection that reads no records.
+
+    Raises:
+        ConfigurationError: when it is refused.
+    """
+    chosen = selected(select)
+    types = [name for name, table in TABLE.items() if chosen is None or table in chosen]
+    if not types or start >= end or not must_be_planned(given.start, start, end):
+        return 0
+    plan = make_plan(open_pipeline(given), start, types)
+    check_budget(plan, given.hubspot_backfill_share)
+    return plan.asked
+
+
+def show(plan: Plan) -> None:
+    """A plan for people."""
+    console, table = Console(), Table("stream", "records", "how", "calls")
+    for line in plan.lines:
+        records = "" if line.records is None else str(line.records)
+        least = "at least " if line.at_least else ""
+        table.add_row(line.stream, records, line.way or "", f"{least}{sum(line.calls.values())}")
+    console.print(table)
+    console.print(f"calls: at least {plan.calls}, minutes at the account's limits: {plan.minutes:.1f}", highlight=False)
+    if plan.share is None:
+        console.print("share of the day: HubSpot names no daily quota for this credential", highlight=False)
+    else:
+        left = "unknown" if plan.left is None else plan.left
+        console.print(f"share of the day: {plan.share:.2%} of {plan.daily}; left today: {left}", highlight=False)

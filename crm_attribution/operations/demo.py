@@ -1,0 +1,235 @@
+"""The demo: the whole pipeline on the embedded sandbox, hour by hour as in production; and the UI on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crm_attribution import settings
+from crm_attribution.clock import iso, parse_instant
+from crm_attribution.errors import ConfigurationError, Terminal
+from crm_attribution.http.transport import Transport
+from crm_attribution.operations import status
+from crm_attribution.orchestration.budget import BUDGET_TAG
+from crm_attribution.orchestration.instance import clear_dead_runs, dagster_home
+from crm_attribution.orchestration.resources import open_pipeline, progress
+from crm_attribution.orchestration.runs import run_hours
+
+SAMPLES = Path(__file__).parents[2] / "data"
+PORTAL = SAMPLES / "sample_portal.jsonl"
+MAPPING = SAMPLES / "sample_mapping.yaml"
+WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
+
+START = parse_instant("2026-03-12T09:00:00Z")
+RANGE_END = parse_instant("2026-03-13T10:00:00Z")
+END = parse_instant("2026-03-13T13:00:00Z")
+LOG_END = parse_instant("2026-03-13T20:00:00Z")
+HOUR = timedelta(hours=1)
+MARKER = ".demo"
+
+Say = Callable[[str], None]
+
+
+def play(data_dir: Path, say: Say) -> dict[str, Any]:
+    """Load the sample's history through the first partition, a day of hours as one range, then three single hours.
+
+    Returns:
+        what happened, in figures.
+    """
+    began = time.monotonic()
+    _clean_slate(data_dir)
+    with sandbox(data_dir, START + HOUR, say) as control:
+        given = _settle_environment(data_dir)
+        steps = [(START, START + HOUR), (START + HOUR, RANGE_END)]
+        steps += [(RANGE_END + n * HOUR, RANGE_END + (n + 1) * HOUR) for n in range(3)]
+        runs = [_step(given, control, start, end, say) for start, end in steps]
+        received = {
+            platform: control.request("GET", f"/_sandbox/received/{platform}").body for platform in ("meta", "linkedin")
+        }
+    pipeline = open_pipeline(given)
+    with pipeline.warehouse.session() as session:
+        result = {
+            "runs": runs,
+            "rows": status.rows_per_layer(session),
+            "conversions": status.conversions_by_outcome(session),
+            "received": {
+                name: {"requests": body["requests"], "events": len(body["received"]), "counted": len(body["counted"])}
+                for name, body in received.items()
+            },
+            "revenue": session.query(
+                "SELECT model, currency, channel, sum(credit)::DECIMAL(18, 2)::VARCHAR AS arr FROM"
+                " marts.revenue_attribution WHERE measure = 'arr' AND milestone = 'customer_won'"
+                " GROUP BY ALL ORDER BY model, currency, sum(credit) DESC, channel"
+            ).to_dicts(),
+            "won": session.query(
+                "SELECT model, channel, sum(credit)::DECIMAL(18, 2)::VARCHAR AS wins FROM marts.revenue_attribution"
+                " WHERE measure = 'count' AND milestone = 'customer_won'"
+                " GROUP BY ALL ORDER BY model, sum(credit) DESC, channel"
+            ).to_dicts(),
+        }
+    return {
+        **result,
+        "seconds": round(time.monotonic() - began, 1),
+        "finance": str(pipeline.warehouse.finance_path),
+        "data_dir": str(data_dir),
+    }
+
+
+def _step(given: settings.Settings, control: Transport, start: datetime, end: datetime, say: Say) -> dict[str, Any]:
+    control.request("PUT", "/_sandbox/clock", json={"now": iso(end)})
+    hours = int((end - start) / HOUR)
+    what = "the first hour, with all history" if start == given.start else f"{hours} hour{'s' if hours > 1 else ''}"
+    say(f"== {iso(start)} to {iso(end)}: {what}")
+    began = time.monotonic()
+    with progress(lambda message: say(f"   {message}")):
+        run_id = run_hours(given, start, end, tags={BUDGET_TAG: "checked"})
+    summary = status.run_summary(given, run_id)
+    return {
+        "from": iso(start),
+        "to": iso(end),
+        "run_id": run_id,
+        "calls": summary["calls"],
+        "least_possible_calls": summary["least_possible_calls"],
+        "seconds": round(time.monotonic() - began, 1),
+    }
+
+
+def _clean_slate(data_dir: Path) -> None:
+    """Remove an earlier demo; never anything else."""
+    if data_dir.exists() and any(data_dir.iterdir()):
+        if not (data_dir / MARKER).exists():
+            raise ConfigurationError(f"{data_dir} is not empty and no demo's directory: name another with --data-dir")
+        shutil.rmtree(data_dir)
+    data_dir.mkdir(parents=True, exist_ok=True)
+    (data_dir / MARKER).write_text("made by crm-attribution demo; deleted by the next one\n", encoding="utf-8")
+
+
+def _settle_environment(data_dir: Path) -> settings.Settings:
+    """Point this process at the sandbox and the demo's own directory, whatever the shell's environment says."""
+    settings.set_environment(
+        {
+            **settings.read_env_file(data_dir / "sandbox.env"),
+            "CRM_ATTRIBUTION_DATA_DIR": str(data_dir),
+            "CRM_ATTRIBUTION_START": iso(START),
+            "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
+            "CRM_ATTRIBUTION_SEND": "on",
+        }
+    )
+    given = settings.load()
+    dagster_home(given)
+    return given
+
+
+@contextmanager
+def sandbox(data_dir: Path, clock: datetime, say: Say) -> Iterator[Transport]:
+    """The sandbox on the sample portal as a process of its own; its control path."""
+    if not PORTAL.exists():
+        raise ConfigurationError(f"{PORTAL}: not there; the demo runs in a checkout of the repository")
+    env_file = data_dir / "sandbox.env"
+    command = [sys.executable, "-m", "crm_attribution.sandbox", "--portal", str(PORTAL), "--clock", iso(clock)]
+    process = subprocess.Popen(  # noqa: S603  (our own program)
+        [*command, "--write-env", str(env_file)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        ready = process.stdout.readline() if process.stdout else ""
+        if not ready:
+            raise Terminal("the sandbox did not start; its message stands above")
+        base = json.loads(ready)["base_url"]
+        say(f"sandbox on {base}, clock {iso(clock)}")
+        yield Transport(base, service="sandbox")
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def open_ui(data_dir: Path, port: int, say: Say) -> int:
+    """Dagster on the demo's instance with a sandbox whose clock stands at the end of the sample; until interrupted."""
+    if not (data_dir / MARKER).exists():
+        raise ConfigurationError(f"{data_dir} holds no demo: run `make demo` first")
+    with sandbox(data_dir, LOG_END, say):
+        given = _settle_environment(data_dir)
+        clear_dead_runs(given)
+        say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it); hours to {iso(LOG_END)} can be materialized")
+        command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port), "-h", "127.0.0.1"]
+        process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+        return _until_interrupted(process)
+
+
+def _until_interrupted(process: subprocess.Popen[bytes]) -> int:
+    """Wait; on Ctrl-C or SIGTERM end the whole process group, by force where it does not listen."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+            try:
+                os.killpg(process.pid, number)
+                process.wait(timeout=patience)
+            except (ProcessLookupError, subprocess.TimeoutExpired):
+                continue
+        return 0
+
+
+def show(result: dict[str, Any]) -> None:
+    """The demo's result as short tables, and what to do next."""
+    console = Console()
+    layers = Table("layer", "rows", title="Rows per layer")
+    for name, count in result["rows"].items():
+        layers.add_row(name, f"{count:,}")
+    console.print(layers)
+    runs = Table("hours", "calls", "least possible", "seconds", title="Runs")
+    for run in result["runs"]:
+        runs.add_row(
+            f"{run['from']} to {run['to']}", str(run["calls"]), str(run["least_possible_calls"]), str(run["seconds"])
+        )
+    console.print(runs)
+    sent = Table("destination", "state", "reason", "conversions", title="Conversions")
+    for row in result["conversions"]:
+        sent.add_row(row["destination"], row["state"], row["reason"] or "", str(row["conversions"]))
+    console.print(sent)
+    for name, seen in result["received"].items():
+        console.print(
+            f"{name} received {seen['events']} events in {seen['requests']} requests and counted {seen['counted']}"
+        )
+    console.print(_pivot("Customers won by channel and model", result["won"], "wins"))
+    console.print(_pivot("Annual recurring revenue won by channel and model", result["revenue"], "arr"))
+    console.print(f"\nDone in {result['seconds']} s. Next:")
+    console.print("  make ui                                 the runs, assets and checks in Dagster")
+    console.print(f"  duckdb -readonly {result['finance']}  (or any DuckDB client from 1.1 on)", highlight=False)
+    console.print(
+        "    SELECT channel, currency, sum(credit) AS arr FROM marts.revenue_attribution\n"
+        "    WHERE model = 'linear' AND measure = 'arr' AND milestone = 'customer_won' GROUP BY ALL ORDER BY arr DESC;",
+        highlight=False,
+    )
+
+
+def _pivot(title: str, rows: list[dict[str, Any]], value: str) -> Table:
+    models = sorted({row["model"] for row in rows})
+    labels = sorted({(row.get("currency") or "", row["channel"]) for row in rows})
+    table = Table("channel", *models, title=title)
+    found = {(row.get("currency") or "", row["channel"], row["model"]): row[value] for row in rows}
+    for currency, channel in labels:
+        table.add_row(
+            f"{channel} {currency}".strip(), *(found.get((currency, channel, model), "0.00") for model in models)
+        )
+    return table

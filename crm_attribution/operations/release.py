@@ -1,0 +1,25 @@
+"""A person's decision on conversions that wait for one."""
+
+from __future__ import annotations
+
+from crm_attribution.clock import WallClock, iso
+from crm_attribution.conversions import ledger
+from crm_attribution.destinations import destinations
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.orchestration.resources import open_pipeline, run_lock
+from crm_attribution.settings import Settings
+
+
+def release_held(given: Settings, destination: str, reason: str) -> list[str]:
+    """Make held rows (or suppressed history) of a destination pending again; returns their ids.
+
+    Raises:
+        ConfigurationError: when there is no such destination.
+    """
+    if destination not in destinations():
+        raise ConfigurationError(f"no destination {destination}; there are: {', '.join(destinations())}")
+    holder = {"run_id": "release", "command": "crm-attribution release", "since": iso(WallClock().now())}
+    pipeline = open_pipeline(given)
+    lock = run_lock(given).acquire(given.lock_wait_seconds, holder)
+    with lock, pipeline.warehouse.session() as session, session.transaction():
+        return ledger.release(session, destination, reason, pipeline.clock.now())

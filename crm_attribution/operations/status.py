@@ -1,0 +1,133 @@
+"""What a person asks first: how fresh is it, what waits, what is held, who holds the lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from crm_attribution.contracts import SCHEMAS
+from crm_attribution.conversions.plan import why_not
+from crm_attribution.destinations import destinations
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.marts.publish import read_manifest
+from crm_attribution.orchestration.resources import Pipeline, open_pipeline, run_lock
+from crm_attribution.orchestration.runs import materializations
+from crm_attribution.raw.webhooks import waiting
+from crm_attribution.settings import Settings
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.session import Session
+
+_PATIENCE = 5.0
+"""Seconds `status` waits for the writer's file: a question, not a run."""
+
+
+def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
+    """Rows and changes per table of a run, and what HubSpot was asked."""
+    tables = materializations(given, run_id)
+    return {"tables": tables, **calls(tables)}
+
+
+def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:
+    """HTTP calls made and the least the sources' page sizes allow, where an asset counts them."""
+    counted = [facts for facts in tables.values() if "least possible calls" in facts]
+    return {
+        "calls": sum(int(facts["calls"]) for facts in counted),
+        "least_possible_calls": sum(int(facts["least possible calls"]) for facts in counted),
+    }
+
+
+def rows_per_layer(session: Session) -> dict[str, int]:
+    """Rows of all tables of each schema."""
+    counted = dict.fromkeys(SCHEMAS, 0)
+    for schema, table in session.connection.execute(
+        "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name IN (SELECT unnest(?))", [list(SCHEMAS)]
+    ).fetchall():
+        counted[schema] += session.scalar(f"SELECT count(*) FROM {schema}.{table}")
+    return counted
+
+
+def conversions_by_outcome(session: Session) -> list[dict[str, Any]]:
+    """Conversions by destination, state and reason."""
+    rows: list[dict[str, Any]] = session.query(
+        "SELECT destination, state, reason, count(*) AS conversions FROM conversions.conversion"
+        " GROUP BY ALL ORDER BY destination, state, reason"
+    ).to_dicts()
+    return rows
+
+
+def status(given: Settings) -> dict[str, Any]:
+    """The state of a data directory."""
+    pipeline = open_pipeline(given)
+    warehouse = Warehouse(given.data_dir, min(_PATIENCE, given.lock_wait_seconds))
+    holder = run_lock(given).holder()
+    manifest = read_manifest(warehouse.finance_path)
+    answer: dict[str, Any] = {
+        "data_dir": str(given.data_dir),
+        "first_hour": given.start.isoformat(),
+        "run_lock": str(holder) if holder else "free",
+        "webhooks_waiting": len(waiting(given.inbox)),
+        "finance_as_of": manifest.as_of if manifest else None,
+        "finance_published_at": manifest.published_at if manifest else None,
+        "destinations": {
+            name: why_not(destination, pipeline.rules, given) or "sends" for name, destination in destinations().items()
+        },
+        "hubspot": _authentication(pipeline),
+    }
+    if not warehouse.path.exists():
+        return {**answer, "warehouse": "empty: materialize the first hour"}
+    try:
+        with warehouse.session() as session:
+            answer |= {
+                "portal_id": session.fact("portal_id"),
+                "newest_hour_ends": session.fact("watermark"),
+                "rows": rows_per_layer(session),
+                "quarantined": _quarantined(session),
+                "conversions": conversions_by_outcome(session),
+            }
+    except WarehouseBusy as error:
+        answer["warehouse"] = str(error)
+    return answer
+
+
+def _authentication(pipeline: Pipeline) -> dict[str, Any]:
+    """How HubSpot is asked, from settings and the token file; HubSpot itself is not asked."""
+    try:
+        return dict(pipeline.credential.facts())
+    except ConfigurationError as error:
+        return {"authentication": str(error)}
+
+
+def _quarantined(session: Session) -> dict[str, int]:
+    tables = session.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'quarantine' ORDER BY 1")
+    counts = {
+        name: session.scalar(f"SELECT count(*) FROM quarantine.{name} WHERE NOT resolved")
+        for name in tables["table_name"]
+    }
+    return {name: count for name, count in counts.items() if count}
+
+
+def show_run(result: dict[str, Any]) -> None:
+    """A run's summary for people."""
+    Console().print(f"run {result['run_id']}", highlight=False)
+    table = Table("table", "rows", "changed")
+    for name, facts in result["tables"].items():
+        table.add_row(name, str(facts.get("dagster/row_count", "")), str(facts.get("changed rows", "")))
+    Console().print(table)
+    Console().print(f"calls made {result['calls']}, least possible {result['least_possible_calls']}")
+
+
+def show_status(result: dict[str, Any]) -> None:
+    """The status for people."""
+    console = Console()
+    for name, value in result.items():
+        if name == "conversions":
+            table = Table("destination", "state", "reason", "conversions", title="conversions")
+            for row in value:
+                table.add_row(row["destination"], row["state"], row["reason"] or "", str(row["conversions"]))
+            console.print(table)
+        elif isinstance(value, dict):
+            console.print(f"{name}: " + (", ".join(f"{k} {v}" for k, v in value.items()) or "none"), highlight=False)
+        else:
+            console.print(f"{name}: {value}", highlight=False)

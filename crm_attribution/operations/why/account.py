@@ -1,0 +1,201 @@
+"""Why an account is what it is: its companies and domains, who belongs to it, its deals and milestones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from crm_attribution import identifiers
+from crm_attribution.identity.accounts import live_accounts
+from crm_attribution.operations.why.brief import merged_into, milestone_line
+from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.frames import ids_frame
+
+Row = dict[str, Any]
+
+_WHY = {
+    "company_merge": "HubSpot merged it into the company",
+    "company_domain": "the company alone has this domain",
+    "parent": "accounts.rollup counts it to its parent",
+}
+
+
+def explain(told: Told, asked: str) -> Node | None:
+    """The tree of an account, found by its id or by one that leads to it."""
+    account_id, path = _followed(told, asked)
+    known = told.session.read_keys("identity.account", ids_frame("account_id", [account_id]))
+    deals = told.session.read_keys("identity.deal_account", ids_frame("account_id", [account_id]))
+    if known.is_empty() and deals.is_empty():
+        return None
+    row: Row = known.row(0, named=True) if known.height else {}
+    facts = {
+        "account_id": account_id,
+        "asked_for": asked if asked != account_id else None,
+        "leads_here_by": path or None,
+        "name": row.get("name"),
+        "domain": row.get("domain"),
+        "business_domain": row.get("business_domain"),
+        "shares_domain": row.get("shares_domain"),
+        "parent": row.get("parent_account_id"),
+        "owner": row.get("owner_id"),
+        "target_account": row.get("target_account"),
+        "tier": row.get("tier"),
+    }
+    children = [
+        *_companies(told, account_id),
+        *_domains(told, account_id),
+        *_neighbours(told, account_id, row.get("business_domain")),
+        *_children(told, account_id),
+        *_members(told, account_id),
+        *_deals(told, deals),
+        *_milestones(told, account_id),
+    ]
+    return told.node(f"account {account_id}", facts, children)
+
+
+def _followed(told: Told, asked: str) -> tuple[str, list[str]]:
+    """The account an id leads to, and the rules that lead there."""
+    kind, _, value = asked.partition(":")
+    if kind == "domain":
+        asked = f"domain:{identifiers.normalise_domain(value) or value.lower()}"
+    path: list[str] = []
+    objects = {"deal": "deals", "company": "companies"}.get(kind)
+    live = survivors_of(told.session, objects, [value]).get(value, value) if objects else value
+    if live != value:
+        path.append(f"raw.merge:{objects}:{value}")
+        asked = f"{kind}:{live}"
+    if kind == "deal":
+        held = told.session.read_keys("identity.deal_account", ids_frame("deal_id", [live]))
+        if held.height:
+            account, basis = held.select("account_id", "basis").row(0)
+            return account, [*path, *([f"identity.deal_account:{live}: {basis}"] if account != asked else [])]
+    seen = {asked}
+    while (home := live_accounts(told.session, [asked])[asked]) not in seen:
+        alias = told.session.read_keys("identity.account_alias", ids_frame("alias_id", [asked]))
+        path.append(f"identity.account_alias:{asked}: {alias['rule'][0]}")
+        seen.add(home)
+        asked = home
+    return asked, path
+
+
+def _aliases(told: Told, account_id: str) -> pl.DataFrame:
+    rows = told.session.read_keys("identity.account_alias", ids_frame("account_id", [account_id]))
+    return rows.sort("rule", "alias_id")
+
+
+def _companies(told: Told, account_id: str) -> list[Node]:
+    """The company itself, and those that were merged or rolled up into it."""
+    if not account_id.startswith("company:"):
+        return []
+    alias = _aliases(told, account_id).filter(pl.col("rule") != "company_domain")
+    rules = {a.removeprefix("company:"): rule for a, rule in alias.select("alias_id", "rule").iter_rows()}
+    own = account_id.removeprefix("company:")
+    absorbed = {row["absorbed_id"]: row for row in merged_into(told, "companies", {own, *rules}).iter_rows(named=True)}
+    rules |= dict.fromkeys(absorbed, "company_merge")
+    ids = [own, *sorted(rules, key=lambda company: (len(company), company))]
+    records = told.session.read_keys("raw.company", ids_frame("id", ids))
+    known = {row["id"]: row for row in records.iter_rows(named=True)}
+
+    def tell(company: str) -> Node:
+        record, merge = known.get(company, {}), absorbed.get(company)
+        facts: Row = {
+            "name": record.get("name"),
+            "domain": record.get("domain"),
+            "created": record.get("created_at"),
+            "archived": True if record.get("archived") and merge is None else None,
+            "source": f"raw.company:{company}" if record else None,
+        }
+        if company in rules:
+            facts |= {"rule": rules[company], "why": _WHY[rules[company]]}
+        if merge is not None:
+            facts |= {
+                "into": f"company:{merge['survivor_id']}",
+                "at": merge["merged_at"],
+                "learned_from": merge["source"],
+                "source": f"raw.merge:companies:{company}",
+            }
+        return told.node(f"company:{company}", facts)
+
+    return told.several("companies", ids, tell)
+
+
+def _domains(told: Told, account_id: str) -> list[Node]:
+    alias = _aliases(told, account_id).filter(pl.col("rule") == "company_domain")
+    return told.several(
+        "domains that lead to it",
+        alias["alias_id"].to_list(),
+        lambda domain: told.node(domain, {"rule": "company_domain", "why": _WHY["company_domain"]}),
+    )
+
+
+def _neighbours(told: Told, account_id: str, domain: str | None) -> list[Node]:
+    """Other companies with the same domain: reported, never joined."""
+    if domain is None or not account_id.startswith("company:"):
+        return []
+    rows = told.session.read_keys("identity.account", ids_frame("business_domain", [domain]))
+    others = rows.filter((pl.col("account_id") != account_id) & pl.col("company_id").is_not_null()).sort("account_id")
+    return told.several(
+        "companies with the same domain: not joined",
+        others.rows(named=True),
+        lambda row: told.node(row["account_id"], {"name": row["name"], "domain": row["domain"]}),
+    )
+
+
+def _children(told: Told, account_id: str) -> list[Node]:
+    rows = told.session.read_keys("identity.account", ids_frame("parent_account_id", [account_id])).sort("account_id")
+    return told.several(
+        "child companies", rows.rows(named=True), lambda row: told.node(row["account_id"], {"name": row["name"]})
+    )
+
+
+def _members(told: Told, account_id: str) -> list[Node]:
+    rows = told.session.read_keys("identity.membership", ids_frame("account_id", [account_id]))
+    rows = rows.sort(pl.col("valid_to").is_not_null(), "valid_from", "person_id")
+    return told.several(
+        "memberships",
+        rows.rows(named=True),
+        lambda row: told.node(
+            row["person_id"],
+            {
+                "by": f"contact:{row['contact_id']}",
+                "from": row["valid_from"],
+                "to": row["valid_to"],
+                "basis": row["basis"],
+            },
+        ),
+        persons=rows["person_id"].n_unique(),
+        now=rows["valid_to"].null_count(),
+    )
+
+
+def _deals(told: Told, deals: pl.DataFrame) -> list[Node]:
+    ids = deals.sort(pl.col("deal_id").str.len_chars(), "deal_id").rows(named=True)
+    records = told.session.read_keys("raw.deal", deals.select(id="deal_id"))
+    known = {row["id"]: row for row in records.iter_rows(named=True)}
+
+    def tell(row: Row) -> Node:
+        record = known.get(row["deal_id"], {})
+        facts = {
+            "name": record.get("dealname"),
+            "basis": row["basis"],
+            "stage": record.get("dealstage"),
+            "pipeline": record.get("pipeline"),
+            "amount": record.get("amount"),
+            "currency": record.get("currency"),
+            "archived": record.get("archived") or None,
+            "source": f"raw.deal:{row['deal_id']}",
+        }
+        return told.node(f"deal:{row['deal_id']}", facts)
+
+    return told.several("deals", ids, tell)
+
+
+def _milestones(told: Told, account_id: str) -> list[Node]:
+    rows = told.session.read_keys("events.milestone", ids_frame("account_id", [account_id]))
+    return told.several(
+        "milestones",
+        rows.sort("occurred_at", "milestone", "milestone_id").rows(named=True),
+        lambda row: milestone_line(told, row, person=row["person_id"]),
+    )

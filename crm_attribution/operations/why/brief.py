@@ -1,0 +1,39 @@
+"""What several explanations tell the same way: a milestone in a line, and what was merged into a record."""
+
+from __future__ import annotations
+
+from collections.abc import Set
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.warehouse.frames import ids_frame
+
+
+def milestone_line(told: Told, row: dict[str, Any], **more: Any) -> Node:
+    """A milestone by name, id, time and state."""
+    facts = {
+        "milestone_id": row["milestone_id"],
+        "occurred": row["occurred_at"],
+        "state": row["state"] + (f": {row['reason']}" if row["reason"] else ""),
+        "deal": row["deal_id"],
+        "rule": row["rule"],
+        **more,
+    }
+    return told.node(row["milestone"], facts)
+
+
+def merged_into(told: Told, object_type: str, records: Set[str]) -> pl.DataFrame:
+    """raw.merge rows of everything that was merged into some records, over chains."""
+    found = told.session.read_keys("raw.merge", _into(object_type, records))
+    below = set(found["absorbed_id"]) - records
+    while below:
+        more = told.session.read_keys("raw.merge", _into(object_type, below))
+        more = more.join(found, on="absorbed_id", how="anti")
+        found, below = pl.concat([found, more]), set(more["absorbed_id"])
+    return found
+
+
+def _into(object_type: str, records: Set[str]) -> pl.DataFrame:
+    return ids_frame("survivor_id", records).with_columns(object_type=pl.lit(object_type))

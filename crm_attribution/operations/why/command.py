@@ -1,0 +1,67 @@
+"""`crm-attribution why`: from a number in a mart back to edges, rules and source rows."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+from rich.tree import Tree
+
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.operations.why import Node, explain
+from crm_attribution.orchestration.resources import open_pipeline
+from crm_attribution.settings import Settings
+from crm_attribution.warehouse.connection import Warehouse
+
+_PATIENCE = 5.0
+"""Seconds to wait for the writer's file: a question, not a run."""
+
+_WIDTH = 110
+"""Characters of a line; what does not fit stands on further lines, the terminal breaks those that are longer."""
+
+
+_NEVER_CUT = 10_000
+
+
+def why(given: Settings, kind: str, asked: str, limit: int = 20, *, show_personal: bool = False) -> Node:
+    """The tree behind a person, event, milestone or account.
+
+    Raises:
+        NotKnown: nothing of that kind has this id.
+        WarehouseBusy: a run holds the warehouse.
+        ConfigurationError: the warehouse is empty.
+    """
+    rules = open_pipeline(given).rules
+    warehouse = Warehouse(given.data_dir, min(_PATIENCE, given.lock_wait_seconds))
+    if not warehouse.path.exists():
+        raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
+    with warehouse.session() as session:
+        return explain(session, kind, asked, rules, limit=limit, show_personal=show_personal)
+
+
+def show(node: Node, console: Console | None = None) -> None:
+    """The tree for people. Lines are never cut, so that ids can be copied."""
+    (console or Console(width=_NEVER_CUT)).print(_tree(node))
+
+
+def _tree(node: Node) -> Tree:
+    lines = [node.what]
+    for name, value in node.facts.items():
+        fact = f"{name.replace('_', ' ')}: {_text(value)}"
+        fits = len(lines[-1]) + len(fact) + 2 <= _WIDTH
+        if fits and len(lines) == 1 and lines[0] == node.what:
+            lines[0] += f"  {fact}"
+        elif fits:
+            lines[-1] += f", {fact}"
+        else:
+            lines.append(fact)
+    label = Text("\n".join(lines))
+    label.stylize("bold", 0, len(node.what))
+    branch = Tree(label)
+    branch.children.extend(_tree(child) for child in node.children)
+    return branch
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "; ".join(map(str, value)) if isinstance(value, list) else str(value)

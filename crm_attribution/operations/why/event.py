@@ -1,0 +1,211 @@
+"""Why an event is what it is: the history rows behind it, the rule that named it, its values, what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.events.events import RECORD_TABLES
+from crm_attribution.events.rules.deal_events import PRICE
+from crm_attribution.events.rules.events import SEQUENCE, STAGE_PROPERTY, Source, own_history
+from crm_attribution.events.rules.lifecycle_events import LEAD_STATUS
+from crm_attribution.events.rules.values import MEASURES, needed_properties
+from crm_attribution.money import minor_units
+from crm_attribution.operations.why import links
+from crm_attribution.operations.why.brief import merged_into
+from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.operations.why.words import SUPPRESSIONS, TIME_BASES
+from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.frames import ids_frame
+
+Row = dict[str, Any]
+
+
+def explain(told: Told, asked: str) -> Node | None:
+    """The tree of one event."""
+    rows = told.session.read_keys("events.event", ids_frame("event_id", [asked]))
+    if rows.is_empty():
+        return None
+    row = rows.row(0, named=True)
+    history = _history(told, row)
+    facts = {
+        **{name: row[name] for name in ("event", "event_id", "occurred_at", "observed_at")},
+        "time_basis": f"{row['time_basis']}: {TIME_BASES[row['time_basis']]}",
+        "record": f"{row['object_type']}:{row['object_id']}",
+        "held_by": f"{row['object_type']}:{row['record_id']}" if row["record_id"] != row["object_id"] else None,
+        **{name: row[name] for name in ("source", "from_stage", "to_stage", "left_at", "next_stage")},
+        "undone": row["undone"] or None,
+        **{name: row[name] for name in ("hubspot_label", "pipeline", "owner_id", "company_id", "company_name")},
+    }
+    children = [
+        _rule(told, row),
+        *_sources(told, row, history),
+        *_merges(told, row),
+        *_values(told, row, history),
+        *_suppression(told, row),
+        *links.milestones_of(told, row),
+    ]
+    return told.node(f"event {row['event']}", facts, children)
+
+
+def _history(told: Told, row: Row) -> pl.DataFrame:
+    """The history of the record and of all that are merged with it, copies told apart from what is its own."""
+    object_type = pl.lit(row["object_type"]).alias("object_type")
+    family = {row["object_id"], row["record_id"]}
+    family |= set(merged_into(told, row["object_type"], family)["absorbed_id"])
+    ids = ids_frame("id", family)
+    source = Source(
+        row["object_type"],
+        told.session.read_keys(RECORD_TABLES[row["object_type"]], ids).sort("id"),
+        told.session.read_keys("raw.property_history", ids.select(object_type, object_id="id")),
+        survivors_of(told.session, row["object_type"], family),
+    )
+    return own_history(source)
+
+
+# --- the rule
+
+
+def _rule(told: Told, row: Row) -> Node:
+    name, stage = row["event"], (row["to_stage"] or "").lower()
+    facts: Row = {"mapping_version": row["mapping_version"]}
+    lifecycle, deals = told.rules.lifecycle, told.rules.deals
+    if name == "deal_amount_changed":
+        return told.node("rule: amount or currency changed in a tracked pipeline", facts)
+    if name == "stage_skipped":
+        return told.node("rule: a stage between the furthest so far and the one entered was jumped over", facts)
+    if name == "lead_recycled":
+        status = stage in lifecycle.recycled_lead_status and stage not in lifecycle.stages
+        path = "lifecycle.recycled_lead_status" if status else "lifecycle.order"
+        what = "names the lead status" if status else "the stage is not beyond the furthest reached before"
+        return told.node(f"rule: {path}", {**facts, "why": what})
+    if name == "deal_reopened":
+        return told.node("rule: an open stage after a closed one, or one reached before", facts)
+    if row["object_type"] != "deals":
+        return _mapped("lifecycle.stages", lifecycle.stages, stage, row, told, facts)
+    if row["to_stage"] in deals.stages:
+        return _mapped("deals.stages", deals.stages, row["to_stage"], row, told, facts)
+    stages = told.session.read_keys("raw.pipeline_stage", ids_frame("stage_id", [row["to_stage"]]))
+    for found in stages.iter_rows(named=True):
+        facts |= {"closed": found["is_closed"], "probability": found["probability"],
+                  "source": f"raw.pipeline_stage:deals:{found['stage_id']}"}  # fmt: skip
+    return told.node("rule: the pipeline's own metadata, deals.stages does not name the stage", facts)
+
+
+def _mapped(path: str, stages: Mapping[str, str], stage: str, row: Row, told: Told, facts: Row) -> Node:
+    now = stages.get(stage, "crm_stage_changed")
+    since = f"the mapping says {now} now" if now != row["event"] else None
+    if stage not in stages:
+        return told.node(f"rule: {path} does not name {stage!r}", {**facts, "changed": since})
+    return told.node(f"rule: {path}.{stage}: {row['event']}", {**facts, "changed": since})
+
+
+# --- source rows
+
+
+def _sources(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
+    """The history rows of that moment; the record's own first, then the copies a merge made of them."""
+    names = PRICE if row["event"] == "deal_amount_changed" else [STAGE_PROPERTY[row["object_type"]], LEAD_STATUS]
+    then = history.filter(pl.col("property").is_in(names) & (pl.col("timestamp") == row["observed_at"]))
+    stage = row["next_stage"] if row["event"] == "stage_skipped" else row["to_stage"]
+    if row["event"] != "deal_amount_changed":
+        then = then.filter(pl.col("value") == stage)
+    if then.is_empty():
+        source = f"{RECORD_TABLES[row['object_type']]}:{row['object_id']}: hs_v2_date_entered_{row['to_stage']}"
+        return [told.node("source", {"no_history_row": "HubSpot's cap cut it off", "source": source})]
+    mine = pl.col("object_id") == row["object_id"]
+    rows = then.sort(~mine, *SEQUENCE, "property").rows(named=True)
+    return told.several("source rows", rows, lambda found: _history_row(told, found))
+
+
+def _history_row(told: Told, row: Row) -> Node:
+    key = f"{row['object_type']}:{row['object_id']}:{row['property']}"
+    facts = {
+        "value": row["value"] if row["value"] is not None else "(cleared)",
+        "at": row["timestamp"],
+        "source_type": row["source_type"],
+        "source_id": row["source_id"],
+        "copied": "by a merge: no event of its own" if row["copied"] else None,
+        "written_by_a_merge": row["by_merge"] or None,
+        "history_truncated": row["history_truncated"] or None,
+    }
+    return told.node(f"raw.property_history:{key}", facts)
+
+
+def _merges(told: Told, row: Row) -> list[Node]:
+    """How the record of that time became the one that holds the event now."""
+    found: list[Row] = []
+    at = row["object_id"]
+    while at != row["record_id"]:
+        keys = ids_frame("absorbed_id", [at]).with_columns(object_type=pl.lit(row["object_type"]))
+        step = told.session.read_keys("raw.merge", keys)
+        if step.is_empty() or step["survivor_id"][0] in [done["absorbed_id"] for done in found]:
+            break
+        found.append(step.row(0, named=True))
+        at = found[-1]["survivor_id"]
+    return told.several(
+        "told by a record that was absorbed since",
+        found,
+        lambda step: told.node(
+            f"{step['object_type']}:{step['absorbed_id']} became {step['survivor_id']}",
+            {
+                "at": step["merged_at"],
+                "learned_from": step["source"],
+                "source": f"raw.merge:{step['object_type']}:{step['absorbed_id']}",
+            },
+        ),
+    )
+
+
+# --- values and suppression
+
+
+def _values(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
+    """Each measure of a deal with the property or rule it came from, and these properties' history rows."""
+    if row["object_type"] != "deals":
+        return []
+    names = sorted({*needed_properties(told.rules.values), "deal_currency_code"})
+    own = history.filter(
+        (pl.col("object_id") == row["object_id"])
+        & (~pl.col("copied") | pl.col("born"))
+        & (pl.col("timestamp") <= row["observed_at"])
+        & pl.col("property").is_in(names)
+    ).sort(SEQUENCE)
+    held = {found["property"]: found for found in own.iter_rows(named=True)}
+    measures = [
+        told.node(name, {"value": row[name], "from": _origin(told, row, name, held)})
+        for name in MEASURES
+        if row[name] is not None
+    ]
+    facts = {
+        "currency": row["currency"],
+        "unit": "minor units" if measures else None,
+        "missing": row["value_reason"],
+        "amount_before": row["amount_before"],
+        "currency_before": row["currency_before"],
+        "billing_period": row["billing_period"],
+    }
+    inputs = [_history_row(told, held[name]) for name in names if name in held]
+    return [told.node("values as of that moment", facts, [*measures, *inputs])]
+
+
+def _origin(told: Told, row: Row, measure: str, held: dict[str, Row]) -> str:
+    """Where a measure came from: the first of its sources that has the value."""
+    if measure == "amount":
+        return "property amount"
+    source = getattr(told.rules.values, measure)
+    for path, name in (("property", source.property), ("line items", source.line_items)):
+        text = held.get(name, {}).get("value") if name else None
+        if text and minor_units(pl.Series([text]), pl.Series([row["currency"]]))[0] == row[measure]:
+            return f"{path} {name}"
+    terms = "amount, billing period and term" if measure == "tcv" else "amount and billing period"
+    named = [name for name in (source.property, source.line_items) if name and name not in held]
+    return f"rule over {terms}" + (f"; no history of {', '.join(named)}" if named else "")
+
+
+def _suppression(told: Told, row: Row) -> list[Node]:
+    if row["suppressed_by"] is None:
+        return []
+    return [told.node(f"suppressed by {row['suppressed_by']}", {"why": SUPPRESSIONS.get(row["suppressed_by"])})]

@@ -1,0 +1,196 @@
+"""What all assets share: partitions, policies, specs from contracts, the window, and how results are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+
+from crm_attribution import settings
+from crm_attribution.contracts import CONTRACTS, Contract
+from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
+from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.redaction import redact
+from crm_attribution.warehouse import report as reports
+from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
+from crm_attribution.warehouse.report import Report
+
+START = settings.load().start
+HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
+BACKFILL = dg.BackfillPolicy.single_run()
+RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+OWNERS = ["team:data-engineering"]
+
+if TYPE_CHECKING:
+    Result = dg.MaterializeResult[Any]
+else:
+    Result = dg.MaterializeResult  # Dagster knows the bare class only
+PipelineParam = dg.ResourceParam[Pipeline]
+
+
+@dataclass(frozen=True)
+class Window:
+    """The hours a run stands for.
+
+    Attributes:
+        since: lower bound; None where the first partition is among them: it reaches back to the beginning.
+        end: end of the last hour, exclusive.
+    """
+
+    since: datetime | None
+    end: datetime
+
+
+def window(context: dg.AssetExecutionContext) -> Window:
+    """The run's window; the whole range in a single-run backfill."""
+    span = context.partition_time_window
+    return Window(None if span.start <= START else span.start, span.end)
+
+
+def key_of(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("."))
+
+
+def column_schema(contract: Contract) -> dg.TableSchema:
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.duckdb_type,
+                description=column.description,
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, other=list(column.checks)),
+            )
+            for column in contract.columns
+        ]
+    )
+
+
+def newest(name: str) -> dg.AssetDep:
+    """What an unpartitioned asset needs of an hourly one: its newest hour. (All hours, Dagster's default, are listed
+    anew for every dependency and run.)"""
+    return dg.AssetDep(key_of(name), partition_mapping=dg.LastPartitionMapping())
+
+
+def spec(
+    name: str, deps: Sequence[str], *, kinds: Sequence[str] = ("duckdb", "polars"), hourly: bool = True
+) -> dg.AssetSpec:
+    """The asset of a contract's table."""
+    contract = CONTRACTS[name]
+    return dg.AssetSpec(
+        key=key_of(name),
+        deps=[key_of(dep) if hourly else newest(dep) for dep in deps],
+        description=contract.description,
+        group_name=contract.schema,
+        kinds=set(kinds),
+        owners=OWNERS,
+        partitions_def=HOURLY if hourly else None,
+        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": name},
+    )
+
+
+REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.link_click", "raw.webhook_event"}
+"""Tables whose rows come from people's typing or from outside: a bad one goes to quarantine."""
+
+
+def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:
+    """The key of the table, and of those written beside it, is unique; tables fed from outside show refused rows."""
+    checks = [
+        dg.AssetCheckSpec(
+            "keys_are_unique",
+            asset=key_of(name),
+            blocking=True,
+            description=f"No two rows share a key in {', '.join([name, *beside])}.",
+        )
+    ]
+    if name in REFUSING:
+        checks.append(
+            dg.AssetCheckSpec(
+                "nothing_in_quarantine",
+                asset=key_of(name),
+                description="Refused rows wait in quarantine with their reasons; the good rows went on.",
+            )
+        )
+    return checks
+
+
+def run_table_checks(pipeline: Pipeline, name: str, *beside: str) -> list[dg.AssetCheckResult]:
+    """Results for `table_checks`."""
+    with pipeline.warehouse.session() as session:
+        doubles = {table: duplicate_keys(session, table) for table in (name, *beside)}
+        refused = open_quarantine(session, name) if name in REFUSING else None
+    results = [
+        dg.AssetCheckResult(
+            check_name="keys_are_unique",
+            asset_key=key_of(name),
+            passed=not any(doubles.values()),
+            metadata={f"keys that stand more than once in {table}": count for table, count in doubles.items()},
+        )
+    ]
+    if refused is not None:
+        lines = [f"- {count} x `{reason}` (e.g. {key})" for reason, count, key in refused]
+        results.append(
+            dg.AssetCheckResult(
+                check_name="nothing_in_quarantine",
+                asset_key=key_of(name),
+                passed=not refused,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={
+                    "refused rows": sum(count for _, count, _ in refused),
+                    "sample": dg.MetadataValue.md("\n".join(lines) or "nothing refused"),
+                },
+            )
+        )
+    return results
+
+
+def result(
+    pipeline: Pipeline, name: str, report: Report, checks: Sequence[dg.AssetCheckResult] | None = None
+) -> Result:
+    """What an asset hands to Dagster: row counts, figures, and the table's checks."""
+    pipeline.say(f"{name}: {report.rows} rows, {report.changed} changed")
+    return dg.MaterializeResult(
+        asset_key=key_of(name),
+        metadata={"dagster/row_count": report.rows, "changed rows": report.changed, **report.facts},
+        check_results=run_table_checks(pipeline, name) if checks is None else checks,
+    )
+
+
+class UnexpectedError(Exception):
+    """A defect of ours, with what it may have quoted of a person or a secret taken out. It may be tried again."""
+
+
+@contextmanager
+def acting_on_errors() -> Iterator[None]:
+    """Errors by what to do next: a terminal one fails the step at once, with its message; others may be retried."""
+    try:
+        yield
+    except Terminal as error:
+        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+    except Retryable as error:
+        wait = error.retry_after or 10.0
+        raise dg.RetryRequested(max_retries=2, seconds_to_wait=min(wait, 300.0)) from error
+    except (CrmAttributionError, dg.DagsterError, dg.Failure, dg.RetryRequested):
+        raise
+    except Exception as error:
+        # A defect, and its text may quote a row: DuckDB and Polars name the value they could not convert.
+        text = redact(f"{type(error).__name__}: {error}", settings.load().secrets())
+        raise UnexpectedError(text).with_traceback(error.__traceback__) from None
+
+
+def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
+    """An asset for a table that others write in their own transaction: it only checks and counts, the whole table."""
+
+    @dg.multi_asset(
+        name=name.replace(".", "__"),
+        specs=[spec(name, deps, kinds=["duckdb"], hourly=False)],
+        check_specs=table_checks(name),
+    )
+    def asset(pipeline: PipelineParam) -> Result:
+        with pipeline.warehouse.session() as session:
+            return result(pipeline, name, reports.count(session, name))
+
+    return asset

@@ -1,0 +1,109 @@
+"""conversions/conversion: the outbox, and delivery/*: one sink per destination, which sends everything due."""
+
+import dagster as dg
+
+from crm_attribution.conversions import plan as conversions
+from crm_attribution.conversions import recipients
+from crm_attribution.delivery.deliver import deliver
+from crm_attribution.destinations import destinations
+from crm_attribution.destinations.base import Destination
+from crm_attribution.orchestration.assets.common import (
+    BACKFILL,
+    HOURLY,
+    OWNERS,
+    RETRY,
+    PipelineParam,
+    Result,
+    acting_on_errors,
+    key_of,
+    result,
+    spec,
+    table_checks,
+    window,
+    written_beside,
+)
+
+CONVERSION = "conversions.conversion"
+CHECK = "account_can_send"
+
+
+@dg.multi_asset(
+    name="conversions__conversion",
+    specs=[spec(CONVERSION, ["events.milestone", "identity.alias", "raw.association", "raw.contact"])],
+    check_specs=table_checks(CONVERSION),
+    backfill_policy=BACKFILL,
+    retry_policy=RETRY,
+)
+def conversion(pipeline: PipelineParam) -> Result:
+    now = pipeline.clock.now()
+    with acting_on_errors(), pipeline.warehouse.session() as session:
+        report = conversions.update(session, pipeline.rules, pipeline.settings, now)
+        return result(pipeline, CONVERSION, report)
+
+
+def sink(destination: Destination) -> dg.AssetsDefinition:
+    """The asset that sends a destination's due conversions and records what became of each."""
+    name = f"delivery.{destination.name}"
+
+    @dg.multi_asset(
+        name=name.replace(".", "__"),
+        specs=[
+            dg.AssetSpec(
+                key=key_of(name),
+                deps=[key_of(CONVERSION), key_of("attribution.touch"), key_of("identity.person")],
+                group_name="delivery",
+                kinds={destination.name, "api"},
+                owners=["team:revenue-operations", *OWNERS],
+                description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
+                f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
+                partitions_def=HOURLY,
+                metadata={"dagster/table_name": "delivery.attempt"},
+            )
+        ],
+        backfill_policy=BACKFILL,
+        retry_policy=RETRY,
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."
+            )
+        ],
+    )
+    def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
+        reason = conversions.why_not(destination, pipeline.rules, pipeline.settings)
+        if reason is not None:
+            pipeline.say(f"{name}: skipped, {reason}")
+            return dg.MaterializeResult(
+                metadata={"skipped": reason}, check_results=[dg.AssetCheckResult(check_name=CHECK, passed=True)]
+            )
+        with acting_on_errors():
+            report = deliver(
+                destination,
+                settings=pipeline.settings,
+                rules=pipeline.rules,
+                warehouse=pipeline.warehouse,
+                clock=pipeline.clock,
+                window_end=window(context).end,
+                resolve=recipients.resolver(destination, pipeline.rules),
+            )
+        figures = ", ".join(f"{count} {state}" for state, count in report.counts.items()) or "nothing due"
+        pipeline.say(f"{name}: {figures}" + (f"; {report.alert}" if report.alert else ""))
+        facts = dict(report.facts())
+        return dg.MaterializeResult(
+            metadata={"dagster/row_count": len(report.ended), **facts},
+            check_results=[
+                dg.AssetCheckResult(
+                    check_name=CHECK, passed=report.alert is None, metadata={"what to do": report.alert or "nothing"}
+                )
+            ],
+        )
+
+    return asset
+
+
+sinks = [sink(destination) for destination in destinations().values()]
+
+assets = [
+    conversion,
+    *sinks,
+    written_beside("delivery.attempt", [f"delivery.{name}" for name in destinations()]),
+]

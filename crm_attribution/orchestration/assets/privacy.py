@@ -1,0 +1,117 @@
+"""The job `privacy_deletion`: erase what HubSpot has erased, everywhere, down to the bytes on the disk.
+
+The order makes it safe to die anywhere: the files of the inbox first, while the warehouse still knows what to look for;
+then the rows in one transaction; then everything derived and the copy for finance; last the warehouse file is written
+anew, and the tombstones say so in the new file. Until then the request waits, and the next run starts over.
+"""
+
+from collections.abc import Iterable
+
+import dagster as dg
+from pydantic import Field
+
+from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.layers import derive
+from crm_attribution.marts.models import materialize
+from crm_attribution.marts.publish import publish
+from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
+from crm_attribution.orchestration.assets.sql import LAWS, MODELS
+from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.privacy import erase as privacy
+from crm_attribution.privacy.files import forget
+from crm_attribution.privacy.traces import CLEAN, mentions, trace
+from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
+from crm_attribution.warehouse.state import newest_hour_end
+
+JOB = "privacy_deletion"
+OP = "erase"
+
+Figures = dict[str, int | str]
+
+
+class PrivacyDeletion(dg.Config):
+    """Nothing to fill in for the deletions HubSpot told of."""
+
+    contact_ids: list[str] = Field(
+        default=[], description="HubSpot contact ids a person confirmed as erased, e.g. from raw.missing. No e-mails."
+    )
+    confirm: bool = Field(default=False, description="Set to true with contact_ids: what is erased cannot be restored.")
+
+
+def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confirmed: bool = False) -> Figures:
+    """Erase every contact whose privacy deletion waits, and those a person names; figures without personal data.
+
+    Raises:
+        ConfigurationError: for ids that are not confirmed, are no ids, or are not known here.
+    """
+    named = sorted(set(contact_ids))
+    if not all(one.isascii() and one.isdigit() for one in named):
+        raise ConfigurationError("contact_ids takes HubSpot's contact ids, which are numbers, and nothing else")
+    if named and not confirmed:
+        raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")
+    warehouse, now = pipeline.warehouse, pipeline.clock.now()
+    with warehouse.session() as session:
+        as_of = newest_hour_end(session)
+        if named:
+            privacy.confirm(session, named, now)
+        if not (requested := privacy.waiting(session)):
+            return {"contacts erased": 0}
+        derive(session, pipeline.rules, as_of)
+        traces = trace(session, requested)
+    files = forget(pipeline.settings.inbox, traces)
+    with warehouse.session() as session:
+        erased = privacy.erase(session, traces, now)
+        derive(session, pipeline.rules, as_of)
+        for model in MODELS:
+            materialize(session.connection, model)
+        left = mentions(session, traces)
+        if kept := sorted(CLEAN & left.keys()):
+            raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")
+    marts = rewrite_marts(warehouse)
+    with warehouse.session() as session:
+        done = publish(
+            session.connection,
+            marts_path=warehouse.marts_path,
+            target=warehouse.finance_path,
+            as_of=as_of,
+            tests=LAWS,
+            now=now,
+            anew=True,
+        )
+    file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
+    return {
+        "contacts erased": len(requested),
+        "ids with what was merged into them": len(traces.contact_ids),
+        **{f"rows: {name}": count for name, count in erased.items()},
+        "inbox files looked at": files.looked_at,
+        "inbox files rewritten": files.rewritten,
+        "inbox files deleted": files.deleted,
+        "inbox rows": files.rows,
+        **{f"bytes: {f.file}": f"{f.bytes_before} before, {f.bytes_after} after" for f in (marts, file)},
+        "finance snapshot": done.snapshot_id,
+        **{f"records of others that mention them: {name}": count for name, count in left.items()},
+    }
+
+
+@dg.op(
+    name=OP,
+    description="Erase rows, inbox lines and file contents of contacts that HubSpot has erased; recompute, publish, "
+    "rewrite the files.",
+)
+def erase(context: dg.OpExecutionContext, config: PrivacyDeletion, pipeline: PipelineParam) -> None:
+    with acting_on_errors():
+        figures = erase_waiting(pipeline, config.contact_ids, confirmed=config.confirm)
+    for name, value in figures.items():
+        pipeline.say(f"{JOB}: {name}: {value}")
+    context.add_output_metadata(figures)
+
+
+@dg.job(
+    name=JOB,
+    executor_def=dg.in_process_executor,
+    description="Erases every contact whose privacy deletion HubSpot told of (raw.deletion, kind privacy, erased_at "
+    "null) and contacts named and confirmed in the config, in the warehouse, the inbox and the file finance reads; "
+    "ends by rewriting the files, so that no deleted byte stays. Never deletes anything in HubSpot.",
+)
+def privacy_deletion() -> None:
+    erase()

@@ -1,0 +1,214 @@
+"""raw/*: what HubSpot and the click sources say changed."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+
+from crm_attribution.orchestration.assets.common import (
+    BACKFILL,
+    RETRY,
+    PipelineParam,
+    Result,
+    Window,
+    acting_on_errors,
+    key_of,
+    result,
+    run_table_checks,
+    spec,
+    table_checks,
+    window,
+    written_beside,
+)
+from crm_attribution.orchestration.budget import check_run
+from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.raw import webhooks as inbox
+from crm_attribution.raw.streams import NOT_READ
+from crm_attribution.warehouse import report as reports
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.state import check_first_load, check_portal
+
+Read = Callable[[Pipeline, Window], Report]
+
+
+Law = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
+
+
+def extraction(name: str, deps: list[str], read: Read, laws: Sequence[Law] = ()) -> dg.AssetsDefinition:
+    """An asset that reads one stream of a source into `name`; `laws` judge by its report."""
+
+    @dg.multi_asset(
+        name=name.replace(".", "__"),
+        specs=[spec(name, deps, kinds=["api" if name == "raw.link_click" else "hubspot", "duckdb"])],
+        check_specs=[*table_checks(name), *(spec for spec, _ in laws)],
+        backfill_policy=BACKFILL,
+        retry_policy=RETRY,
+    )
+    def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
+        with acting_on_errors():
+            report = read(pipeline, window(context))
+            with pipeline.warehouse.session() as session:
+                checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in laws)]
+                return result(pipeline, name, reports.with_table_rows(session, name, report), checks)
+
+    return asset
+
+
+def _is_read(name: str) -> Law:
+    """A stream that may be refused: the check fails with the reason, and the hour goes on with what is known."""
+    check = dg.AssetCheckSpec(
+        "is_read", asset=key_of(name), description="HubSpot lets us read this stream, or the mapping switches it off."
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        problem = report.facts.get(NOT_READ)
+        told = {} if problem is None else {"problem": str(problem)}
+        return dg.AssetCheckResult(
+            check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=told
+        )
+
+    return check, judge
+
+
+def _account(pipeline: Pipeline, hours: Window) -> Report:
+    extractor, hub_id = pipeline.extractor, pipeline.credential.hub_id
+    with pipeline.warehouse.session() as session:
+        check_first_load(session, pipeline.settings.start, hours.since)
+        if hub_id is not None and session.fact("portal_id") is not None:
+            check_portal(session, hub_id)
+    check_run(pipeline, hours.since, hours.end)
+    report = extractor.account()
+    pipeline.learn_time_zone()
+    report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()
+    return report
+
+
+def _objects(object_type: str) -> Read:
+    return lambda pipeline, hours: pipeline.extractor.objects(object_type, hours.since)
+
+
+def _clicks(pipeline: Pipeline, hours: Window) -> Report:
+    return pipeline.extractor.clicks(pipeline.click_api, hours.since, pipeline.settings.inbox)
+
+
+def _webhooks(pipeline: Pipeline, _: Window) -> Report:
+    return inbox.load(pipeline.warehouse, pipeline.clock, pipeline.settings.inbox)
+
+
+def _complete(name: str) -> Law:
+    """HubSpot's count of unarchived records is ours."""
+    check = dg.AssetCheckSpec(
+        "complete",
+        asset=key_of(name),
+        description="As many unarchived records as HubSpot counts are known here, those in quarantine included.",
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        theirs, ours = report.facts.get("HubSpot counts"), report.facts.get("known here")
+        where = report.facts.get("ids not accounted for", "none")
+        return dg.AssetCheckResult(
+            check_name="complete",
+            asset_key=key_of(name),
+            passed=theirs == ours,
+            metadata={"HubSpot counts": str(theirs), "known here": str(ours), "ids not accounted for": where},
+        )
+
+    return check, judge
+
+
+def _known_to_portal() -> Law:
+    """Every configured property exists."""
+    check = dg.AssetCheckSpec(
+        "configured_properties_exist",
+        asset=key_of("raw.property"),
+        description="The portal has every property the mapping names; HubSpot ignores unknown names without a word.",
+    )
+
+    def judge(report: Report) -> dg.AssetCheckResult:
+        unknown = report.facts["properties the portal does not have"]
+        return dg.AssetCheckResult(
+            check_name="configured_properties_exist",
+            asset_key=key_of("raw.property"),
+            passed=unknown == "none",
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={
+                "unknown": unknown,
+                "fix": "correct the names under properties, history, values or consent in the mapping file",
+            },
+        )
+
+    return check, judge
+
+
+def _reconciliation() -> dg.AssetsDefinition:
+    """The asset of the daily job: compares records with HubSpot and lists those that are missing."""
+    name = "raw.missing"
+    nothing = dg.AssetCheckSpec(
+        "nothing_missing",
+        asset=key_of(name),
+        description="Every record HubSpot no longer answers for is explained. A person confirms an erasure with the"
+        " job privacy_deletion.",
+    )
+
+    @dg.multi_asset(
+        name="raw__missing",
+        specs=[spec(name, _RECORDS, kinds=["hubspot", "duckdb"], hourly=False)],
+        check_specs=[*table_checks(name), nothing],
+        retry_policy=RETRY,
+    )
+    def asset(pipeline: PipelineParam) -> Result:
+        with acting_on_errors():
+            with pipeline.warehouse.session() as session:
+                check_first_load(session, pipeline.settings.start, pipeline.clock.now())
+            report = pipeline.extractor.reconcile()
+            with pipeline.warehouse.session() as session:
+                rows = session.query(
+                    "SELECT object_type || ' ' || object_id AS id FROM raw.missing WHERE found_at IS NULL ORDER BY 1"
+                )["id"]
+                found = dg.AssetCheckResult(
+                    check_name="nothing_missing",
+                    asset_key=key_of(name),
+                    passed=rows.is_empty(),
+                    severity=dg.AssetCheckSeverity.WARN,
+                    metadata={"missing": len(rows), "sample": ", ".join(rows.head(20)) or "none"},
+                )
+                return result(pipeline, name, report, [*run_table_checks(pipeline, name), found])
+
+    return asset
+
+
+_RECORDS = ["raw.contact", "raw.company", "raw.deal"]
+
+assets = [
+    extraction("raw.account", [], _account),
+    extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.extractor.owners()),
+    extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.extractor.stages()),
+    extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.extractor.forms()),
+    extraction("raw.webhook_event", ["raw.account"], _webhooks),
+    extraction(
+        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.extractor.properties(), [_known_to_portal()]
+    ),
+    extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies"), [_complete("raw.company")]),
+    extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts"), [_complete("raw.contact")]),
+    extraction(
+        "raw.deal",
+        ["raw.account", "raw.pipeline_stage", "raw.webhook_event"],
+        _objects("deals"),
+        [_complete("raw.deal")],
+    ),
+    extraction(
+        "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.extractor.submissions(hours.since)
+    ),
+    extraction("raw.link_click", ["raw.account"], _clicks),
+    extraction(
+        "raw.email_click",
+        ["raw.account"],
+        lambda pipeline, hours: pipeline.extractor.email_clicks(hours.since),
+        [_is_read("raw.email_click")],
+    ),
+    written_beside("raw.property_history", _RECORDS),
+    written_beside("raw.association", ["raw.contact", "raw.deal"]),
+    written_beside("raw.merge", _RECORDS),
+    written_beside("raw.deletion", _RECORDS),
+    written_beside("raw.property_drift", ["raw.property"]),
+    _reconciliation(),
+]

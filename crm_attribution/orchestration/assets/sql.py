@@ -1,0 +1,167 @@
+"""staging/* and marts/*: one asset per SQL file, its tests as blocking checks; then the file finance reads."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
+from crm_attribution.marts.publish import publish
+from crm_attribution.orchestration.assets.common import (
+    OWNERS,
+    RETRY,
+    PipelineParam,
+    Result,
+    acting_on_errors,
+    key_of,
+    newest,
+)
+from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.state import newest_hour_end
+
+FOLDERS = tuple(Path(__file__).parents[level] / "dbt_like_sql" for level in (2, 3))
+"""In a wheel beside the modules, in a checkout beside the package."""
+
+MODELS = order(discover(next(folder for folder in FOLDERS if folder.is_dir())))
+LAWS: list[SqlTest] = [test for model in MODELS if model.schema == "marts" for test in model.tests]
+SCHEMAS = list(dict.fromkeys(model.schema for model in MODELS))
+PUBLICATION = "finance.publication"
+COLUMNS = "columns_hold"
+
+
+def laws_of(model: SqlModel) -> list[SqlTest]:
+    """The model's own law files, each a check of its own."""
+    return [test for test in model.tests if test.path != model.path]
+
+
+def column_rules_of(model: SqlModel) -> list[SqlTest]:
+    """The rules of the header, one check together: Dagster's bookkeeping takes longer a check than the queries."""
+    return [test for test in model.tests if test.path == model.path]
+
+
+def _spec(model: SqlModel) -> dg.AssetSpec:
+    columns = [dg.TableColumn(column.name, description=column.description) for column in model.columns]
+    return dg.AssetSpec(
+        key=key_of(model.key),
+        deps=[newest(name) if name in CONTRACTS else key_of(name) for name in model.depends],
+        description=model.description,
+        group_name=model.schema,
+        kinds={"sql", "duckdb"},
+        owners=OWNERS,
+        skippable=True,
+        metadata={"dagster/table_name": model.key, "dagster/column_schema": dg.TableSchema(columns)},
+    )
+
+
+def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
+    rules = "; ".join(test.name for test in column_rules_of(model))
+    named = [(COLUMNS, rules), *((test.name, test.description) for test in laws_of(model))]
+    return [dg.AssetCheckSpec(name, asset=key_of(model.key), blocking=True, description=text) for name, text in named]
+
+
+def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
+    """One asset per SQL file of a schema, run in the order of their dependencies; any part can be materialized alone.
+
+    They are not partitioned: a file is run in full and says how things stand, whatever hour the run is for.
+    """
+
+    @dg.multi_asset(
+        name=schema,
+        specs=[_spec(model) for model in models],
+        check_specs=[check for model in models for check in _check_specs(model)],
+        can_subset=True,
+        retry_policy=RETRY,
+    )
+    def assets(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
+        with acting_on_errors(), pipeline.warehouse.session() as session:
+            for model in models:
+                if key_of(model.key) in context.selected_asset_keys:
+                    result = _materialize(session, model)
+                    pipeline.say(f"{model.key}: {figures(result)}")
+                    yield result
+                    if not all(check.passed for check in result.check_results or ()):
+                        return  # what reads it would stand on sand; Dagster fails the step for the blocking check
+
+    return assets
+
+
+def _materialize(session: Session, model: SqlModel) -> Result:
+    outcome = materialize(session.connection, model)
+    rules = [run_test(session.connection, test) for test in column_rules_of(model)]
+    laws = [run_test(session.connection, test) for test in laws_of(model)]
+    described = {column.name: column.description for column in model.columns}
+    columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in outcome.columns]
+    return dg.MaterializeResult(
+        asset_key=key_of(model.key),
+        metadata={
+            "dagster/row_count": outcome.rows,
+            "changed rows": outcome.changed_rows,
+            "dagster/column_schema": dg.TableSchema(columns),
+        },
+        check_results=[_check(model, COLUMNS, rules), *(_check(model, law.test.name, [law]) for law in laws)],
+    )
+
+
+def figures(result: Result) -> str:
+    """A materialization in few words."""
+    facts = result.metadata or {}
+    return f"{facts['dagster/row_count']} rows, {facts['changed rows']} changed"
+
+
+def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheckResult:
+    failed = [test for test in tests if not test.passed]
+    lines = [f"- {test.test.name}: `{row}`" for test in failed for row in test.sample[:5]]
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=key_of(model.key),
+        passed=not failed,
+        metadata={
+            "tests": len(tests),
+            "bad rows": sum(test.bad_rows for test in failed),
+            "sample": dg.MetadataValue.md("\n".join(lines) or "none"),
+        },
+    )
+
+
+@dg.asset(
+    key=key_of(PUBLICATION),
+    deps=[key_of(model.key) for model in MODELS if model.schema == "marts"],
+    group_name="finance",
+    kinds={"duckdb"},
+    owners=["team:finance", *OWNERS],
+    description="data/finance.duckdb, the copy of the marts that finance opens: every law of the marts is checked, "
+    "then the file is replaced in one step. Readers keep their snapshot; an unchanged hour copies nothing.",
+    retry_policy=RETRY,
+)
+def publication(pipeline: PipelineParam) -> Result:
+    now = pipeline.clock.now()
+    with acting_on_errors(), pipeline.warehouse.session() as session:
+        as_of = newest_hour_end(session)
+        session.compact_journal()
+        done = publish(
+            session.connection,
+            marts_path=pipeline.warehouse.marts_path,
+            target=pipeline.warehouse.finance_path,
+            as_of=as_of,
+            tests=LAWS,
+            now=now,
+        )
+    pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
+    return dg.MaterializeResult(
+        metadata={
+            "published": done.published,
+            "reason": done.reason,
+            "snapshot": done.snapshot_id,
+            "as of": as_of.isoformat(),
+            "bytes": done.bytes,
+            "laws checked": done.laws,
+            "rows": dg.MetadataValue.json(dict(done.rows)),
+        }
+    )
+
+
+assets = [
+    *(sql_assets(schema, [model for model in MODELS if model.schema == schema]) for schema in SCHEMAS),
+    publication,
+]

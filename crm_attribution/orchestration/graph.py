@@ -1,0 +1,48 @@
+"""Everything Dagster shows: put together here, once."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import dagster as dg
+
+from crm_attribution.orchestration.assets import conversions, derived, raw, sql
+from crm_attribution.orchestration.assets.privacy import privacy_deletion
+from crm_attribution.orchestration.automation import (
+    FRESHNESS,
+    dead_runs,
+    hourly_job,
+    hourly_schedule,
+    inbox_job,
+    inbox_waiting,
+    privacy_requests,
+    reconcile_job,
+    reconcile_schedule,
+    tell_of_failures,
+)
+from crm_attribution.orchestration.resources import pipeline_resource
+
+READ_BY_PEOPLE = {"marts", "finance"}
+
+
+@cache
+def definitions() -> dg.Definitions:
+    """Assets with their checks, the hourly job and schedule, sensors, and the pipeline resource.
+
+    Runs execute in one process: the warehouse admits one writer.
+    """
+    assets = [*raw.assets, *derived.assets, *conversions.assets, *sql.assets]
+    return dg.Definitions(
+        assets=[asset.map_asset_specs(_with_freshness) for asset in assets],
+        resources={"pipeline": pipeline_resource},
+        jobs=[hourly_job, inbox_job, privacy_deletion, reconcile_job],
+        schedules=[hourly_schedule, reconcile_schedule],
+        sensors=[dead_runs, inbox_waiting, privacy_requests, tell_of_failures],
+        executor=dg.in_process_executor,
+    )
+
+
+def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+    if spec.group_name in READ_BY_PEOPLE:
+        return spec.replace_attributes(freshness_policy=FRESHNESS)
+    return spec

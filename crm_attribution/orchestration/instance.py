@@ -1,0 +1,133 @@
+"""The data directory's Dagster instance, and runs whose process is gone."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import resources as package_files
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from crm_attribution import errors
+from crm_attribution.clock import Clock, WallClock
+from crm_attribution.errors import WarehouseBusy
+from crm_attribution.redaction import redact, redact_secrets
+from crm_attribution.settings import Settings, set_environment
+from crm_attribution.warehouse.lock import RunLock, process_alive
+
+RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
+"""What the daily job materializes and no hour."""
+
+
+_ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+_MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
+
+
+_NOTES_KEPT = timedelta(days=14)
+
+
+_UNKNOWN_AFTER = timedelta(minutes=10)
+"""A started run that never noted its process is given up after this time, if nobody holds the run lock."""
+
+
+def dagster_home(given: Settings) -> Path:
+    """The data directory's own Dagster home, with its dagster.yaml, created where it is missing.
+
+    Only one process may initialise an empty home: two at once leave it in a state that neither can open again. So
+    whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
+    """
+    home = given.data_dir / "dagster"
+    config, mark = home / "dagster.yaml", home / ".initialised"
+    wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
+    set_environment({"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir)})
+    with RunLock(home / "init.lock").acquire(60, {"run_id": "initialise", "command": "set-up"}):
+        if not config.exists() or config.read_text(encoding="utf-8") != wanted:
+            mark.unlink(missing_ok=True)
+            config.write_text(wanted, encoding="utf-8")
+        if not mark.exists():
+            with dg.DagsterInstance.get() as instance:
+                instance.get_run_records(limit=1)
+            mark.touch()
+    return home
+
+
+def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
+    """Why a step or a run failed: the innermost message, for a person; without Dagster's wrapping and its traceback.
+
+    Our own messages name settings and places on purpose and are shown as they are, but for secrets; other libraries'
+    may quote anything and are redacted.
+    """
+    data: Any = event.event_specific_data
+    first = getattr(data, "first_step_failure_event", None)
+    if first is not None:
+        return reason(first, secrets)
+    step = f"{event.step_key}: " if event.step_key else ""
+    told = getattr(data, "user_failure_data", None)
+    error = getattr(data, "error", None)
+    if told is not None and told.description:
+        return step + redact_secrets(told.description, secrets)
+    while error is not None and error.cause is not None:
+        error = error.cause
+    if error is None:
+        return step + redact(event.message or "no reason was recorded", secrets)
+    text = _MODULE.sub("", error.message.strip())
+    return step + (redact_secrets if hasattr(errors, error.cls_name or "") else redact)(text, secrets)
+
+
+def clear_dead_runs(given: Settings) -> None:
+    """`fail_dead_runs` on the data directory's own Dagster home, before something else starts there."""
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance, given)
+
+
+def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock | None = None) -> list[str]:
+    """Mark runs failed whose process is gone (killed, power loss); returns their ids.
+
+    A run that holds the queue for ever is worse than a second run: the lock keeps two from writing at once. Nobody is
+    declared dead while the run lock is held: its holder may be a process of another container, not visible from here.
+    """
+    now = (clock or WallClock()).now()
+    failed = []
+    _forget_old_notes(given.data_dir / "runs", now)
+    for record in instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE)):
+        run_id = record.dagster_run.run_id
+        begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
+        alive = _process_lives(given.data_dir / "runs" / f"{run_id}.json")
+        gone = alive is False or (alive is None and now - begun > _UNKNOWN_AFTER)
+        if gone and _lock_is_free(given):
+            instance.report_run_failed(
+                record.dagster_run, "its process is gone; what it left half done is taken up by the next run"
+            )
+            failed.append(run_id)
+    return failed
+
+
+def _forget_old_notes(folder: Path, now: datetime) -> None:
+    """Delete the notes of runs that began weeks ago; only runs that are still going need one."""
+    for note in folder.glob("*.json"):
+        if now - datetime.fromtimestamp(note.stat().st_mtime, UTC) > _NOTES_KEPT:
+            note.unlink(missing_ok=True)
+
+
+def _process_lives(note: Path) -> bool | None:
+    """Whether the process a run noted still runs; None where it left no note that can be read."""
+    try:
+        known = json.loads(note.read_text(encoding="utf-8"))
+        return process_alive(int(known["pid"]), known["started"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _lock_is_free(given: Settings) -> bool:
+    try:
+        with RunLock(given.data_dir / "run.lock").acquire(0, {"run_id": "dead runs", "command": "looks for them"}):
+            return True
+    except WarehouseBusy:
+        return False

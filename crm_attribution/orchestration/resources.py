@@ -1,0 +1,228 @@
+"""What every asset needs, made once per run: settings, rules, clock, warehouse, clients, and the run lock.
+
+The lock is taken when the run's resources start and held until they end, by command-line and queued runs alike; the
+kernel frees it when the process dies.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
+
+from crm_attribution import mapping, settings
+from crm_attribution.clicks.api import ClickApi
+from crm_attribution.clock import Clock, WallClock, iso
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.http.clock import make_clock
+from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot.access import VERSION, Credential, credential, open_transport
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.limits import Limits
+from crm_attribution.mapping import Rules
+from crm_attribution.privacy import erase as privacy
+from crm_attribution.raw.extract import Extractor
+from crm_attribution.settings import CLICKS_SETTINGS, Settings
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.lock import RunLock, process_start_token
+
+_LIMITS: dict[tuple[str, str], Limits] = {}
+"""The limits of an account and its credential, for the whole process: HubSpot counts every run and client together."""
+
+WAREHOUSE_WAIT = 30.0
+"""Seconds to wait for another process to let go of the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
+
+_progress: list[Callable[[str], None]] = []
+
+
+@dataclass
+class Pipeline:
+    """Everything a run works with. HTTP clients are made when first asked for, so that SQL-only runs need no token."""
+
+    settings: Settings
+    rules: Rules
+    clock: Clock
+    warehouse: Warehouse
+    run_id: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Clients for HubSpot, with the settings they need.
+
+        Raises:
+            ConfigurationError: listing every missing setting.
+        """
+        needed = dict(self.settings.hubspot_names())
+        if self.settings.clicks_base_url:
+            needed |= CLICKS_SETTINGS
+        self.settings.require(needed)
+        return Extractor(self.warehouse, self.hubspot, self.clock, self.rules)
+
+    @cached_property
+    def credential(self) -> Credential:
+        """Who asks HubSpot."""
+        return credential(self.settings, self.clock)
+
+    @cached_property
+    def hubspot_limits(self) -> Limits:
+        """What HubSpot lets this account and credential do."""
+        given = self.settings
+        key = (given.hubspot_base_url, given.value(self.credential.setting))
+        if key not in _LIMITS:
+            _LIMITS[key] = Limits(
+                self.clock,
+                burst=given.hubspot_burst_limit,
+                daily=given.hubspot_daily_limit,
+                reserve=given.hubspot_daily_reserve / 100,
+                oauth=given.uses_oauth,
+            )
+            self.learn_time_zone()
+        return _LIMITS[key]
+
+    def learn_time_zone(self) -> None:
+        """When the account's day begins, as far as the warehouse knows; outside of any session."""
+        with self.warehouse.session() as session:
+            zone = session.scalar("SELECT time_zone FROM raw.account")
+        self.hubspot_limits.in_time_zone(zone)
+
+    @cached_property
+    def hubspot(self) -> HubSpotClient:
+        """HubSpot, as the settings' credential and inside its limits.
+
+        Raises:
+            ConfigurationError: when settings are missing, or name two credentials.
+        """
+        limits = self.hubspot_limits
+        return HubSpotClient(open_transport(self.settings, self.credential, limits), version=VERSION)
+
+    @cached_property
+    def click_api(self) -> ClickApi | None:
+        """The click API, where one is configured."""
+        if not self.settings.clicks_base_url:
+            return None
+        return ClickApi(
+            Transport(
+                self.settings.clicks_base_url,
+                service="clicks",
+                headers={"Authorization": f"Bearer {self.settings.value('CLICKS_TOKEN')}"},
+                secrets=self.settings.secrets(),
+                credential="CLICKS_TOKEN",
+            )
+        )
+
+    def say(self, message: str) -> None:
+        """Tell whoever watches on the command line."""
+        for listener in _progress:
+            listener(message)
+
+
+@contextmanager
+def progress(listener: Callable[[str], None]) -> Iterator[None]:
+    """Have `listener` told what runs in this process do."""
+    _progress.append(listener)
+    try:
+        yield
+    finally:
+        _progress.remove(listener)
+
+
+def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
+    """Settings, rules, clock and warehouse of this environment, without the run lock."""
+    given = given or settings.load()
+    warehouse = Warehouse(given.data_dir, min(WAREHOUSE_WAIT, given.lock_wait_seconds))
+    return Pipeline(given, mapping.load(given.mapping), make_clock(given), warehouse, run_id)
+
+
+def run_lock(given: Settings) -> RunLock:
+    """The lock that makes runs of one data directory one at a time."""
+    return RunLock(given.data_dir / "run.lock")
+
+
+def warehouse_stamp(given: Settings) -> str | None:
+    """Changes with every write to the warehouse file; opens nothing. None where there is none yet."""
+    path = Warehouse(given.data_dir).path
+    if not path.exists():
+        return None
+    wal = path.with_name(path.name + ".wal")
+    states = [file.stat() for file in (path, wal) if file.exists()]
+    return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for state in states)
+
+
+def privacy_waiting(given: Settings, since: str) -> list[str] | None:
+    """Contacts whose erasure waits, read between two runs; None while a run goes on."""
+    holder = {"run_id": "privacy_requests", "command": "looks for privacy deletions", "since": since}
+    try:
+        with run_lock(given).acquire(0, holder), Warehouse(given.data_dir, 0).session() as session:
+            return privacy.waiting(session)
+    except WarehouseBusy:
+        return None
+
+
+def note_process(given: Settings, run_id: str, since: str) -> None:
+    """Write down which process executes a run, so that a killed one can be told from a slow one."""
+    folder = given.data_dir / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
+    half = folder / f".{run_id}.{os.getpid()}"
+    half.write_text(text, encoding="utf-8")
+    half.replace(folder / f"{run_id}.json")
+
+
+def check_start(pipeline: Pipeline) -> None:
+    """A data directory belongs to one START: its first partition holds all history.
+
+    Raises:
+        ConfigurationError: when the directory was begun with another CRM_ATTRIBUTION_START.
+    """
+    start = iso(pipeline.settings.start)
+    with pipeline.warehouse.session() as session:
+        known = session.fact("start")
+        if known is None:
+            session.set_fact("start", start)
+        elif known != start:
+            raise ConfigurationError(
+                f"the data directory was begun with CRM_ATTRIBUTION_START={known}, now it is {start}: "
+                "restore the setting, or name another CRM_ATTRIBUTION_DATA_DIR"
+            )
+
+
+def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
+    """An hour is run when it is over. What a run knows as of its hour's end never goes back, so an hour of next year,
+    run by a typing mistake, would move every window of the warehouse there for good.
+
+    Raises:
+        ConfigurationError: when the run's last hour has not ended by the pipeline's clock.
+    """
+    last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
+    if last is None:
+        return
+    end = datetime.strptime(last, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC) + timedelta(hours=1)
+    now = pipeline.clock.now()
+    if end > now:
+        raise ConfigurationError(
+            f"the hour {last} (UTC) is not over: it is {iso(now)}; the newest hour that can be run is "
+            f"{now - timedelta(hours=1):%Y-%m-%d-%H:00}"
+        )
+
+
+@dg.resource(description="Settings, rules, clock, warehouse and clients; holds the run lock for the whole run.")
+def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
+    given = settings.load()
+    run_id = context.run_id or "ad hoc"
+    since = iso(WallClock().now())
+    log = context.log or dg.get_dagster_logger()
+    waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
+    holder = {"run_id": run_id, "command": "dagster run", "since": since}
+    note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found
+    with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
+        pipeline = open_pipeline(given, run_id)
+        check_start(pipeline)
+        pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
+        check_closed(pipeline, pipeline.tags)
+        yield pipeline

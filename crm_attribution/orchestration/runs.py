@@ -1,0 +1,158 @@
+"""Runs of the same definitions from the command line: same instance, same assets, same lock as the UI's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster._core.storage.tags import (
+    ASSET_PARTITION_RANGE_END_TAG,
+    ASSET_PARTITION_RANGE_START_TAG,
+)
+
+from crm_attribution.errors import ConfigurationError, Terminal
+from crm_attribution.orchestration.instance import RECONCILIATION, dagster_home, fail_dead_runs, reason
+from crm_attribution.settings import Settings
+
+HOUR = timedelta(hours=1)
+
+
+def run_hours(
+    given: Settings, start: datetime, end: datetime, *, select: str | None = None, tags: Mapping[str, str] | None = None
+) -> str:
+    """Materialize the hours [start, end) as one run; returns the run id.
+
+    Args:
+        given: settings of this process.
+        start: first hour, UTC.
+        end: exclusive.
+        select: an asset selection in Dagster's syntax; everything by default.
+        tags: further run tags.
+
+    Raises:
+        ConfigurationError: when there is no whole hour between them, or the selection names nothing.
+        Terminal: when the run fails; the message is that of the first failed step.
+    """
+    if start >= end or any(m.minute or m.second or m.microsecond for m in (start, end)):
+        raise ConfigurationError("the range needs full hours, --from before --to")
+    if start < given.start:
+        raise ConfigurationError(f"the first hour is {given.start:%Y-%m-%dT%H:00Z} (CRM_ATTRIBUTION_START)")
+    dagster_home(given)
+    from crm_attribution.orchestration.graph import definitions
+
+    job = definitions().resolve_job_def("hourly")
+    keys = (_key(start), _key(end - HOUR))
+    span = (
+        {"dagster/partition": keys[0]}
+        if keys[0] == keys[1]
+        else {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[1]}
+    )
+    chosen = _selected(select)
+    with dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance, given)
+        outcome = job.execute_in_process(
+            instance=instance,
+            tags={**span, **(tags or {})},
+            asset_selection=chosen,
+            raise_on_error=False,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+        if not outcome.success:
+            raise Terminal(_why(outcome, given.secrets()))
+    return outcome.run_id
+
+
+def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Run a job that has no partitions; returns the run id and what its ops reported.
+
+    Args:
+        given: settings of this process.
+        name: the job.
+        config: op -> its config.
+
+    Raises:
+        Terminal: when the run fails; the message is that of the first failed step.
+    """
+    dagster_home(given)
+    from crm_attribution.orchestration.graph import definitions
+
+    job = definitions().resolve_job_def(name)
+    with dg.DagsterInstance.get() as instance:
+        fail_dead_runs(instance, given)
+        outcome = job.execute_in_process(
+            instance=instance,
+            raise_on_error=False,
+            run_config={
+                "ops": {op: {"config": dict(values)} for op, values in config.items()},
+                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+            },
+        )
+        if not outcome.success:
+            raise Terminal(_why(outcome, given.secrets()))
+    ended = [event for event in outcome.all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
+    told: list[Any] = [event.event_specific_data for event in ended]
+    return outcome.run_id, {name: value.value for data in told for name, value in data.metadata.items()}
+
+
+def selected(select: str | None) -> set[str] | None:
+    """The tables a selection names, None for all.
+
+    Raises:
+        ConfigurationError: when it cannot be read, or names nothing.
+    """
+    keys = _selected(select)
+    return None if keys is None else {".".join(key.path) for key in keys}
+
+
+def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
+    """What a run's assets reported: table -> its plain figures."""
+    tables: dict[str, dict[str, Any]] = {}
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        cursor, more = None, True
+        while more:
+            page = instance.get_records_for_run(
+                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=1000
+            )
+            for record in page.records:
+                made = record.asset_materialization
+                if made is not None:
+                    tables[".".join(made.asset_key.path)] = {
+                        name: value.value
+                        for name, value in made.metadata.items()
+                        if isinstance(value.value, str | int | float | bool)
+                    }
+            cursor, more = page.cursor, page.has_more
+    return tables
+
+
+def _key(hour: datetime) -> str:
+    return hour.astimezone(UTC).strftime("%Y-%m-%d-%H:%M")
+
+
+def _selected(select: str | None) -> list[dg.AssetKey] | None:
+    if select is None:
+        return None
+    from crm_attribution.orchestration.graph import definitions
+
+    graph = definitions().resolve_asset_graph()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # `group:` uses one of Dagster's newer parameters
+            found = (dg.AssetSelection.from_string(select) - RECONCILIATION).resolve(graph)
+    except dg.DagsterError as error:
+        raise ConfigurationError(
+            f"--select {select!r} cannot be read; it is Dagster's selection syntax, such as "
+            'group:"raw", key:"raw/contact"+ or group:"marts" or key:"finance/publication"'
+        ) from error
+    if not found:
+        raise ConfigurationError(f"--select {select!r} names no asset")
+    return sorted(found)
+
+
+def _why(outcome: dg.ExecuteInProcessResult, secrets: Sequence[str]) -> str:
+    failures = [event for event in outcome.all_events if event.is_failure]
+    return reason(failures[0], secrets) if failures else f"run {outcome.run_id} failed"

@@ -1,0 +1,217 @@
+"""HubSpot and click sources into `raw.*`. HTTP first, then a short session: no connection is held while waiting.
+
+A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only), and a
+stream whose last complete reading ended earlier begins there; the upper bound is the run's now. Whatever is already
+stored with the same modified time is not read again. A reading that dies is gone on with where it had come to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.clock import iso, parse_instant
+from crm_attribution.hubspot.cost import LIST_PAGE, SEARCH_PAGE, cheaper, history_calls, list_calls, pages
+from crm_attribution.hubspot.search import Changed, Walk
+from crm_attribution.raw.properties import PropertyReader
+from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, chunks
+from crm_attribution.raw.reconcile import Reconciler
+from crm_attribution.raw.records import Record, Wanted
+from crm_attribution.raw.reference import ReferenceReader
+from crm_attribution.raw.streams import StreamReader
+from crm_attribution.warehouse.report import Report
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a reading of records has come, kept with what it stored.
+
+    Attributes:
+        signature: of the properties it reads; with others it begins anew.
+        window_end: the upper bound it had.
+        archived: whether it lists the archived records by now.
+        after: the listing's cursor; None for a walk through changes.
+        walk: the walk; None for a listing.
+    """
+
+    signature: str
+    window_end: datetime
+    archived: bool = False
+    after: str | None = None
+    walk: Walk | None = None
+
+    def text(self) -> str:
+        walk = self.walk and [self.walk.since and iso(self.walk.since), iso(self.walk.until), self.walk.last_id]
+        return json.dumps(
+            {
+                "signature": self.signature,
+                "window_end": self.window_end.isoformat(),
+                "archived": self.archived,
+                "after": self.after,
+                "walk": walk,
+            }
+        )
+
+    @classmethod
+    def of(cls, text: str) -> Progress:
+        given: Mapping[str, Any] = json.loads(text)
+        walk = given["walk"]
+        if walk is not None:
+            since = None if walk[0] is None else parse_instant(walk[0])
+            walk = Walk(since, parse_instant(walk[1]), walk[2])
+        return cls(given["signature"], parse_instant(given["window_end"]), given["archived"], given["after"], walk)
+
+
+class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
+    """Everything that is read from the sources; records here, the rest in the classes above it."""
+
+    def objects(self, object_type: str, since: datetime | None) -> Report:
+        """Contacts, companies or deals changed since (None: all), with history, merges, associations and deletions.
+
+        The report tells how many unarchived records HubSpot counts and how many of them are known here.
+        """
+        run = self.begin(object_type, since)
+        wanted = self.wanted(object_type)
+        left = self._left_over(wanted)
+        if left is not None:
+            run.window_end = left.window_end
+            run.count("readings gone on with", 1)
+            self._go_on(wanted, left, run)
+            if left.walk is None:
+                self._remember_properties(wanted)  # a listing has read all records with them
+            return self.end(run).plus(self.objects(object_type, left.window_end))
+        if run.since is None or self._properties_added(wanted, run):
+            self._list(wanted, run)
+        else:
+            self._search(wanted, run.since - OVERLAP, run)
+        self._remember_properties(wanted)
+        return self.end(run)
+
+    # --- by listing
+
+    def _list(self, wanted: Wanted, run: Extraction, after: str | None = None, archived: bool = False) -> None:
+        """Every record, then every archived one, with history; the archived ones of a portal are a part of it."""
+        if not archived:
+            listed = self._list_state(wanted, run, after, archived=False)
+            run.source_total = listed if after is None else None  # of the rest of a listing it is not the total
+            after = None
+        gone = self._list_state(wanted, run, after, archived=True)
+        run.count("archived records listed", gone)
+        if run.source_total is not None:
+            run.found = run.source_total + gone
+            self.account_for(wanted, run.source_total, run, archived_known=True)
+
+    def _list_state(self, wanted: Wanted, run: Extraction, after: str | None, *, archived: bool) -> int:
+        """List one state of records from a cursor on; how many there were."""
+        progress = Progress(wanted.signature, run.window_end, archived)
+        total = 0
+        kept: list[Record] = []
+        for page in self.hubspot.list_all(
+            wanted.object_type, wanted.copied, wanted.tracked, archived=archived, after=after
+        ):
+            kept += page.records
+            total += len(page.records)
+            if kept and (len(kept) + LIST_PAGE > CHUNK or page.after is None):
+                done = archived or page.after is None
+                self.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
+                kept = []
+        run.floor += list_calls(total)
+        return total
+
+    # --- by search
+
+    def _search(self, wanted: Wanted, since: datetime, run: Extraction) -> None:
+        """What changed, and what was asked to be read again; by listing where that costs less."""
+        feed = self.hubspot.changed(wanted.object_type, since, run.window_end)
+        run.source_total, run.found = feed.live, feed.total
+        if feed.total > CHUNK and cheaper(feed.total, feed.live) == "list":
+            run.floor += 1
+            self._list(wanted, run)
+            return
+        run.floor += pages(feed.total, SEARCH_PAGE)
+        self.begin_rotation(wanted, run)
+        walk = Progress(wanted.signature, run.window_end, walk=feed.walk) if feed.walk else None
+        self._read(wanted, run, feed.newest, feed.older(), walk)
+        self.account_for(wanted, feed.live, run)
+        self.end_rotation(wanted, run)
+
+    def _read(
+        self,
+        wanted: Wanted,
+        run: Extraction,
+        first: list[Changed],
+        pages: Iterator[list[Changed]],
+        progress: Progress | None,
+    ) -> None:
+        """Read by id what is not stored as it was found: the first changes, what was asked for, then a walk's pages.
+
+        Ids come from the walk in ascending order, so that its progress is the highest id of a stored chunk.
+        """
+        asked = self._asked_for(wanted)
+        run.named_only = asked.keys() - {found.id for found in first}
+        unordered = dict.fromkeys([*self._new(wanted, first), *asked])
+        walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
+        missing: list[str] = []
+        for stream, here in ((unordered, None), (walked, progress)):
+            for ids in chunks(stream, CHUNK):
+                run.floor += history_calls(len(ids))
+                at = here and here.walk and replace(here, walk=replace(here.walk, last_id=max(map(int, ids))))
+                missing += self.read_ids(wanted, ids, run, at.text() if at else None)
+        self.explain(wanted, missing, run)
+
+    def _new(self, wanted: Wanted, found: list[Changed]) -> list[str]:
+        """The found ids whose stored copy is older or missing, ascending."""
+        frame = pl.DataFrame(
+            {"id": [c.id for c in found], "modified_at": [c.modified for c in found]},
+            schema={"id": pl.String, "modified_at": pl.Datetime("us", "UTC")},
+        )
+        with self.warehouse.session() as session:
+            new = session.query(
+                f"SELECT f.id FROM found f ANTI JOIN {wanted.table} t"
+                " ON t.id = f.id AND t.modified_at >= f.modified_at AND NOT t.archived",
+                found=frame,
+            )
+        return sorted(new["id"].to_list(), key=int)
+
+    def _asked_for(self, wanted: Wanted) -> dict[str, None]:
+        """What webhooks and reconciliation want read again, ascending."""
+        with self.warehouse.session() as session:
+            rows = session.query("SELECT object_id FROM raw.reread WHERE object_type = ?", [wanted.object_type])
+        return dict.fromkeys(sorted(rows["object_id"].to_list(), key=int))
+
+    # --- what a run that died left
+
+    def _left_over(self, wanted: Wanted) -> Progress | None:
+        with self.warehouse.session() as session:
+            text = session.fact(f"progress:{wanted.object_type}")
+        left = None if text is None else Progress.of(text)
+        return left if left is not None and left.signature == wanted.signature else None
+
+    def _go_on(self, wanted: Wanted, left: Progress, run: Extraction) -> None:
+        if left.walk is None:
+            self._list(wanted, run, left.after, left.archived)
+        else:
+            self._read(wanted, run, [], self.hubspot.walked(wanted.object_type, left.walk), left)
+
+    # --- properties that were not read before
+
+    def _properties_added(self, wanted: Wanted, run: Extraction) -> bool:
+        """Whether the rules name properties no record was read with: then all records are read once more."""
+        with self.warehouse.session() as session:
+            text = session.fact(f"properties:{wanted.object_type}")
+        known = {name for names in json.loads(text) for name in names} if text else set()
+        tracked = set(json.loads(text)[1]) if text else set()
+        added = sorted(({*wanted.copied, *wanted.tracked} - known) | (set(wanted.tracked) - tracked))
+        if text is None or not added:
+            return False
+        run.facts["all records read again for new properties"] = ", ".join(added)
+        return True
+
+    def _remember_properties(self, wanted: Wanted) -> None:
+        with self.warehouse.session() as session:
+            session.set_fact(f"properties:{wanted.object_type}", json.dumps([wanted.copied, wanted.tracked]))

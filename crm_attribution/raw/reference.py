@@ -1,0 +1,57 @@
+"""Small tables that are read whole: the account, owners, pipeline stages, forms."""
+
+from __future__ import annotations
+
+from math import ceil
+
+from crm_attribution.hubspot import parse_setup
+from crm_attribution.raw.reading import Reader
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.state import check_portal
+
+_PAGE = 100
+
+
+class ReferenceReader(Reader):
+    """Reference data of the portal."""
+
+    def account(self) -> Report:
+        """The portal itself: its id, time zone and home currency. The first thing a run reads.
+
+        Raises:
+            ConfigurationError: when the data directory belongs to another portal.
+        """
+        run = self.begin("account", None)
+        frame = parse_setup.account(self.hubspot.account_details())
+        with self.warehouse.session() as session, session.transaction():
+            check_portal(session, frame["portal_id"].item())
+            changed = session.replace("raw.account", frame, None)
+            session.journal("account_details", ["*"] if changed.height else [])
+        return self.end_reference(run, frame, changed, 1)
+
+    def owners(self) -> Report:
+        """All owners, archived ones included."""
+        run = self.begin("owners", None)
+        gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
+        frame = parse_setup.owners([*gone, *active])
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.owner", frame)
+        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
+
+    def stages(self) -> Report:
+        """All deal stages of all pipelines."""
+        run = self.begin("pipeline_stages", None)
+        frame = parse_setup.stages("deals", self.hubspot.pipelines("deals"))
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.pipeline_stage", frame)
+            session.journal("pipeline_stage", changed["stage_id"])
+        return self.end_reference(run, frame, changed, 1)
+
+    def forms(self) -> Report:
+        """All forms, archived ones included."""
+        run = self.begin("forms", None)
+        gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
+        frame = parse_setup.forms([*gone, *active])
+        with self.warehouse.session() as session, session.transaction():
+            changed = session.upsert("raw.form", frame)
+        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))

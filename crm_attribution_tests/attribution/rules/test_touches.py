@@ -1,0 +1,111 @@
+"""Touches: channels, whose they are, and a click and its submission being one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from crm_attribution.attribution.rules.touches import touches
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.mapping import ChannelRule
+from crm_attribution_tests.events.rules.histories import RULES, at, frame
+
+WHEN = "03-05T09:00:00"
+
+
+def clicks(*rows: dict[str, Any]) -> pl.DataFrame:
+    base = {"clicked_at": at(WHEN), "received_at": at(WHEN), "link_tags": [], "destination_url": "https://v.example",
+            "is_bot": False, "extracted_at": at(WHEN)}  # fmt: skip
+    raw = frame("raw.link_click", [base | {"click_id": f"k{n}"} | {k: v for k, v in row.items() if k not in EXTRA}
+                                   for n, row in enumerate(rows)])  # fmt: skip
+    more = [{name: row.get(name) for name in EXTRA} for row in rows]
+    return pl.concat([raw, pl.DataFrame(more, schema=dict.fromkeys(EXTRA, pl.String))], how="horizontal")
+
+
+EXTRA = ["person_id", "resolved_contact_id", "form_id", "conversion_id"]
+
+
+def forms(*rows: dict[str, Any]) -> pl.DataFrame:
+    base = {"form_id": "f", "submitted_at": at(WHEN), "extracted_at": at(WHEN)}
+    raw = frame("raw.form_submission", [base | {k: v for k, v in row.items() if k not in ("person_id", "contact_id")}
+                                        for row in rows])  # fmt: skip
+    more = [{"person_id": row.get("person_id", "p"), "contact_id": "1"} for row in rows]
+    schema = {"person_id": pl.String, "contact_id": pl.String}
+    return pl.concat([raw, pl.DataFrame(more, schema=schema)], how="horizontal")
+
+
+def emails(*rows: dict[str, Any]) -> pl.DataFrame:
+    base = {"created_at": at(WHEN), "is_bot": False, "extracted_at": at(WHEN)}
+    raw = frame("raw.email_click", [base | {"id": f"e{n}"} | row for n, row in enumerate(rows)])
+    return raw.with_columns(person_id=pl.lit("p"), contact_id=pl.lit("1"))
+
+
+NO_MAILS = emails()
+
+
+def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
+    return {"person_id": "p", "account_id": account, "contact_id": "1", "valid_from": at(start),
+            "valid_to": None if end is None else at(end), "basis": "history"}  # fmt: skip
+
+
+def told(
+    click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
+) -> list[dict[str, Any]]:
+    rows = touches(click, mails, form, frame("identity.membership", members), RULES.touches)
+    return CONTRACTS["attribution.touch"].validate(CONTRACTS["attribution.touch"].conform(rows)).rows(named=True)
+
+
+@pytest.mark.parametrize(
+    ("channel", "given"),
+    [
+        ("Paid Search", {"utm_source": "google", "utm_medium": "CPC"}),
+        ("Paid Search", {"gclid": "Cj0K"}),
+        ("Paid Social", {"utm_medium": " paid_social "}),
+        ("Paid Social", {"li_fat_id": "1"}),
+        ("E-mail", {"utm_medium": "email", "gclid": "Cj0K"}),
+        ("Direct", {"utm_source": "direct"}),
+        ("Organic Search", {"utm_source": "google", "utm_medium": "organic"}),
+        ("Other", {"utm_source": "billboard"}),
+        ("Other", {}),
+    ],
+)
+def test_channels_of_the_shipped_rules(channel: str, given: dict[str, str]):
+    (row,) = told(clicks({"person_id": "p", **given}), forms())
+    assert row["channel"] == channel
+
+
+def test_every_condition_of_a_rule_must_hold_and_the_first_rule_wins():
+    own = RULES.touches.model_copy(
+        update={"channels": [ChannelRule(channel="Both", source=["x"], medium=["Y"]), ChannelRule(channel="None"),
+                             ChannelRule(channel="Campaign", campaign=["Spring"])]}
+    )  # fmt: skip
+    given = clicks({"person_id": "p", "utm_source": "X", "utm_medium": "y", "utm_campaign": "spring"},
+                   {"person_id": "p", "utm_source": "x", "utm_campaign": "SPRING"},
+                   {"person_id": "p", "utm_source": "x"})  # fmt: skip
+    rows = touches(given, NO_MAILS, forms(), frame("identity.membership", []), own)
+    assert rows["channel"].to_list() == ["Both", "Campaign", "Other"]
+
+
+def test_a_submission_that_named_a_click_is_that_click():
+    click = clicks({"person_id": "p", "form_id": "f", "conversion_id": "1"}, {"person_id": "p"})
+    rows = told(click, forms({"conversion_id": "1"}, {"conversion_id": "2"}))
+    assert [row["touch_id"] for row in rows] == ["click:k0", "click:k1", "form:f:2"]
+
+
+def test_a_touch_belongs_to_the_account_of_its_moment():
+    given = clicks({"person_id": "p", "clicked_at": at("03-05T08:59:59")}, {"person_id": "p"})
+    rows = told(given, forms(), member("company:1", "1970-01-01", WHEN), member("company:2", WHEN))
+    assert [row["account_id"] for row in rows] == ["company:1", "company:2"]
+    assert [row["account_id"] for row in told(given, forms())] == [None, None]
+
+
+def test_a_click_in_a_marketing_mail_is_told_by_its_link_else_by_its_send():
+    link = "https://v.example/?utm_source=Newsletter&utm_campaign=May"
+    rows = told(clicks(), forms(), mails=emails({"url": link, "email_campaign_id": "7"}, {"email_campaign_id": "7"}))
+    assert [(row["channel"], row["source"], row["medium"], row["campaign"]) for row in rows] == [
+        ("E-mail", "newsletter", "email", "May"),
+        ("E-mail", "hubspot", "email", "7"),
+    ]
+    assert rows[0]["touch_id"] == f"email:{int(at(WHEN).timestamp()) * 1000}:e0"

@@ -1,0 +1,109 @@
+"""Credit in the warehouse: only what differs is closed and opened, and what was known stays known."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+import pytest
+
+from crm_attribution.attribution import credits
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.flow.cases import MERGED_FORM, SPLIT_WINS
+from crm_attribution_tests.flow.chain import LOADED, Chain, at
+from crm_attribution_tests.marts import world
+
+MONDAY, TUESDAY, WEDNESDAY = (at(f"2026-06-0{day}") for day in (1, 2, 3))
+WON = world.milestone("customer_won", "w", "2026-03-31T09:00:00Z", account="company:1", deal="1",
+                      money=("EUR", 1001, None, None))  # fmt: skip
+UTM = ("google", "cpc", "brand")
+
+
+def touched(session: Session, *touches: world.Row) -> None:
+    world.fill(session, {"attribution.touch": touches})
+    session.journal("touch_account", ["company:1"])
+
+
+def credit(session: Session, now: datetime) -> int:
+    return credits.update_credits(session, LOADED, now).changed
+
+
+def amounts(session: Session, as_of: datetime) -> dict[str, int]:
+    """The linear credit of the amount as it was known at a moment."""
+    rows = session.query(
+        "SELECT touch_id, credit FROM attribution.credit WHERE model = 'linear' AND measure = 'amount'"
+        " AND recorded_at <= ? AND (superseded_at IS NULL OR superseded_at > ?) ORDER BY touch_id",
+        [as_of, as_of],
+    )
+    return dict(rows.iter_rows())
+
+
+@pytest.fixture
+def told(session: Session) -> Session:
+    """One win and one touch, credited on Monday."""
+    world.fill(session, {"events.milestone": [WON]})
+    session.journal("milestone", ["customer_won|w"])
+    touched(session, world.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    assert credit(session, MONDAY) == 6, "three models, count and amount"
+    return session
+
+
+def test_a_second_touch_closes_and_opens_only_what_differs(told: Session):
+    touched(told, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    # last touch: one row goes, one comes; linear: one goes, two come; first touch stays; twice, for count and amount
+    assert credit(told, TUESDAY) == 2 * (2 + 3)
+    assert amounts(told, MONDAY) == {"click:a": 1001}
+    assert amounts(told, TUESDAY) == amounts(told, WEDNESDAY) == {"click:a": 501, "click:b": 500}
+    assert told.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL") == 8
+
+
+def test_the_same_again_writes_nothing(told: Session):
+    before = told.query("SELECT * FROM attribution.credit ORDER BY ALL").rows()
+    told.journal("milestone", ["customer_won|w"])
+    told.journal("touch_account", ["company:1"])
+    assert credit(told, TUESDAY) == 0
+    assert credit(told, WEDNESDAY) == 0
+    told.forget_cursors([credits.CREDIT_CONSUMER])
+    assert credit(told, WEDNESDAY) == 0
+    assert told.query("SELECT * FROM attribution.credit ORDER BY ALL").rows() == before
+
+
+def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(told: Session):
+    world.fill(told, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
+    told.journal("milestone", ["customer_won|w"])
+    assert credit(told, TUESDAY) == 6
+    assert amounts(told, TUESDAY) == {}
+    assert amounts(told, MONDAY) == {"click:a": 1001}
+
+
+def test_knowledge_never_goes_backwards(told: Session):
+    """An old hour, run again with something new, records at the newest watermark."""
+    touched(told, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    credit(told, WEDNESDAY)
+    touched(told, world.touch("click:c", "2026-03-03T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    credit(told, TUESDAY)
+    assert amounts(told, MONDAY) == {"click:a": 1001}
+    assert amounts(told, TUESDAY) == {"click:a": 1001}, "nothing is known before it was recorded"
+    assert amounts(told, WEDNESDAY) == {"click:a": 334, "click:b": 334, "click:c": 333}
+    assert told.read("attribution.credit").filter(pl.col("superseded_at") <= pl.col("recorded_at")).is_empty()
+
+
+def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:
+    with chain.warehouse.session() as session:
+        return session.query(
+            "SELECT touch_id FROM attribution.credit JOIN events.milestone m USING (milestone, milestone_id)"
+            " WHERE m.deal_id = ? AND milestone = ? AND model = 'linear' AND measure = 'count'"
+            " AND superseded_at IS NULL ORDER BY touch_id",
+            [deal, milestone],
+        )["touch_id"].to_list()
+
+
+def test_a_win_that_was_taken_back_bounds_no_window(stories: Chain):
+    click = f"click:k{SPLIT_WINS}-03-0"
+    found = _touches_of(stories, f"{SPLIT_WINS}03", "customer_expanded")
+    assert found == [f"{click}3T09:00:00", f"{click}7T09:00:00"]
+
+
+def test_a_merge_after_the_close_takes_no_touch_away(stories: Chain):
+    (touch,) = _touches_of(stories, f"{MERGED_FORM}01", "customer_won")
+    assert touch.startswith("form:")

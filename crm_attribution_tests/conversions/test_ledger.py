@@ -1,0 +1,258 @@
+"""The ledger against its table of transitions, and against a model that knows nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from crm_attribution.contracts.conversions import STATES
+from crm_attribution.conversions import ledger
+from crm_attribution.conversions.claims import Claim, Settled
+from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+
+ENV = {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1"}
+
+RELIABILITY_TABLE = {
+    "pending": {"in_flight", "held", "suppressed", "expired"},
+    "held": {"pending", "suppressed", "expired"},
+    "in_flight": {"accepted", "rejected", "retry", "unknown"},
+    "retry": {"in_flight", "rejected", "suppressed", "expired", "unknown"},
+    "unknown": {"accepted", "retry", "rejected"},
+    "accepted": set(),
+    "rejected": set(),
+    "suppressed": set(),
+    "expired": set(),
+}
+
+
+@pytest.fixture
+def bench(tmp_path: Path, empty_warehouse: Path) -> Bench:
+    shutil.copytree(empty_warehouse, tmp_path / "w")
+    return Bench(tmp_path / "w", ENV, SMALL["meta"], tag="")
+
+
+def test_every_pair_of_states(bench: Bench):
+    """Each of the 81 steps (but staying) is taken or refused as the table says; a refused one changes nothing."""
+    pairs = [(before, after) for before in STATES for after in STATES if before != after]
+    keys: dict[tuple[str, str], str] = {}
+    for state in STATES:
+        steps = [pair for pair in pairs if pair[0] == state]
+        planned = bench.plan(*(f"{before}-{after}" for before, after in steps), state=state, batch_id="b")
+        keys.update(zip(steps, planned, strict=True))
+    with bench.warehouse.session() as session:
+        for (before, after), key in keys.items():
+            step = ledger.Move(key, after, "because")
+            if after in RELIABILITY_TABLE[before]:
+                with session.transaction():
+                    assert ledger.move(session, [step], NOW) == [key]
+            else:
+                with pytest.raises(ledger.IllegalTransition), session.transaction():
+                    ledger.move(session, [step], NOW)
+    assert bench.states() == {
+        f"{before}-{after}": after if after in RELIABILITY_TABLE[before] else before for before, after in pairs
+    }
+
+
+def test_a_batch_with_one_illegal_row_moves_nobody(bench: Bench):
+    good, bad = bench.plan("good")[0], bench.plan("bad", state="accepted")[0]
+    with bench.warehouse.session() as session:
+        with pytest.raises(ledger.IllegalTransition, match="accepted"), session.transaction():
+            ledger.move(session, [ledger.Move(good, "held", "x"), ledger.Move(bad, "held", "x")], NOW)
+        with pytest.raises(ledger.IllegalTransition), session.transaction():
+            ledger.claim(session, "b", [_claim(good), _claim(bad)], NOW)
+    assert bench.states() == {"good": "pending", "bad": "accepted"}
+    assert bench.attempts() == []
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_row_stays_for_another_reason_only_while_it_waits(bench: Bench, state: str):
+    (key,) = bench.plan("a", state=state, reason="first", batch_id="b", payload_hash="hash")
+    with bench.warehouse.session() as session:
+        assert ledger.move(session, [ledger.Move(key, state, "first")], NOW) == []
+        if state in ("pending", "held", "retry"):
+            assert ledger.move(session, [ledger.Move(key, state, "second")], NOW) == [key]
+        else:
+            with pytest.raises(ledger.IllegalTransition):
+                ledger.move(session, [ledger.Move(key, state, "second")], NOW)
+
+
+def test_a_row_in_flight_is_not_claimed_again(bench: Bench):
+    (key,) = bench.plan("a")
+    with bench.warehouse.session() as session:
+        with session.transaction():
+            ledger.claim(session, "first", [_claim(key)], NOW)
+        with pytest.raises(ledger.IllegalTransition), session.transaction():
+            ledger.claim(session, "second", [_claim(key)], NOW)
+    assert bench.rows()["a"]["batch_id"] == "first"
+
+
+def test_unknown_keys_are_a_defect(bench: Bench):
+    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="no such conversion"):
+        ledger.move(session, [ledger.Move("nobody", "held")], NOW)
+
+
+def test_a_used_key_is_not_claimed_for_another_event(bench: Bench):
+    (key,) = bench.plan("a", state="retry", payload_hash="first")
+    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="another event"):
+        ledger.claim(session, "b", [_claim(key, "second")], NOW)
+
+
+def test_only_changes_are_journalled(bench: Bench):
+    (key,) = bench.plan("a")
+    with bench.warehouse.session() as session:
+        with session.transaction():
+            session.advance("reader", session.changes("reader", ["conversion"]))
+        with session.transaction():
+            ledger.move(session, [ledger.Move(key, "held", "no_value")], NOW)
+        with session.transaction():
+            assert ledger.move(session, [ledger.Move(key, "held", "no_value")], NOW) == []
+        changes = session.changes("reader", ["conversion"])
+        assert changes.of("conversion") == [key]
+        assert session.scalar("SELECT count(*) FROM meta.change WHERE topic = 'conversion'") == 1
+
+
+def test_what_only_a_person_lifts(bench: Bench):
+    bench.plan("a", state="held", reason="no_value")
+    with bench.warehouse.session() as session:
+        assert ledger.release(session, "meta", "volume_guard", NOW) == []
+        with pytest.raises(ledger.IllegalTransition, match="no_value is not a hold to release"):
+            ledger.release(session, "meta", "no_value", NOW)
+
+
+@pytest.mark.parametrize("state", [state for state in STATES if state != "unknown"])
+def test_only_unknown_rows_are_reconciled(bench: Bench, state: str):
+    (key,) = bench.plan("a", state=state)
+    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="only unknown"):
+        ledger.reconcile(session, [key], "accepted", "seen", NOW)
+
+
+def test_counts(bench: Bench):
+    bench.plan("a", "b")
+    bench.plan("c", state="held", reason="no_value")
+    with bench.warehouse.session() as session:
+        expected = [("meta", "held", "no_value", 1), ("meta", "pending", None, 2)]
+        assert ledger.counts(session).rows() == ledger.counts(session, "meta").rows() == expected
+        assert ledger.counts(session, "linkedin").rows() == []
+
+
+def _claim(key: str, payload: str = "hash") -> Claim:
+    return Claim(key, payload, "p", "c", None)
+
+
+NAMES = ["a", "b", "c"]
+
+
+class Operations(RuleBasedStateMachine):
+    """Any order of claims, answers, late answers, recoveries and reconciliations, against a dictionary."""
+
+    empty: Path
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        directory = Path(self.folder.name) / "w"
+        shutil.copytree(self.empty, directory)
+        self.bench = Bench(directory, ENV, SMALL["meta"], tag="")
+        self.keys = dict(zip(NAMES, self.bench.plan(*NAMES), strict=True))
+        self.states = dict.fromkeys(NAMES, "pending")
+        self.holder: dict[str, str] = {}
+        self.attempts = dict.fromkeys(NAMES, 0)
+        self.batches: list[tuple[str, str]] = []
+        self.context = self.bench.warehouse.session()
+        self.session = self.context.__enter__()
+
+    def teardown(self) -> None:
+        if hasattr(self, "context"):
+            self.context.__exit__(None, None, None)
+            self.folder.cleanup()
+
+    def _try(self, legal: bool, action: Callable[[], object]) -> None:
+        if legal:
+            with self.session.transaction():
+                action()
+            return
+        with pytest.raises(ledger.IllegalTransition), self.session.transaction():
+            action()
+
+    @rule(name=st.sampled_from(NAMES))
+    def claim(self, name: str) -> None:
+        batch = f"batch{len(self.batches)}"
+        legal = self.states[name] in ("pending", "retry")
+        self._try(legal, lambda: ledger.claim(self.session, batch, [_claim(self.keys[name])], NOW))
+        if legal:
+            self.states[name], self.holder[name] = "in_flight", batch
+            self.attempts[name] += 1
+            self.batches.append((batch, name))
+
+    @rule(data=st.data(), state=st.sampled_from(["accepted", "rejected", "retry", "unknown"]), charged=st.booleans())
+    def answer(self, data: st.DataObject, state: str, charged: bool) -> None:
+        if not self.batches:
+            return
+        batch, name = data.draw(st.sampled_from(self.batches))
+        result = Settled(self.keys[name], state, "code", charged=charged)
+        with self.session.transaction():
+            ledger.settle(self.session, batch, [result], 200, NOW)
+        if self.holder[name] == batch and self.states[name] in ("in_flight", "unknown") and self.states[name] != state:
+            self.states[name] = state
+            self.attempts[name] -= 0 if charged else 1
+
+    @rule(name=st.sampled_from(NAMES), state=st.sampled_from(["retry", "unknown"]))
+    def recover(self, name: str, state: str) -> None:
+        if self.states[name] == "in_flight":
+            with self.session.transaction():
+                ledger.recover(self.session, {self.keys[name]: state}, NOW)
+            self.states[name] = state
+
+    @rule(name=st.sampled_from(NAMES), state=st.sampled_from(STATES))
+    def move(self, name: str, state: str) -> None:
+        before = self.states[name]
+        if state == before and before not in ledger.WAITING:
+            return
+        legal = state == before or state in RELIABILITY_TABLE[before]
+        self._try(legal, lambda: ledger.move(self.session, [ledger.Move(self.keys[name], state, "why")], NOW))
+        if legal:
+            if state == "in_flight":
+                self.holder.setdefault(name, "")
+            self.states[name] = state
+
+    @invariant()
+    def the_ledger_is_the_model(self) -> None:
+        if not hasattr(self, "session"):
+            return
+        found = {self.bench.name(row): row for row in self.session.read(ledger.CONVERSION).iter_rows(named=True)}
+        assert {name: row["state"] for name, row in found.items()} == self.states
+        assert {name: row["attempts"] for name, row in found.items()} == self.attempts
+        assert self.session.scalar("SELECT count(*) FROM delivery.attempt") == len(self.batches)
+
+
+def test_any_sequence_of_operations(empty_warehouse: Path):
+    machine = type("Operations", (Operations,), {"empty": empty_warehouse})
+    bounds = settings(
+        max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
+    )
+    run_state_machine_as_test(machine, settings=bounds)
+
+
+def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(bench: Bench):
+    hour = timedelta(hours=1)
+    bench.plan("pending", "held", ready_at=NOW - hour)
+    bench.change("held", state="held", reason="no_value")
+    bench.plan("later", ready_at=NOW)
+    bench.plan("retry", state="retry", ready_at=NOW - hour, next_attempt_at=NOW + hour)
+    bench.plan("retry_late", state="retry", ready_at=NOW, next_attempt_at=NOW + hour)
+    bench.plan("done", state="accepted", ready_at=NOW - hour)
+
+    def due(now):
+        with bench.warehouse.session() as session:
+            return sorted(ledger.due(session, "meta", NOW, now)["milestone_id"])
+
+    assert due(NOW) == ["held", "pending"]
+    assert due(NOW + hour) == ["held", "pending", "retry"]

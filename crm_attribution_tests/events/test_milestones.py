@@ -1,0 +1,134 @@
+"""What happened in the business, once: every story ends in the milestones written beside it."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crm_attribution.clock import iso
+from crm_attribution_tests.flow.cases import LAST_DAY, SETUP, STORIES, Story, portal
+from crm_attribution_tests.flow.chain import Chain, at, differences
+from crm_attribution_tests.identity import matrix
+
+
+def _told(row: dict[str, Any], contacts: dict[str, str]) -> tuple[int, str]:
+    """The story a milestone belongs to, and the milestone as the stories write it."""
+    if row["deal_id"]:
+        kind, number = "deal", row["deal_id"]
+    elif row["subject"] == "account":
+        kind, number = "company", row["account_id"].removeprefix("company:")
+    else:
+        kind, number = "contact", contacts[row["person_id"]]
+    fate = "" if row["state"] == "live" else f" {row['state']}:{row['reason']}"
+    text = f"{row['milestone']} {kind} {int(number) % 100} {iso(row['occurred_at'])[5:16]}{fate}"
+    return int(number) // 100, text
+
+
+@pytest.fixture(scope="module")
+def told(stories: Chain) -> dict[int, list[str]]:
+    contacts = {row["person_id"]: row["root_contact_id"] for row in stories.table("identity.person")}
+    found = defaultdict(list)
+    for row in stories.table("events.milestone"):
+        number, text = _told(row, contacts)
+        found[number].append(text)
+    return {number: sorted(texts) for number, texts in found.items()}
+
+
+@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+def test_a_story_ends_in_its_milestones(told: dict[int, list[str]], story: Story):
+    assert told.get(story.number, []) == story.expected
+
+
+def _of(chain: Chain, story: Story, *names: str) -> list[tuple[Any, ...]]:
+    """Columns of a story's wins, in the order they happened."""
+    rows = [
+        row for row in chain.table("events.milestone") if row["deal_id"] and int(row["deal_id"]) // 100 == story.number
+    ]
+    rows = [row for row in rows if row["milestone"] in ("customer_won", "customer_expanded")]
+    return [
+        tuple(row[name] for name in names) for row in sorted(rows, key=lambda row: (row["occurred_at"], row["deal_id"]))
+    ]
+
+
+def test_money_and_day_of_a_win_follow_what_is_typed_later(stories: Chain):
+    money = ("amount_at_event", "amount_current", "arr_current", "arr_new", "currency")
+    assert _of(stories, matrix.AMOUNT_LATER, *money) == [(None, 150050, 150050, 150050, "EUR")]
+    assert _of(stories, matrix.CURRENCY_LATER, *money) == [(100000, 100000, None, None, "USD")]
+    assert _of(stories, matrix.TYPED_BACK, "booked_on") == [(date(2026, 3, 31),)]
+
+
+def test_of_a_renewal_only_the_change_is_new(stories: Chain):
+    assert _of(stories, matrix.RENEWED, "subtype", "arr_current", "arr_new") == [
+        ("new", 1200000, 1200000),
+        ("new", 300000, 300000),
+        ("renewal", 1800000, 300000),
+        ("renewal", 9900000, 8100000),
+        ("renewal", 1700000, -100000),
+    ]
+    fact = {(row["milestone"], row["milestone_id"]): row["arr_new"] for row in stories.table("events.milestone")}
+    credit: dict[tuple[str, str], int] = defaultdict(int)
+    for row in stories.table("attribution.credit"):
+        if row["superseded_at"] is None and (row["model"], row["measure"]) == ("linear", "arr"):
+            credit[row["milestone"], row["milestone_id"]] += row["credit"]
+    assert credit == {key: fact[key] for key in credit}
+    assert {-100000, 8100000} <= set(credit.values())
+    assert _of(stories, matrix.REUSED, "subtype", "rule", "arr_new") == [
+        ("new", "earliest_standing_win_of_account", None), ("renewal", "renewal_of_account", None),
+    ]  # fmt: skip
+    assert _of(stories, matrix.EXISTING, "deal_id", "subtype")[0][1] == "expansion"
+
+
+def test_a_deal_of_internal_contacts_only_is_marked(stories: Chain):
+    rows = [
+        row
+        for row in stories.table("events.milestone")
+        if row["deal_id"] and int(row["deal_id"]) // 100 == matrix.TEST_DEAL.number
+    ]
+    assert {(int(row["deal_id"]) % 100, row["suppressed_by"]) for row in rows} == {(1, "deal_contacts"), (2, None)}
+
+
+def _stops(seed: int) -> list[str]:
+    """Moments of the half year at which runs take place, the last after everything."""
+    chance = random.Random(seed)
+    days = sorted(chance.sample(range(1, 31), 3))
+    march = [f"2026-03-{day:02d}T{chance.randrange(24):02d}:{chance.randrange(60):02d}:00Z" for day in days]
+    return [*march, "2026-04-20T09:02:00Z", LAST_DAY]
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_increments_end_where_a_rebuild_does(tmp_path: Path, seed: int):
+    """Runs at any moments, reading windows that overlap; then everything anew from raw: not one row differs."""
+    first, *stops = _stops(seed)
+    with Chain.start(tmp_path, portal(), first) as chain:
+        chain.run()
+        for stop in stops:
+            chain.advance(stop, since=at("2026-01-01"))
+        before = chain.dump()
+        assert chain.run(since=at(first)) == [0] * 6
+        assert chain.dump() == before
+        chain.rebuild()
+        assert differences(before, chain.dump()) == []
+
+
+def test_an_archived_deal_is_reversed_and_restored_it_stands_again(tmp_path: Path):
+    told = Story("archived", 1, [])
+    told.company(1)
+    told.deal(1, "03-01T09:00:00", "contractsent", 1)
+    told.stage(1, "03-05T09:00:00", "closedwon")
+    with Chain.start(tmp_path, [*SETUP, *told.lines], LAST_DAY) as chain:
+        chain.run()
+        ids = {row["milestone_id"] for row in chain.table("events.milestone")}
+        for archived, state in ((True, ("reversed", "archived")), (False, ("live", None))):
+            with chain.warehouse.session() as session:
+                session.connection.execute("UPDATE raw.deal SET archived = ?", [archived])
+                session.journal("deals", ["101"])
+            chain.derive()
+            found = chain.table("events.milestone")
+            assert {(row["state"], row["reason"]) for row in found} == {state}
+            assert {row["milestone_id"] for row in found} == ids
+            assert len(found) == 3

@@ -1,0 +1,387 @@
+"""Publishing: readers never wait and never see half a file; laws come first; nothing is copied without a change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from crm_attribution.errors import ConfigurationError, ContractViolation, Retryable, Terminal
+from crm_attribution.marts import publish as module
+from crm_attribution.marts.models import SqlTest
+from crm_attribution.marts.publish import Publication, manifest_path, publish, read_manifest, read_storage_version
+
+HOUR = datetime(2026, 1, 1, 12, tzinfo=UTC)
+POSITIVE = SqlTest("positive", "SELECT * FROM marts.funnel WHERE n < 0", Path("funnel.sql"), "marts.funnel", "n >= 0")
+ODD = "[1, NULL] AS l, {'x': 1} AS s, '{}'::JSON AS j, MAP {'m': 1} AS m, NULL::DATE AS d, 1.5::DOUBLE AS f"
+
+Publish = Callable[..., Publication]
+
+
+def open_writer(folder: Path, storage: str = "(STORAGE_VERSION 'v1.0.0')") -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(folder / "warehouse.duckdb")
+    connection.execute(f"ATTACH '{folder / 'marts.duckdb'}' AS marts_file {storage}")
+    connection.execute("CREATE SCHEMA IF NOT EXISTS marts_file.marts")
+    connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
+    return connection
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    opened = open_writer(tmp_path)
+    opened.execute(f"CREATE TABLE marts.funnel AS SELECT i AS n, 'c' || i AS channel, {ODD} FROM range(10) r(i)")
+    opened.execute("CREATE TABLE marts.empty (a INTEGER)")
+    opened.execute("COMMENT ON TABLE marts.funnel IS 'One row per step.'")
+    opened.execute("COMMENT ON COLUMN marts.funnel.n IS 'how many'")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "finance.duckdb"
+
+
+@pytest.fixture
+def go(connection: duckdb.DuckDBPyConnection, tmp_path: Path, target: Path) -> Publish:
+    def publish_now(hour: int = 0, tests: tuple[SqlTest, ...] = (POSITIVE,)) -> Publication:
+        moment = HOUR + timedelta(hours=hour)
+        return publish(
+            connection,
+            marts_path=tmp_path / "marts.duckdb",
+            target=target,
+            as_of=moment,
+            tests=tests,
+            now=moment + timedelta(minutes=5),
+        )
+
+    return publish_now
+
+
+def numbers(path: Path) -> list[int]:
+    with duckdb.connect(path, read_only=True) as reader:
+        return [n for (n,) in reader.execute("SELECT n FROM marts.funnel ORDER BY n").fetchall()]
+
+
+def test_the_published_file_answers_under_any_name_and_is_described(go, target, tmp_path):
+    done = go()
+    assert (done.published, done.reason) == (True, "there is no published file")
+    assert done.rows == {"marts.empty": 0, "marts.funnel": 10}
+    with duckdb.connect(target, read_only=True) as reader:
+        assert len(reader.execute("SELECT * FROM marts.funnel").fetchall()) == 10
+        assert reader.execute("SELECT comment FROM duckdb_tables() WHERE table_name = 'funnel'").fetchall() == [
+            ("One row per step.",)
+        ]
+        assert reader.execute("SELECT comment FROM duckdb_columns() WHERE column_name = 'n'").fetchall() == [
+            ("how many",)
+        ]
+    with duckdb.connect() as reader:
+        reader.execute(f"ATTACH '{target}' AS another (READ_ONLY)")
+        assert len(reader.execute("SELECT * FROM another.marts.funnel").fetchall()) == 10
+
+
+def test_the_manifest_describes_the_file(go, target):
+    done = go()
+    manifest = json.loads(target.with_name("finance.manifest.json").read_text())
+    assert manifest["file"] == "finance.duckdb"
+    assert manifest["snapshot_id"] == done.snapshot_id
+    assert manifest["sha256"] == hashlib.sha256(target.read_bytes()).hexdigest()
+    assert manifest["bytes"] == done.bytes == target.stat().st_size
+    assert manifest["rows"] == {"marts.empty": 0, "marts.funnel": 10}
+    assert (manifest["as_of"], manifest["published_at"]) == ("2026-01-01T12:00:00Z", "2026-01-01T12:05:00Z")
+    assert manifest["storage_version"] == read_storage_version(target) == 64
+    assert not target.stat().st_mode & 0o222
+
+
+def test_nothing_is_copied_without_a_change_and_the_hour_moves_on(go, target, connection):
+    first = go()
+    inode = target.stat().st_ino
+    second = go(hour=1)
+    assert (second.published, second.reason) == (False, "the marts have not changed")
+    assert (second.snapshot_id, second.rows, second.bytes) == (first.snapshot_id, first.rows, first.bytes)
+    assert target.stat().st_ino == inode
+    manifest = read_manifest(target)
+    assert manifest is not None
+    assert (manifest.as_of, manifest.published_at) == ("2026-01-01T13:00:00Z", "2026-01-01T12:05:00Z")
+
+    connection.execute("CREATE TEMP TABLE saved AS FROM marts.funnel ORDER BY n DESC; DELETE FROM marts.funnel")
+    connection.execute("INSERT INTO marts.funnel FROM saved")
+    assert go().published is False  # the file was rewritten, its content is what it was
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"),
+    [
+        (lambda target: target.unlink(), "there is no published file"),
+        (lambda target: manifest_path(target).unlink(), "there is no manifest"),
+        (lambda target: manifest_path(target).write_text('{"file": '), "there is no manifest"),
+        (lambda target: manifest_path(target).write_text("{}"), "there is no manifest"),
+        (lambda target: os.utime(target), "the published file is not the one of the manifest"),
+    ],
+)
+def test_what_was_lost_is_published_again(go, target, harm, reason):
+    first = go()
+    harm(target)
+    again = go()
+    assert (again.published, again.reason, again.snapshot_id) == (True, reason, first.snapshot_id)
+    assert go().published is False
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE marts.funnel SET n = 100 WHERE n = 9",
+        "UPDATE marts.funnel SET channel = 'c' || (1 - n) WHERE n < 2",  # two rows exchange a value
+        "INSERT INTO marts.funnel FROM marts.funnel",
+        "DELETE FROM marts.funnel",
+        "UPDATE marts.funnel SET l = [NULL, 1]",
+        "UPDATE marts.funnel SET d = '2026-01-01'",
+        "CREATE TABLE marts.more (a INTEGER)",
+        "DROP TABLE marts.empty",
+        "ALTER TABLE marts.empty ALTER a TYPE BIGINT",
+        "ALTER TABLE marts.empty ALTER a SET NOT NULL",
+        "ALTER TABLE marts.empty RENAME a TO b",
+        "COMMENT ON TABLE marts.funnel IS 'Another.'",
+        "COMMENT ON COLUMN marts.funnel.n IS NULL",
+    ],
+)
+def test_every_change_is_published(go, connection, change):
+    first = go()
+    connection.execute(change)
+    second = go()
+    assert (second.published, second.reason) == (True, "the marts have changed")
+    assert second.snapshot_id != first.snapshot_id
+
+
+def test_a_broken_law_keeps_the_last_file(go, target, connection):
+    go()
+    connection.execute("UPDATE marts.funnel SET n = -n - 1")
+    other = replace(POSITIVE, name="few", sql="FROM marts.funnel")
+    fine = replace(POSITIVE, name="fine", sql="FROM marts.empty")
+    with pytest.raises(Terminal) as refusal:
+        go(hour=1, tests=(POSITIVE, fine, other))
+    assert "2 of 3 laws" in str(refusal.value)
+    assert "marts.funnel positive (10 bad rows; funnel.sql)" in str(refusal.value)
+    assert "fine" not in str(refusal.value)
+    assert numbers(target) == list(range(10))
+    manifest = read_manifest(target)
+    assert manifest is not None
+    assert manifest.as_of == "2026-01-01T12:00:00Z"
+
+
+def test_a_wal_beside_the_target_is_refused(go, target, connection):
+    go()
+    connection.execute("DELETE FROM marts.funnel")
+    wal = target.with_name("finance.duckdb.wal")
+    wal.write_bytes(b"x")
+    with pytest.raises(Terminal, match="read_only=True"):
+        go()
+    wal.unlink()
+    assert numbers(target) == list(range(10))
+    assert go().published
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        ("CREATE TABLE marts_file.main.person (email VARCHAR)", "main.person"),
+        ("CREATE SCHEMA marts_file.raw; CREATE TABLE marts_file.raw.contact (a INTEGER)", "raw.contact"),
+        ("CREATE VIEW marts_file.marts.v AS SELECT 1 AS a", "view marts.v"),
+        ("CREATE MACRO marts_file.marts.m(a) AS a + 1", "macro marts.m"),
+    ],
+)
+def test_only_tables_of_the_marts_schema_are_published(go, target, connection, make, named):
+    connection.execute(make)
+    with pytest.raises(ContractViolation, match=named):
+        go()
+    assert not target.exists()
+
+
+def test_a_file_no_older_client_can_open_is_refused(tmp_path, target):
+    with open_writer(tmp_path, storage="") as connection:
+        connection.execute("CREATE TABLE marts.t (a INTEGER)")
+        with pytest.raises(ConfigurationError, match=r"v1\.0\.0"):
+            publish(connection, marts_path=tmp_path / "marts.duckdb", target=target, as_of=HOUR, tests=(), now=HOUR)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["marts.duckdb", "warehouse.duckdb"]
+
+
+def test_a_connection_without_the_marts_is_refused(tmp_path, target):
+    with duckdb.connect() as connection, pytest.raises(ConfigurationError, match="not attached"):
+        publish(connection, marts_path=tmp_path / "marts.duckdb", target=target, as_of=HOUR, tests=(), now=HOUR)
+
+
+def test_publishing_does_not_lose_the_writers_lock(go, connection, tmp_path):
+    """Closing any descriptor of a locked file frees a POSIX lock: the copy must not be made in this process."""
+    go()
+    connection.execute("DELETE FROM marts.funnel")
+    assert go().published
+    for name in ("marts.duckdb", "warehouse.duckdb"):
+        intruder = subprocess.run(
+            [sys.executable, "-c", f"import duckdb; duckdb.connect({str(tmp_path / name)!r})"],
+            capture_output=True,
+            text=True,
+        )
+        assert "Could not set lock" in intruder.stderr
+
+
+def test_a_write_during_the_copy_is_noticed(go, target, connection, monkeypatch):
+    go()
+    connection.execute("DELETE FROM marts.funnel WHERE n = 0")
+    copy = module._copy
+
+    def copy_and_write(source: Path, to: Path) -> str:
+        connection.execute("DELETE FROM marts.funnel WHERE n = 1")
+        return copy(source, to)
+
+    monkeypatch.setattr(module, "_copy", copy_and_write)
+    with pytest.raises(Retryable, match=r"marts\.duckdb"):
+        go()
+    monkeypatch.undo()
+    assert numbers(target) == list(range(10))
+    assert go().published
+    assert numbers(target) == list(range(2, 10))
+
+
+def test_an_open_transaction_elsewhere_is_never_published(go, target, connection):
+    with connection.cursor() as other:
+        other.execute("BEGIN; INSERT INTO marts_file.marts.funnel FROM marts_file.marts.funnel")
+        assert go().published
+        assert numbers(target) == list(range(10))
+        other.execute("ROLLBACK; BEGIN; UPDATE marts_file.marts.funnel SET n = 5")
+        with pytest.raises(Retryable, match="publish again"):
+            go()
+        other.execute("COMMIT")
+    assert go().published
+    assert numbers(target) == [5] * 10
+
+
+def test_inside_a_transaction_nothing_is_published(go, target, connection):
+    connection.execute("BEGIN; UPDATE marts.funnel SET n = 5")
+    with pytest.raises(Retryable, match="publish again"):
+        go()
+    connection.execute("ROLLBACK")
+    assert not target.exists()
+
+
+def test_a_copy_that_cannot_be_made_is_explained(go, target, monkeypatch):
+    monkeypatch.setattr(module, "temporary_path", lambda path: path.with_name("no folder") / "x")
+    monkeypatch.setattr(Path, "mkdir", lambda *_, **__: None)
+    with pytest.raises(Terminal, match="No such file or directory"):
+        go()
+    assert not target.exists()
+
+
+def test_leftovers_of_dead_publications_are_removed(go, tmp_path):
+    dead = 2**22 + 1
+    leftovers = [f".finance.duckdb.{dead}.tmp", f".finance.manifest.json.{dead}.tmp", ".finance.duckdb.x.tmp"]
+    alive = f".finance.duckdb.{os.getppid()}.tmp"
+    for name in (*leftovers, alive):
+        (tmp_path / name).write_bytes(b"x")
+    go()
+    names = {path.name for path in tmp_path.iterdir()}
+    assert not names & set(leftovers)
+    assert alive in names
+
+
+CRASH = """
+import os, signal, sys
+from datetime import datetime, UTC
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from crm_attribution_tests.marts.test_publish import HOUR, open_writer
+from crm_attribution.marts import publish as module
+folder = Path({folder!r})
+connection = open_writer(folder)
+connection.execute("UPDATE marts.funnel SET n = n + 100")
+{arm}
+target = folder / "finance.duckdb"
+module.publish(connection, marts_path=folder / "marts.duckdb", target=target, as_of=HOUR, tests=(), now=HOUR)
+"""
+KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(
+    ("arm", "left"),
+    [
+        (f"module.put_in_place = {KILL}", "old"),
+        (f"module._copy = {KILL}", "old"),
+        (f"module.write_manifest = {KILL}", "new"),
+    ],
+    ids=["before the rename", "before the copy", "between file and manifest"],
+)
+def test_a_killed_publication_leaves_a_whole_file(go, connection, target, tmp_path, arm, left):
+    go()
+    connection.close()
+    root = str(Path(__file__).parents[2])
+    script = CRASH.format(tests=root, folder=str(tmp_path), arm=arm)
+    died = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert died.returncode == -9, died.stderr
+    assert numbers(target) == list(range(100, 110) if left == "new" else range(10))
+
+    with open_writer(tmp_path) as again:
+        done = publish(
+            again, marts_path=tmp_path / "marts.duckdb", target=target, as_of=HOUR, tests=(POSITIVE,), now=HOUR
+        )
+    assert done.published
+    assert numbers(target) == list(range(100, 110))
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".tmp")] == []
+
+
+READER = """
+import os, sys, time, duckdb
+path, stop, keep = sys.argv[1], sys.argv[2], sys.argv[3] == "keep"
+question = "SELECT min(n), max(n), count(*) FROM marts.funnel"
+reader = duckdb.connect(path, read_only=True)
+answers = []
+print("reading", flush=True)
+while not os.path.exists(stop):
+    ((low, high, count),) = reader.execute(question).fetchall()
+    assert (low, count) == (high, 10), (low, high, count)
+    answers.append(low)
+    if not keep:
+        reader.close()
+        time.sleep(0.005)
+        reader = duckdb.connect(path, read_only=True)
+assert answers == sorted(answers)
+print(len(answers), len(set(answers)), flush=True)
+"""
+
+
+def test_readers_keep_their_snapshot_and_nobody_sees_an_error(go, connection, target, tmp_path):
+    connection.execute("UPDATE marts.funnel SET n = 0")
+    go(tests=())
+    stop = tmp_path / "stop"
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READER, str(target), str(stop), habit],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for habit in ("keep", "reopen")
+    ]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == "reading\n"
+    for turn in range(1, 21):
+        connection.execute(f"UPDATE marts.funnel SET n = {turn}")
+        assert go(hour=turn, tests=()).published
+    stop.touch()
+    asked = []
+    for reader in readers:
+        output, errors = reader.communicate(timeout=30)
+        assert reader.returncode == 0, errors
+        asked.append([int(number) for number in output.split()])
+    (kept_queries, kept_snapshots), (new_queries, new_snapshots) = asked
+    assert (kept_queries > 20, kept_snapshots) == (True, 1)
+    assert new_queries >= new_snapshots > 5
+    assert numbers(target) == [20] * 10

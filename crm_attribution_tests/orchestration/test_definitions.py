@@ -1,0 +1,145 @@
+"""What Dagster shows of the project, with nothing in the environment: a fresh clone must load and look like this."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+TABLES = {"raw", "identity", "events", "attribution", "conversions", "staging", "marts"}
+READ_BY_PEOPLE = {"marts", "finance"}
+ONLY_CHECKED = {
+    "raw/association",
+    "raw/deletion",
+    "raw/merge",
+    "raw/property_history",
+    "raw/property_drift",
+    "delivery/attempt",
+}
+"""Written by others in their own transaction; these assets check and count the whole table, whatever the hour."""
+
+DAILY = {"raw/missing"}
+"""Made by the job `reconcile`."""
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "crm_attribution_tests.orchestration.inventory"],
+        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr == ""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def assets(seen) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = seen["assets"]
+    return found
+
+
+def snapshot(name: str) -> list[str]:
+    return (HERE / name).read_text(encoding="utf-8").split("\n")[:-1]
+
+
+def test_nothing_warns(seen):
+    assert seen["warnings"] == []
+
+
+def test_asset_keys_are_those_people_know(assets):
+    """Bookmarks, selections and the history of runs hang on them: change asset_keys.txt only on purpose."""
+    assert sorted(assets) == snapshot("asset_keys.txt")
+
+
+def test_checks_are_those_people_know(seen):
+    """One a line, `asset:check`, with `(blocking)` where a failure stops what comes after: see checks.txt."""
+    shown = [f"{name}{' (blocking)' if check['blocking'] else ''}" for name, check in seen["checks"].items()]
+    assert sorted(shown) == snapshot("checks.txt")
+
+
+def test_every_check_says_what_it_means(seen):
+    assert [name for name, check in seen["checks"].items() if not check["description"]] == []
+
+
+@pytest.mark.parametrize("fact", ["description", "owners", "kinds", "group"])
+def test_every_asset_introduces_itself(assets, fact):
+    assert [key for key, asset in assets.items() if not asset[fact]] == []
+
+
+def test_the_group_is_the_schema(assets):
+    assert {key: asset["group"] for key, asset in assets.items() if asset["group"] != key.partition("/")[0]} == {}
+
+
+def test_every_table_shows_its_columns_each_with_a_description(assets):
+    tables = {key: asset for key, asset in assets.items() if asset["group"] in TABLES or key in ONLY_CHECKED}
+    assert len(tables) > 40
+    assert [key for key, asset in tables.items() if not asset["columns"]] == []
+    assert {key: asset["undescribed"] for key, asset in tables.items() if asset["undescribed"]} == {}
+
+
+def test_what_belongs_to_an_hour_has_hourly_utc_partitions_and_runs_ranges_as_one(assets):
+    hourly = {key for key, asset in assets.items() if asset["partitions"]}
+    whole = {key for key, asset in assets.items() if asset["group"] in ("staging", "marts", "finance")} | ONLY_CHECKED
+    assert hourly == set(assets) - whole - DAILY
+    wanted = {"cron": "0 * * * *", "timezone": "UTC", "start": "2026-01-01T00:00:00+00:00"}
+    assert [key for key in hourly if assets[key]["partitions"] != wanted] == []
+    assert [key for key in hourly if not assets[key]["single_run"]] == []
+
+
+def test_what_reads_sends_or_derives_is_tried_again(assets):
+    assert {key for key, asset in assets.items() if asset["retries"] < 1} == ONLY_CHECKED
+
+
+def test_what_people_read_goes_stale_visibly(assets):
+    assert {key for key, asset in assets.items() if asset["freshness"]} == {
+        key for key, asset in assets.items() if asset["group"] in READ_BY_PEOPLE
+    }
+
+
+def test_one_job_runs_the_whole_chain(seen):
+    assert seen["jobs"] == ["hourly", "inbox", "privacy_deletion", "reconcile"]
+    assert seen["job_assets"] == sorted(set(seen["assets"]) - DAILY)
+
+
+def test_the_schedule_runs_the_hour_that_closed(seen):
+    schedule = seen["schedule"]
+    assert (schedule["cron"], schedule["timezone"], schedule["job"]) == ("5 * * * *", "UTC", "hourly")
+    assert schedule["at 10:05"] == ["2026-03-01-09:00"]
+
+
+def test_the_schedule_waits_for_a_person_to_turn_it_on(seen):
+    """The first hour loads all history and must come first."""
+    assert not seen["schedule"]["running"]
+
+
+def test_one_process_executes_a_run_whoever_starts_it(seen):
+    """Also what is materialized in the UI, which runs another job than ours."""
+    assert seen["executors"] == {"definitions": "in_process", "job": "in_process"}
+
+
+def test_the_sensors_run_by_themselves(seen):
+    assert seen["sensors"] == {
+        "dead_runs": True,
+        "inbox_waiting": True,
+        "privacy_requests": True,
+        "tell_of_failures": True,
+    }
+
+
+def test_dependencies_lead_from_the_sources_to_what_people_read(assets):
+    """No asset hangs in the air: everything but the portal itself depends on something that is there."""
+    assert [key for key, asset in assets.items() if not asset["deps"]] == ["raw/account"]
+    assert {dep for asset in assets.values() for dep in asset["deps"]} <= set(assets)

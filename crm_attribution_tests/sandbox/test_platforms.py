@@ -1,0 +1,201 @@
+"""Clicks, Meta and LinkedIn over HTTP."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from crm_attribution.sandbox.instants import to_ms
+from crm_attribution_tests.sandbox.lines import NOW, day
+from crm_attribution_tests.sandbox_process import Sandbox
+
+SECONDS = to_ms(NOW) // 1000
+HASH = "0f" * 32
+
+
+@pytest.fixture(scope="module")
+def ads() -> Iterator[Sandbox]:
+    """For tests that do not look at what was received."""
+    with Sandbox.start([], NOW) as sandbox:
+        yield sandbox
+
+
+def event(**more: Any) -> dict[str, Any]:
+    head = {"event_name": "qualified_lead", "event_time": SECONDS - 3600, "action_source": "system_generated"}
+    return {**head, "event_id": "m1", "user_data": {"em": [HASH]}, **more}
+
+
+def to_meta(sandbox: Sandbox, *events: Any, dataset: str | None = None, token: str | None = None) -> tuple[int, Any]:
+    dataset, token = dataset or sandbox.env["META_DATASET_ID"], token or sandbox.env["META_ACCESS_TOKEN"]
+    address = f"{sandbox.env['META_BASE_URL']}/v26.0/{dataset}/events?access_token={token}"
+    return sandbox.request("POST", address, {"data": list(events)})[:2]
+
+
+def test_meta_counts_an_event_once_within_two_days(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    status, answer = to_meta(sandbox, event(), event(event_id="m2"), event(event_name="deal_won"))
+    assert (status, answer["events_received"], answer["messages"]) == (200, 3, [])
+    sandbox.set_clock(day(11, "23:59:59"))
+    assert to_meta(sandbox, event())[0] == 200
+    sandbox.set_clock(day(12, "00:00:00"))
+    assert to_meta(sandbox, event())[0] == 200
+    inbox = sandbox.received("meta")
+    counted = [(item["event_name"], item["event_id"]) for item in inbox["counted"]]
+    assert counted == [("qualified_lead", "m1"), ("qualified_lead", "m2"), ("deal_won", "m1"), ("qualified_lead", "m1")]
+    assert (inbox["requests"], len(inbox["received"])) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("bad", "subcode"),
+    [
+        ({"event_time": SECONDS - 7 * 86400 - 1}, 2804003),
+        ({"event_time": (SECONDS - 3600) * 1000}, 2804004),
+        ({"event_time": str(SECONDS)}, 2804000),
+        ({"event_name": ""}, 2804000),
+        ({"action_source": "crm"}, 2804000),
+        ({"user_data": {}}, 2804050),
+        ({"user_data": {"em": ["ann@quelle.example"]}}, 2804000),
+        ({"user_data": {"lead_id": "l:123"}}, 2804000),
+        ({"custom_data": {"value": "12.50", "currency": "EUR"}}, 2804000),
+        ({"custom_data": {"value": 12.5}}, 2804000),
+        ({"event_name": "Purchase"}, 2804000),
+    ],
+)
+def test_one_bad_event_rejects_a_whole_request_to_meta(
+    start: Callable[..., Sandbox], ads: Sandbox, bad: Any, subcode: int
+):
+    before = ads.received("meta")
+    status, answer = to_meta(ads, event(event_id="good"), event(**bad))
+    assert (status, answer["error"]["code"], answer["error"]["error_subcode"]) == (400, 100, subcode)
+    assert "data[1]" in answer["error"]["error_user_msg"]
+    after = ads.received("meta")
+    assert (after["received"], after["requests"]) == (before["received"], before["requests"] + 1)
+
+
+def test_meta_takes_what_its_rules_allow(ads: Sandbox):
+    store = event(event_id="s", event_time=SECONDS - 60 * 86400, action_source="physical_store")
+    lead = event(event_id="l", user_data={"lead_id": 123456789012345})
+    sale = event(event_id="p", event_name="Purchase", custom_data={"value": 12.5, "currency": "eur"})
+    assert to_meta(ads, store, lead, sale)[0] == 200
+    assert to_meta(ads, *[event()] * 1000)[0] == 200
+    assert to_meta(ads, *[event()] * 1001)[0] == 400
+
+
+def test_meta_says_who_may_not(ads: Sandbox):
+    assert to_meta(ads, event(), token="other")[1]["error"]["code"] == 190
+    wrong = to_meta(ads, event(), dataset="1")[1]["error"]
+    assert (wrong["code"], wrong["error_subcode"]) == (100, 33)
+
+
+def test_meta_takes_forms_and_tokens_in_the_header(ads: Sandbox):
+    address = f"{ads.env['META_BASE_URL']}/v26.0/{ads.env['META_DATASET_ID']}/events"
+    token = ads.env["META_ACCESS_TOKEN"]
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert ads.request("POST", address, {"data": [event()]}, {"Authorization": f"Bearer {token}"})[0] == 200
+    assert ads.request("POST", address, {"data": [event()], "access_token": token})[0] == 200
+    data = urlencode({"access_token": token, "data": json.dumps([event()])})
+    assert ads.request("POST", address, data.encode(), form)[1]["events_received"] == 1
+    assert ads.request("POST", address, b"data=%5B", form)[0] == 400
+
+
+def conversion(**more: Any) -> dict[str, Any]:
+    user = {"userIds": [{"idType": "SHA256_EMAIL", "idValue": HASH}]}
+    head = {"conversion": "urn:lla:llaPartnerConversion:104", "conversionHappenedAt": SECONDS * 1000 - 5000}
+    return {**head, "eventId": "m1", "user": user, "conversionValue": {"currencyCode": "EUR", "amount": "12.5"}, **more}
+
+
+def to_linkedin(sandbox: Sandbox, body: Any, **headers: str) -> tuple[int, Any]:
+    sent = {
+        "Authorization": f"Bearer {sandbox.env['LINKEDIN_ACCESS_TOKEN']}",
+        "LinkedIn-Version": "202609",
+        "X-Restli-Protocol-Version": "2.0.0",
+        "X-RestLi-Method": "BATCH_CREATE",
+    }
+    sent.update((name.replace("_", "-"), value) for name, value in headers.items())
+    sent = {name: value for name, value in sent.items() if value}
+    return sandbox.request("POST", f"{sandbox.env['LINKEDIN_BASE_URL']}/rest/conversionEvents", body, sent)[:2]
+
+
+def test_linkedin_counts_every_event(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    assert to_linkedin(sandbox, {"elements": [conversion(), conversion()]}) == (
+        200,
+        {"elements": [{"status": 201}, {"status": 201}]},
+    )
+    assert to_linkedin(sandbox, conversion(), X_RestLi_Method="")[0] == 201
+    inbox = sandbox.received("linkedin")
+    assert (inbox["requests"], len(inbox["received"]), len(inbox["counted"])) == (2, 3, 3)
+
+
+def test_one_bad_element_rejects_a_whole_batch_to_linkedin(ads: Sandbox):
+    bad = conversion(user={}, conversionValue={"currencyCode": "EUR", "amount": 12.5})
+    old = conversion(conversionHappenedAt=to_ms(NOW) - 91 * 86_400_000)
+    status, answer = to_linkedin(ads, {"elements": [conversion(), bad, old]})
+    assert (status, answer["status"]) == (422, 422)
+    assert answer["message"].splitlines() == [
+        "Index: 1, ERROR :: /conversionValue/amount :: is not a decimal text",
+        "ERROR :: /user/userIds :: field is required but not found and has no default value",
+        "Index: 2, ERROR :: /conversionHappenedAt :: is more than 90 days ago",
+    ]
+    assert not ads.received("linkedin")["counted"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "path"),
+    [
+        ({"conversion": "104"}, "/conversion"),
+        ({"user": {"userIds": [{"idType": "SHA256_PHONE", "idValue": HASH}]}}, "/user/userIds/0/idType"),
+        ({"user": {"userIds": [{"idType": "SHA256_EMAIL", "idValue": "ann@x.example"}]}}, "/user/userIds/0/idValue"),
+        ({"user": {"userIds": [], "userInfo": {"firstName": "Ann"}}}, "/user/userInfo"),
+        ({"conversionHappenedAt": NOW}, "/conversionHappenedAt"),
+    ],
+)
+def test_linkedin_names_the_place(ads: Sandbox, bad: dict[str, Any], path: str):
+    status, answer = to_linkedin(ads, {"elements": [conversion(**bad)]})
+    assert status == 422
+    assert answer["message"].startswith(f"Index: 0, ERROR :: {path} :: ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({"LinkedIn_Version": ""}, 400, "VERSION_MISSING"),
+        ({"LinkedIn_Version": "202511"}, 426, "NONEXISTENT_VERSION"),
+        ({"X_Restli_Protocol_Version": "1.0.0"}, 400, "ILLEGAL_ARGUMENT"),
+        ({"X_RestLi_Method": ""}, 400, "ILLEGAL_ARGUMENT"),
+        ({"Authorization": "Bearer other"}, 401, "INVALID_ACCESS_TOKEN"),
+    ],
+)
+def test_linkedin_wants_its_headers(ads: Sandbox, headers: dict[str, str], status: int, code: str):
+    answered, body = to_linkedin(ads, {"elements": [conversion()]}, **headers)
+    assert (answered, body["code"]) == (status, code)
+
+
+def test_linkedin_takes_five_thousand(ads: Sandbox):
+    assert to_linkedin(ads, {"elements": [conversion()] * 5001})[0] == 400
+
+
+def clicks(sandbox: Sandbox, query: str, token: str | None = None) -> tuple[int, Any]:
+    headers = {"Authorization": f"Bearer {token or sandbox.env['CLICKS_TOKEN']}"}
+    return sandbox.request("GET", f"{sandbox.env['CLICKS_BASE_URL']}/clicks?{query}", None, headers)[:2]
+
+
+def test_clicks_come_in_the_order_they_were_received(company: Sandbox):
+    first = clicks(company, f"since={day(7)}&limit=2")[1]
+    rest = clicks(company, f"since={day(7)}&limit=2&after={first['next']}")[1]
+    assert [row["click_id"] for page in (first, rest) for row in page["clicks"]] == ["k1", "k2", "k3"]
+    assert rest["next"] is None
+    one = first["clicks"][0]
+    assert (one["clicked_at"], one["received_at"], one["gclid"]) == (day(6), day(7, "10:05:00"), "Cj0K")
+    assert first["clicks"][1]["clicked_at"] == day(7, "10:30:00")
+
+
+def test_clicks_since_is_inclusive(company: Sandbox):
+    assert [row["click_id"] for row in clicks(company, f"since={day(8)}")[1]["clicks"]] == ["k3"]
+    assert clicks(company, "since=today")[0] == 400
+    assert clicks(company, "limit=1001")[0] == 400
+    assert clicks(company, "", token="other")[0] == 401

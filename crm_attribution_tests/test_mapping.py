@@ -1,0 +1,148 @@
+"""The mapping file: merged deeply, and wrong in a place one can find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.mapping import SHIPPED, Rules, load, send_from
+
+Load = Callable[[str], Rules]
+
+
+@pytest.fixture
+def override(tmp_path: Path) -> Load:
+    def write(text: str) -> Rules:
+        path = tmp_path / "own.yaml"
+        path.write_text(text, encoding="utf-8")
+        return load(path)
+
+    return write
+
+
+def problems(override: Load, text: str) -> list[str]:
+    with pytest.raises(ConfigurationError) as caught:
+        override(text)
+    head, *lines = str(caught.value).splitlines()
+    assert head == "the mapping is wrong:"
+    return [line.strip().removeprefix(str(SHIPPED.parent)) for line in lines]
+
+
+def test_the_shipped_rules_stand_alone_and_an_empty_override_changes_nothing(override: Load):
+    assert load() == override("") == override("# nothing yet\n")
+
+
+def test_an_override_reaches_deep_and_leaves_the_rest(override: Load):
+    mine = override("attribution: {lookback_days: {customer_won: 30}}\ndestinations: {meta: {click_days: 7}}\n")
+    assert mine.attribution.lookback_days == {"default": 90, "customer_won": 30, "customer_expanded": 365}
+    assert mine.destinations["meta"].click_days == 7
+    assert mine.destinations["meta"].conversions == load().destinations["meta"].conversions
+    assert mine.identity == load().identity
+
+
+def test_lists_are_replaced_whole(override: Load):
+    assert override("attribution: {models: [linear]}").attribution.models == ["linear"]
+
+
+def test_names_are_compared_in_any_case(override: Load):
+    mine = override(
+        "values: {billing_months: {Half-Yearly: 6}}\n"
+        "lifecycle: {stages: {PartnerLead: lead_captured}, order: [PartnerLead, Customer]}\n"
+        "identity: {role_mailboxes: [Vertrieb], blocked_values: [UNKNOWN]}\n"
+    )
+    assert mine.values.billing_months["half-yearly"] == 6
+    assert mine.lifecycle.stages["partnerlead"] == "lead_captured"
+    assert mine.lifecycle.order == ["partnerlead", "customer"]
+    assert (mine.identity.role_mailboxes, mine.identity.blocked_values) == (["vertrieb"], ["unknown"])
+
+
+def test_every_wrong_entry_is_named_with_file_line_and_path(override: Load, tmp_path: Path):
+    text = """version: "2"
+deals:
+  pipelines:
+    default: new
+    renewals: renwal
+attribution:
+  models: [first_touch, lineer]
+touches:
+  chanels: []
+consent:
+  granted: [yes]
+destinations:
+  meta:
+    conversions:
+      - {milestone: lead_captured, action: Lead}
+      - {milestone: customer_won, action: "", value: revenue}
+    send_from: tomorrow
+"""
+    file = tmp_path / "own.yaml"
+    found = sorted(problems(override, text), key=lambda line: int(line.split("line ")[1].split(":")[0]))
+    assert [line.partition(": ")[0] for line in found] == [
+        f"{file}, line {number}" for number in (5, 7, 9, 11, 16, 16, 17)
+    ]
+    assert [line.split(": ")[1] for line in found] == [
+        "deals.pipelines.renewals",
+        "attribution.models.1",
+        "touches.chanels",
+        "consent.granted.0",
+        "destinations.meta.conversions.1.action",
+        "destinations.meta.conversions.1.value",
+        "destinations.meta.send_from",
+    ]
+    assert "'new', 'expansion', 'renewal' or 'ignore'" in found[0]
+
+
+def test_a_section_emptied_by_accident_is_named(override: Load):
+    (line,) = problems(override, "identity:\n")
+    assert ", line 1: identity: " in line
+
+
+def test_a_look_back_without_a_default_or_below_zero_is_refused(override: Load):
+    (line,) = problems(override, "attribution:\n  lookback_days: {default: -1}\n")
+    assert "line 2: attribution.lookback_days" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("deals: [unclosed", r"own\.yaml, line 1: not YAML"),
+        ("version: '1'\nvalues:\n\tmrr: 1\n", r"own\.yaml, line 3: not YAML"),
+        ("- a\n- b\n", r"own\.yaml, line 1: expected a mapping"),
+        ("just text", r"own\.yaml, line 1: expected a mapping"),
+        ("a: 1\n---\nb: 2\n", r"own\.yaml, line 2: not YAML"),
+        ("a: \x00", r"own\.yaml, at character 3: not YAML"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_with_its_line(override: Load, text: str, message: str):
+    with pytest.raises(ConfigurationError, match=message):
+        override(text)
+
+
+def test_a_missing_file_is_named(tmp_path: Path):
+    with pytest.raises(ConfigurationError, match=r"nowhere\.yaml: no such mapping file \(CRM_ATTRIBUTION_MAPPING\)"):
+        load(tmp_path / "nowhere.yaml")
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path):
+    (tmp_path / "own.yaml").write_bytes(b"version: \xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"own\.yaml, at byte 9: not UTF-8 text"):
+        load(tmp_path / "own.yaml")
+
+
+def test_a_signature_changes_with_its_own_sections_only(override: Load):
+    before, after = load(), override("touches: {other_channel: Else}")
+    assert before.signature("touches") != after.signature("touches")
+    assert before.signature("attribution", "touches") != after.signature("attribution", "touches")
+    others = [name for name in Rules.model_fields if name != "touches"]
+    assert before.signature(*others) == after.signature(*others)
+    assert len({before.signature(name) for name in Rules.model_fields}) == len(Rules.model_fields)
+
+
+def test_send_from_means_the_start_or_an_instant():
+    start = parse_instant("2026-01-01")
+    assert send_from("start", start) == start
+    assert send_from("2026-03-01", start) == parse_instant("2026-03-01")
