@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
 
-.PHONY: help setup demo ui test check format lock clean bench bench-peers
+.PHONY: help setup demo ui test test-fast check format lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,8 +23,11 @@ demo: setup ## the whole pipeline on the embedded sandbox, in data/demo
 ui: setup ## sandbox and Dagster on the instance the demo used
 	$(BIN)/crm-attribution ui
 
-test: setup ## the test suite
+test: setup ## every test
 	$(BIN)/python -m pytest -n 2 --dist loadscope
+
+test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on two cores
+	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not (pipeline or sandbox or crash or warehouse or slow)"
 
 check: setup ## formatter, linter, strict type checker
 	$(BIN)/ruff format --check .

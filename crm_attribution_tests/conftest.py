@@ -1,20 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow import cases
+from crm_attribution_tests import sandbox_process
 from crm_attribution_tests.flow.chain import Chain, new_warehouse
+from crm_attribution_tests.flow.stories import portal
+from crm_attribution_tests.flow.story import LAST_DAY
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let `Sandbox.start` know the markers of the test that runs."""
+    sandbox_process.LANES = {mark.name for mark in item.iter_markers()}
+    return (yield)
 
 
 @pytest.fixture(scope="session")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
-    """Every story of `cases`, read and derived at once, after the last of them. Tests leave it as it is."""
-    with Chain.start(tmp_path_factory.mktemp("stories"), cases.portal(), cases.LAST_DAY) as chain:
+    """Every story of `flow/stories`, read and derived at once, after the last of them. Tests leave it as it is."""
+    with Chain.start(tmp_path_factory.mktemp("stories"), portal(), LAST_DAY) as chain:
         chain.run()
         yield chain
 

@@ -20,6 +20,11 @@ from typing import Any
 Line = Mapping[str, Any]
 
 
+LANES: set[str] | None = None
+"""Markers of the test that runs now; None outside pytest. A test that starts a sandbox without being marked as one that
+does would slow the fast lane down."""
+
+
 class SandboxRefused(AssertionError):
     """The sandbox did not start, or its control path refused a request; the message is the sandbox's."""
 
@@ -51,6 +56,7 @@ class Sandbox:
         cls, portal: Iterable[Line] | Path | str, clock: str, limits: str = "off", arguments: Iterable[str] = ()
     ) -> Sandbox:
         """Start with a log file, or with lines, and wait until it serves."""
+        assert LANES is None or LANES & {"sandbox", "pipeline"}, "mark this test: pytest.mark.sandbox"
         folder = tempfile.TemporaryDirectory(prefix="sandbox-")
         path = Path(portal) if isinstance(portal, str | Path) else write_portal(Path(folder.name) / "log.jsonl", portal)
         command = [sys.executable, "-m", "crm_attribution.sandbox", "--portal", str(path), "--clock", clock]

@@ -9,9 +9,11 @@ import pytest
 
 from crm_attribution.attribution import credits
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.cases import MERGED_FORM, SPLIT_WINS
 from crm_attribution_tests.flow.chain import LOADED, Chain, at
+from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.marts import world
+
+pytestmark = pytest.mark.sandbox
 
 MONDAY, TUESDAY, WEDNESDAY = (at(f"2026-06-0{day}") for day in (1, 2, 3))
 WON = world.milestone("customer_won", "w", "2026-03-31T09:00:00Z", account="company:1", deal="1",
@@ -99,11 +101,12 @@ def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:
 
 
 def test_a_win_that_was_taken_back_bounds_no_window(stories: Chain):
-    click = f"click:k{SPLIT_WINS}-03-0"
-    found = _touches_of(stories, f"{SPLIT_WINS}03", "customer_expanded")
+    number = wins.win_taken_back_between_two.number
+    click = f"click:k{number}-03-0"
+    found = _touches_of(stories, f"{number}03", "customer_expanded")
     assert found == [f"{click}3T09:00:00", f"{click}7T09:00:00"]
 
 
 def test_a_merge_after_the_close_takes_no_touch_away(stories: Chain):
-    (touch,) = _touches_of(stories, f"{MERGED_FORM}01", "customer_won")
+    (touch,) = _touches_of(stories, wins.form_of_a_merged_contact.id(1), "customer_won")
     assert touch.startswith("form:")

@@ -17,6 +17,8 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import at, rules
 from crm_attribution_tests.marts import world
 
+pytestmark = pytest.mark.warehouse
+
 NOW = at("2026-04-01")
 THEN = "2026-03-10T09:00:00Z"
 META = {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "dataset", "CRM_ATTRIBUTION_START": "2026-03-01T00:00:00Z"}

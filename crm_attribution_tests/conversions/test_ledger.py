@@ -18,6 +18,8 @@ from crm_attribution.conversions import ledger
 from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
 
+pytestmark = pytest.mark.warehouse
+
 ENV = {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1"}
 
 RELIABILITY_TABLE = {
@@ -233,6 +235,7 @@ class Operations(RuleBasedStateMachine):
         assert self.session.scalar("SELECT count(*) FROM delivery.attempt") == len(self.batches)
 
 
+@pytest.mark.slow
 def test_any_sequence_of_operations(empty_warehouse: Path):
     machine = type("Operations", (Operations,), {"empty": empty_warehouse})
     bounds = settings(

@@ -15,6 +15,8 @@ from crm_attribution_tests.delivery.bench import NOW, Bench
 from crm_attribution_tests.delivery.victim import POINTS, work
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = [pytest.mark.sandbox, pytest.mark.crash]
+
 Make = Callable[..., Bench]
 
 FACTS = ["a", "b", "c", "d", "e"]

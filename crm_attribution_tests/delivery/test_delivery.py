@@ -12,6 +12,8 @@ from crm_attribution.conversions import ledger
 from crm_attribution_tests.delivery.bench import NOW, WINDOW_END, Bench, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 Make = Callable[..., Bench]
 Counted = Callable[[Bench], list[str]]
 Requests = Callable[[str], int]

@@ -18,6 +18,8 @@ from crm_attribution.settings import load
 from crm_attribution_tests.delivery.bench import NOW, Bench, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 Make = Callable[..., Bench]
 Counted = Callable[[Bench], list[str]]
 Requests = Callable[[str], int]

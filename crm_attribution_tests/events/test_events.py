@@ -10,6 +10,8 @@ from crm_attribution_tests.flow.chain import Chain, differences
 from crm_attribution_tests.sandbox.lines import create, day, join, merge, update
 from crm_attribution_tests.sandbox_process import Line
 
+pytestmark = pytest.mark.sandbox
+
 BEFORE, AFTER = day(19), day(21)
 
 

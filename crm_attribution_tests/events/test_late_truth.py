@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crm_attribution_tests.flow.chain import Chain, at
 from crm_attribution_tests.sandbox.lines import create, day, join, update
+
+pytestmark = pytest.mark.sandbox
 
 
 def _rows(chain: Chain, name: str) -> dict[str, dict[str, Any]]:

@@ -11,9 +11,12 @@ from typing import Any
 import pytest
 
 from crm_attribution.clock import iso
-from crm_attribution_tests.flow.cases import LAST_DAY, SETUP, STORIES, Story, portal
 from crm_attribution_tests.flow.chain import Chain, at, differences
-from crm_attribution_tests.identity import matrix
+from crm_attribution_tests.flow.stories import STORIES, portal
+from crm_attribution_tests.flow.stories import money_and_moves as moves
+from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
+
+pytestmark = pytest.mark.sandbox
 
 
 def _told(row: dict[str, Any], contacts: dict[str, str]) -> tuple[int, str]:
@@ -39,7 +42,7 @@ def told(stories: Chain) -> dict[int, list[str]]:
     return {number: sorted(texts) for number, texts in found.items()}
 
 
-@pytest.mark.parametrize("story", STORIES, ids=lambda story: story.name)
+@pytest.mark.parametrize("story", STORIES.values(), ids=STORIES.keys())
 def test_a_story_ends_in_its_milestones(told: dict[int, list[str]], story: Story):
     assert told.get(story.number, []) == story.expected
 
@@ -57,13 +60,13 @@ def _of(chain: Chain, story: Story, *names: str) -> list[tuple[Any, ...]]:
 
 def test_money_and_day_of_a_win_follow_what_is_typed_later(stories: Chain):
     money = ("amount_at_event", "amount_current", "arr_current", "arr_new", "currency")
-    assert _of(stories, matrix.AMOUNT_LATER, *money) == [(None, 150050, 150050, 150050, "EUR")]
-    assert _of(stories, matrix.CURRENCY_LATER, *money) == [(100000, 100000, None, None, "USD")]
-    assert _of(stories, matrix.TYPED_BACK, "booked_on") == [(date(2026, 3, 31),)]
+    assert _of(stories, moves.amount_typed_later, *money) == [(None, 150050, 150050, 150050, "EUR")]
+    assert _of(stories, moves.currency_corrected, *money) == [(100000, 100000, None, None, "USD")]
+    assert _of(stories, moves.close_date_typed_back, "booked_on") == [(date(2026, 3, 31),)]
 
 
 def test_of_a_renewal_only_the_change_is_new(stories: Chain):
-    assert _of(stories, matrix.RENEWED, "subtype", "arr_current", "arr_new") == [
+    assert _of(stories, moves.renewed_at_another_price, "subtype", "arr_current", "arr_new") == [
         ("new", 1200000, 1200000),
         ("new", 300000, 300000),
         ("renewal", 1800000, 300000),
@@ -77,17 +80,17 @@ def test_of_a_renewal_only_the_change_is_new(stories: Chain):
             credit[row["milestone"], row["milestone_id"]] += row["credit"]
     assert credit == {key: fact[key] for key in credit}
     assert {-100000, 8100000} <= set(credit.values())
-    assert _of(stories, matrix.REUSED, "subtype", "rule", "arr_new") == [
+    assert _of(stories, moves.moved_into_renewals, "subtype", "rule", "arr_new") == [
         ("new", "earliest_standing_win_of_account", None), ("renewal", "renewal_of_account", None),
     ]  # fmt: skip
-    assert _of(stories, matrix.EXISTING, "deal_id", "subtype")[0][1] == "expansion"
+    assert _of(stories, moves.existing_business, "deal_id", "subtype")[0][1] == "expansion"
 
 
 def test_a_deal_of_internal_contacts_only_is_marked(stories: Chain):
     rows = [
         row
         for row in stories.table("events.milestone")
-        if row["deal_id"] and int(row["deal_id"]) // 100 == matrix.TEST_DEAL.number
+        if row["deal_id"] and int(row["deal_id"]) // 100 == moves.internal_deal.number
     ]
     assert {(int(row["deal_id"]) % 100, row["suppressed_by"]) for row in rows} == {(1, "deal_contacts"), (2, None)}
 

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +25,8 @@ from crm_attribution_tests.flow.chain import LOADED, at, new_warehouse
 from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import ADDRESSES, someday
 from crm_attribution_tests.marts import world
+
+pytestmark = pytest.mark.slow
 
 NOW = at("2026-06-01")
 POOL = [*ADDRESSES, "team@a.example", "info@b.example"]

@@ -16,6 +16,8 @@ from crm_attribution.orchestration.resources import Pipeline, open_pipeline
 from crm_attribution.raw.extract import Extractor
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 NOW = "2026-03-09T12:00:00Z"
 
 

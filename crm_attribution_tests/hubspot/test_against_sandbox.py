@@ -18,6 +18,8 @@ from crm_attribution.hubspot import HubSpotClient, hubspot_budgets
 from crm_attribution.hubspot.search import Changed, ChangeFeed
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 START = datetime(2026, 4, 1, tzinfo=UTC)
 NOW = START + timedelta(hours=6)
 BULK = START + timedelta(hours=1, milliseconds=123)

@@ -140,6 +140,7 @@ def test_two_processes_share_one_file_and_ask_once_per_expiry(app, url, file):
     assert (file.read().version, file.version_seen()) == (9, 9)
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize("rotates", [False, True])
 def test_killed_between_hubspots_answer_and_the_file(app, url, file, rotates):
     app.rotates = rotates

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crm_attribution.identity import update as identity
 from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.mapping import Rules
@@ -14,6 +16,8 @@ from crm_attribution_tests.flow.chain import rules as chain_rules
 from crm_attribution_tests.marts import world
 from crm_attribution_tests.sandbox.lines import create, day, join
 from crm_attribution_tests.sandbox.lines import update as change
+
+pytestmark = pytest.mark.sandbox
 
 NOW = at("2026-06-01")
 

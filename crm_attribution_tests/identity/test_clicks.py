@@ -15,6 +15,8 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at
 from crm_attribution_tests.marts import world
 
+pytestmark = pytest.mark.warehouse
+
 CLICKED = at("2026-03-20T12:00:00Z")
 
 
@@ -140,6 +142,7 @@ def test_a_recipient_we_learn_of_later_gets_its_clicks(session: Session):
     assert session.read("identity.email_click", "id = 'nobody'")["reason"].to_list() == ["no_recipient"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: int):
     """Clicks of a few busy seconds, persons and a merge of two, told in batches of random size and order."""

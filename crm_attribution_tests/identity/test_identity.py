@@ -15,6 +15,8 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at, differences, dump
 from crm_attribution_tests.identity.contacts import Contacts
 
+pytestmark = pytest.mark.warehouse
+
 NOW = at("2026-06-01")
 ADDRESSES = ["Ann@a.example", "ANN@a.example", "bob@b.example", "cleo@c.example", "info@a.example",
              "anonymous@d.example", "eve@e.example", "max@f.example", "pool@g.example"]  # fmt: skip
@@ -64,6 +66,7 @@ def someday(crm: Contacts, chance: random.Random) -> None:
         crm.merge(*chance.sample(live, 2), third=act == "merge third")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
     """Each seed is a history of a CRM; it is told in steps of random size."""
@@ -87,6 +90,7 @@ def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
     assert set(changes["person_id"]) | set(changes["other_person_id"]) <= known, "an id once published stays known"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [7])
 def test_the_order_in_which_contacts_arrive_decides_nothing(session: Session, seed: int):
     chance = random.Random(seed)
@@ -108,6 +112,7 @@ def test_the_order_in_which_contacts_arrive_decides_nothing(session: Session, se
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.slow
 def test_the_oldest_person_survives_and_a_split_gives_a_new_id(session: Session):
     crm = Contacts()
     old, young = crm.create("ann@a.example"), crm.create("bob@b.example")

@@ -23,6 +23,8 @@ from crm_attribution_tests.flow.chain import Chain, at, differences, rules
 from crm_attribution_tests.sandbox.lines import create, day, join, merge, update
 from crm_attribution_tests.sandbox_process import Line
 
+pytestmark = pytest.mark.sandbox
+
 STEPS = ["lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer"]
 PERSONAL = {"Lead": 0, "QualifiedLead": 1, "SalesQualifiedLead": 2}
 """Action -> the step that makes its milestone, told by each record of the person."""

@@ -19,6 +19,8 @@ from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import person_of
 from crm_attribution_tests.marts import world
 
+pytestmark = pytest.mark.warehouse
+
 NOW = at("2026-06-01")
 
 
@@ -84,6 +86,7 @@ def test_a_click_id_gives_a_form_s_unknown_address_to_the_contact(session: Sessi
     assert alias(session, "email", "ann@private.example") == person_of(session, ann)
 
 
+@pytest.mark.slow
 def test_an_inbox_of_ten_thousand_contacts_joins_none_of_them(session: Session):
     crm = Contacts()
     for _ in range(10_000):

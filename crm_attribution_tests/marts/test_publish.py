@@ -309,6 +309,7 @@ module.publish(connection, marts_path=folder / "marts.duckdb", target=target, as
 KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize(
     ("arm", "left"),
     [
@@ -356,6 +357,7 @@ print(len(answers), len(set(answers)), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_readers_keep_their_snapshot_and_nobody_sees_an_error(go, connection, target, tmp_path):
     connection.execute("UPDATE marts.funnel SET n = 0")
     go(tests=())

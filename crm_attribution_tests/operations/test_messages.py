@@ -11,6 +11,8 @@ from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST, LATER, REA
 from crm_attribution_tests.pipeline.project import Project
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.pipeline
+
 OTHER_PORTAL = {"portalId": 2000002, "timeZone": "UTC", "companyCurrency": "EUR"}
 
 

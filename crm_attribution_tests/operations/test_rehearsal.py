@@ -5,12 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crm_attribution import settings as environment
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.events import events, milestones
 from crm_attribution.operations.rehearsal import difference
-from crm_attribution_tests.flow.cases import LAST_DAY, portal
 from crm_attribution_tests.flow.chain import RULES, Chain, at, rules
+from crm_attribution_tests.flow.stories import portal
+from crm_attribution_tests.flow.story import LAST_DAY
+
+pytestmark = pytest.mark.sandbox
 
 PROPOSED = RULES.replace(
     "pipelines: {renewals: renewal, partners: ignore}",

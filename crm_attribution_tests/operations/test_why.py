@@ -18,17 +18,16 @@ from crm_attribution.identifiers import lifecycle_event_id
 from crm_attribution.identity import update as identity
 from crm_attribution.operations.why import KINDS, Node, explain
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.cases import MERGED_FORM, SETUP, STORIES
 from crm_attribution_tests.flow.chain import LOADED, Chain, at, new_warehouse
+from crm_attribution_tests.flow.stories import money_and_moves as moves
+from crm_attribution_tests.flow.stories import wins_and_echoes as wins
+from crm_attribution_tests.flow.story import SETUP
 from crm_attribution_tests.identity.contacts import Contacts
-from crm_attribution_tests.identity.matrix import AMOUNT_LATER
 from crm_attribution_tests.marts import world
 
+pytestmark = pytest.mark.sandbox
+
 NOW = at("2026-06-01")
-
-
-def number(name: str) -> int:
-    return next(story.number for story in STORIES if name in story.name)
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -55,7 +54,7 @@ def told(chain: Chain, kind: str, asked: str, **options: Any) -> Node:
 
 
 def test_a_merged_person_with_its_contacts_edges_and_milestones(stories: Chain):
-    three = number("two contacts merged into a third record")
+    three = wins.contacts_merged_into_a_third.number
     tree = told(stories, "person", f"contact:{three}01")
     assert told(stories, "person", tree.facts["person_id"]).children == tree.children
     assert (tree.facts["speaks_for_it"], tree.facts["contacts"]) == (f"contact:{three}03", 1)
@@ -117,7 +116,7 @@ def test_emails_are_masked_unless_asked_for(session: Session):
 
 
 def test_an_account_of_two_companies_with_their_domains(stories: Chain, session: Session):
-    two = number("two companies merged as before 2025")
+    two = wins.companies_merged_as_before_2025.number
     tree = told(stories, "account", f"company:{two}01")
     assert tree.facts["account_id"] == f"company:{two}02"
     assert tree.facts["leads_here_by"] == [f"raw.merge:companies:{two}01"]
@@ -155,7 +154,7 @@ def test_a_domain_leads_to_its_company_and_a_shared_one_is_reported(session: Ses
 
 
 def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge(tmp_path: Path):
-    story = next(story for story in STORIES if "two contacts merged into a third record" in story.name)
+    story = wins.contacts_merged_into_a_third
     first, second, third = story.id(1), story.id(2), story.id(3)
     with Chain.start(tmp_path, [*SETUP, *story.lines], "2026-03-08T09:00:00Z") as chain:
         chain.run()
@@ -180,7 +179,7 @@ def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge
 
 
 def test_the_values_of_a_deal_say_where_they_come_from(stories: Chain):
-    deal = AMOUNT_LATER.id(1)
+    deal = moves.amount_typed_later.id(1)
     tree = told(stories, "event", f"deal_{deal}_amount_2026-03-20T09:00:00Z")
     assert (find(tree, "arr").facts, find(tree, "mrr").facts["value"]) == (
         {"value": 150050, "from": "rule over amount and billing period; no history of hs_arr"},
@@ -194,7 +193,7 @@ def test_the_values_of_a_deal_say_where_they_come_from(stories: Chain):
 
 
 def test_echoes_and_adoption_are_told_by_name(stories: Chain):
-    one = number("HubSpot and a workflow repeat")
+    one = wins.repeated_on_every_record.number
     tree = told(stories, "milestone", f"deal_{one}01_closedwon_2026-03-08T09:00:00Z")
     events = find(tree, "events that tell it").children
     assert [(e.what, e.facts["role"], e.facts["why"][:4]) for e in events] == [
@@ -204,15 +203,15 @@ def test_echoes_and_adoption_are_told_by_name(stories: Chain):
     workflow = next(e for e in events if e.facts["occurred"] == "2026-03-11T09:00:00Z")
     told_by = told(stories, "event", workflow.facts["event_id"])
     assert find(told_by, "customer_won").facts["why"].startswith("echo")
-    adopting = number("a deal ten days later") * 100 + 1
+    adopting = wins.later_deal_adopts_the_opportunity.id(1)
     with stories.warehouse.session() as session:
-        found = session.read("events.milestone", "deal_id = ? AND milestone = 'opportunity_created'", [str(adopting)])
+        found = session.read("events.milestone", "deal_id = ? AND milestone = 'opportunity_created'", [adopting])
     tree = told(stories, "milestone", found["milestone_id"][0])
     assert [e.facts["why"][:12] for e in find(tree, "events that tell it").children] == ["adoption: it", "a later entr"]
 
 
 def test_credit_leads_to_the_submission_and_conversions_to_their_attempts(stories: Chain):
-    won = f"customer_won:deal_{MERGED_FORM}01_closedwon_2026-03-05T09:00:00Z"
+    won = f"customer_won:deal_{wins.form_of_a_merged_contact.id(1)}_closedwon_2026-03-05T09:00:00Z"
     tree = told(stories, "milestone", won)
     credit = find(tree, "linear count")
     assert (credit.facts["total"], credit.facts["unattributed"], credit.facts["touches"]) == (1_000_000, 0, 1)
@@ -247,7 +246,7 @@ def test_an_unknown_id_is_told_with_what_there_is(stories: Chain, kind: str):
 
 def test_the_command(stories: Chain, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CRM_ATTRIBUTION_DATA_DIR", str(stories.warehouse.directory))
-    story = number("two contacts merged as before 2025")
+    story = wins.contacts_merged_as_before_2025.number
     done = CliRunner().invoke(main, ["why", "person", f"contact:{story}02", "--json"])
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == told(stories, "person", f"contact:{story}02").as_dict()

@@ -23,6 +23,8 @@ from crm_attribution.orchestration.resources import open_pipeline
 from crm_attribution.orchestration.runs import selected
 from crm_attribution_tests.sandbox_process import Line, Sandbox
 
+pytestmark = pytest.mark.pipeline
+
 START = parse_instant("2026-03-09T00:00:00Z")
 CONTACTS = 230
 

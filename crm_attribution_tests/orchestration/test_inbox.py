@@ -16,6 +16,8 @@ from crm_attribution_tests.sandbox_process import Sandbox
 from crm_attribution_tests.webhook.requests import SECRET, URL
 from crm_attribution_tests.webhook.test_receive import receiver
 
+pytestmark = pytest.mark.pipeline
+
 NOW = day(10, "08:30:00")
 HAPPENED: list[Line] = [
     update(day(10, "09:00:00"), "contacts", 13, email="cleo@quelle.example"),

@@ -30,6 +30,8 @@ from crm_attribution.warehouse.lock import RunLock, process_start_token
 from crm_attribution_tests.orchestration import bench
 from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST, READING_THE_PORTAL
 
+pytestmark = [pytest.mark.pipeline, pytest.mark.crash]
+
 PACKAGE = Path(settings.__file__).parent
 HOLD = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(60)"
 

@@ -16,6 +16,8 @@ from crm_attribution.mapping import load
 from crm_attribution.raw.extract import Extractor
 from crm_attribution.warehouse.connection import Warehouse
 
+pytestmark = pytest.mark.pipeline
+
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

@@ -19,6 +19,8 @@ from crm_attribution.marts.publish import read_storage_version
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_MAPPING, SAMPLE_PORTAL, Project
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.pipeline
+
 START, FIRST_END, LATER, END = (
     "2026-03-12T09:00:00Z",
     "2026-03-12T10:00:00Z",

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from crm_attribution_tests.orchestration import bench
+
+pytestmark = pytest.mark.pipeline
 
 
 def test_a_person_names_an_erased_contact(tmp_path: Path) -> None:

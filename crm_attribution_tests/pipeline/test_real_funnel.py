@@ -18,7 +18,10 @@ SHARED = ROOT.parent / "shared"
 TOOL = SHARED / "tools" / "olist_portal.py"
 DATA = SHARED / "data" / "olist"
 
-pytestmark = pytest.mark.skipif(not TOOL.exists(), reason="the reference data (../shared) is not beside this checkout")
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif(not TOOL.exists(), reason="the reference data (../shared) is not beside this checkout"),
+]
 
 WIDE_LOOK_BACK = """
 attribution:

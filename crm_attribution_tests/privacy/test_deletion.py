@@ -25,6 +25,8 @@ from crm_attribution_tests.privacy.house import (
     house,
 )  # fmt: skip
 
+pytestmark = pytest.mark.sandbox
+
 OTHERS = {
     "raw.contact": "id IN ('21', '31')",
     "raw.company": "true",

@@ -15,6 +15,8 @@ from crm_attribution_tests.orchestration import bench
 from crm_attribution_tests.orchestration.bench import FIRST, LATER
 from crm_attribution_tests.sandbox.lines import COMPANY, FORM, Line, click, create, day, join, submit, update
 
+pytestmark = pytest.mark.pipeline
+
 EMAIL = "zephyrine.canary@canary-mail.example"
 PHONE = "+491719990042"
 NAME = "Zephyrine"

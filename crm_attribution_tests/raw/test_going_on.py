@@ -15,6 +15,8 @@ from crm_attribution.errors import Retryable
 from crm_attribution_tests.raw.portal import OBJECTS, Portal, Reading, minute
 from crm_attribution_tests.raw.test_scenarios import company
 
+pytestmark = pytest.mark.sandbox
+
 
 class Killed(BaseException):
     """Stands for a process that is gone: nothing catches it."""

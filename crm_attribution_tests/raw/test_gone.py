@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from crm_attribution_tests.raw.portal import Portal, Reading, minute
 from crm_attribution_tests.raw.test_scenarios import company
+
+pytestmark = pytest.mark.sandbox
 
 
 def missing(reading: Reading) -> list[str]:

@@ -10,6 +10,8 @@ import pytest
 
 from crm_attribution_tests.raw.portal import Portal, Reading, minute
 
+pytestmark = pytest.mark.sandbox
+
 SEARCH = "POST /crm/objects/{kind}/search"
 BATCH = "POST /crm/objects/{kind}/batch/read"
 LIST = "GET /crm/objects/{kind}"

@@ -18,6 +18,8 @@ from crm_attribution.raw.streams import NOT_READ
 from crm_attribution.warehouse.report import Report
 from crm_attribution_tests.flow.chain import LOADED, Chain, at, rules
 
+pytestmark = pytest.mark.sandbox
+
 OPEN = at("2026-04-01T00:00:00Z")
 EVENTS = "GET /email/public/v1/events"
 SUBMISSIONS = "GET /form-integrations/*"

@@ -86,6 +86,7 @@ mail_clicks = st.lists(
               st.sampled_from([None, 60, 60, 3])), max_size=7)  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(links=link_clicks, mails=mail_clicks, shuffle=st.randoms(use_true_random=False))
 def test_what_counts_follows_the_rules_in_any_order(links: list[Any], mails: list[Any], shuffle: Any):

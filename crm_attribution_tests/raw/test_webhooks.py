@@ -22,6 +22,8 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution.webhook.inbox import Inbox
 from crm_attribution_tests.flow.chain import new_warehouse
 
+pytestmark = pytest.mark.warehouse
+
 PORTAL = 62515
 NOON = 1_772_452_800_000  # 2026-03-02T12:00:00Z
 NOW = datetime(2026, 3, 2, 13, tzinfo=UTC)

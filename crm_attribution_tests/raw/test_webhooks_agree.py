@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.raw import webhooks as inbox
 from crm_attribution_tests.raw.portal import Portal, Reading, minute
@@ -12,6 +14,8 @@ from crm_attribution_tests.raw.test_going_on import HOURS, busy, state, told_at_
 from crm_attribution_tests.raw.test_scenarios import company
 from crm_attribution_tests.webhook.requests import ENVIRONMENT, SECRET
 from crm_attribution_tests.webhook.test_receive import Running, receiver
+
+pytestmark = pytest.mark.sandbox
 
 __all__ = ["told_at_the_end"]  # a fixture
 

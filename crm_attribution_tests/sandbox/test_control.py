@@ -16,6 +16,8 @@ from crm_attribution_tests.sandbox.test_hubspot import search
 from crm_attribution_tests.sandbox.test_platforms import event, to_meta
 from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused, write_portal
 
+pytestmark = pytest.mark.sandbox
+
 OWNERS = "/crm/owners/2026-09"
 
 

@@ -10,6 +10,8 @@ import pytest
 from crm_attribution_tests.sandbox.lines import FORM, create, day, join, merge, submit, update
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 MODIFIED = {"propertyName": "lastmodifieddate", "direction": "ASCENDING"}
 
 

@@ -10,6 +10,8 @@ import pytest
 from crm_attribution_tests.sandbox.lines import COMPANY, NOW
 from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def limited() -> Iterator[Sandbox]:

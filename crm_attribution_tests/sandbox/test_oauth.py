@@ -11,6 +11,8 @@ import pytest
 from crm_attribution_tests.sandbox.lines import COMPANY, NOW
 from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused
 
+pytestmark = pytest.mark.sandbox
+
 OWNERS = "/crm/owners/2026-09"
 
 

@@ -12,6 +12,8 @@ from hubspot.crm.associations import v4
 from crm_attribution_tests.sandbox.lines import day
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def client(company: Sandbox) -> Any:

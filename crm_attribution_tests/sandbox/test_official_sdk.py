@@ -11,6 +11,8 @@ from hubspot_sdk import HubSpot
 from crm_attribution_tests.sandbox.lines import NOW
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def client(company: Sandbox) -> Iterator[HubSpot]:

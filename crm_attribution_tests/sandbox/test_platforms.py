@@ -13,6 +13,8 @@ from crm_attribution.sandbox.instants import to_ms
 from crm_attribution_tests.sandbox.lines import NOW, day
 from crm_attribution_tests.sandbox_process import Sandbox
 
+pytestmark = pytest.mark.sandbox
+
 SECONDS = to_ms(NOW) // 1000
 HASH = "0f" * 32
 

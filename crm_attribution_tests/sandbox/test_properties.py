@@ -11,6 +11,8 @@ from crm_attribution_tests.sandbox.lines import COMPANY, NOW, create, day, updat
 from crm_attribution_tests.sandbox.test_hubspot import found
 from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused
 
+pytestmark = pytest.mark.sandbox
+
 PATH = "/crm/properties/2026-09/deals"
 
 

@@ -16,6 +16,8 @@ from crm_attribution.sandbox.instants import to_ms
 from crm_attribution_tests.sandbox.lines import Line, create, day, join, merge, update
 from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused
 
+pytestmark = pytest.mark.sandbox
+
 SECRET = "s3cret-ü"
 
 

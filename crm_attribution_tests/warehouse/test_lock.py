@@ -67,6 +67,7 @@ def test_a_second_process_waits_a_bounded_time_and_learns_who_holds_the_lock(pat
         pass
 
 
+@pytest.mark.crash
 def test_the_lock_is_free_when_the_holder_is_killed(path, hold):
     process = hold()
     waited_for: list[Holder | None] = []

@@ -85,6 +85,7 @@ def die_at(point: str) -> Callable[[str], None]:
     return at
 
 
+@pytest.mark.crash
 @pytest.mark.parametrize(
     ("which", "point"), [*(("warehouse", point) for point in POINTS), ("marts", "copied"), ("marts", "renamed")]
 )

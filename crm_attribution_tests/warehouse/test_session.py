@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crm_attribution.contracts import CONTRACTS
@@ -59,12 +59,11 @@ def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
         assert session.read("raw.company")["name"].to_list() == ["new"]
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from("123456"), st.sampled_from("78"), max_size=6), max_size=5))
-def test_replace_ends_in_what_was_given_and_writes_the_least(steps: list[dict[str, str]]) -> None:
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder, Warehouse(Path(folder)).session() as session:
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.dictionaries(st.sampled_from("123456"), st.sampled_from("78"), max_size=6), max_size=5))
+def test_replace_ends_in_what_was_given_and_writes_the_least(warehouse: Warehouse, steps: list[dict[str, str]]) -> None:
+    with warehouse.session() as session:
+        session.truncate([MERGE])
         before: dict[str, str] = {}
         for wanted in steps:
             frame = merges(**{f"_{key}": value for key, value in wanted.items()})
