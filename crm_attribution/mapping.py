@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 
+from crm_attribution.attribution.models import models
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 
@@ -29,7 +30,6 @@ Measure = Literal["amount", "mrr", "arr", "tcv"]
 PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
 Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
 T = TypeVar("T")
-Model = Literal["first_touch", "last_touch", "linear"]
 
 
 class _Rules(BaseModel):
@@ -185,10 +185,30 @@ class Touches(_Rules):
     other_channel: str
 
 
+def _model(name: str) -> str:
+    if name not in models():
+        raise ValueError(f"no such attribution model; there are {', '.join(models())}")
+    return name
+
+
+Model = Annotated[str, AfterValidator(_model)]
+
+
 class Attribution(_Rules):
     models: list[Model]
+    parameters: dict[Model, dict[str, Annotated[int, Field(ge=0)]]]
     outcomes: list[str]
     lookback_days: dict[str, Annotated[int, Field(ge=0)]]
+
+    @field_validator("parameters")
+    @classmethod
+    def _known_parameters(cls, given: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+        for name, values in given.items():
+            known = models()[name].parameters
+            unknown = sorted(values.keys() - known.keys())
+            if unknown:
+                raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+        return given
 
     @field_validator("lookback_days")
     @classmethod

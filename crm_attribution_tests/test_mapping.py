@@ -96,6 +96,12 @@ destinations:
     assert "'new', 'expansion', 'renewal' or 'ignore'" in found[0]
 
 
+def test_parameters_are_those_of_the_model(override: Load):
+    (line,) = problems(override, "attribution:\n  parameters:\n    linear: {half_life_days: 7}\n")
+    assert ", line 2: attribution.parameters: " in line
+    assert "linear has no parameter half_life_days; it has none" in line
+
+
 def test_a_section_emptied_by_accident_is_named(override: Load):
     (line,) = problems(override, "identity:\n")
     assert ", line 1: identity: " in line

@@ -30,7 +30,7 @@ def update_credits(session: Session, rules: Rules, as_of: datetime) -> Report:
     changes = session.changes(CREDIT_CONSUMER, CREDIT_TOPICS, signature)
     report = Report()
     with session.transaction():
-        keys = _outcome_keys(session, changes)
+        keys = _outcome_keys(session, changes, needs_all=credit_rules.needs_all(rules.attribution))
         if keys.height:
             report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
         session.advance(CREDIT_CONSUMER, changes)
@@ -44,10 +44,16 @@ def update_credits(session: Session, rules: Rules, as_of: datetime) -> Report:
     return report
 
 
-def _outcome_keys(session: Session, changes: Changes) -> pl.DataFrame:
-    """milestone, milestone_id of the outcomes to look at, those that are none any more included."""
+def _outcome_keys(session: Session, changes: Changes, *, needs_all: bool) -> pl.DataFrame:
+    """milestone, milestone_id of the outcomes to look at, those that are none any more included.
+
+    Args:
+        session: an open session.
+        changes: what CREDIT_CONSUMER has not seen.
+        needs_all: one change concerns every outcome (`Model.over_all`).
+    """
     key = pl.concat_str("milestone", "milestone_id", separator="|")
-    if changes.everything:
+    if changes.everything or (needs_all and not changes.idle):
         current = session.query("SELECT milestone, milestone_id FROM events.milestone")
         former = session.query("SELECT DISTINCT milestone, milestone_id FROM attribution.credit")
         found = pl.concat([current, former]).unique()

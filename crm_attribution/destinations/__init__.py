@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from functools import cache
 
 from crm_attribution.destinations.base import Destination
-from crm_attribution.errors import ConfigurationError
+from crm_attribution.registry import discover
 from crm_attribution.settings import Settings
 
 
@@ -18,15 +16,7 @@ def destinations() -> dict[str, Destination]:
     Raises:
         ConfigurationError: when two files claim one name.
     """
-    found: dict[str, Destination] = {}
-    for module in sorted(item.name for item in pkgutil.iter_modules(__path__)):
-        destination = getattr(importlib.import_module(f"{__name__}.{module}"), "DESTINATION", None)
-        if destination is None:
-            continue
-        if destination.name in found:
-            raise ConfigurationError(f"destinations/{module}.py: the name {destination.name} is taken")
-        found[destination.name] = destination
-    return dict(sorted(found.items()))
+    return discover(__name__, __path__, "DESTINATION", Destination)  # type: ignore[type-abstract]
 
 
 def values(destination: Destination, settings: Settings) -> dict[str, str]:

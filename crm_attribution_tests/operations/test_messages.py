@@ -84,7 +84,10 @@ def test_a_wrong_mapping_names_file_line_and_path(project):
     rules = project.data_dir / "rules.yaml"
     rules.write_text("attribution:\n  models:\n    - first_touch\n    - twist\nnonsense: 1\n", encoding="utf-8")
     told = refused(project, "status", CRM_ATTRIBUTION_MAPPING=str(rules))
-    assert f"{rules}, line 4: attribution.models.1: Input should be 'first_touch'" in told
+    assert (
+        f"{rules}, line 4: attribution.models.1: Value error, no such attribution model; there are first_touch, "
+        in told
+    )
     assert f"{rules}, line 5: nonsense: Extra inputs are not permitted" in told
 
 

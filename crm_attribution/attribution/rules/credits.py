@@ -1,13 +1,17 @@
 """Credit of outcomes to touches: exact in minor units, conserved per outcome, model and measure.
 
-Models and windows: first, last, linear over the touches of the account in [T - look-back, T], both ends included,
-ordered by (time, touch id). Without an eligible touch the whole outcome is unattributed.
+Windows: the touches of the account in [T - look-back, T], both ends included, ordered by (time, touch id). Models
+(`attribution/models`) give each a weight. Without an eligible touch the whole outcome is unattributed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
+from crm_attribution.attribution.models import models
+from crm_attribution.attribution.models.base import Model
 from crm_attribution.mapping import Attribution
 
 COUNT_UNIT = 1_000_000
@@ -27,20 +31,23 @@ def credits(
 
     Args:
         outcomes: live events.milestone rows that count as outcomes.
-        touches: attribution.touch rows of their accounts (and persons, for outcomes without an account).
+        touches: attribution.touch rows of their accounts (and persons, for outcomes without an account); read are
+            touch_id, touched_at, account_id, person_id, contact_id and channel.
         wins: account_id, occurred_at of live wins: an expansion's window opens after the previous one.
         contacts: contact_id, created_at: contacts created after the close are left out.
         rules: models and look-backs.
     """
     paths = _paths(outcomes, touches, wins, contacts, rules)
     amounts = _amounts(outcomes)
-    shares = [_weighted(paths, model) for model in rules.models]
-    weighted = pl.concat(shares) if shares else paths.with_columns(model=pl.lit(""), weight=pl.lit(0)).clear()
+    chosen = [models()[name] for name in rules.models]
+    weighted = pl.concat(
+        [_empty_weights(paths), *(_weighted(paths, model, rules.parameters.get(model.name, {})) for model in chosen)]
+    )
     split = _split(weighted.join(amounts, on=_OUTCOME))
-    models = pl.DataFrame({"model": rules.models}, schema={"model": pl.String})
+    names = pl.DataFrame({"model": rules.models}, schema={"model": pl.String})
     nobody = (
-        amounts.join(paths.select(_OUTCOME).unique(), on=_OUTCOME, how="anti")
-        .join(models, how="cross")
+        amounts.join(names, how="cross")
+        .join(weighted.select(*_OUTCOME, "model").unique(), on=[*_OUTCOME, "model"], how="anti")
         .select(*_GROUP, "currency", touch_id=pl.lit(""), credit="total")
     )
     return (
@@ -49,6 +56,11 @@ def credits(
         .select(*_OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit")
         .sort(*_OUTCOME, "model", "measure", "touch_id")
     )
+
+
+def needs_all(rules: Attribution) -> bool:
+    """Whether a model in use weighs a touch by other journeys than its own."""
+    return any(models()[name].over_all for name in rules.models)
 
 
 def _paths(
@@ -81,7 +93,7 @@ def _paths(
     at = pl.col("touched_at")
     return (
         ends.select(*_OUTCOME, "_key", "_from", "_previous", "occurred_at")
-        .join(keyed.select("_key", "touch_id", "touched_at", "contact_id"), on="_key")
+        .join(keyed.select("_key", "touch_id", "touched_at", "contact_id", "channel"), on="_key")
         .join(born, on="contact_id", how="left")
         .filter(
             at.is_between(pl.col("_from"), pl.col("occurred_at"))
@@ -93,7 +105,7 @@ def _paths(
             i=pl.int_range(1, pl.len() + 1).over(_OUTCOME),
             n=pl.len().over(_OUTCOME).cast(pl.Int64),
         )
-        .select(*_OUTCOME, "touch_id", "i", "n")
+        .select(*_OUTCOME, "occurred_at", "touch_id", "touched_at", "channel", "i", "n")
     )
 
 
@@ -117,13 +129,17 @@ def _amounts(outcomes: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([count, *money])
 
 
-def _weighted(paths: pl.DataFrame, model: str) -> pl.DataFrame:
-    weights = {
-        "first_touch": (pl.col("i") == 1).cast(pl.Int64),
-        "last_touch": (pl.col("i") == pl.col("n")).cast(pl.Int64),
-        "linear": pl.lit(1, pl.Int64),
-    }
-    return paths.with_columns(model=pl.lit(model), weight=weights[model]).filter(pl.col("weight") > 0)
+def _empty_weights(paths: pl.DataFrame) -> pl.DataFrame:
+    return paths.clear().select(*_OUTCOME, "touch_id", "i", model=pl.lit(""), weight=pl.lit(0, pl.Int64))
+
+
+def _weighted(paths: pl.DataFrame, model: Model, parameters: Mapping[str, int]) -> pl.DataFrame:
+    """milestone, milestone_id, touch_id, i, model, weight (Int64) of the touches the model gives something to."""
+    weight = model.weights(paths, {**model.parameters, **parameters})
+    weighed = paths.with_columns(_weight=weight).select(
+        *_OUTCOME, "touch_id", "i", model=pl.lit(model.name), weight=pl.col("_weight").cast(pl.Int64)
+    )
+    return weighed.filter(pl.col("weight") > 0)
 
 
 def _split(rows: pl.DataFrame) -> pl.DataFrame:

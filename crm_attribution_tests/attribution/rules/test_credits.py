@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from fractions import Fraction
@@ -10,10 +10,13 @@ from math import floor
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm_attribution.attribution.models.base import Model
 from crm_attribution.attribution.rules.credits import COUNT_UNIT, CREDITED, credits
+from crm_attribution.mapping import Attribution
 from crm_attribution_tests.events.rules.histories import RULES, at
 
 DAY = at("06-01T12:00:00")
@@ -27,7 +30,7 @@ OUTCOME: dict[str, Any] = {
     "occurred_at": UTC_TIME,
 }
 TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account_id": pl.String, "person_id": pl.String,
-         "contact_id": pl.String}  # fmt: skip
+         "contact_id": pl.String, "channel": pl.String}  # fmt: skip
 
 
 @dataclass
@@ -39,14 +42,14 @@ class World:
     wins: Sequence[tuple[str, datetime]] = ()
     born: Sequence[tuple[str, datetime]] = ()
 
-    def credits(self) -> dict[Key, dict[str, int]]:
+    def credits(self, rules: Attribution = RULES.attribution) -> dict[Key, dict[str, int]]:
         """(outcome, model, measure) -> touch -> credit."""
         rows = credits(
             pl.DataFrame(self.outcomes, schema=OUTCOME),
             pl.DataFrame(self.touches, schema=TOUCH),
             pl.DataFrame(list(self.wins), schema={"account_id": pl.String, "occurred_at": UTC_TIME}, orient="row"),
             pl.DataFrame(list(self.born), schema={"contact_id": pl.String, "created_at": UTC_TIME}, orient="row"),
-            RULES.attribution,
+            rules,
         )
         found: dict[Key, dict[str, int]] = {}
         for row in rows.iter_rows(named=True):
@@ -171,3 +174,21 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
     for (number, _, measure), shares in found.items():
         row = outcomes[int(number[1:])]
         assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[CREDITED[measure]])
+
+
+# --- models
+
+
+def test_a_model_may_take_parameters_and_leave_an_outcome_to_nobody(monkeypatch: pytest.MonkeyPatch):
+    def young(journeys: pl.DataFrame, parameters: Mapping[str, int]) -> pl.Series:
+        age = journeys["occurred_at"] - journeys["touched_at"]
+        return (age <= timedelta(days=parameters["days"])).cast(pl.Int64)
+
+    young_model = Model("young", "Touches of the last days only.", young, {"days": 1})
+    monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"young": young_model})
+    rules = RULES.attribution.model_copy(update={"models": ["young"], "parameters": {"young": {"days": 5}}})
+    world = World([outcome("o1"), outcome("o2", account="b")], [touch("t1", days(7)), touch("t2", days(5)),
+        touch("t3", days(1)), touch("t4", days(8), account="b")])  # fmt: skip
+    found = world.credits(rules)
+    assert found["o1", "young", "count"] == {"t2": 500_000, "t3": 500_000}
+    assert found["o2", "young", "count"] == {"": COUNT_UNIT}
