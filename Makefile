@@ -4,7 +4,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
 
+<<<<<<< HEAD
 .PHONY: help setup demo ui test test-fast check format lock clean bench bench-peers
+=======
+.PHONY: help setup demo ui test check format snapshots lock clean bench bench-peers
+>>>>>>> 3a1cf0f (Settings are declared where they are used and marked secret there; none is dropped, unknown ones are reported)
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -37,6 +41,9 @@ check: setup ## formatter, linter, strict type checker
 format: setup ## rewrite the code in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+snapshots: setup ## rewrite what tests compare word for word: asset keys, checks, docs/settings.md
+	$(BIN)/python -m crm_attribution_tests.snapshots
 
 lock: setup ## re-resolve requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet 'uv>=0.9'

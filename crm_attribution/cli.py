@@ -54,6 +54,16 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def _settings() -> settings.Settings:
+    """The settings of this process; names that look like one and are none are reported."""
+    from crm_attribution import configuration
+
+    given = configuration.load()
+    for message in given.unknown:
+        say(f"warning: {message}")
+    return given
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="NAME=value settings.")
 def main(env_file: Path | None) -> None:
@@ -117,7 +127,7 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
     from crm_attribution.orchestration.resources import progress
     from crm_attribution.orchestration.runs import run_hours
 
-    given = settings.load()
+    given = _settings()
     with progress(say):
         planned = 0 if force else backfilling.allow(given, start, end, select)
         tags = {BUDGET_TAG: "forced" if force else "checked"}
@@ -139,7 +149,7 @@ def plan(start: datetime, end: datetime, as_json: bool) -> None:
 
     if start >= end:
         raise click.ClickException("the range needs --from before --to")
-    made = budget.make_plan(open_pipeline(settings.load()), start)
+    made = budget.make_plan(open_pipeline(_settings()), start)
     click.echo(json.dumps(made.document(), indent=2)) if as_json else backfilling.show(made)
 
 
@@ -152,7 +162,7 @@ def rebuild(as_json: bool) -> None:
     from crm_attribution.orchestration.resources import progress
 
     with progress(say):
-        result = rebuild_all(settings.load())
+        result = rebuild_all(_settings())
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
@@ -179,7 +189,7 @@ def diff(file: Path, as_json: bool) -> None:
     """What a changed mapping file would change in events, milestones and conversions. Nothing is written."""
     from crm_attribution.operations import mapping_diff
 
-    result = mapping_diff.compare(settings.load(), file)
+    result = mapping_diff.compare(_settings(), file)
     click.echo(json.dumps(result, indent=2)) if as_json else mapping_diff.show(result)
 
 
@@ -197,7 +207,7 @@ def release(destination: str, reason: str, as_json: bool) -> None:
     """Let go of conversions that wait for a person's decision; the next hour sends them."""
     from crm_attribution.operations.release import release_held
 
-    released = release_held(settings.load(), destination, reason)
+    released = release_held(_settings(), destination, reason)
     result = {"destination": destination, "reason": reason, "released": len(released)}
     click.echo(json.dumps(result)) if as_json else click.echo(
         f"{len(released)} conversions of {destination} are released"
@@ -216,7 +226,7 @@ def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> Non
 
     config = {"erase": {"contact_ids": list(contacts), "confirm": yes}}
     with progress(say):
-        run_id, figures = run_job(settings.load(), "privacy_deletion", config)
+        run_id, figures = run_job(_settings(), "privacy_deletion", config)
     if as_json:
         click.echo(json.dumps({"run_id": run_id, **figures}, indent=2))
     else:
@@ -232,7 +242,7 @@ def receive(host: str, port: int) -> None:
     """Take in HubSpot's webhooks and what workflows post, until told to stop; the pipeline loads them hourly."""
     from crm_attribution.webhook.serve import receive as serve
 
-    serve(settings.load(), host, port, say)
+    serve(_settings(), host, port, say)
 
 
 @main.command()
@@ -245,7 +255,7 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
     from crm_attribution.http.clock import make_clock
     from crm_attribution.hubspot import access, oauth
 
-    given = settings.load()
+    given = _settings()
     file, endpoint = access.token_file(given), access.token_endpoint(given)
     if code is None:
         say(f"open {oauth.authorization_url(given.value('HUBSPOT_CLIENT_ID'), redirect_uri, scopes)}")
@@ -269,7 +279,7 @@ def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bo
     """
     from crm_attribution.operations.why import command as explanation
 
-    tree = explanation.why(settings.load(), kind, identifier, limit, show_personal=show_personal)
+    tree = explanation.why(_settings(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
 
 
@@ -280,7 +290,7 @@ def status(as_json: bool) -> None:
     """How fresh the warehouse is, what waits, what is held, and who holds the lock."""
     from crm_attribution.operations import status as reporting
 
-    result = reporting.status(settings.load())
+    result = reporting.status(_settings())
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)
 
 

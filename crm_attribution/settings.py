@@ -1,88 +1,188 @@
-"""Everything from the environment, read once. Missing names are reported together, with where to get them."""
+"""What a setting is, and the product's own. Others are declared where they are used; `configuration` reads all.
+
+Everything comes from the environment. Whatever is missing is reported together, with where to get it.
+"""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from difflib import get_close_matches
+from itertools import takewhile
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 
-DEFAULT_START = "2026-01-01T00:00:00Z"
+T = TypeVar("T")
 
-DAILY_RESERVE = 2
-"""Percent of the daily quota of API calls that is left to the account's other apps."""
-BACKFILL_SHARE = 50
-"""Percent of the daily quota of API calls that one backfill may plan with."""
-_LIMITS = {
-    "HUBSPOT_BURST_LIMIT": 100_000,
-    "HUBSPOT_DAILY_LIMIT": 1_000_000_000,
-    "HUBSPOT_DAILY_RESERVE": 90,
-    "HUBSPOT_BACKFILL_SHARE": 100,
-}
-"""Setting -> the most it can be. Figures of an installation, not rules of the business: they stand by the token."""
-
-HUBSPOT_SETTINGS = {
-    "HUBSPOT_ACCESS_TOKEN": "HubSpot: Development > Keys > Service keys (or a private app's token;"
-    " an OAuth app has HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET and HUBSPOT_TOKEN_FILE instead)",
-}
-OAUTH_SETTINGS = {
-    "HUBSPOT_CLIENT_ID": "the app's Auth page",
-    "HUBSPOT_CLIENT_SECRET": "the app's Auth page",
-    "HUBSPOT_TOKEN_FILE": "a path for the app's tokens; crm-attribution authorize makes the file",
-}
-"""Instead of HUBSPOT_ACCESS_TOKEN, for an OAuth app."""
-CLICKS_SETTINGS = {
-    "CLICKS_TOKEN": "your link service's API settings (needed with CLICKS_BASE_URL)",
-}
-
-INGEST_TOKEN_LENGTH = 16
-BODY_LIMIT = 8 * 1024 * 1024
-"""Bytes. HubSpot sends up to 100 events at a time, and a property's value may have 65,536 characters."""
-
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSWORD|_KEY")
-_OURS = re.compile(r"^CRM_ATTRIBUTION_|_(TOKEN|ID|SECRET|URL|KEY|VERSION|FILE)$")
+OURS = "CRM_ATTRIBUTION_"
 
 
 @dataclass(frozen=True)
-class ReceiverSettings:
-    """What the receiver of webhooks goes by. A secret or token may be two, separated by a comma, while the one
-    replaces the other."""
+class Setting(Generic[T]):
+    """One name of the environment.
 
-    secrets: tuple[str, ...] = field(repr=False)
-    url: str
-    signatures: tuple[str, ...]
-    tokens: tuple[str, ...] = field(repr=False)
-    body_limit: int
+    Attributes:
+        name: in capitals.
+        description: what it means, for the table of settings.
+        read: the value of a text. Raises ValueError with what it must be.
+        default: where it is not set, or empty.
+        shown: the default as the table of settings writes it.
+        where: where to get it; messages about a missing setting say so.
+        secret: whether its value must not be shown. Two values may be separated by a comma, each is a secret.
+        required: whether the plug-in that declares it needs it.
+        empty_is_wrong: whether an empty value is an error and not the default.
+    """
+
+    name: str
+    description: str
+    read: Callable[[str], T] = field(repr=False)
+    default: T
+    shown: str = ""
+    where: str = ""
+    secret: bool = False
+    required: bool = False
+    empty_is_wrong: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings that belong together. Their names' common beginning is theirs: another name with it is unknown."""
+
+    title: str
+    settings: Sequence[Setting[Any]]
 
     @property
-    def takes_hubspot(self) -> bool:
-        return bool(self.secrets)
+    def prefix(self) -> str:
+        """Up to and with the last underscore, for example `META_`; empty where the names have none in common."""
+        names = [setting.name for setting in self.settings]
+        same = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
+        common = "".join(letters[0] for letters in same)
+        return common[: common.rfind("_") + 1]
+
+
+def text(name: str, description: str, default: str = "", **more: Any) -> Setting[str]:
+    """A setting that is taken as it is."""
+    return Setting(name, description, str, default, **{"shown": default, **more})
+
+
+def secret(name: str, description: str, **more: Any) -> Setting[str]:
+    """A token, key or password."""
+    return text(name, description, secret=True, **more)
+
+
+def whole(name: str, description: str, default: int | None, *, least: int = 0, most: int) -> Setting[int | None]:
+    """A whole number."""
+
+    def read(given: str) -> int:
+        if not (given.isascii() and given.isdigit() and least <= int(given) <= most):
+            raise ValueError(f"must be a whole number from {least} to {most}")
+        return int(given)
+
+    return Setting(name, description, read, default, "" if default is None else str(default))
+
+
+def listed(given: str) -> tuple[str, ...]:
+    """The parts of a text between commas, none of them empty."""
+    return tuple(part.strip() for part in given.split(",") if part.strip())
+
+
+def _first_hour(given: str) -> datetime:
+    try:
+        start = parse_instant(given)
+    except ValueError:
+        raise ValueError(f"not an ISO 8601 timestamp, e.g. {DEFAULT_START}") from None
+    if start.minute or start.second or start.microsecond:
+        raise ValueError(f"must be a full hour, e.g. {DEFAULT_START}")
+    return start
+
+
+def _on_or_off(given: str) -> bool:
+    if given.lower() not in ("on", "off"):
+        raise ValueError("must be on or off")
+    return given.lower() == "on"
+
+
+def _seconds(given: str) -> float:
+    if not (given.isascii() and given.isdigit()):
+        raise ValueError("must be whole seconds")
+    return float(given)
+
+
+DEFAULT_START = "2026-01-01T00:00:00Z"
+
+DATA_DIR = Setting(
+    f"{OURS}DATA_DIR",
+    "all runtime state, Dagster's home included. Belongs to one portal and one start",
+    lambda given: Path(given).absolute(),
+    Path("data"),
+    "`data`",
+)
+START = Setting(
+    f"{OURS}START", "first partition hour, UTC", _first_hour, parse_instant(DEFAULT_START), f"`{DEFAULT_START}`"
+)
+MAPPING = Setting[Path | None](
+    f"{OURS}MAPPING",
+    "your business rules, merged deeply over `crm_attribution/mapping.yaml`",
+    lambda given: Path(given).absolute(),
+    None,
+)
+SEND = Setting(f"{OURS}SEND", "`on` or `off`, for all destinations", _on_or_off, True, "`on`", empty_is_wrong=True)
+LOCK_WAIT = Setting(
+    f"{OURS}LOCK_WAIT", "seconds a run waits for another one", _seconds, 900.0, "900", empty_is_wrong=True
+)
+ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
+CLOCK = text(
+    f"{OURS}CLOCK", "`wall`; an instant or the sandbox's clock address for replaying a portal of the past", "wall"
+)
+PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, ALERT_URL, CLOCK))
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment, typed. A destination asks for its own names by `value` and `require`."""
+    """The environment, typed.
 
-    data_dir: Path
-    start: datetime
-    clock: str
-    mapping: Path | None
-    send: bool
-    alert_url: str | None = field(repr=False)  # whoever knows it may post
-    lock_wait_seconds: float
-    hubspot_base_url: str
-    hubspot_burst_limit: int | None
-    hubspot_daily_limit: int | None
-    hubspot_daily_reserve: int
-    hubspot_backfill_share: int
-    clicks_base_url: str | None
-    receiver: ReceiverSettings
-    environment: Mapping[str, str] = field(repr=False)
+    Attributes:
+        declared: every setting there is.
+        texts: name -> value as given, of the declared settings that are set and not empty.
+        unknown: a message for each name that looks like a setting and is none.
+    """
+
+    declared: Mapping[str, Setting[Any]] = field(repr=False)
+    texts: Mapping[str, str] = field(repr=False)
+    unknown: tuple[str, ...] = ()
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        given = self.texts.get(setting.name)
+        return setting.default if given is None else setting.read(given)
+
+    def value(self, name: str) -> str:
+        """A setting by its name, as given; empty where it is not set."""
+        return self.texts.get(name, "")
+
+    @property
+    def data_dir(self) -> Path:
+        return self[DATA_DIR].absolute()
+
+    @property
+    def start(self) -> datetime:
+        return self[START]
+
+    @property
+    def mapping(self) -> Path | None:
+        return self[MAPPING]
+
+    @property
+    def send(self) -> bool:
+        return self[SEND]
+
+    @property
+    def lock_wait_seconds(self) -> float:
+        return self[LOCK_WAIT]
 
     @property
     def inbox(self) -> Path:
@@ -93,125 +193,67 @@ class Settings:
         """Where the receiver writes."""
         return self.inbox / "webhooks"
 
-    def value(self, name: str) -> str:
-        """A setting by its name; empty where it is not set."""
-        return self.environment.get(name, "")
+    def missing(self, settings: Iterable[Setting[Any]]) -> list[Setting[Any]]:
+        return [setting for setting in settings if setting.name not in self.texts]
 
-    def missing(self, names: Iterable[str]) -> list[str]:
-        return [name for name in names if not self.environment.get(name)]
-
-    def require(self, names: Mapping[str, str]) -> None:
-        """Raise one error that lists every one of `names` that is not set.
-
-        Args:
-            names: setting -> where to get it.
+    def require(self, settings: Iterable[Setting[Any]]) -> None:
+        """Raise one error that lists every one of `settings` that is not set.
 
         Raises:
             ConfigurationError: names and where to get each.
         """
-        lines = [f"  {name}: {names[name]}" for name in self.missing(names)]
+        lines = [f"  {setting.name}: {setting.where or setting.description}" for setting in self.missing(settings)]
         if lines:
             raise ConfigurationError("these settings are missing (environment or --env-file):\n" + "\n".join(lines))
 
-    @property
-    def uses_oauth(self) -> bool:
-        """Whether an OAuth app asks HubSpot, and not a service key or private app."""
-        return any(self.value(name) for name in OAUTH_SETTINGS)
-
-    def hubspot_names(self) -> Mapping[str, str]:
-        """The settings HubSpot needs, for `require`: a token, or an OAuth app's three.
-
-        Raises:
-            ConfigurationError: when some of both are set.
-        """
-        given = [name for name in OAUTH_SETTINGS if self.value(name)]
-        if given and self.value("HUBSPOT_ACCESS_TOKEN"):
-            raise ConfigurationError(
-                f"HUBSPOT_ACCESS_TOKEN and {', '.join(given)} are set: a service key or private app needs only the"
-                " first, an OAuth app only the others; unset one of the two"
-            )
-        return OAUTH_SETTINGS if given else HUBSPOT_SETTINGS
-
     def secrets(self) -> list[str]:
         """Every secret value, for redaction."""
-        named = [
-            value
-            for name, value in self.environment.items()
-            if _SECRET_NAME.search(name) and not name.endswith("_FILE") and len(value) > 3
-        ]
-        parts = [part for value in named if "," in value for part in _parts(value) if len(part) > 3]
-        return [*named, *parts, *([self.alert_url] if self.alert_url else [])]
+        given = [self.texts[name] for name, setting in self.declared.items() if setting.secret and name in self.texts]
+        parts = [part for value in given if "," in value for part in listed(value)]
+        return [value for value in (*given, *parts) if len(value) > 3]
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings; by default from the process's environment.
+def read(groups: Iterable[Group], environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings of some groups; by default from the process's environment.
 
     Raises:
-        ConfigurationError: listing every value that cannot be read.
+        ConfigurationError: listing every value that cannot be read, and every name of ours that looks mistyped.
     """
     env = os.environ if environment is None else environment
-    problems: list[str] = []
-    start = _instant(env, "CRM_ATTRIBUTION_START", DEFAULT_START, problems)
-    if start.minute or start.second or start.microsecond:
-        problems.append("CRM_ATTRIBUTION_START: must be a full hour, e.g. 2026-01-01T00:00:00Z")
-    send = env.get("CRM_ATTRIBUTION_SEND", "on").lower()
-    if send not in ("on", "off"):
-        problems.append("CRM_ATTRIBUTION_SEND: must be on or off")
-    wait = env.get("CRM_ATTRIBUTION_LOCK_WAIT", "900")
-    if not (wait.isascii() and wait.isdigit()):
-        problems.append("CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds")
-    limits = {name: _number(env, name, most, problems) for name, most in _LIMITS.items()}
-    receiver = _receiver(env, problems)
-    if problems:
-        raise ConfigurationError("settings that cannot be read:\n" + "\n".join(f"  {line}" for line in problems))
-    mapping = env.get("CRM_ATTRIBUTION_MAPPING")
-    return Settings(
-        data_dir=Path(env.get("CRM_ATTRIBUTION_DATA_DIR", "data")).absolute(),
-        start=start,
-        clock=env.get("CRM_ATTRIBUTION_CLOCK", "wall"),
-        mapping=Path(mapping).absolute() if mapping else None,
-        send=send == "on",
-        alert_url=env.get("CRM_ATTRIBUTION_ALERT_URL") or None,
-        lock_wait_seconds=float(wait),
-        hubspot_base_url=env.get("HUBSPOT_BASE_URL", "https://api.hubapi.com"),
-        hubspot_burst_limit=limits["HUBSPOT_BURST_LIMIT"],
-        hubspot_daily_limit=limits["HUBSPOT_DAILY_LIMIT"],
-        hubspot_daily_reserve=_or(limits["HUBSPOT_DAILY_RESERVE"], DAILY_RESERVE),
-        hubspot_backfill_share=_or(limits["HUBSPOT_BACKFILL_SHARE"], BACKFILL_SHARE),
-        clicks_base_url=env.get("CLICKS_BASE_URL") or None,
-        receiver=receiver,
-        environment={name: value for name, value in env.items() if _OURS.search(name)},
-    )
+    groups = tuple(groups)
+    declared = {setting.name: setting for group in groups for setting in group.settings}
+    problems = []
+    for name, setting in declared.items():
+        given = env.get(name)
+        if given is None or (given == "" and not setting.empty_is_wrong):
+            continue
+        try:
+            setting.read(given)
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    refused, unknown = _unknown(env, declared, {group.prefix for group in groups} - {""} | {OURS})
+    if problems or refused:
+        lines = "\n".join(f"  {line}" for line in (*problems, *refused))
+        raise ConfigurationError(f"settings that cannot be read:\n{lines}")
+    return Settings(declared, {name: env[name] for name in declared if env.get(name)}, tuple(unknown))
 
 
-def _number(env: Mapping[str, str], name: str, most: int, problems: list[str]) -> int | None:
-    text = env.get(name)
-    if not text:
-        return None
-    if not (text.isascii() and text.isdigit() and int(text) <= most) or (int(text) == 0 and name.endswith("_LIMIT")):
-        problems.append(f"{name}: must be a whole number up to {most}")
-        return None
-    return int(text)
-
-
-def _or(given: int | None, default: int) -> int:
-    return default if given is None else given
-
-
-def _receiver(env: Mapping[str, str], problems: list[str]) -> ReceiverSettings:
-    signatures = _parts(env.get("HUBSPOT_WEBHOOK_SIGNATURES") or "v3")
-    if set(signatures) - {"v1", "v2", "v3"}:
-        problems.append("HUBSPOT_WEBHOOK_SIGNATURES: expected some of v3, v2, v1, separated by commas")
-    tokens = _parts(env.get("CRM_ATTRIBUTION_INGEST_TOKEN", ""))
-    if any(len(token) < INGEST_TOKEN_LENGTH or not token.isascii() for token in tokens):
-        problems.append(f"CRM_ATTRIBUTION_INGEST_TOKEN: must have {INGEST_TOKEN_LENGTH} ASCII characters or more")
-    limit = _or(_number(env, "CRM_ATTRIBUTION_WEBHOOK_BODY_LIMIT", 2**30, problems), BODY_LIMIT)
-    secrets = _parts(env.get("HUBSPOT_WEBHOOK_SECRET", ""))
-    return ReceiverSettings(secrets, env.get("HUBSPOT_WEBHOOK_URL", ""), signatures, tokens, limit)
-
-
-def _parts(text: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+def _unknown(
+    env: Mapping[str, str], declared: Mapping[str, Setting[Any]], prefixes: Iterable[str]
+) -> tuple[list[str], list[str]]:
+    """Messages for names with a prefix of ours that nothing declares: what resembles a setting under the product's own
+    prefix is an error, the others (`META_…` may be another program's) are only reported."""
+    refused: list[str] = []
+    reported: list[str] = []
+    for name in sorted(set(env) - set(declared)):
+        prefix = max((one for one in prefixes if name.startswith(one)), key=len, default="")
+        if not prefix:
+            continue
+        rest = {other.removeprefix(prefix): other for other in declared if other.startswith(prefix)}
+        close = get_close_matches(name.removeprefix(prefix), rest, n=1, cutoff=0.7)
+        hint = f"; did you mean {rest[close[0]]}?" if close else ""
+        (refused if close and prefix == OURS else reported).append(f"{name}: there is no such setting{hint}")
+    return refused, reported
 
 
 def read_env_file(path: Path) -> dict[str, str]:
@@ -241,11 +283,3 @@ def apply_env_file(path: Path) -> None:
 def set_environment(values: Mapping[str, str]) -> None:
     """Set names for this process and those it starts."""
     os.environ.update(values)
-
-
-def _instant(env: Mapping[str, str], name: str, default: str, problems: list[str]) -> datetime:
-    try:
-        return parse_instant(env.get(name) or default)
-    except ValueError:
-        problems.append(f"{name}: not an ISO 8601 instant, e.g. {default}")
-        return parse_instant(default)

@@ -19,7 +19,7 @@ PACKAGE = ROOT / "crm_attribution"
 ORDER = [
     *("errors", "registry", "clock", "identifiers", "money", "redaction", "settings", "contracts"),
     *("attribution.models", "mapping"),
-    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "destinations"),
+    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "destinations", "configuration"),
     *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]

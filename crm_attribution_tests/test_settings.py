@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.clock import parse_instant
+from crm_attribution.configuration import groups, load, table
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.settings import HUBSPOT_SETTINGS, Settings, load, read_env_file
+from crm_attribution.hubspot import settings as hubspot
+from crm_attribution.settings import ALERT_URL, CLOCK, Group, Setting, Settings, read, read_env_file, text
+from crm_attribution.webhook import settings as webhook
+from crm_attribution_tests.snapshots import SETTINGS, SETTINGS_TEXT
 
 HOOK = "https://hooks.example/services/T0/B0/very-secret"
 SECRETS = {"HUBSPOT_ACCESS_TOKEN": "pat-eu1-1234", "CLICKS_TOKEN": "clk-5678", "META_ACCESS_TOKEN": "EAAB-9012",
@@ -18,9 +22,14 @@ SECRETS = {"HUBSPOT_ACCESS_TOKEN": "pat-eu1-1234", "CLICKS_TOKEN": "clk-5678", "
 def test_without_anything_there_are_defaults():
     found = load({})
     assert found.start == parse_instant("2026-01-01T00:00:00Z")
-    assert (found.clock, found.send, found.mapping, found.alert_url) == ("wall", True, None, None)
+    assert (found[CLOCK], found.send, found.mapping, found[ALERT_URL]) == ("wall", True, None, "")
     assert found.data_dir == Path("data").absolute()
-    assert found.hubspot_base_url == "https://api.hubapi.com"
+    assert found[hubspot.BASE_URL] == "https://api.hubapi.com"
+    assert found.lock_wait_seconds == 900
+    receiver = webhook.receiver(found)
+    assert (receiver.secrets, receiver.tokens, receiver.url) == ((), (), "")
+    assert (receiver.signatures, receiver.body_limit) == (("v3",), 8 * 1024 * 1024)
+    assert found.unknown == ()
 
 
 def test_every_problem_is_told_at_once():
@@ -47,15 +56,17 @@ def test_the_start_is_a_full_hour():
 
 
 def test_require_lists_all_that_is_missing_and_where_to_get_it():
-    names = {**HUBSPOT_SETTINGS, "META_DATASET_ID": "Events Manager", "CLICKS_TOKEN": "your link service"}
+    dataset = text("META_DATASET_ID", "the dataset", where="Events Manager")
     with pytest.raises(ConfigurationError) as caught:
-        load({"CLICKS_TOKEN": "clk", "META_DATASET_ID": ""}).require(names)
+        load({"CLICKS_TOKEN": "clk", "META_DATASET_ID": ""}).require(
+            [hubspot.ACCESS_TOKEN, dataset, text("CLICKS_TOKEN", "")]
+        )
     lines = str(caught.value).splitlines()[1:]
     assert [line.strip() for line in lines] == [
-        f"HUBSPOT_ACCESS_TOKEN: {HUBSPOT_SETTINGS['HUBSPOT_ACCESS_TOKEN']}",
+        f"HUBSPOT_ACCESS_TOKEN: {hubspot.ACCESS_TOKEN.where}",
         "META_DATASET_ID: Events Manager",
     ]
-    load(SECRETS).require(HUBSPOT_SETTINGS)
+    load(SECRETS).require([hubspot.ACCESS_TOKEN])
 
 
 def test_no_secret_in_a_settings_text_and_all_of_them_known_for_redaction():
@@ -64,10 +75,74 @@ def test_no_secret_in_a_settings_text_and_all_of_them_known_for_redaction():
     assert set(found.secrets()) == set(SECRETS.values())
 
 
-def test_only_what_is_ours_is_kept():
-    found: Settings = load({"PATH": "/bin", "HOME": "/root", **SECRETS})
-    assert set(found.environment) == set(SECRETS)
-    assert found.value("PATH") == ""
+def test_only_what_is_declared_is_kept_whatever_its_name():
+    """A destination of any name may declare any names: none is dropped, no secret is guessed."""
+    pixel = text("TIKTOK_PIXEL", "a pixel")
+    customer = text("GOOGLE_ADS_CUSTOMER", "a customer", secret=True)
+    given = {
+        "PATH": "/bin",
+        "HOME": "/root",
+        "TIKTOK_PIXEL": "P-1",
+        "GOOGLE_ADS_CUSTOMER": "123-456",
+        "X_TOKEN": "abcd",
+    }
+    found: Settings = read([Group("a", [pixel]), Group("b", [customer])], given)
+    assert (found[pixel], found[customer], found.value("PATH")) == ("P-1", "123-456", "")
+    assert found.secrets() == ["123-456"]
+    assert "123-456" not in repr(found)
+
+
+def test_two_secrets_separated_by_a_comma_are_two_and_whole():
+    found = load({"HUBSPOT_WEBHOOK_SECRET": "first-one, second-one"})
+    assert found.secrets() == ["first-one, second-one", "first-one", "second-one"]
+    assert webhook.receiver(found).secrets == ("first-one", "second-one")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("HUBSPOT_ACESS_TOKEN", "HUBSPOT_ACESS_TOKEN: there is no such setting; did you mean HUBSPOT_ACCESS_TOKEN?"),
+        ("META_DATASET", "META_DATASET: there is no such setting; did you mean META_DATASET_ID?"),
+        ("LINKEDIN_FOO", "LINKEDIN_FOO: there is no such setting"),
+        ("CLICKS_TOKN", "CLICKS_TOKN: there is no such setting; did you mean CLICKS_TOKEN?"),
+        ("CRM_ATTRIBUTION_ZZZ", "CRM_ATTRIBUTION_ZZZ: there is no such setting"),
+    ],
+)
+def test_an_unknown_name_with_a_prefix_of_ours_is_reported(name: str, message: str):
+    assert load({name: "secret value"}).unknown == (message,)
+
+
+def test_a_mistyped_name_of_the_product_is_refused_together_with_wrong_values():
+    """`SNED=off` that is only warned about would go on sending."""
+    with pytest.raises(ConfigurationError) as caught:
+        load({"CRM_ATTRIBUTION_SNED": "off", "CRM_ATTRIBUTION_START": "yesterday"})
+    assert "CRM_ATTRIBUTION_SNED: there is no such setting; did you mean CRM_ATTRIBUTION_SEND?" in str(caught.value)
+    assert "CRM_ATTRIBUTION_START: not an ISO 8601 timestamp" in str(caught.value)
+
+
+def test_a_prefix_is_what_the_names_of_a_group_have_in_common():
+    prefixes = {group.title: group.prefix for group in groups()}
+    assert prefixes["HubSpot"] == "HUBSPOT_"
+    assert prefixes["The product"] == "CRM_ATTRIBUTION_"
+    assert prefixes["Destination meta"] == "META_"
+    assert Group("none", [text("ONE", ""), text("TWO", "")]).prefix == ""
+    assert Group("none", []).prefix == ""
+
+
+def test_an_emptied_switch_is_not_the_default():
+    with pytest.raises(ConfigurationError, match="CRM_ATTRIBUTION_SEND: must be on or off"):
+        load({"CRM_ATTRIBUTION_SEND": ""})
+
+
+def test_the_table_of_settings_is_current():
+    """`make snapshots` rewrites it."""
+    assert SETTINGS.read_text(encoding="utf-8") == SETTINGS_TEXT
+
+
+def test_every_setting_introduces_itself():
+    settings: list[Setting[object]] = [setting for group in groups() for setting in group.settings]
+    assert [setting.name for setting in settings if not setting.description] == []
+    assert all(f"| `{setting.name}` | " in table() for setting in settings)
 
 
 def test_an_env_file(tmp_path: Path):
@@ -80,11 +155,12 @@ def test_an_env_file(tmp_path: Path):
 
 
 def test_figures_of_hubspots_limits():
+    figures = (hubspot.BURST_LIMIT, hubspot.DAILY_LIMIT, hubspot.DAILY_RESERVE, hubspot.BACKFILL_SHARE)
     found = load({})
-    assert (found.hubspot_burst_limit, found.hubspot_daily_limit) == (None, None)
-    assert (found.hubspot_daily_reserve, found.hubspot_backfill_share) == (2, 50)
-    found = load({"HUBSPOT_BURST_LIMIT": "190", "HUBSPOT_DAILY_RESERVE": "0", "HUBSPOT_BACKFILL_SHARE": "100"})
-    assert (found.hubspot_burst_limit, found.hubspot_daily_reserve, found.hubspot_backfill_share) == (190, 0, 100)
+    assert [found[figure] for figure in figures] == [None, None, 2, 50]
+    given = {"HUBSPOT_BURST_LIMIT": "190", "HUBSPOT_DAILY_RESERVE": "0", "HUBSPOT_BACKFILL_SHARE": "100"}
+    found = load(given)
+    assert [found[figure] for figure in figures] == [190, None, 0, 100]
     wrong = {"HUBSPOT_BURST_LIMIT": "0", "HUBSPOT_DAILY_LIMIT": "-1", "HUBSPOT_DAILY_RESERVE": "91"}
     with pytest.raises(ConfigurationError) as caught:
         load(wrong)
@@ -96,14 +172,14 @@ def test_hubspot_is_asked_in_one_of_two_ways():
     with pytest.raises(
         ConfigurationError, match=r"HUBSPOT_ACCESS_TOKEN and HUBSPOT_CLIENT_ID, .* unset one of the two"
     ):
-        load({**SECRETS, **oauth}).hubspot_names()
+        hubspot.needed(load({**SECRETS, **oauth}))
     partly = load(oauth)
     with pytest.raises(ConfigurationError) as caught:
-        partly.require(partly.hubspot_names())
+        partly.require(hubspot.needed(partly))
     assert "HUBSPOT_TOKEN_FILE: a path" in str(caught.value)
     assert "HUBSPOT_CLIENT_ID" not in str(caught.value)
     whole = load({**oauth, "HUBSPOT_TOKEN_FILE": "/etc/tokens.json"})
-    assert whole.uses_oauth
+    assert hubspot.uses_oauth(whole)
     assert whole.secrets() == ["app-secret"], "a path is no secret: messages name it"
     with pytest.raises(ConfigurationError, match="HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET and HUBSPOT_TOKEN_FILE"):
-        load({}).require(load({}).hubspot_names())
+        load({}).require(hubspot.needed(load({})))

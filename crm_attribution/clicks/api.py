@@ -13,8 +13,15 @@ from typing import Any
 from crm_attribution.clock import iso
 from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.http.transport import Transport
+from crm_attribution.settings import Group, secret, text
 
 PAGE = 1_000
+
+BASE_URL = text("CLICKS_BASE_URL", "link-click API (`GET /clicks?since=&after=&limit=`)")
+TOKEN = secret(
+    "CLICKS_TOKEN", "the link-click API's token", where="your link service's API settings (needed with CLICKS_BASE_URL)"
+)
+GROUP = Group("Link clicks", (BASE_URL, TOKEN))
 
 
 class ClickApi:

@@ -21,13 +21,10 @@ def destinations() -> dict[str, Destination]:
 
 def values(destination: Destination, settings: Settings) -> dict[str, str]:
     """The destination's own settings and nothing else; those that are not set are left out."""
-    names = (*destination.settings, *destination.optional_settings)
-    return {name: settings.value(name) for name in names if settings.value(name)}
+    return {setting.name: settings[setting] for setting in destination.settings if settings[setting]}
 
 
 def not_configured(destination: Destination, settings: Settings) -> str | None:
     """Why it cannot be used, naming each missing setting and where to get it; None where it can."""
-    missing = settings.missing(destination.settings)
-    if not missing:
-        return None
-    return "not configured: " + "; ".join(f"{name} ({destination.settings[name]})" for name in missing)
+    missing = settings.missing(destination.required)
+    return "not configured: " + "; ".join(f"{one.name} ({one.where})" for one in missing) if missing else None

@@ -17,6 +17,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal
 
 from crm_attribution.http.answers import Answer
+from crm_attribution.settings import Group, Setting, text
 
 __all__ = ["Answer", "Consent", "Destination", "Limits", "Outcome", "Ready", "Request", "Resolved", "Verdict"]
 
@@ -153,8 +154,7 @@ class Destination(ABC):
 
     Attributes:
         name: as in the mapping, the ledger and the asset.
-        settings: each required setting and where to get it.
-        optional_settings: the same for those that may be missing.
+        settings: its own settings: which it needs, where to get each, and which are secret.
         base_url_setting: overrides `base_url`, for the sandbox or a proxy.
         credential: the setting a 401 message names.
         click_id: the click id column it wants; None where it takes none.
@@ -164,8 +164,7 @@ class Destination(ABC):
     """
 
     name: ClassVar[str]
-    settings: ClassVar[Mapping[str, str]]
-    optional_settings: ClassVar[Mapping[str, str]] = {}
+    settings: ClassVar[Sequence[Setting[str]]]
     base_url: ClassVar[str]
     base_url_setting: ClassVar[str]
     credential: ClassVar[str]
@@ -174,6 +173,17 @@ class Destination(ABC):
     kinds: ClassVar[frozenset[str]] = frozenset({"conversion"})
     limits: ClassVar[Limits]
     documentation: ClassVar[str]
+
+    @property
+    def required(self) -> list[Setting[str]]:
+        """The settings without which it sends nothing."""
+        return [setting for setting in self.settings if setting.required]
+
+    @property
+    def group(self) -> Group:
+        """All its settings, as the table of settings shows them."""
+        address = text(self.base_url_setting, "another address, for a proxy or the sandbox", self.base_url)
+        return Group(f"Destination {self.name}", (*self.settings, address))
 
     @abstractmethod
     def account(self, settings: Mapping[str, str]) -> str:

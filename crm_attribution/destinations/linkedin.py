@@ -25,6 +25,7 @@ from crm_attribution.destinations.base import (
 )
 from crm_attribution.destinations.normalise import linkedin_email_hash
 from crm_attribution.money import to_decimal
+from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "202609"
 """Pinned; a version lives about a year, then answers 426: https://learn.microsoft.com/en-us/linkedin/marketing/versioning"""
@@ -41,12 +42,19 @@ class LinkedIn(Destination):
     """
 
     name: ClassVar[str] = "linkedin"
-    settings: ClassVar[Mapping[str, str]] = {
-        "LINKEDIN_ACCESS_TOKEN": "LinkedIn Campaign Manager > Signals Manager > Direct API > Generate token",
-    }
-    optional_settings: ClassVar[Mapping[str, str]] = {
-        "LINKEDIN_ACCOUNT_ID": "LinkedIn Campaign Manager: the number in the ad account's address",
-    }
+    settings: ClassVar[Sequence[Setting[str]]] = (
+        secret(
+            "LINKEDIN_ACCESS_TOKEN",
+            "access token of the Conversions API; rule ids stand in the mapping",
+            where="LinkedIn Campaign Manager > Signals Manager > Direct API > Generate token",
+            required=True,
+        ),
+        text(
+            "LINKEDIN_ACCOUNT_ID",
+            "the ad account, where several share one data directory",
+            where="LinkedIn Campaign Manager: the number in the ad account's address",
+        ),
+    )
     base_url: ClassVar[str] = "https://api.linkedin.com"
     base_url_setting: ClassVar[str] = "LINKEDIN_BASE_URL"
     credential: ClassVar[str] = "LINKEDIN_ACCESS_TOKEN"

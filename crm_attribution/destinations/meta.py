@@ -27,6 +27,7 @@ from crm_attribution.destinations.base import (
 )
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.money import to_decimal
+from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "v26.0"
 """Pinned: supported for two years from 2026-07-29, https://developers.facebook.com/docs/graph-api/changelog"""
@@ -46,10 +47,20 @@ class Meta(Destination):
     """
 
     name: ClassVar[str] = "meta"
-    settings: ClassVar[Mapping[str, str]] = {
-        "META_ACCESS_TOKEN": "Meta Events Manager > the dataset > Settings > Conversions API > Generate access token",
-        "META_DATASET_ID": "Meta Events Manager > Data sources > the dataset's ID",
-    }
+    settings: ClassVar[Sequence[Setting[str]]] = (
+        secret(
+            "META_ACCESS_TOKEN",
+            "access token of the Conversions API",
+            where="Meta Events Manager > the dataset > Settings > Conversions API > Generate access token",
+            required=True,
+        ),
+        text(
+            "META_DATASET_ID",
+            "the dataset (pixel) that receives the conversions",
+            where="Meta Events Manager > Data sources > the dataset's ID",
+            required=True,
+        ),
+    )
     base_url: ClassVar[str] = "https://graph.facebook.com"
     base_url_setting: ClassVar[str] = "META_BASE_URL"
     credential: ClassVar[str] = "META_ACCESS_TOKEN"

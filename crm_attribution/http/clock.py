@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from crm_attribution.clock import Clock, FixedClock, WallClock, parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.http.transport import Transport
-from crm_attribution.settings import Settings
+from crm_attribution.settings import CLOCK, Settings
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,14 @@ class HttpClock:
 
 def make_clock(given: Settings) -> Clock:
     """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, an instant, or the sandbox's clock address."""
-    if given.clock == "wall":
+    named = given[CLOCK]
+    if named == "wall":
         return WallClock()
-    if given.clock.startswith(("http://", "https://")):
-        parts = urlsplit(given.clock)
+    if named.startswith(("http://", "https://")):
+        parts = urlsplit(named)
         return HttpClock(Transport(f"{parts.scheme}://{parts.netloc}", service="clock"), parts.path)
     try:
-        return FixedClock(parse_instant(given.clock))
+        return FixedClock(parse_instant(named))
     except ValueError:
         raise ConfigurationError(
             "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 instant or the sandbox's clock address"

@@ -12,8 +12,18 @@ from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
 from crm_attribution.hubspot.paths import Paths
+from crm_attribution.hubspot.settings import (
+    ACCESS_TOKEN,
+    BASE_URL,
+    CLIENT_ID,
+    CLIENT_SECRET,
+    OAUTH,
+    TOKEN_FILE,
+    needed,
+    uses_oauth,
+)
 from crm_attribution.hubspot.token_file import TokenFile
-from crm_attribution.settings import OAUTH_SETTINGS, Settings
+from crm_attribution.settings import Settings
 
 VERSION = "2026-09"
 
@@ -41,7 +51,7 @@ class AccessToken:
 
     token: str = field(repr=False)
     kind: str = "service key or private app"
-    setting: str = "HUBSPOT_ACCESS_TOKEN"
+    setting: str = ACCESS_TOKEN.name
     hub_id: str | None = None
 
     def headers(self) -> dict[str, str]:
@@ -57,16 +67,16 @@ def credential(given: Settings, clock: Clock) -> Credential:
     Raises:
         ConfigurationError: when settings are missing, or name two credentials.
     """
-    given.require(given.hubspot_names())
-    if not given.uses_oauth:
-        return AccessToken(given.value("HUBSPOT_ACCESS_TOKEN"))
+    given.require(needed(given))
+    if not uses_oauth(given):
+        return AccessToken(given[ACCESS_TOKEN])
     return OAuth(token_file(given), token_endpoint(given), clock)
 
 
 def token_file(given: Settings) -> TokenFile:
     """The file of HUBSPOT_TOKEN_FILE."""
-    given.require(OAUTH_SETTINGS)
-    return TokenFile(Path(given.value("HUBSPOT_TOKEN_FILE")))
+    given.require(OAUTH)
+    return TokenFile(Path(given[TOKEN_FILE]))
 
 
 def token_endpoint(given: Settings, version: str = VERSION) -> TokenEndpoint:
@@ -75,24 +85,23 @@ def token_endpoint(given: Settings, version: str = VERSION) -> TokenEndpoint:
     Raises:
         ConfigurationError: when one of the app's settings is missing.
     """
-    given.require(OAUTH_SETTINGS)
+    given.require(OAUTH)
     transport = Transport(
-        given.hubspot_base_url,
+        given[BASE_URL],
         service="hubspot",
         secrets=given.secrets(),
-        credential="HUBSPOT_CLIENT_SECRET",
+        credential=CLIENT_SECRET.name,
         attempts=3,
         deadline_seconds=60,
     )
-    secret = given.value("HUBSPOT_CLIENT_SECRET")
-    return TokenEndpoint(transport, Paths.of(version).token, given.value("HUBSPOT_CLIENT_ID"), secret)
+    return TokenEndpoint(transport, Paths.of(version).token, given[CLIENT_ID], given[CLIENT_SECRET])
 
 
 def open_transport(given: Settings, who: Credential, limits: Limits) -> Transport:
     """Calls to HubSpot as `who`, inside `limits`."""
     renew: Callable[[], bool] | None = who.renew if isinstance(who, OAuth) else None
     return Transport(
-        given.hubspot_base_url,
+        given[BASE_URL],
         service="hubspot",
         headers=who.headers,
         secrets=given.secrets(),

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.hubspot.settings import BACKFILL_SHARE
 from crm_attribution.orchestration.budget import Plan, check_budget, make_plan, must_be_planned
 from crm_attribution.orchestration.resources import open_pipeline
 from crm_attribution.orchestration.runs import selected
@@ -27,7 +28,7 @@ def allow(given: Settings, start: datetime, end: datetime, select: str | None = 
     if not types or start >= end or not must_be_planned(given.start, start, end):
         return 0
     plan = make_plan(open_pipeline(given), start, types)
-    check_budget(plan, given.hubspot_backfill_share)
+    check_budget(plan, given[BACKFILL_SHARE] or 0)
     return plan.asked
 
 

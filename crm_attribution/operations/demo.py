@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from crm_attribution import settings
+from crm_attribution import configuration, settings
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.http.transport import Transport
@@ -128,7 +128,7 @@ def _settle_environment(data_dir: Path) -> settings.Settings:
             "CRM_ATTRIBUTION_SEND": "on",
         }
     )
-    given = settings.load()
+    given = configuration.load()
     dagster_home(given)
     return given
 

@@ -74,6 +74,7 @@ def status(given: Settings) -> dict[str, Any]:
             name: why_not(destination, pipeline.rules, given) or "sends" for name, destination in destinations().items()
         },
         "hubspot": _authentication(pipeline),
+        "unknown_settings": "; ".join(given.unknown) or "none",
     }
     if not warehouse.path.exists():
         return {**answer, "warehouse": "empty: materialize the first hour"}

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import dagster as dg
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.clock import iso
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.http.clock import make_clock
@@ -14,6 +14,7 @@ from crm_attribution.identifiers import sha256
 from crm_attribution.orchestration.instance import RECONCILIATION, fail_dead_runs, reason
 from crm_attribution.orchestration.resources import privacy_waiting, warehouse_stamp
 from crm_attribution.raw.webhooks import waiting
+from crm_attribution.settings import ALERT_URL
 
 HOUR = timedelta(hours=1)
 ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhook_event"])
@@ -73,7 +74,7 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_
     description="Marks runs failed whose process is gone; otherwise the queue would wait for them for ever.",
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    failed = fail_dead_runs(context.instance, settings.load())
+    failed = fail_dead_runs(context.instance, configuration.load())
     return dg.SkipReason(f"marked failed: {', '.join(failed)}" if failed else "every started run has a live process")
 
 
@@ -85,7 +86,7 @@ def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     description="Has waiting webhooks taken in, unless a run is under way or the first hour has not run yet.",
 )
 def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.RunRequest:
-    given = settings.load()
+    given = configuration.load()
     files = waiting(given.inbox)
     if not files:
         return dg.SkipReason("no webhooks wait")
@@ -106,7 +107,7 @@ def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.Run
     "has changed and no run holds it, and starts the same request at most once an hour.",
 )
 def privacy_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    given = settings.load()
+    given = configuration.load()
     now = make_clock(given).now()
     seen = warehouse_stamp(given)
     if seen is None or (seen == context.cursor):
@@ -128,9 +129,9 @@ def privacy_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
     description="Logs each failed run and posts it to CRM_ATTRIBUTION_ALERT_URL where that is set.",
 )
 def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
-    given = settings.load()
+    given = configuration.load()
     run = context.dagster_run
-    secrets = [*given.secrets(), *_secret_parts(given.alert_url or "")]
+    secrets = [*given.secrets(), *_secret_parts(given[ALERT_URL])]
     message = {
         "text": f"crm_attribution: run {run.run_id} of {run.job_name} failed",
         "run_id": run.run_id,
@@ -139,10 +140,10 @@ def tell_of_failures(context: dg.RunFailureSensorContext) -> None:
         "error": reason(context.failure_event, secrets)[:1000],
     }
     context.log.error(f"run {run.run_id} failed: {message['error']}")
-    if not given.alert_url:
+    if not given[ALERT_URL]:
         return
-    base, _, path = given.alert_url.partition("://")[2].partition("/")
-    scheme = given.alert_url.partition("://")[0]
+    base, _, path = given[ALERT_URL].partition("://")[2].partition("/")
+    scheme = given[ALERT_URL].partition("://")[0]
     try:
         answer = Transport(f"{scheme}://{base}", service="alert").send_once("POST", f"/{path}", json=message)
         if answer.status >= 300:

@@ -16,6 +16,7 @@ from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
 from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.hubspot.settings import BACKFILL_SHARE, uses_oauth
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.raw.reading import OVERLAP
 from crm_attribution.raw.records import PAIRS
@@ -133,7 +134,7 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
     hubspot, limits = pipeline.hubspot, pipeline.hubspot_limits
     before = hubspot.transport.calls
     limits.in_time_zone(hubspot.account_details().get("timeZone"))
-    if limits.remaining is None and not pipeline.settings.uses_oauth:
+    if limits.remaining is None and not uses_oauth(pipeline.settings):
         _learn_usage(pipeline)
     now, lines, first = pipeline.clock.now(), [], start <= pipeline.settings.start
     with pipeline.warehouse.session() as session:
@@ -200,4 +201,4 @@ def check_run(pipeline: Pipeline, since: datetime | None, end: datetime) -> None
     """
     start = pipeline.settings.start if since is None else since
     if BUDGET_TAG not in pipeline.tags and must_be_planned(pipeline.settings.start, start, end):
-        check_budget(make_plan(pipeline, start), pipeline.settings.hubspot_backfill_share)
+        check_budget(make_plan(pipeline, start), pipeline.settings[BACKFILL_SHARE] or 0)

@@ -15,19 +15,21 @@ from functools import cached_property
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
 
-from crm_attribution import mapping, settings
+from crm_attribution import configuration, mapping
+from crm_attribution.clicks import api as clicks
 from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import Clock, WallClock, iso
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.http.clock import make_clock
 from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot import settings as hubspot_settings
 from crm_attribution.hubspot.access import VERSION, Credential, credential, open_transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Rules
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.raw.extract import Extractor
-from crm_attribution.settings import CLICKS_SETTINGS, Settings
+from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.lock import RunLock, process_start_token
 
@@ -58,9 +60,9 @@ class Pipeline:
         Raises:
             ConfigurationError: listing every missing setting.
         """
-        needed = dict(self.settings.hubspot_names())
-        if self.settings.clicks_base_url:
-            needed |= CLICKS_SETTINGS
+        needed = [*hubspot_settings.needed(self.settings)]
+        if self.settings[clicks.BASE_URL]:
+            needed.append(clicks.TOKEN)
         self.settings.require(needed)
         return Extractor(self.warehouse, self.hubspot, self.clock, self.rules)
 
@@ -73,14 +75,14 @@ class Pipeline:
     def hubspot_limits(self) -> Limits:
         """What HubSpot lets this account and credential do."""
         given = self.settings
-        key = (given.hubspot_base_url, given.value(self.credential.setting))
+        key = (given[hubspot_settings.BASE_URL], given.value(self.credential.setting))
         if key not in _LIMITS:
             _LIMITS[key] = Limits(
                 self.clock,
-                burst=given.hubspot_burst_limit,
-                daily=given.hubspot_daily_limit,
-                reserve=given.hubspot_daily_reserve / 100,
-                oauth=given.uses_oauth,
+                burst=given[hubspot_settings.BURST_LIMIT],
+                daily=given[hubspot_settings.DAILY_LIMIT],
+                reserve=(given[hubspot_settings.DAILY_RESERVE] or 0) / 100,
+                oauth=hubspot_settings.uses_oauth(given),
             )
             self.learn_time_zone()
         return _LIMITS[key]
@@ -104,15 +106,15 @@ class Pipeline:
     @cached_property
     def click_api(self) -> ClickApi | None:
         """The click API, where one is configured."""
-        if not self.settings.clicks_base_url:
+        if not self.settings[clicks.BASE_URL]:
             return None
         return ClickApi(
             Transport(
-                self.settings.clicks_base_url,
+                self.settings[clicks.BASE_URL],
                 service="clicks",
-                headers={"Authorization": f"Bearer {self.settings.value('CLICKS_TOKEN')}"},
+                headers={"Authorization": f"Bearer {self.settings[clicks.TOKEN]}"},
                 secrets=self.settings.secrets(),
-                credential="CLICKS_TOKEN",
+                credential=clicks.TOKEN.name,
             )
         )
 
@@ -134,7 +136,7 @@ def progress(listener: Callable[[str], None]) -> Iterator[None]:
 
 def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
     """Settings, rules, clock and warehouse of this environment, without the run lock."""
-    given = given or settings.load()
+    given = given or configuration.load()
     warehouse = Warehouse(given.data_dir, min(WAREHOUSE_WAIT, given.lock_wait_seconds))
     return Pipeline(given, mapping.load(given.mapping), make_clock(given), warehouse, run_id)
 
@@ -213,10 +215,12 @@ def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
 
 @dg.resource(description="Settings, rules, clock, warehouse and clients; holds the run lock for the whole run.")
 def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
-    given = settings.load()
+    given = configuration.load()
     run_id = context.run_id or "ad hoc"
     since = iso(WallClock().now())
     log = context.log or dg.get_dagster_logger()
+    for message in given.unknown:
+        log.warning(message)
     waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
     holder = {"run_id": run_id, "command": "dagster run", "since": since}
     note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found

@@ -24,9 +24,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crm_attribution.clock import Clock
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.hubspot import signature
-from crm_attribution.settings import ReceiverSettings
 from crm_attribution.webhook.inbox import Inbox
 from crm_attribution.webhook.ingest import problems
+from crm_attribution.webhook.settings import ReceiverSettings
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,11 @@ import uvicorn
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.http.clock import make_clock
 from crm_attribution.redaction import RedactingFilter
-from crm_attribution.settings import ReceiverSettings, Settings
+from crm_attribution.settings import Settings
 from crm_attribution.webhook.app import build
 from crm_attribution.webhook.inbox import Inbox
+from crm_attribution.webhook.settings import ReceiverSettings
+from crm_attribution.webhook.settings import receiver as receiver_settings
 
 _GRACE_SECONDS = 10
 _PARALLEL = 64
@@ -59,7 +61,7 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
     Raises:
         ConfigurationError: when there is nothing to receive, the inbox cannot be written, or the port is taken.
     """
-    receiver = given.receiver
+    receiver = receiver_settings(given)
     _check(receiver)
     _log_to_standard_error(given)
     inbox = Inbox(given.webhooks)

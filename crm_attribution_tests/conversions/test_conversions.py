@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crm_attribution import settings as environment
+from crm_attribution import configuration
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.identifiers import delivery_key
@@ -53,7 +53,7 @@ class Desk:
         self.session.journal("milestone", [*keys, *gone])
 
     def plan(self) -> int:
-        given = environment.load(self.environment)
+        given = configuration.load(self.environment)
         return conversions.update(self.session, rules(self.folder, self.text), given, NOW).changed
 
     def rows(self) -> list[dict[str, Any]]:
@@ -331,7 +331,7 @@ destinations:
 def test_where_nothing_may_be_sent_nothing_is_planned(desk: Desk, change: Mapping[str, str], why: str):
     desk.environment |= change
     desk.tell(lead("a"))
-    given = environment.load(desk.environment)
+    given = configuration.load(desk.environment)
     report = conversions.update(desk.session, rules(desk.folder, MINIMAL), given, NOW)
     assert why in str(report.facts["meta: skipped"])
     assert "no conversions under destinations.linkedin" in str(report.facts["linkedin: skipped"]) or "off" in why

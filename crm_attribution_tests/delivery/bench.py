@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution import mapping, settings
+from crm_attribution import configuration, mapping
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions import ledger
@@ -116,7 +116,7 @@ class Bench:
 
     @property
     def values(self) -> dict[str, str]:
-        return {name: self.env[name] for name in self.destination.settings}
+        return {name: self.env[name] for name in (setting.name for setting in self.destination.required)}
 
     def plan(self, *names: str, **changes: Any) -> list[str]:
         """Put rows into the outbox; returns their keys."""
@@ -135,7 +135,7 @@ class Bench:
         return {key: person for key, person in known.items() if person is not None}
 
     def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:
-        given = settings.load({**self.env, **options.pop("environment", {})})
+        given = configuration.load({**self.env, **options.pop("environment", {})})
         return deliver(
             options.pop("destination", self.destination),
             settings=given,

@@ -8,13 +8,13 @@ from datetime import timedelta
 
 import pytest
 
+from crm_attribution.configuration import load
 from crm_attribution.conversions import ledger
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
-from crm_attribution.settings import load
 from crm_attribution_tests.delivery.bench import NOW, Bench, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+from crm_attribution.configuration import load
 from crm_attribution.delivery.deliver import Sender, transport_for
 from crm_attribution.destinations.base import Answer
-from crm_attribution.settings import load
 from crm_attribution_tests.delivery.bench import SMALL, Bench
 
 POINTS = (

@@ -31,7 +31,7 @@ json_values = st.recursive(
 
 def settings(destination: Destination) -> dict[str, str]:
     """A value for each required setting, recognisable."""
-    return {name: f"secret-{name.lower()}" for name in destination.settings}
+    return {setting.name: f"secret-{setting.name.lower()}" for setting in destination.required}
 
 
 def ready(destination: Destination, number: int = 0, **changes: Any) -> Ready:
@@ -87,10 +87,11 @@ def check_declaration(destination: Destination) -> None:
     assert limits.max_age > timedelta(0)
     assert limits.dedupe is None or timedelta(hours=2) < limits.dedupe
     assert limits.future >= timedelta(0)
-    for setting, where in {**destination.settings, **destination.optional_settings}.items():
-        assert setting.isupper(), setting
-        assert len(where) > 10, f"{setting}: say where to get it"
-    assert destination.credential in destination.settings
+    for setting in destination.settings:
+        assert setting.name.isupper(), setting.name
+        assert setting.description
+        assert len(setting.where) > 10, f"{setting.name}: say where to get it"
+    assert destination.credential in {setting.name for setting in destination.required if setting.secret}
     assert destination.base_url_setting.endswith("_BASE_URL")
     assert destination.base_url.startswith("https://")
     assert destination.documentation.startswith("https://")

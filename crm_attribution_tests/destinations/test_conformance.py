@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from crm_attribution import destinations as registry
 from crm_attribution import mapping
+from crm_attribution.configuration import load
 from crm_attribution.destinations import destinations, not_configured, values
 from crm_attribution.destinations.base import Answer, Destination
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.settings import load
 from crm_attribution_tests.destinations import conformance
 
 ALL = list(destinations().values())
@@ -92,7 +92,7 @@ def test_it_says_what_is_missing_and_keeps_to_its_own_settings(destination: Dest
     nothing = load({})
     missing = not_configured(destination, nothing)
     assert missing is not None
-    assert all(f"{name} ({where})" in missing for name, where in destination.settings.items())
+    assert all(f"{one.name} ({one.where})" in missing for one in destination.required)
     assert values(destination, nothing) == {}
     full = load({**conformance.settings(destination), "HUBSPOT_ACCESS_TOKEN": "other"})
     assert not_configured(destination, full) is None

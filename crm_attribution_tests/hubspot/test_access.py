@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.errors import QuotaExhausted, RefreshRefused, TokenInvalid
 from crm_attribution.hubspot import access, oauth
+from crm_attribution.hubspot.settings import OAUTH
 from crm_attribution.operations.status import status
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline
 from crm_attribution.raw.extract import Extractor
@@ -40,12 +41,12 @@ def environment(sandbox: Sandbox, folder: Path) -> dict[str, str]:
 
 
 def opened(env: dict[str, str]) -> Pipeline:
-    return open_pipeline(settings.load(env))
+    return open_pipeline(configuration.load(env))
 
 
 def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
     env = environment(sandbox, tmp_path)
-    given = settings.load(env)
+    given = configuration.load(env)
     pipeline = opened(env)
     code = sandbox.set_oauth(rotate=True)["code"]
     file, endpoint = access.token_file(given), access.token_endpoint(given)
@@ -83,7 +84,7 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
 
 def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox, tmp_path):
     env = {**environment(sandbox, tmp_path), **sandbox.env, "HUBSPOT_DAILY_RESERVE": "10"}
-    for name in settings.OAUTH_SETTINGS:
+    for name in (setting.name for setting in OAUTH):
         env.pop(name)
     pipeline = opened(env)
     used = sandbox.set_limits(on=True)["used"]

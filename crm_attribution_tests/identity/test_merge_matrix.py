@@ -16,7 +16,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from crm_attribution import settings as environment
+from crm_attribution import configuration
 from crm_attribution.clock import iso
 from crm_attribution.conversions import plan as conversions
 from crm_attribution_tests.flow.chain import Chain, at, differences, rules
@@ -42,7 +42,7 @@ destinations:
       - {milestone: opportunity_created, action: Opportunity}
       - {milestone: customer_won, action: Purchase}
 """
-GIVEN = environment.load(
+GIVEN = configuration.load(
     {"META_ACCESS_TOKEN": "t", "META_DATASET_ID": "d", "CRM_ATTRIBUTION_START": "2026-03-01T00:00:00Z"}
 )
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_read_is_refused_before_anything_starts(project):
     told = refused(
         project, "status", CRM_ATTRIBUTION_START="noon", CRM_ATTRIBUTION_SEND="maybe", CRM_ATTRIBUTION_LOCK_WAIT="long"
     )
-    assert "CRM_ATTRIBUTION_START: not an ISO 8601 instant" in told
+    assert "CRM_ATTRIBUTION_START: not an ISO 8601 timestamp" in told
     assert "CRM_ATTRIBUTION_SEND: must be on or off" in told
     assert "CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds" in told
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crm_attribution import settings as environment
+from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.events import events, milestones
 from crm_attribution.operations.rehearsal import difference
@@ -32,7 +32,7 @@ destinations:
       - {milestone: customer_won, action: Purchase, value: arr}
       - {milestone: customer_expanded, action: Expansion, value: arr}
 """
-GIVEN = environment.load(
+GIVEN = configuration.load(
     {"META_ACCESS_TOKEN": "t", "META_DATASET_ID": "d", "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"}
 )
 NOW = at(LAST_DAY)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.cli import main
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
@@ -71,7 +71,7 @@ def env(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
 
 
 def test_the_plan_of_a_first_load_is_what_it_then_asks(sandbox, env):
-    pipeline = open_pipeline(settings.load(env))
+    pipeline = open_pipeline(configuration.load(env))
     sandbox.reset_calls()
     plan = budget.make_plan(pipeline, START)
     assert plan.asked == sandbox.calls()["total"] == 5
@@ -92,7 +92,7 @@ def test_the_plan_of_a_first_load_is_what_it_then_asks(sandbox, env):
 
 def test_an_expensive_backfill_is_refused_and_a_short_one_costs_nothing(sandbox, env):
     sandbox.set_limits(on=True, daily=40)
-    given = settings.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
+    given = configuration.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
     told = r"at least \d+ calls, \d+% of the account's 40 a day; 10% are allowed \(HUBSPOT_BACKFILL_SHARE\).*--force"
     with pytest.raises(ConfigurationError, match=told):
         backfilling.allow(given, START, START + timedelta(hours=1))
@@ -101,14 +101,14 @@ def test_an_expensive_backfill_is_refused_and_a_short_one_costs_nothing(sandbox,
     assert backfilling.allow(given, hour, hour + timedelta(hours=1)) == 0
     assert backfilling.allow(given, START, START + timedelta(hours=1), 'key:"raw/account"') == 0
     assert sandbox.calls()["total"] == 0
-    generous = settings.load({**env, "HUBSPOT_BACKFILL_SHARE": "100", "HUBSPOT_DAILY_RESERVE": "0"})
+    generous = configuration.load({**env, "HUBSPOT_BACKFILL_SHARE": "100", "HUBSPOT_DAILY_RESERVE": "0"})
     assert backfilling.allow(generous, START, START + timedelta(hours=1)) == 4
 
 
 @pytest.mark.parametrize("said", ["checked", "forced"])
 def test_a_run_started_in_dagster_is_refused_likewise_unless_it_says_so(sandbox, env, said: str):
     sandbox.set_limits(on=True, daily=40)
-    given = settings.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
+    given = configuration.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
     pipeline = open_pipeline(given)
     with pytest.raises(ConfigurationError, match="run tag crm_attribution/budget: forced"):
         budget.check_run(pipeline, None, START + timedelta(hours=1))

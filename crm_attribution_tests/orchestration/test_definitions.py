@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+from crm_attribution_tests.snapshots import ORCHESTRATION, inventory, snapshots
+
 TABLES = {"raw", "identity", "events", "attribution", "conversions", "staging", "marts"}
 READ_BY_PEOPLE = {"marts", "finance"}
 ONLY_CHECKED = {
@@ -31,18 +26,7 @@ DAILY = {"raw/missing"}
 
 @pytest.fixture(scope="module")
 def seen() -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "crm_attribution_tests.orchestration.inventory"],
-        env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr == ""
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
+    return inventory()
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +35,18 @@ def assets(seen) -> dict[str, dict[str, Any]]:
     return found
 
 
-def snapshot(name: str) -> list[str]:
-    return (HERE / name).read_text(encoding="utf-8").split("\n")[:-1]
-
-
 def test_nothing_warns(seen):
     assert seen["warnings"] == []
 
 
-def test_asset_keys_are_those_people_know(assets):
-    """Bookmarks, selections and the history of runs hang on them: change asset_keys.txt only on purpose."""
-    assert sorted(assets) == snapshot("asset_keys.txt")
+@pytest.mark.parametrize("name", ["asset_keys.txt", "checks.txt"])
+def test_asset_keys_and_checks_are_those_people_know(seen, name: str):
+    """Bookmarks, selections and the history of runs hang on them: `make snapshots` rewrites the files, on purpose.
 
-
-def test_checks_are_those_people_know(seen):
-    """One a line, `asset:check`, with `(blocking)` where a failure stops what comes after: see checks.txt."""
-    shown = [f"{name}{' (blocking)' if check['blocking'] else ''}" for name, check in seen["checks"].items()]
-    assert sorted(shown) == snapshot("checks.txt")
+    A check is `asset:check`, with `(blocking)` where a failure stops what comes after.
+    """
+    path = ORCHESTRATION / name
+    assert path.read_text(encoding="utf-8") == snapshots(seen)[path]
 
 
 def test_every_check_says_what_it_means(seen):

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.orchestration.automation import inbox_waiting
 from crm_attribution.orchestration.graph import definitions
 from crm_attribution.warehouse.connection import Warehouse
@@ -74,7 +74,7 @@ def test_what_happens_in_hubspot_reaches_the_warehouse_by_webhook(sandbox: Sandb
     assert told["delivered"] >= len(HAPPENED)
 
     with dg.DagsterInstance.ephemeral() as instance:
-        first = f"{settings.load().start:%Y-%m-%d-%H:%M}"
+        first = f"{configuration.load().start:%Y-%m-%d-%H:%M}"
         assert "that wait for the first hour" in str(asked(instance))
         run(instance, "hourly", first, "raw.account")
         request = asked(instance)

@@ -19,7 +19,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.clock import FixedClock
 from crm_attribution.errors import WarehouseBusy
 from crm_attribution.orchestration.automation import dead_runs
@@ -32,7 +32,7 @@ from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST, READING_TH
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.crash]
 
-PACKAGE = Path(settings.__file__).parent
+PACKAGE = Path(configuration.__file__).parent
 HOLD = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('held', flush=True); time.sleep(60)"
 
 
@@ -48,7 +48,7 @@ def given(tmp_path, monkeypatch):
     for name in ("DAGSTER_HOME", "CRM_ATTRIBUTION_DATA_DIR"):
         monkeypatch.setenv(name, str(tmp_path))  # so that what the code sets is taken back
     monkeypatch.setenv("CRM_ATTRIBUTION_LOCK_WAIT", "1")
-    return settings.load()
+    return configuration.load()
 
 
 def dead_process() -> tuple[int, str]:
@@ -228,7 +228,7 @@ def fresh_home(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("DAGSTER_HOME", "CRM_ATTRIBUTION_DATA_DIR"):
             patch.setenv(name, str(folder))
-        return dagster_home(settings.load())
+        return dagster_home(configuration.load())
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.clock import FixedClock
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.destinations.normalise import meta_hash
@@ -144,7 +144,7 @@ def house(folder: Path) -> Iterator[House]:
         engine = chain.warehouse._engine()
         engine.execute("SET GLOBAL force_compression = 'uncompressed'")
         data = chain.warehouse.directory
-        given = settings.load({**META, "CRM_ATTRIBUTION_DATA_DIR": str(data)})
+        given = configuration.load({**META, "CRM_ATTRIBUTION_DATA_DIR": str(data)})
         made = House(chain, Pipeline(given, chain.mapping, FixedClock(at(NOW)), chain.warehouse))
         chain.run()
         made.settle()  # the opportunity is told by the lifecycle, and taken by the platform

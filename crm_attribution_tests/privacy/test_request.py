@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 from dagster._core.definitions.run_request import SkipReason
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.orchestration.automation import privacy_requests
 from crm_attribution.orchestration.resources import run_lock, warehouse_stamp
 from crm_attribution.privacy import erase as privacy
@@ -36,7 +36,7 @@ def look(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[
 
 
 def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes_on(warehouse: Warehouse) -> None:
-    given = settings.load()
+    given = configuration.load()
     with dg.DagsterInstance.ephemeral() as instance:
         asked, cursor = look(instance)
         assert (asked, cursor) == ([], warehouse_stamp(given))

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from crm_attribution.clock import FixedClock, to_millis
+from crm_attribution.configuration import load
 from crm_attribution.hubspot.signature import sign
-from crm_attribution.settings import load
 from crm_attribution.webhook.app import build
 from crm_attribution.webhook.inbox import Inbox
+from crm_attribution.webhook.settings import receiver
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 SECRET = "5f1c2f3e-0000-4000-8000-abcdefabcdef"
@@ -59,7 +60,7 @@ class App:
     def __post_init__(self) -> None:
         inbox = Inbox(self.folder)
         inbox.prepare()
-        self.asgi = build(load(self.environment).receiver, inbox, FixedClock(NOW))
+        self.asgi = build(receiver(load(self.environment)), inbox, FixedClock(NOW))
 
     async def send(
         self,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
 from crm_attribution.orchestration.resources import Pipeline
@@ -19,7 +19,7 @@ from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
 from crm_attribution.warehouse.report import Report
 
-START = settings.load().start
+START = configuration.load().start
 HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
 BACKFILL = dg.BackfillPolicy.single_run()
 RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -177,7 +177,7 @@ def acting_on_errors() -> Iterator[None]:
         raise
     except Exception as error:
         # A defect, and its text may quote a row: DuckDB and Polars name the value they could not convert.
-        text = redact(f"{type(error).__name__}: {error}", settings.load().secrets())
+        text = redact(f"{type(error).__name__}: {error}", configuration.load().secrets())
         raise UnexpectedError(text).with_traceback(error.__traceback__) from None
 
 

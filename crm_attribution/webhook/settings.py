@@ -1,0 +1,80 @@
+"""The settings of the receiver of webhooks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from crm_attribution.settings import Group, Setting, Settings, listed, secret, text, whole
+
+INGEST_TOKEN_LENGTH = 16
+BODY_BYTES = 8 * 1024 * 1024
+"""HubSpot sends up to 100 events at a time, and a property's value may have 65,536 characters."""
+
+
+def _signatures(given: str) -> tuple[str, ...]:
+    versions = listed(given)
+    if not versions or set(versions) - {"v1", "v2", "v3"}:
+        raise ValueError("expected some of v3, v2, v1, separated by commas")
+    return versions
+
+
+def _tokens(given: str) -> tuple[str, ...]:
+    tokens = listed(given)
+    if any(len(token) < INGEST_TOKEN_LENGTH or not token.isascii() for token in tokens):
+        raise ValueError(f"must have {INGEST_TOKEN_LENGTH} ASCII characters or more")
+    return tokens
+
+
+SECRET = secret(
+    "HUBSPOT_WEBHOOK_SECRET",
+    "the app's client secret, which signs webhooks; two separated by a comma while one replaces the other",
+)
+URL = text(
+    "HUBSPOT_WEBHOOK_URL",
+    "the public address HubSpot posts to, exactly as in HubSpot's settings: signatures cover it",
+)
+SIGNATURES = Setting[tuple[str, ...]](
+    "HUBSPOT_WEBHOOK_SIGNATURES",
+    "accepted versions; `v3,v1` or `v3,v2` where something still signs the old way",
+    _signatures,
+    ("v3",),
+    "`v3`",
+)
+INGEST_TOKEN = Setting[tuple[str, ...]](
+    "CRM_ATTRIBUTION_INGEST_TOKEN",
+    f"bearer token of `/ingest/crm`, {INGEST_TOKEN_LENGTH} characters or more; two separated by a comma while one"
+    " replaces the other",
+    _tokens,
+    (),
+    secret=True,
+)
+BODY_LIMIT = whole("CRM_ATTRIBUTION_WEBHOOK_BODY_LIMIT", "largest delivery in bytes", BODY_BYTES, most=2**30)
+
+GROUP = Group("Receiver of webhooks", (SECRET, URL, SIGNATURES, INGEST_TOKEN, BODY_LIMIT))
+
+
+@dataclass(frozen=True)
+class ReceiverSettings:
+    """What the receiver of webhooks goes by. A secret or token may be two while the one replaces the other."""
+
+    secrets: tuple[str, ...] = field(repr=False)
+    url: str
+    signatures: tuple[str, ...]
+    tokens: tuple[str, ...] = field(repr=False)
+    body_limit: int
+
+    @property
+    def takes_hubspot(self) -> bool:
+        return bool(self.secrets)
+
+
+def receiver(given: Settings) -> ReceiverSettings:
+    """The receiver's settings, typed."""
+    limit = given[BODY_LIMIT]
+    return ReceiverSettings(
+        listed(given[SECRET]),
+        given[URL],
+        given[SIGNATURES],
+        given[INGEST_TOKEN],
+        BODY_BYTES if limit is None else limit,
+    )
