@@ -4,11 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
 
-<<<<<<< HEAD
-.PHONY: help setup demo ui test test-fast check format lock clean bench bench-peers
-=======
-.PHONY: help setup demo ui test check format snapshots lock clean bench bench-peers
->>>>>>> 3a1cf0f (Settings are declared where they are used and marked secret there; none is dropped, unknown ones are reported)
+.PHONY: help setup demo ui test test-fast check format snapshots lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
