@@ -1,64 +1,56 @@
-"""Which tables a query reads, from the syntax tree of DuckDB's own parser.
+"""Which tables a SQL file reads: DuckDB's parser checks that it is one SELECT, sqlglot finds the tables in it.
 
-The tree is read without a catalog, so a query whose tables do not exist yet is understood too. What cannot be
-followed to its tables (macros, files, dynamic names) or would give another answer tomorrow (the clock, chance) is
-refused with the line and the way out.
+Both work on the text alone, so the tables need not exist yet. Refused, with line and fix, is a query whose tables the
+text does not show (macros, files, dynamic names) or whose answer depends on when it runs (clock, chance).
 """
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
+from sqlglot import exp, parse
+from sqlglot.errors import SqlglotError
+from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
+from sqlglot.optimizer.scope import traverse_scope
 
 from crm_attribution.errors import ConfigurationError
 
-_QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
+DIALECT = "duckdb"
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 _FILE_FORMATS = {"csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz", "zst", "xlsx", "db", "duckdb"}
-_CLOCK_COLUMNS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+_SYNTAX = {
+    "coalesce",
+    "ifnull",
+    "columns",
+    "unpack",
+    "try",
+    "grouping",
+    "grouping_id",
+    "percentile_cont",
+    "percentile_disc",
+}
+"""Written like functions, but part of DuckDB's grammar: its list of functions does not have them."""
 _UNREPEATABLE = (
-    _CLOCK_COLUMNS
+    {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
     | {"now", "today", "ago", "clock_timestamp", "statement_timestamp", "transaction_timestamp"}
     | {"get_current_time", "get_current_timestamp", "current_localtime", "current_localtimestamp"}
     | {"random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid"}
     | {"nextval", "currval", "getvariable", "txid_current"}
 )
-_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]*")
-_NO_LOCATION = 2**64 - 1
-
-
-@dataclass
-class _Walk:
-    """One pass over one syntax tree: the tables found so far and where to point when something is refused."""
-
-    path: Path
-    sql: bytes
-    builtins: frozenset[str]
-    macros_declared: bool
-    tables: set[str] = field(default_factory=set)
-
-    def refuse(self, node: dict[str, Any], why: str) -> ConfigurationError:
-        return ConfigurationError(f"{self.place(node.get('query_location', _NO_LOCATION))}: {why}")
-
-    def place(self, offset: int) -> str:
-        if offset >= _NO_LOCATION:
-            return str(self.path)
-        line = self.sql[:offset].count(b"\n") + 1
-        return f"{self.path}:{line}"
+_LINE = re.compile(r"^LINE (\d+):", re.MULTILINE)
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class DependencyReader:
-    """Reads the tables of many queries with one in-memory parser connection."""
+    """Reads the tables of many queries with one in-memory DuckDB connection."""
 
     def __init__(self) -> None:
         self._connection = duckdb.connect()
         names = self._connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
-        self._builtins = frozenset(name for (name,) in names)
+        self._builtins = frozenset(name for (name,) in names) | _SYNTAX
 
     def close(self) -> None:
         self._connection.close()
@@ -70,129 +62,135 @@ class DependencyReader:
         self.close()
 
     def read(self, sql: str, path: Path, *, macros_declared: bool = False) -> frozenset[str]:
-        """The `schema.table` names a single SELECT reads.
+        """Return the `schema.table` names that a single SELECT reads.
 
         Args:
             sql: the whole text of the file, so that lines are those of the file.
             path: the file, for messages.
-            macros_declared: whether the file names the tables behind its macros itself.
+            macros_declared: whether the header of the file names the tables behind its macros (`@depends`).
 
         Raises:
-            ConfigurationError: when the text is not one SELECT whose tables can be told; names file, line and fix.
+            ConfigurationError: when the text is not one SELECT with tables it shows; names file, line and fix.
         """
-        walk = _Walk(path, sql.encode(), self._builtins, macros_declared)
-        stack: list[tuple[Any, frozenset[str]]] = [(self._parse(sql, walk), frozenset())]
-        while stack:
-            node, scope = stack.pop()
-            if isinstance(node, list):
-                stack.extend((child, scope) for child in node)
-            elif isinstance(node, dict):
-                stack.extend(_visit(node, scope, walk))
-        return frozenset(walk.tables)
+        self._check_syntax(sql, path)
+        query = _Query(sql, path, self._builtins, macros_declared)
+        tree = query.parse()
+        query.check_statements(tree)
+        query.check_functions(tree)
+        return frozenset(query.tables(tree))
 
-    def _parse(self, sql: str, walk: _Walk) -> Any:
-        row = self._connection.execute("SELECT json_serialize_sql($1::VARCHAR)", [sql]).fetchone()
-        tree = json.loads(row[0] if row else "{}")
-        if tree["error"]:
-            if tree["error_type"] == "not implemented":
-                raise ConfigurationError(
-                    f"{walk.path}: the parser reads plain SELECT statements only; write PIVOT as"
-                    " `sum(x) FILTER (WHERE …)` columns or `FROM t PIVOT (… FOR c IN (…))`, and take SET, PRAGMA,"
-                    " CREATE and the like out of the file"
+    def _check_syntax(self, sql: str, path: Path) -> None:
+        """Raise unless DuckDB's parser finds one SELECT; in DuckDB's words, with the line."""
+        try:
+            kinds = [statement.type for statement in self._connection.extract_statements(sql)]
+        except duckdb.ParserException as error:
+            line = _LINE.search(str(error))
+            reason = str(error).removeprefix("Parser Error: ").splitlines()[0]
+            raise ConfigurationError(f"{path}{f':{line[1]}' if line else ''}: {reason}") from None
+        if any(kind != duckdb.StatementType.SELECT for kind in kinds):
+            raise ConfigurationError(
+                f"{path}: only plain SELECT statements are read; write PIVOT as `sum(x) FILTER (WHERE …)` columns or"
+                " `FROM t PIVOT (… FOR c IN (…))`, and take SET, PRAGMA, CREATE and the like out of the file"
+            )
+        if len(kinds) != 1:
+            raise ConfigurationError(f"{path}: holds {len(kinds)} statements; keep exactly one SELECT")
+
+
+def first_statement(sql: str) -> exp.Expr:
+    """The syntax tree of a text of one statement; what may follow its semicolon is comment."""
+    tree = parse(sql, dialect=DIALECT)[0]
+    if tree is None:
+        raise SqlglotError("no statement")
+    return tree
+
+
+@dataclass(frozen=True)
+class _Query:
+    """One text on its way to its tables."""
+
+    sql: str
+    path: Path
+    builtins: frozenset[str]
+    macros_declared: bool
+
+    def parse(self) -> exp.Expr:
+        try:
+            return normalize_identifiers(first_statement(self.sql), dialect=DIALECT)
+        except SqlglotError as error:
+            detail = str(error).splitlines()[0]
+            raise ConfigurationError(
+                f"{self.path}: DuckDB accepts this text but the reader of dependencies (sqlglot) does not: {detail};"
+                " write that part in a plainer way"
+            ) from None
+
+    def refuse(self, node: exp.Expr, why: str) -> ConfigurationError:
+        lines = (part.meta["line"] for part in node.walk() if "line" in part.meta)
+        line = next(lines, None)
+        return ConfigurationError(f"{self.path}{'' if line is None else f':{line}'}: {why}")
+
+    def check_statements(self, tree: exp.Expr) -> None:
+        """Only SELECT, without parameters, also inside WITH."""
+        if not isinstance(tree, exp.Query | exp.Values):
+            raise self.refuse(tree, f"{tree.key.upper()} reads the catalog; select from tables instead")
+        for node in tree.find_all(exp.DML, exp.DDL, exp.Placeholder, exp.Parameter):
+            if isinstance(node, exp.Placeholder | exp.Parameter):
+                raise self.refuse(node, "a parameter ($1, ?) has no value here; write the value")
+            if not isinstance(node, exp.Query):
+                raise self.refuse(node, "only SELECT is allowed, also inside WITH")
+
+    def check_functions(self, tree: exp.Expr) -> None:
+        """No macro that hides its tables, no table function but a few, nothing that differs from run to run."""
+        for node in tree.find_all(exp.Func):
+            name = self._written(node)
+            if name in _UNREPEATABLE:
+                raise self.refuse(
+                    node,
+                    f"{name} gives another answer in another run; a model depends on its tables only: use a time from"
+                    " the data",
                 )
-            place = walk.place(int(tree.get("position", _NO_LOCATION)))
-            raise ConfigurationError(f"{place}: {tree['error_message']}")
-        statements = tree["statements"]
-        if len(statements) != 1:
-            raise ConfigurationError(f"{walk.path}: holds {len(statements)} statements; keep exactly one SELECT")
-        return statements[0]
+            if "start" not in node.meta:
+                continue
+            if name not in self.builtins:
+                if not self.macros_declared:
+                    raise self.refuse(
+                        node,
+                        f"{name}() is no built-in function and a macro hides its tables; name them in the header as"
+                        " `-- @depends: schema.table, …`, or `-- @depends: none`",
+                    )
+            elif isinstance(node.parent, exp.Table) and node.arg_key == "this" and name not in _TABLE_FUNCTIONS:
+                allowed = sorted(_TABLE_FUNCTIONS)
+                raise self.refuse(
+                    node, f"{name}() reads files, the catalog or dynamic names; use schema.table or {allowed}"
+                )
 
+    def _written(self, function: exp.Func) -> str:
+        """The name in the text. sqlglot keeps its place, but translates many names into its own."""
+        if "start" in function.meta:
+            name = self.sql[function.meta["start"] : function.meta["end"] + 1]
+        else:
+            name = function.sql_name()
+        return name.strip('"').lower()
 
-def _visit(node: dict[str, Any], scope: frozenset[str], walk: _Walk) -> list[tuple[Any, frozenset[str]]]:
-    """Check one node, collect its table and say which children to look at with which CTE names in scope."""
-    if "cte_map" in node:
-        return _query(node, scope, walk)
-    kind = node.get("type")
-    if kind == "BASE_TABLE":
-        _base_table(node, scope, walk)
-    elif kind == "TABLE_FUNCTION":
-        function = node["function"]
-        _table_function(node, str(function["function_name"]).lower(), walk)
-        rest = {key: value for key, value in node.items() if key != "function"}
-        children = {key: value for key, value in function.items() if key != "function_name"}
-        return [(list(rest.values()), scope), (list(children.values()), scope)]
-    elif kind == "SHOW_REF":
-        raise walk.refuse(node, "DESCRIBE, SHOW and SUMMARIZE read the catalog; select from tables instead")
-    elif "function_name" in node:
-        _function(node, walk)
-    elif node.get("class") == "PARAMETER":
-        raise walk.refuse(node, "a parameter ($1, ?) has no value here; write the value")
-    elif node.get("class") == "COLUMN_REF":
-        names = node["column_names"]
-        if len(names) == 1 and names[0].lower() in _CLOCK_COLUMNS:
-            raise walk.refuse(node, _unrepeatable(names[0]))
-    return [(list(node.values()), scope)]
+    def tables(self, tree: exp.Expr) -> set[str]:
+        """Every table that is no WITH query in scope."""
+        return {
+            self._checked(table)
+            for scope in traverse_scope(tree)
+            for table in scope.tables
+            if not isinstance(table.this, exp.Func)
+            and not (table.db in ("", "recurring") and table.name in scope.cte_sources)
+        }
 
-
-def _query(node: dict[str, Any], scope: frozenset[str], walk: _Walk) -> list[tuple[Any, frozenset[str]]]:
-    """A CTE sees those written before it; the body sees them all; a recursive one also sees itself."""
-    if node["type"] not in _QUERY_NODES:
-        raise walk.refuse(node, "only SELECT is allowed, also inside WITH")
-    children: list[tuple[Any, frozenset[str]]] = []
-    if node["type"] == "RECURSIVE_CTE_NODE":
-        scope |= {node["cte_name"].lower()}
-    for entry in node["cte_map"]["map"]:
-        children.append((entry["value"], scope))
-        scope |= {entry["key"].lower()}
-    body = [value for key, value in node.items() if key != "cte_map"]
-    return [*children, (body, scope)]
-
-
-def _base_table(node: dict[str, Any], scope: frozenset[str], walk: _Walk) -> None:
-    catalog, schema, table = (str(node.get(f"{key}_name") or "").lower() for key in ("catalog", "schema", "table"))
-    if not schema:
-        if table not in scope:
-            raise walk.refuse(node, f"{table} is neither schema.table nor a WITH query in scope; write its schema")
-        return
-    if schema == "recurring" and table in scope:
-        return
-    if catalog:
-        raise walk.refuse(node, f"{catalog}.{schema}.{table} names a database; write {schema}.{table}")
-    if schema in {"information_schema", "pg_catalog"}:
-        raise walk.refuse(node, f"{schema}.{table} is the catalog; select from tables instead")
-    if table in _FILE_FORMATS:
-        raise walk.refuse(node, f"{schema}.{table} would be read as a file; load files into raw")
-    if not (_IDENTIFIER.fullmatch(schema) and _IDENTIFIER.fullmatch(table)):
-        raise walk.refuse(node, f"{schema}.{table} is not a plain schema.table name")
-    walk.tables.add(f"{schema}.{table}")
-
-
-def _table_function(node: dict[str, Any], name: str, walk: _Walk) -> None:
-    if name in _TABLE_FUNCTIONS:
-        return
-    if name in walk.builtins:
-        raise walk.refuse(
-            node, f"{name}() reads files, the catalog or dynamic names; use schema.table or {sorted(_TABLE_FUNCTIONS)}"
-        )
-    _macro(node, name, walk)
-
-
-def _function(node: dict[str, Any], walk: _Walk) -> None:
-    name = str(node["function_name"]).lower()
-    if name in _UNREPEATABLE:
-        raise walk.refuse(node, _unrepeatable(f"{name}()"))
-    if name not in walk.builtins:
-        _macro(node, name, walk)
-
-
-def _macro(node: dict[str, Any], name: str, walk: _Walk) -> None:
-    if not walk.macros_declared:
-        raise walk.refuse(
-            node,
-            f"{name}() is no built-in function and a macro hides its tables; name them in the header as"
-            " `-- @depends: schema.table, …`, or `-- @depends: none`",
-        )
-
-
-def _unrepeatable(name: str) -> str:
-    return f"{name} gives another answer in another run; a model depends on its tables only: use a time from the data"
+    def _checked(self, table: exp.Table) -> str:
+        schema, name = table.db, table.name
+        if not schema:
+            raise self.refuse(table, f"{name} is neither schema.table nor a WITH query in scope; write its schema")
+        if table.catalog:
+            raise self.refuse(table, f"{table.catalog}.{schema}.{name} names a database; write {schema}.{name}")
+        if schema in {"information_schema", "pg_catalog"}:
+            raise self.refuse(table, f"{schema}.{name} is the catalog; select from tables instead")
+        if name in _FILE_FORMATS:
+            raise self.refuse(table, f"{schema}.{name} would be read as a file; load files into raw")
+        if not (_PLAIN.fullmatch(schema) and _PLAIN.fullmatch(name)):
+            raise self.refuse(table, f"{schema}.{name} is not a plain schema.table name")
+        return f"{schema}.{name}"

@@ -18,7 +18,7 @@ A file is a header and one SELECT:
 * Rules: `[not_null]`, `[unique]`, `[in a, b]`, `[>= n]`, `[> n]`, `[<= n]`, `[< n]`. All but not_null let null pass.
   `@unique` is the grain of the table: there two nulls are equal. Each rule becomes a test.
 * `@depends` is needed only where the query calls a macro, which hides its tables (`@depends: none` if it has none).
-  Everything else is read from the query by DuckDB's parser: tables are schema-qualified, other names are WITH queries.
+  Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
 * `<name>.test.sql` or `<name>.<what>.test.sql` beside it is a law: one SELECT that returns the bad rows. Its leading
   comment says what must hold. Tests are named `law`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
 """

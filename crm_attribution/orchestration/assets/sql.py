@@ -1,11 +1,14 @@
 """staging/* and marts/*: one asset per SQL file, its tests as blocking checks; then the file finance reads."""
 
+import functools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import dagster as dg
 
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.marts.lineage import column_lineage
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import (
@@ -54,6 +57,27 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
     )
 
 
+@functools.cache
+def _lineage(key: str) -> dict[str, dg.TableColumnLineage | str]:
+    """The columns that each column of a model comes from, as Dagster shows them: with the materialization.
+
+    See https://docs.dagster.io/guides/build/assets/metadata-and-tags/column-level-lineage. Traced once a process, when
+    the model first runs: loading the definitions does without.
+    """
+    known = {name: [column.name for column in contract.columns] for name, contract in CONTRACTS.items()}
+    known |= {model.key: [column.name for column in model.columns] for model in MODELS}
+    model = next(model for model in MODELS if model.key == key)
+    try:
+        traced = column_lineage(model.sql, {name: known[name] for name in model.depends if name in known})
+    except ConfigurationError as error:
+        return {"column lineage": str(error)}  # a query DuckDB runs is right; only its picture is missing
+    deps = {
+        column: [dg.TableColumnDep(key_of(table), name) for table, name in sorted(sources)]
+        for column, sources in traced.items()
+    }
+    return {"dagster/column_lineage": dg.TableColumnLineage(deps)}
+
+
 def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
     rules = "; ".join(test.name for test in column_rules_of(model))
     named = [(COLUMNS, rules), *((test.name, test.description) for test in laws_of(model))]
@@ -98,6 +122,7 @@ def _materialize(session: Session, model: SqlModel) -> Result:
             "dagster/row_count": outcome.rows,
             "changed rows": outcome.changed_rows,
             "dagster/column_schema": dg.TableSchema(columns),
+            **_lineage(model.key),
         },
         check_results=[_check(model, COLUMNS, rules), *(_check(model, law.test.name, [law]) for law in laws)],
     )
