@@ -21,17 +21,7 @@ from crm_attribution.errors import ConfigurationError
 DIALECT = "duckdb"
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 _FILE_FORMATS = {"csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz", "zst", "xlsx", "db", "duckdb"}
-_SYNTAX = {
-    "coalesce",
-    "ifnull",
-    "columns",
-    "unpack",
-    "try",
-    "grouping",
-    "grouping_id",
-    "percentile_cont",
-    "percentile_disc",
-}
+_SYNTAX = frozenset("coalesce columns grouping grouping_id ifnull percentile_cont percentile_disc try unpack".split())
 """Written like functions, but part of DuckDB's grammar: its list of functions does not have them."""
 _UNREPEATABLE = (
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
@@ -143,11 +133,10 @@ class _Query:
         for node in tree.find_all(exp.Func):
             name = self._written(node)
             if name in _UNREPEATABLE:
-                raise self.refuse(
-                    node,
-                    f"{name} gives another answer in another run; a model depends on its tables only: use a time from"
-                    " the data",
+                why = (
+                    "gives another answer in another run; a model depends on its tables only: use a time from the data"
                 )
+                raise self.refuse(node, f"{name} {why}")
             if "start" not in node.meta:
                 continue
             if name not in self.builtins:
@@ -158,10 +147,8 @@ class _Query:
                         " `-- @depends: schema.table, …`, or `-- @depends: none`",
                     )
             elif isinstance(node.parent, exp.Table) and node.arg_key == "this" and name not in _TABLE_FUNCTIONS:
-                allowed = sorted(_TABLE_FUNCTIONS)
-                raise self.refuse(
-                    node, f"{name}() reads files, the catalog or dynamic names; use schema.table or {allowed}"
-                )
+                why = f"reads files, the catalog or dynamic names; use schema.table or {sorted(_TABLE_FUNCTIONS)}"
+                raise self.refuse(node, f"{name}() {why}")
 
     def _written(self, function: exp.Func) -> str:
         """The name in the text. sqlglot keeps its place, but translates many names into its own."""
@@ -173,13 +160,14 @@ class _Query:
 
     def tables(self, tree: exp.Expr) -> set[str]:
         """Every table that is no WITH query in scope."""
-        return {
-            self._checked(table)
+        queries = {
+            id(table)
             for scope in traverse_scope(tree)
             for table in scope.tables
-            if not isinstance(table.this, exp.Func)
-            and not (table.db in ("", "recurring") and table.name in scope.cte_sources)
+            if table.db in ("", "recurring") and table.name in scope.cte_sources
         }
+        tables = (table for table in tree.find_all(exp.Table) if not isinstance(table.this, exp.Func))
+        return {self._checked(table) for table in tables if id(table) not in queries}
 
     def _checked(self, table: exp.Table) -> str:
         schema, name = table.db, table.name
