@@ -14,7 +14,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from crm_attribution.events import events, milestones
+from crm_attribution.layers import EVENTS, MILESTONES, run
 from crm_attribution.mapping import load
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
@@ -200,9 +200,9 @@ def hour(session: Session, half: int, changed: int, day: int) -> tuple[float, fl
         session.journal(object_type, ids["id"])
     rules = load()
     began = time.perf_counter()
-    told = events.update(session, rules).changed
+    told = run(EVENTS, session, rules, NOW).changed
     between = time.perf_counter()
-    milestones.update(session, rules)
+    run(MILESTONES, session, rules, NOW)
     ended = time.perf_counter()
     assert told >= changed
     return between - began, ended - between
@@ -214,9 +214,9 @@ def measure(folder: Path, rows: int, changed: int, hours: int) -> tuple[float, f
         began = time.perf_counter()
         half = fill(session, rows)
         rules = load()
-        for consumer, module in ((events.CONSUMER, events), (milestones.CONSUMER, milestones)):
-            changes = session.changes(consumer, module.TOPICS, rules.signature(*events.SECTIONS))
-            session.advance(consumer, changes)
+        for layer in (EVENTS, MILESTONES):
+            with session.following(layer.name, layer.topics, rules.signature(*layer.sections)):
+                pass
         print(f"{rows:>12,} history rows written in {time.perf_counter() - began:.0f} s", flush=True)
         times = [hour(session, half, changed, day) for day in range(hours + 1)][1:]
     return min(times, key=sum)

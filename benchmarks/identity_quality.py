@@ -22,7 +22,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.identity import update as identity
+from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import load
 from crm_attribution.warehouse.connection import Warehouse
 
@@ -105,7 +105,7 @@ def main() -> None:
             ("raw.form_submission", portal.forms),
         ):
             session.append(table, pl.DataFrame(rows, infer_schema_length=None))
-        facts = identity.update(session, load(), START + timedelta(days=30)).facts
+        facts = run(IDENTITY, session, load(), START + timedelta(days=30)).facts
         found = dict(
             session.query(
                 "SELECT identifier, person_id FROM identity.alias WHERE identifier_type = 'contact'"

@@ -1,24 +1,193 @@
-"""Every derived layer once, in order: what an hourly run does between extraction and planning."""
+"""The derived layers, once, in their order: what an hourly run does between extraction and sending.
+
+Assets, rebuild, dry run, the privacy job and the tests read this list. A test compares `reads` and `writes` with the
+tables that each step's SQL names while it runs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from crm_attribution.attribution import credits, touches
+from crm_attribution.conversions import ledger
 from crm_attribution.events import events, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.mapping import Rules
-from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Changes, Session
 
 
-def derive(session: Session, rules: Rules, as_of: datetime) -> dict[str, int]:
-    """Bring identity, events, milestones, touches and credit up to date with raw; rows changed per layer."""
-    return {
-        "identity": identity.update(session, rules, as_of).changed,
-        "clicks": clicks.update(session, rules, as_of).changed,
-        "events": events.update(session, rules).changed,
-        "milestones": milestones.update(session, rules).changed,
-        "touches": touches.update_touches(session, rules).changed,
-        "credit": credits.update_credits(session, rules, as_of).changed,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What a step of the pipeline reads and writes, by table (`schema.table`).
+
+    Attributes:
+        name: of a layer also that of its cursor.
+        reads: tables it reads, without those it writes.
+        writes: tables it writes; the first one's asset shows the step's figures.
+        memory: those of them that a rebuild keeps.
+        counts: tables of later steps it only counts for its figures.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    memory: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer(Step):
+    """A step that follows the journal with one cursor.
+
+    Attributes:
+        update: brings the tables up to date with the changes, in the transaction that moves the cursor.
+        topics: of the journal.
+        sections: of the mapping; when one changes, everything is derived again.
+    """
+
+    update: Callable[[Session, Changes, Rules, datetime], Report]
+    topics: tuple[str, ...]
+    sections: tuple[str, ...]
+
+
+_RECORDS = ("raw.contact", "raw.company", "raw.deal")
+_EVENT_RULES = ("version", "lifecycle", "deals", "values", "suppression", "milestones")
+
+IDENTITY = Layer(
+    name="identity",
+    update=identity.update,
+    topics=("contacts", "companies", "deals", "link_click", "form_submission"),
+    sections=("identity", "accounts", "values"),
+    reads=(
+        *_RECORDS,
+        *("raw.property_history", "raw.association", "raw.merge"),
+        *("raw.link_click", "raw.form_submission"),
+    ),
+    writes=(
+        *("identity.person", "identity.alias", "identity.node", "identity.edge", "identity.edge_rejected"),
+        *("identity.person_change", "identity.account", "identity.account_alias", "identity.membership"),
+        "identity.deal_account",
+    ),
+    memory=("identity.person", "identity.alias", "identity.node", "identity.person_change"),
+    counts=("events.event", "conversions.conversion"),
+)
+CLICKS = Layer(
+    name="clicks",
+    update=clicks.update,
+    topics=("link_click", "email_click", "form_submission", "person", "email"),
+    sections=("identity", "clicks"),
+    reads=(
+        *("identity.person", "identity.alias", "identity.edge", "identity.node"),
+        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge"),
+    ),
+    writes=("identity.click", "identity.email_click"),
+)
+EVENTS = Layer(
+    name="events",
+    update=events.update,
+    topics=(
+        *("contacts", "companies", "deals", "account", "deal_account", "person"),
+        *("pipeline_stage", "account_details"),
+    ),
+    sections=_EVENT_RULES,
+    reads=(
+        *("identity.alias", "identity.membership", "identity.account", "identity.account_alias"),
+        *("identity.deal_account", "raw.pipeline_stage", "raw.account"),
+        *_RECORDS,
+        *("raw.property_history", "raw.association", "raw.merge"),
+    ),
+    writes=("events.event",),
+)
+MILESTONES = Layer(
+    name="milestones",
+    update=milestones.update,
+    topics=("event_contacts", "event_companies", "event_deals", "deals", "person", "account", "deal_account"),
+    sections=_EVENT_RULES,
+    reads=(
+        *("events.event", "identity.person", "identity.alias", "identity.membership", "identity.account"),
+        *("identity.account_alias", "identity.deal_account", "raw.account", "raw.deal", "raw.association"),
+        *("raw.merge", "raw.deletion"),
+    ),
+    writes=("events.milestone",),
+)
+TOUCHES = Layer(
+    name="touches",
+    update=touches.update,
+    topics=(
+        *("click", "click_person", "link_click", "email_click", "form_submission", "person"),
+        *("click_form", "email", "account"),
+    ),
+    sections=("touches", "accounts"),
+    reads=(
+        *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
+        *("identity.node", "identity.membership", "identity.account", "identity.account_alias"),
+        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge"),
+    ),
+    writes=("attribution.touch",),
+)
+CREDITS = Layer(
+    name="credits",
+    update=credits.update,
+    topics=("milestone", "milestone_account", "touch_account", "touch_person", "person"),
+    sections=("attribution",),
+    reads=("attribution.touch", "events.milestone", "raw.contact", "raw.merge"),
+    writes=("attribution.credit",),
+    memory=("attribution.credit",),
+)
+
+LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS)
+
+PLANNING = Step(
+    name="conversions",
+    reads=("events.milestone", "identity.alias", "raw.association", "raw.contact"),
+    writes=(ledger.CONVERSION,),
+    memory=(ledger.CONVERSION,),
+)
+"""`conversions.plan.update`: a cursor per destination, the settings and the clock besides the rules."""
+
+SENDING = Step(
+    name="delivery",
+    reads=(
+        *("events.milestone", "attribution.touch", "identity.person", "identity.alias"),
+        *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
+    ),
+    writes=(ledger.ATTEMPT, ledger.CONVERSION),
+    memory=(ledger.ATTEMPT, ledger.CONVERSION),
+)
+"""`delivery.deliver` with `conversions.recipients`, of every destination."""
+
+
+def run(layer: Layer, session: Session, rules: Rules, as_of: datetime) -> Report:
+    """Bring one layer up to date in one transaction. `as_of` is the end of the run's window."""
+    with session.following(layer.name, layer.topics, rules.signature(*layer.sections)) as changes:
+        return layer.update(session, changes, rules, as_of)
+
+
+def derive(session: Session, rules: Rules, as_of: datetime, layers: tuple[Layer, ...] = LAYERS) -> dict[str, int]:
+    """Bring layers up to date, in their order; rows changed by layer."""
+    return {layer.name: run(layer, session, rules, as_of).changed for layer in layers}
+
+
+def forget(session: Session) -> None:
+    """Empty what can be derived again; what is memory stays. The next `derive` makes everything from raw."""
+    with session.transaction():
+        session.truncate(DERIVED)
+        session.forget_cursors([layer.name for layer in LAYERS])
+
+
+def needed_by(step: Step) -> tuple[Layer, ...]:
+    """The layers that a step depends on, directly or through others, in their order."""
+    wanted, found = set(step.reads), []
+    for layer in reversed(LAYERS):
+        if wanted & set(layer.writes):
+            wanted |= set(layer.reads)
+            found.append(layer)
+    return tuple(reversed(found))
+
+
+DERIVED = [table for layer in LAYERS for table in layer.writes if table not in layer.memory]
+"""Tables that a rebuild empties."""

@@ -14,26 +14,17 @@ from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
-CREDIT_TOPICS = ["milestone", "milestone_account", "touch_account", "touch_person", "person"]
 
-
-CREDIT_CONSUMER = "credits"
-
-
-def update_credits(session: Session, rules: Rules, as_of: datetime) -> Report:
+def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
     """Recompute the credit of every outcome whose milestone or touches changed.
 
     Rows that no longer hold are closed, new ones opened, both at the later of `as_of` and the last recorded
     watermark; rows that still hold are not touched.
     """
-    signature = rules.signature("attribution")
-    changes = session.changes(CREDIT_CONSUMER, CREDIT_TOPICS, signature)
     report = Report()
-    with session.transaction():
-        keys = _outcome_keys(session, changes, needs_all=credit_rules.needs_all(rules.attribution))
-        if keys.height:
-            report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
-        session.advance(CREDIT_CONSUMER, changes)
+    keys = _outcome_keys(session, changes, needs_all=credit_rules.needs_all(rules.attribution))
+    if keys.height:
+        report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
     report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
     report.facts = dict(
         session.connection.execute(

@@ -19,9 +19,6 @@ from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Changes, Session
 
-TOPICS = ["click_form", "email", "account"]
-"""Besides those of persons' touches."""
-
 _MAILBOX = "lower(regexp_replace({}, '\\s', '', 'g'))"
 _MAIL_ID = "'email:' || epoch_ms(created_at) || ':' || id"
 _DOMAIN = f"split_part({_MAILBOX}, '@', 2)"

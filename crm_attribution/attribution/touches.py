@@ -1,7 +1,8 @@
-"""attribution.*: touches of the persons and mailboxes that changed, and the credit of the outcomes they or their
-accounts have."""
+"""attribution.touch: touches of the persons and mailboxes that changed."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import polars as pl
 
@@ -13,34 +14,28 @@ from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
-TOUCH_TOPICS = ["click", "click_person", "link_click", "email_click", "form_submission", "person", *mailboxes.TOPICS]
-TOUCH_CONSUMER = "touches"
 
-
-def update_touches(session: Session, rules: Rules) -> Report:
+def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Recompute the touches of every person and mailbox with a new click, submission or identity."""
-    changes = session.changes(TOUCH_CONSUMER, TOUCH_TOPICS, rules.signature("touches", "accounts"))
     report = Report()
-    with session.transaction():
-        persons = _persons(session, changes)
-        dirty = mailboxes.dirty(session, changes, persons, rules)
-        persons = ids_frame("person_id", {*persons["person_id"], *dirty.persons})
-        if persons.height or dirty.mailboxes or dirty.touches:
-            theirs = touch_rules.touches(
-                _clicks(session, persons),
-                _email_clicks(session, persons),
-                _submissions(session, persons),
-                session.read_keys("identity.membership", persons),
-                rules.touches,
-            )
-            frame = pl.concat([theirs, mailboxes.touches(session, dirty.mailboxes, rules)], how="diagonal")
-            held = session.read_keys("attribution.touch", persons)["touch_id"]
-            scope = ids_frame("touch_id", {*held, *frame["touch_id"], *dirty.touches})
-            changed = session.replace("attribution.touch", frame, None if changes.everything else scope)
-            session.journal("touch_account", changed["account_id"])
-            session.journal("touch_person", changed["person_id"])
-            report.changed = changed.filter("_came").height
-        session.advance(TOUCH_CONSUMER, changes)
+    persons = _persons(session, changes)
+    dirty = mailboxes.dirty(session, changes, persons, rules)
+    persons = ids_frame("person_id", {*persons["person_id"], *dirty.persons})
+    if persons.height or dirty.mailboxes or dirty.touches:
+        theirs = touch_rules.touches(
+            _clicks(session, persons),
+            _email_clicks(session, persons),
+            _submissions(session, persons),
+            session.read_keys("identity.membership", persons),
+            rules.touches,
+        )
+        frame = pl.concat([theirs, mailboxes.touches(session, dirty.mailboxes, rules)], how="diagonal")
+        held = session.read_keys("attribution.touch", persons)["touch_id"]
+        scope = ids_frame("touch_id", {*held, *frame["touch_id"], *dirty.touches})
+        changed = session.replace("attribution.touch", frame, None if changes.everything else scope)
+        session.journal("touch_account", changed["account_id"])
+        session.journal("touch_person", changed["person_id"])
+        report.changed = changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
     report.facts = dict(
         session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
@@ -106,6 +101,3 @@ def _submissions(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
         emails=named.select(identifier="email"),
     )
     return rows.join(known.rename({"email": "_email"}), on="_email").drop("_email")
-
-
-# --- credit

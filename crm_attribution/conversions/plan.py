@@ -60,8 +60,7 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
     mine = rules.destinations[destination.name]
     account = destination.account(values(destination, settings))
     signature = f"{rules.signature('conversions')}:{mine.model_dump_json()}:{account}"
-    changes = session.changes(consumer(destination.name), TOPICS, signature)
-    with session.transaction():
+    with session.following(consumer(destination.name), TOPICS, signature) as changes:
         mine = _effective(session, destination.name, mine)
         plan = planning.Plan(
             destination.name, account, mine, rules.conversions, destination.limits.max_age, settings.start
@@ -79,7 +78,6 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
         session.journal("conversion", [*written, *updated])
         moves = planning.standing(existing, milestones).iter_rows()
         moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
-        session.advance(consumer(destination.name), changes)
     return len({*written, *updated, *moved})
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import polars as pl
 
 from crm_attribution.events.neighbours import Near
@@ -18,35 +20,20 @@ from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
 RECORD_TABLES = {"contacts": "raw.contact", "companies": "raw.company", "deals": "raw.deal"}
-TOPICS = [
-    "contacts",
-    "companies",
-    "deals",
-    "account",
-    "deal_account",
-    "person",
-    "pipeline_stage",
-    "account_details",
-]
-CONSUMER = "events"
-SECTIONS = ("version", "lifecycle", "deals", "values", "suppression", "milestones")
 
 
-def update(session: Session, rules: Rules) -> Report:
+def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Derive the events of every record that changed, was merged, or whose account did."""
-    changes = session.changes(CONSUMER, TOPICS, rules.signature(*SECTIONS))
     report = Report()
-    with session.transaction():
-        for object_type in RECORD_TABLES:
-            ids, live = _families(session, object_type, _dirty(session, object_type, changes, rules))
-            if ids.is_empty():
-                continue
-            frame = _derive(session, object_type, ids, live, rules)
-            scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
-            changed = session.replace("events.event", frame, scope)
-            session.journal(f"event_{object_type}", changed["record_id"])
-            report.changed += changed.filter("_came").height
-        session.advance(CONSUMER, changes)
+    for object_type in RECORD_TABLES:
+        ids, live = _families(session, object_type, _dirty(session, object_type, changes, rules))
+        if ids.is_empty():
+            continue
+        frame = _derive(session, object_type, ids, live, rules)
+        scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
+        changed = session.replace("events.event", frame, scope)
+        session.journal(f"event_{object_type}", changed["record_id"])
+        report.changed += changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.event")
     report.facts = dict(
         session.connection.execute("SELECT event, count(*) FROM events.event GROUP BY event ORDER BY event").fetchall()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import polars as pl
 
-from crm_attribution.events.events import SECTIONS, with_account
+from crm_attribution.events.events import with_account
 from crm_attribution.events.neighbours import Near
 from crm_attribution.events.rules import milestones as milestone_rules
 from crm_attribution.events.rules.values import measures, needed_properties
@@ -15,9 +17,6 @@ from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
-
-TOPICS = ["event_contacts", "event_companies", "event_deals", "deals", "person", "account", "deal_account"]
-CONSUMER = "milestones"
 
 _LIFECYCLE = ["opportunity_created", "customer_won", "customer_expanded"]
 """Milestones that lifecycle changes may tell."""
@@ -30,24 +29,21 @@ _EVENT = [
 """Columns of events.event that milestones are made of."""
 
 
-def update(session: Session, rules: Rules) -> Report:
+def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Recompute the milestones of every person and account that an event, a merge or a deal touched."""
-    changes = session.changes(CONSUMER, TOPICS, rules.signature(*SECTIONS))
     report = Report()
-    with session.transaction():
-        near = Near(session)
-        persons, accounts = _touched(session, near, changes)
-        if persons or accounts:
-            accounts |= _reached(near, persons, accounts)
-            frame = milestone_rules.milestones(_facts(session, near, persons, accounts, rules), rules)
-            groups = ids_frame("group_key", [*(f"person:{p}" for p in persons), *(f"account:{a}" for a in accounts)])
-            frame = frame.join(groups, on="group_key", how="semi")
-            changed = session.replace("events.milestone", frame, groups)
-            key = pl.concat_str("milestone", "milestone_id", separator="|")
-            session.journal("milestone", changed.select(key)["milestone"])
-            session.journal("milestone_account", changed["account_id"])
-            report.changed = changed.filter("_came").height
-        session.advance(CONSUMER, changes)
+    near = Near(session)
+    persons, accounts = _touched(session, near, changes)
+    if persons or accounts:
+        accounts |= _reached(near, persons, accounts)
+        frame = milestone_rules.milestones(_facts(session, near, persons, accounts, rules), rules)
+        groups = ids_frame("group_key", [*(f"person:{p}" for p in persons), *(f"account:{a}" for a in accounts)])
+        frame = frame.join(groups, on="group_key", how="semi")
+        changed = session.replace("events.milestone", frame, groups)
+        key = pl.concat_str("milestone", "milestone_id", separator="|")
+        session.journal("milestone", changed.select(key)["milestone"])
+        session.journal("milestone_account", changed["account_id"])
+        report.changed = changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.milestone")
     report.facts = dict(
         session.connection.execute(

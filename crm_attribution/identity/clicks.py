@@ -18,21 +18,15 @@ from crm_attribution.mapping import Rules
 from crm_attribution.raw.rules.suspects import email_suspects, link_suspects
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Session
-
-TOPICS = ["link_click", "email_click", "form_submission", "person", "email"]
-CONSUMER = "clicks"
+from crm_attribution.warehouse.session import Changes, Session
 
 
-def update(session: Session, rules: Rules, as_of: datetime) -> Report:
-    """Resolve what can be resolved by `as_of`, the end of the run's window, and tell people from scanners."""
-    changes = session.changes(CONSUMER, TOPICS, rules.signature("identity", "clicks"))
+def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
+    """Resolve what can be resolved by `as_of`, the end of the run's window, and tell people from bots."""
+    scope = click_scope.scope(session, changes, rules.clicks)
     written = 0
-    with session.transaction():
-        scope = click_scope.scope(session, changes, rules.clicks)
-        if scope.write_links.height or scope.write_emails.height:
-            written = _settle(session, scope, rules, as_of)
-        session.advance(CONSUMER, changes)
+    if scope.write_links.height or scope.write_emails.height:
+        written = _settle(session, scope, rules, as_of)
     facts = dict(
         session.connection.execute(
             "SELECT status || ': ' || reason, count(*) FROM identity.click GROUP BY 1"

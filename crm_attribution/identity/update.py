@@ -9,35 +9,30 @@ from crm_attribution.identity import accounts, persons
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Session
-
-TOPICS = ["contacts", "companies", "deals", "link_click", "form_submission"]
-CONSUMER = "identity"
+from crm_attribution.warehouse.session import Changes, Session
 
 _QUALITY = "identity:quality"
 _CLICKS = "identity:clicks"
 
 
-def update(session: Session, rules: Rules, as_of: datetime) -> Report:
+def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
     """Bring persons, accounts and memberships up to date with raw; cost follows the changed records.
 
     Args:
-        session: an open session; the whole update is one transaction.
+        session: an open session, in a transaction.
+        changes: changed records, clicks and submissions.
         rules: identity, accounts and values sections.
         as_of: end of the run's window, for the change log.
     """
-    changes = session.changes(CONSUMER, TOPICS, rules.signature("identity", "accounts", "values"))
     report = Report()
-    with session.transaction():
-        if not changes.idle:
-            moved = persons.update(session, changes, rules, as_of)
-            reach = moved.persons | accounts.update(session, changes, rules)
-            touched = moved.persons | accounts.memberships(session, changes, reach, rules)
-            session.journal("person", touched)
-            session.set_fact(_QUALITY, json.dumps(quality(session)))
-            report.changed = len(touched)
-            report.facts = _moved(session, moved)
-        session.advance(CONSUMER, changes)
+    if not changes.idle:
+        moved = persons.update(session, changes, rules, as_of)
+        reach = moved.persons | accounts.update(session, changes, rules)
+        touched = moved.persons | accounts.memberships(session, changes, reach, rules)
+        session.journal("person", touched)
+        session.set_fact(_QUALITY, json.dumps(quality(session)))
+        report.changed = len(touched)
+        report.facts = _moved(session, moved)
     known = json.loads(session.fact(_QUALITY) or "{}")
     report.facts = {**known, **json.loads(session.fact(_CLICKS) or "{}"), **report.facts}
     report.rows = known.get("persons", 0)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from crm_attribution import mapping
 from crm_attribution.clock import WallClock, iso
-from crm_attribution.operations.rehearsal import difference
+from crm_attribution.operations.dry_run import difference
 from crm_attribution.orchestration.resources import open_pipeline, run_lock
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.state import newest_hour_end

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from crm_attribution.attribution import credits, touches
 from crm_attribution.clock import WallClock, iso
-from crm_attribution.events import events, milestones
-from crm_attribution.identity import clicks
-from crm_attribution.identity import update as identity
+from crm_attribution.layers import LAYERS, PLANNING, forget
 from crm_attribution.operations.status import run_summary
 from crm_attribution.orchestration.resources import run_lock
 from crm_attribution.orchestration.runs import HOUR, run_hours
@@ -14,30 +11,8 @@ from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.state import newest_hour_end
 
-DERIVED = [
-    "identity.edge",
-    "identity.edge_rejected",
-    "identity.account",
-    "identity.account_alias",
-    "identity.membership",
-    "identity.deal_account",
-    "identity.click",
-    "identity.email_click",
-    "events.event",
-    "events.milestone",
-    "attribution.touch",
-]
-CONSUMERS = [
-    identity.CONSUMER,
-    clicks.CONSUMER,
-    events.CONSUMER,
-    milestones.CONSUMER,
-    touches.TOUCH_CONSUMER,
-    credits.CREDIT_CONSUMER,
-]
-SELECTION = " or ".join(
-    f'group:"{group}"' for group in ("identity", "events", "attribution", "conversions", "staging", "marts", "finance")
-)
+_GROUPS = [table.split(".")[0] for step in (*LAYERS, PLANNING) for table in step.writes]
+SELECTION = " or ".join(f'group:"{group}"' for group in dict.fromkeys([*_GROUPS, "staging", "marts", "finance"]))
 
 
 def rebuild_all(given: Settings) -> dict[str, int]:
@@ -50,9 +25,7 @@ def rebuild_all(given: Settings) -> dict[str, int]:
     holder = {"run_id": "rebuild", "command": "crm-attribution rebuild", "since": iso(WallClock().now())}
     with run_lock(given).acquire(given.lock_wait_seconds, holder), warehouse.session() as session:
         end = newest_hour_end(session)
-        with session.transaction():
-            session.truncate(DERIVED)
-            session.forget_cursors(CONSUMERS)
+        forget(session)
     run_id = run_hours(given, end - HOUR, end, select=SELECTION, tags={"crm_attribution/rebuild": "true"})
     tables = run_summary(given, run_id)["tables"]
     return {name: int(facts["changed rows"]) for name, facts in tables.items() if name.startswith("marts.")}

@@ -53,7 +53,7 @@ class Session:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
-        self._rehearsing = False
+        self._dry_run = False
 
     # --- reading
 
@@ -91,8 +91,8 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Roll back on any error and raise it. Within a rehearsal it is a part of that."""
-        if self._rehearsing:
+        """All or nothing. Roll back on any error and raise it. Within a dry run it is a part of that."""
+        if self._dry_run:
             yield
             return
         self.connection.execute("BEGIN")
@@ -104,14 +104,14 @@ class Session:
         self.connection.execute("COMMIT")
 
     @contextmanager
-    def rehearsal(self) -> Iterator[None]:
+    def dry_run(self) -> Iterator[None]:
         """A transaction that is rolled back at the end, with all transactions in it: to see what would be."""
         self.connection.execute("BEGIN")
-        self._rehearsing = True
+        self._dry_run = True
         try:
             yield
         finally:
-            self._rehearsing = False
+            self._dry_run = False
             self.connection.execute("ROLLBACK")
 
     def upsert(self, name: str, frame: pl.DataFrame, *, newer: str | None = None) -> pl.DataFrame:
@@ -304,6 +304,14 @@ class Session:
         self.connection.execute(
             "INSERT OR REPLACE INTO meta.cursor VALUES (?, ?, ?)", [consumer, changes.upto, changes.signature]
         )
+
+    @contextmanager
+    def following(self, consumer: str, topics: Sequence[str], signature: str = "") -> Iterator[Changes]:
+        """What a consumer has not seen, in a transaction that moves its cursor when it ends well."""
+        changes = self.changes(consumer, topics, signature)
+        with self.transaction():
+            yield changes
+            self.advance(consumer, changes)
 
     def forget_cursors(self, consumers: Sequence[str]) -> None:
         self.connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [list(consumers)])

@@ -7,7 +7,7 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from crm_attribution.attribution import credits
+from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain, at
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
@@ -27,7 +27,7 @@ def touched(session: Session, *touches: world.Row) -> None:
 
 
 def credit(session: Session, now: datetime) -> int:
-    return credits.update_credits(session, LOADED, now).changed
+    return run(CREDITS, session, LOADED, now).changed
 
 
 def amounts(session: Session, as_of: datetime) -> dict[str, int]:
@@ -65,7 +65,7 @@ def test_the_same_again_writes_nothing(told: Session):
     told.journal("touch_account", ["company:1"])
     assert credit(told, TUESDAY) == 0
     assert credit(told, WEDNESDAY) == 0
-    told.forget_cursors([credits.CREDIT_CONSUMER])
+    told.forget_cursors([CREDITS.name])
     assert credit(told, WEDNESDAY) == 0
     assert told.query("SELECT * FROM attribution.credit ORDER BY ALL").rows() == before
 

@@ -23,9 +23,9 @@ from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.layers import DERIVED, forget
 from crm_attribution.layers import derive as derive_all
 from crm_attribution.mapping import Rules, load
-from crm_attribution.operations.rebuild import CONSUMERS, DERIVED
 from crm_attribution.raw.extract import Extractor
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
@@ -78,13 +78,6 @@ def at(text: str) -> datetime:
 def derive(session: Session, mapping: Rules, now: datetime) -> list[int]:
     """Every derived layer once. Returns the rows each step changed."""
     return list(derive_all(session, mapping, now).values())
-
-
-def underive(session: Session) -> None:
-    """Empty what `rebuild` empties; what is memory stays."""
-    with session.transaction():
-        session.truncate(DERIVED)
-        session.forget_cursors(CONSUMERS)
 
 
 def dump(session: Session) -> dict[str, list[tuple[Any, ...]]]:
@@ -175,7 +168,7 @@ class Chain:
 
     def rebuild(self) -> None:
         with self.warehouse.session() as session:
-            underive(session)
+            forget(session)
         self.derive()
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:

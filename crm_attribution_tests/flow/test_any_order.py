@@ -15,11 +15,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from crm_attribution.attribution import touches as attribution
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identity import clicks
-from crm_attribution.identity import update as identity
-from crm_attribution.operations.rebuild import CONSUMERS
+from crm_attribution.layers import CLICKS, IDENTITY, LAYERS, TOUCHES, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at, new_warehouse
 from crm_attribution_tests.identity.contacts import START, Contacts
@@ -40,9 +37,9 @@ State = dict[str, list[tuple[Any, ...]]]
 
 
 def derive(session: Session) -> None:
-    identity.update(session, LOADED, NOW)
-    clicks.update(session, LOADED, NOW)
-    attribution.update_touches(session, LOADED)
+    run(IDENTITY, session, LOADED, NOW)
+    run(CLICKS, session, LOADED, NOW)
+    run(TOUCHES, session, LOADED, NOW)
 
 
 def state(session: Session) -> State:
@@ -73,7 +70,7 @@ def differences(one: State, other: State) -> list[str]:
 def rebuilt(session: Session) -> State:
     with session.transaction():
         session.truncate(TABLES)
-        session.forget_cursors(CONSUMERS)
+        session.forget_cursors([layer.name for layer in LAYERS])
     derive(session)
     return state(session)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from crm_attribution.identity import update as identity
 from crm_attribution.identity.accounts import live_accounts
+from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, RULES, Chain, at, differences
@@ -33,7 +33,7 @@ def company(session: Session, number: str, domain: str | None = None, **more: An
 
 
 def update(session: Session, rules: Rules = LOADED) -> int:
-    return identity.update(session, rules, NOW).changed
+    return run(IDENTITY, session, rules, NOW).changed
 
 
 def accounts(session: Session) -> dict[str, str]:

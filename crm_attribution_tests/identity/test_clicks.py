@@ -8,9 +8,7 @@ from typing import Any
 
 import pytest
 
-from crm_attribution.attribution import touches as attribution
-from crm_attribution.identity import clicks
-from crm_attribution.identity import update as identity
+from crm_attribution.layers import CLICKS, IDENTITY, TOUCHES, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at
 from crm_attribution_tests.marts import world
@@ -43,11 +41,11 @@ def form(session: Session, email: str, moment: datetime = CLICKED, **more: Any) 
     session.journal("form_submission", ["f:1"])
 
 
-def run(session: Session, hours: float) -> dict[str, str]:
+def after(session: Session, hours: float) -> dict[str, str]:
     """One run that ends so many hours after the click: click id -> status and reason."""
     now = CLICKED + timedelta(hours=hours)
-    identity.update(session, LOADED, now)
-    clicks.update(session, LOADED, now)
+    run(IDENTITY, session, LOADED, now)
+    run(CLICKS, session, LOADED, now)
     rows = session.read("identity.click").sort("click_id").iter_rows(named=True)
     return {row["click_id"]: f"{row['status']}: {row['reason']}" for row in rows}
 
@@ -55,56 +53,56 @@ def run(session: Session, hours: float) -> dict[str, str]:
 def rebuilt(session: Session, hours: float) -> dict[str, str]:
     with session.transaction():
         session.truncate(["identity.click"])
-        session.forget_cursors([clicks.CONSUMER])
-    return run(session, hours)
+        session.forget_cursors([CLICKS.name])
+    return after(session, hours)
 
 
 def test_a_click_waits_72_hours_without_any_change(session: Session):
     click(session, "k")
-    assert run(session, 1) == run(session, 71) == {"k": "pending: no_submission_with_click_id"}
-    assert run(session, 72) == {"k": "unresolved: no_submission_with_click_id"}
+    assert after(session, 1) == after(session, 71) == {"k": "pending: no_submission_with_click_id"}
+    assert after(session, 72) == {"k": "unresolved: no_submission_with_click_id"}
 
 
 def test_a_submission_resolves_a_waiting_click(session: Session):
     contact(session, "1", "ann@a.example")
     click(session, "k", gclid="G")
-    run(session, 1)
+    after(session, 1)
     form(session, "Ann@A.example", CLICKED + timedelta(hours=2), gclid="G")
-    assert run(session, 3) == {"k": "resolved: form_submission"}
+    assert after(session, 3) == {"k": "resolved: form_submission"}
 
 
 def test_a_contact_we_learn_of_after_the_wait_still_gets_its_click(session: Session):
     """Its record was refused at first, or read late: what ends the same in a rebuild ends the same now."""
     click(session, "k", contact_id="1")
-    assert run(session, 80) == {"k": "unresolved: contact_unknown"}
+    assert after(session, 80) == {"k": "unresolved: contact_unknown"}
     contact(session, "1", "ann@a.example")
-    assert run(session, 81) == {"k": "resolved: contact_id"} == rebuilt(session, 81)
+    assert after(session, 81) == {"k": "resolved: contact_id"} == rebuilt(session, 81)
 
 
 def test_an_address_that_comes_to_name_one_contact_resolves_its_click_after_the_wait(session: Session):
     click(session, "k", gclid="G")
     form(session, "Ann@A.example", gclid="G")
-    assert run(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
+    assert after(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
     contact(session, "1", "ann@a.example")
-    assert run(session, 81) == {"k": "resolved: form_submission"} == rebuilt(session, 81)
+    assert after(session, 81) == {"k": "resolved: form_submission"} == rebuilt(session, 81)
 
 
 def test_a_third_link_makes_scanner_clicks_of_the_two_before(session: Session):
     contact(session, "1", "ann@a.example")
     for number, link in enumerate("ab"):
         click(session, link, CLICKED + timedelta(seconds=4 * number), contact_id="1", destination_url=link)
-    assert set(run(session, 1).values()) == {"resolved: contact_id"}
+    assert set(after(session, 1).values()) == {"resolved: contact_id"}
     click(session, "c", CLICKED + timedelta(seconds=8), contact_id="1", destination_url="c")
-    assert set(run(session, 2).values()) == {"suspect: burst"}
-    assert run(session, 3) == rebuilt(session, 3)
+    assert set(after(session, 2).values()) == {"suspect: burst"}
+    assert after(session, 3) == rebuilt(session, 3)
 
 
 STATE = {"identity.click": "click_id", "identity.email_click": "id", "attribution.touch": "touch_id"}
 
 
 def state(session: Session) -> dict[str, list[tuple[Any, ...]]]:
-    clicks.update(session, LOADED, CLICKED + timedelta(hours=1))
-    attribution.update_touches(session, LOADED)
+    run(CLICKS, session, LOADED, CLICKED + timedelta(hours=1))
+    run(TOUCHES, session, LOADED, CLICKED)
     return {
         name: session.read(name).drop("click_id_kinds", strict=False).sort(key).rows() for name, key in STATE.items()
     }
@@ -113,10 +111,10 @@ def state(session: Session) -> dict[str, list[tuple[Any, ...]]]:
 def test_a_tracked_link_in_a_marketing_mail_is_one_touch(session: Session):
     contact(session, "1", "ann@a.example")
     mail(session, "e", CLICKED + timedelta(seconds=2), recipient="Ann@A.example", email_campaign_id="5")
-    run(session, 1)
+    after(session, 1)
     assert [row[2] for row in state(session)["attribution.touch"]] == ["email_click"]
     click(session, "k", contact_id="1", destination_url="https://www.v.example/?utm_source=x")
-    run(session, 2)
+    after(session, 2)
     assert [row[2] for row in state(session)["attribution.touch"]] == ["link_click"]
     mail(
         session,
@@ -126,19 +124,19 @@ def test_a_tracked_link_in_a_marketing_mail_is_one_touch(session: Session):
         bot_reason="hubspot_filter",
         is_bot=True,
     )
-    assert run(session, 3) == {"k": "suspect: hubspot_filter"}, "HubSpot knows that this act was a scanner's"
+    assert after(session, 3) == {"k": "suspect: hubspot_filter"}, "HubSpot knows that this act was a scanner's"
     assert [row[2] for row in state(session)["attribution.touch"]] == ["email_click"], "and the other one was not"
 
 
 def test_a_recipient_we_learn_of_later_gets_its_clicks(session: Session):
     mail(session, "e", recipient="ann@a.example")
-    run(session, 1)
+    after(session, 1)
     assert session.read("identity.email_click")["reason"].to_list() == ["recipient_names_no_person"]
     contact(session, "1", "ann@a.example")
-    run(session, 2)
+    after(session, 2)
     assert session.read("identity.email_click")["reason"].to_list() == ["recipient"]
     mail(session, "nobody", recipient=None)
-    run(session, 2)
+    after(session, 2)
     assert session.read("identity.email_click", "id = 'nobody'")["reason"].to_list() == ["no_recipient"]
 
 
@@ -174,21 +172,21 @@ def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: 
     while acts:
         for _ in range(min(len(acts), chance.randint(5, 15))):
             acts.pop()()
-        identity.update(session, LOADED, CLICKED)
+        run(IDENTITY, session, LOADED, CLICKED)
         found = state(session)
     assert {row[2] for row in found["identity.email_click"]} >= {"resolved", "suspect"}
     with session.transaction():
         session.truncate(STATE)
-        session.forget_cursors([clicks.CONSUMER, attribution.TOUCH_CONSUMER])
+        session.forget_cursors([CLICKS.name, TOUCHES.name])
     assert state(session) == found
 
 
 def test_a_later_submission_names_a_click_that_was_given_up(session: Session):
     contact(session, "1", "ann@a.example")
     click(session, "k", gclid="G")
-    run(session, 80)
+    after(session, 80)
     form(session, "ann@a.example", CLICKED + timedelta(days=89), gclid="G")
-    assert run(session, 24 * 89) == {"k": "resolved: later_form_submission"} == rebuilt(session, 24 * 89)
+    assert after(session, 24 * 89) == {"k": "resolved: later_form_submission"} == rebuilt(session, 24 * 89)
 
 
 def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(session: Session):
@@ -196,7 +194,7 @@ def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(sessio
     contact(session, "2", "bob@a.example")
     click(session, "k", contact_id="1", gclid="G")
     form(session, "bob@a.example", gclid="G")
-    assert run(session, 1) == {"k": "resolved: contact_id"}
+    assert after(session, 1) == {"k": "resolved: contact_id"}
     row = session.read("identity.click").row(0, named=True)
     assert (row["contact_id"], row["forwarded"], row["form_id"]) == ("1", True, None)
 
@@ -207,19 +205,19 @@ def test_an_address_shared_within_one_person_names_no_contact_any_more(session: 
     contact(session, "2", "both@a.example")
     click(session, "k", gclid="G")
     form(session, "ann@a.example", gclid="G")
-    assert run(session, 1) == {"k": "resolved: form_submission"}
+    assert after(session, 1) == {"k": "resolved: form_submission"}
     assert touched(session) == [("click:k", True)]
     contact(session, "2", "both@a.example", "ann@a.example")
-    assert run(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
+    assert after(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
     assert touched(session) == [("click:k", False)], "the account is still known"
-    assert run(session, 80) == rebuilt(session, 80)
+    assert after(session, 80) == rebuilt(session, 80)
     contact(session, "2", "both@a.example")
-    assert run(session, 81) == {"k": "resolved: form_submission"}
+    assert after(session, 81) == {"k": "resolved: form_submission"}
     assert touched(session) == [("click:k", True)]
 
 
 def touched(session: Session) -> list[tuple[str, bool]]:
     """Each touch, and whether its person is known."""
-    attribution.update_touches(session, LOADED)
+    run(TOUCHES, session, LOADED, CLICKED)
     rows = session.read("attribution.touch").sort("touch_id")
     return rows.select("touch_id", rows["person_id"].is_not_null()).rows()

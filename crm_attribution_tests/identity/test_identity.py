@@ -8,8 +8,8 @@ from collections import defaultdict
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identity import update as identity
-from crm_attribution.identity.update import CONSUMER
+from crm_attribution.identity.update import quality, remember_clicks
+from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at, differences, dump
@@ -26,13 +26,13 @@ STATE = ["identity.edge", "identity.edge_rejected", "identity.alias", "identity.
 
 
 def update(session: Session, rules: Rules = ROOMY) -> int:
-    return identity.update(session, rules, NOW).changed
+    return run(IDENTITY, session, rules, NOW).changed
 
 
 def empty(session: Session) -> None:
     with session.transaction():
         session.truncate([name for name in CONTRACTS if name.split(".")[0] in ("raw", "identity")])
-        session.forget_cursors([CONSUMER])
+        session.forget_cursors([IDENTITY.name])
 
 
 def persons(session: Session) -> set[frozenset[str]]:
@@ -82,7 +82,7 @@ def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
     before = {name: rows for name, rows in dump(session).items() if name in STATE}
     with session.transaction():
         session.truncate(["identity.edge", "identity.edge_rejected"])
-        session.forget_cursors([CONSUMER])
+        session.forget_cursors([IDENTITY.name])
     update(session)
     assert differences(before, dump(session)) == []
     known = set(session.read("identity.person")["person_id"])
@@ -163,14 +163,12 @@ def test_quality_counts_what_is_there(session: Session):
     crm.create("info@a.example")
     crm.tell(session)
     update(session)
-    facts = identity.quality(session)
+    facts = quality(session)
     assert facts["persons"] == 2
     assert facts["aliases"] == 3
     assert facts["largest person (identifiers)"] == 2
     assert facts["rejected edges: role_mailbox"] == 1
-    identity.remember_clicks(
-        session, {"resolved: contact_id": 3, "unresolved: no_form": 2, "e-mail resolved: recipient": 1}
-    )
-    remembered = identity.update(session, LOADED, NOW).facts
+    remember_clicks(session, {"resolved: contact_id": 3, "unresolved: no_form": 2, "e-mail resolved: recipient": 1})
+    remembered = run(IDENTITY, session, LOADED, NOW).facts
     assert remembered["clicks unresolved: no_form"] == 2
     assert not [name for name in remembered if "clicks" in name and "unresolved" not in name]

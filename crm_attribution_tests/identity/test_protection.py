@@ -8,10 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crm_attribution.attribution import credits, touches
-from crm_attribution.identity import clicks
-from crm_attribution.identity import update as identity
 from crm_attribution.identity.persons import live_persons
+from crm_attribution.layers import CLICKS, CREDITS, IDENTITY, TOUCHES, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, at
@@ -29,7 +27,7 @@ def rules(**changes: Any) -> Rules:
 
 
 def update(session: Session, mapping: Rules = LOADED) -> dict[str, Any]:
-    return identity.update(session, mapping, NOW).facts
+    return run(IDENTITY, session, mapping, NOW).facts
 
 
 def refused(session: Session) -> list[tuple[str, str, str]]:
@@ -51,9 +49,9 @@ def form(session: Session, number: str, email: str, **ids: str) -> None:
 def derived_touches(session: Session) -> list[tuple[Any, ...]]:
     """touch, person, account of each touch, once everything up to credit is derived."""
     update(session)
-    clicks.update(session, LOADED, NOW)
-    touches.update_touches(session, LOADED)
-    credits.update_credits(session, LOADED, NOW)
+    run(CLICKS, session, LOADED, NOW)
+    run(TOUCHES, session, LOADED, NOW)
+    run(CREDITS, session, LOADED, NOW)
     return session.read("attribution.touch").sort("touch_id").select("touch_id", "person_id", "account_id").rows()
 
 
@@ -122,7 +120,7 @@ def test_an_inbox_of_ten_thousand_contacts_joins_none_of_them(session: Session):
         "SELECT touch_id, sum(credit) FROM attribution.credit WHERE model = 'linear' GROUP BY 1"
     ).rows()
     assert sorted(credit) == [(touch, 250_000) for touch, _, _ in derived]
-    session.forget_cursors([clicks.CONSUMER, touches.TOUCH_CONSUMER])
+    session.forget_cursors([CLICKS.name, TOUCHES.name])
     assert derived_touches(session) == derived, "as in a rebuild"
 
 

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from crm_attribution.cli import main
 from crm_attribution.errors import NotKnown
 from crm_attribution.identifiers import lifecycle_event_id
-from crm_attribution.identity import update as identity
+from crm_attribution.layers import IDENTITY, run
 from crm_attribution.operations.why import KINDS, Node, explain
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain, at, new_warehouse
@@ -73,7 +73,7 @@ def two_persons(session: Session) -> tuple[str, str]:
     one, other = crm.create("ann@a.example"), crm.create("bob@b.example")
     crm.create("info@a.example")
     crm.tell(session)
-    identity.update(session, LOADED, NOW)
+    run(IDENTITY, session, LOADED, NOW)
     ids = [
         str(session.scalar("SELECT person_id FROM identity.alias WHERE node_id = (SELECT node_id FROM identity.node"
                            " WHERE node_type = 'contact' AND identifier = ?)", [contact]))
@@ -81,7 +81,7 @@ def two_persons(session: Session) -> tuple[str, str]:
     ]  # fmt: skip
     crm.add_email(one, "bob@b.example")
     crm.tell(session)
-    identity.update(session, LOADED, NOW)
+    run(IDENTITY, session, LOADED, NOW)
     return ids[0], ids[1]
 
 

@@ -4,9 +4,11 @@ import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
+from crm_attribution.conversions.ledger import ATTEMPT, CONVERSION
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
+from crm_attribution.layers import PLANNING, SENDING
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     HOURLY,
@@ -23,13 +25,12 @@ from crm_attribution.orchestration.assets.common import (
     written_beside,
 )
 
-CONVERSION = "conversions.conversion"
 CHECK = "account_can_send"
 
 
 @dg.multi_asset(
     name="conversions__conversion",
-    specs=[spec(CONVERSION, ["events.milestone", "identity.alias", "raw.association", "raw.contact"])],
+    specs=[spec(CONVERSION, PLANNING.reads)],
     check_specs=table_checks(CONVERSION),
     backfill_policy=BACKFILL,
     retry_policy=RETRY,
@@ -50,14 +51,14 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 key=key_of(name),
-                deps=[key_of(CONVERSION), key_of("attribution.touch"), key_of("identity.person")],
+                deps=[key_of(table) for table in (CONVERSION, *SENDING.reads)],
                 group_name="delivery",
                 kinds={destination.name, "api"},
                 owners=["team:revenue-operations", *OWNERS],
                 description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
                 f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
                 partitions_def=HOURLY,
-                metadata={"dagster/table_name": "delivery.attempt"},
+                metadata={"dagster/table_name": ATTEMPT},
             )
         ],
         backfill_policy=BACKFILL,
@@ -105,5 +106,5 @@ sinks = [sink(destination) for destination in destinations().values()]
 assets = [
     conversion,
     *sinks,
-    written_beside("delivery.attempt", [f"delivery.{name}" for name in destinations()]),
+    written_beside(ATTEMPT, [f"delivery.{name}" for name in destinations()]),
 ]

@@ -1,15 +1,10 @@
-"""identity/*, events/* and attribution/*: derived from what changed, each by one step."""
+"""identity/*, events/* and attribution/*: an asset per table of each layer (`crm_attribution/layers.py`)."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 
 import dagster as dg
 
-from crm_attribution.attribution import credits, touches
-from crm_attribution.events import events, milestones
-from crm_attribution.identity import clicks
-from crm_attribution.identity import update as identity
-from crm_attribution.mapping import Rules
+from crm_attribution.layers import CREDITS, LAYERS, MILESTONES, Layer, run
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     RETRY,
@@ -26,37 +21,30 @@ from crm_attribution.orchestration.assets.common import (
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import broken_conservation, unmapped_pipelines
-from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import watermark
 
-Step = Callable[[Session, Rules, datetime], Report]
 Law = Callable[[Pipeline], dg.AssetCheckResult]
 
 
-def derived(
-    name: str,
-    tables: Sequence[str],
-    deps: Sequence[str],
-    step: Step,
-    laws: Sequence[tuple[dg.AssetCheckSpec, Law]] = (),
-) -> dg.AssetsDefinition:
-    """An asset per table that one step writes in one transaction. The first table's metadata has the step's figures."""
+def derived(layer: Layer, laws: Sequence[tuple[dg.AssetCheckSpec, Law]] = ()) -> dg.AssetsDefinition:
+    """An asset per table that a layer writes in one transaction. The first table's metadata has the layer's figures."""
 
     @dg.multi_asset(
-        name=name,
-        specs=[spec(table, deps) for table in tables],
-        check_specs=[*table_checks(*tables), *(law for law, _ in laws)],
+        name=layer.writes[0].replace(".", "__"),
+        specs=[spec(table, layer.reads) for table in layer.writes],
+        check_specs=[*table_checks(*layer.writes), *(law for law, _ in laws)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
+        first, *rest = layer.writes
         with acting_on_errors(), pipeline.warehouse.session() as session:
-            report = step(session, pipeline.rules, watermark(session, window(context).end))
-            counts = {table: reports.count(session, table) for table in tables[1:]}
-            checks = [*run_table_checks(pipeline, *tables), *(law(pipeline) for _, law in laws)]
-        for table in tables:
-            yield result(pipeline, table, counts.get(table, report), checks if table == tables[0] else [])
+            report = run(layer, session, pipeline.rules, watermark(session, window(context).end))
+            counts = {table: reports.count(session, table) for table in rest}
+            checks = [*run_table_checks(pipeline, *layer.writes), *(law(pipeline) for _, law in laws)]
+        yield result(pipeline, first, report, checks)
+        for table in rest:
+            yield result(pipeline, table, counts[table], [])
 
     return asset
 
@@ -98,75 +86,9 @@ PIPELINES_MAPPED = dg.AssetCheckSpec(
     description="Every pipeline with deals has a kind; deals of the others make no milestones.",
 )
 
-_RECORDS = ["raw.contact", "raw.company", "raw.deal", "raw.property_history", "raw.association", "raw.merge"]
+LAWS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Law]]] = {
+    MILESTONES.name: [(PIPELINES_MAPPED, _pipelines_mapped)],
+    CREDITS.name: [(CONSERVED, _conserved)],
+}
 
-assets = [
-    derived(
-        "identity__persons",
-        [
-            "identity.person",
-            "identity.alias",
-            "identity.node",
-            "identity.edge",
-            "identity.edge_rejected",
-            "identity.person_change",
-            "identity.account",
-            "identity.account_alias",
-            "identity.membership",
-            "identity.deal_account",
-        ],
-        [*_RECORDS, "raw.link_click", "raw.form_submission"],
-        identity.update,
-    ),
-    derived(
-        "identity__clicks",
-        ["identity.click", "identity.email_click"],
-        ["identity.alias", "identity.edge", "raw.link_click", "raw.email_click", "raw.form_submission"],
-        clicks.update,
-    ),
-    derived(
-        "events__events",
-        ["events.event"],
-        [
-            "identity.alias",
-            "identity.membership",
-            "identity.account",
-            "identity.deal_account",
-            "raw.pipeline_stage",
-            "raw.account",
-            *_RECORDS,
-        ],
-        lambda session, rules, _: events.update(session, rules),
-    ),
-    derived(
-        "events__milestones",
-        ["events.milestone"],
-        ["events.event", "identity.membership", "identity.deal_account", "raw.deal", "raw.association"],
-        lambda session, rules, _: milestones.update(session, rules),
-        [(PIPELINES_MAPPED, _pipelines_mapped)],
-    ),
-    derived(
-        "attribution__touches",
-        ["attribution.touch"],
-        [
-            "identity.click",
-            "identity.email_click",
-            "identity.alias",
-            "identity.edge",
-            "identity.membership",
-            "identity.account",
-            "identity.account_alias",
-            "raw.link_click",
-            "raw.email_click",
-            "raw.form_submission",
-        ],
-        lambda session, rules, _: touches.update_touches(session, rules),
-    ),
-    derived(
-        "attribution__credits",
-        ["attribution.credit"],
-        ["attribution.touch", "events.milestone", "raw.contact"],
-        credits.update_credits,
-        [(CONSERVED, _conserved)],
-    ),
-]
+assets = [derived(layer, LAWS.get(layer.name, ())) for layer in LAYERS]

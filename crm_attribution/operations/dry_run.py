@@ -8,8 +8,7 @@ from typing import Any
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.events import events, milestones
-from crm_attribution.identity import update as identity
+from crm_attribution.layers import PLANNING, derive, needed_by
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.identifiers import quote_identifier as q
@@ -42,12 +41,12 @@ def difference(
     Returns:
         events, milestones and conversions: counts by kind of change with example ids, no personal data.
     """
-    with session.rehearsal():
-        _derive(session, current, settings, as_of, now)
+    with session.dry_run():
+        _plan(session, current, settings, as_of, now)
         tables = ("events.event", "events.milestone", "conversions.conversion")
         for name in tables:
             session.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_before(name)} AS SELECT * FROM {name}")
-        planned = _derive(session, proposed, settings, as_of, now)
+        planned = _plan(session, proposed, settings, as_of, now)
         return {
             "mapping_version": {"current": current.version, "proposed": proposed.version},
             "events": _compared(session, "events.event", "event"),
@@ -60,10 +59,8 @@ def difference(
         }
 
 
-def _derive(session: Session, rules: Rules, settings: Settings, as_of: datetime, now: datetime) -> Report:
-    identity.update(session, rules, as_of)
-    events.update(session, rules)
-    milestones.update(session, rules)
+def _plan(session: Session, rules: Rules, settings: Settings, as_of: datetime, now: datetime) -> Report:
+    derive(session, rules, as_of, needed_by(PLANNING))
     return conversions.update(session, rules, settings, now)
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.events import events, milestones
-from crm_attribution.operations.rehearsal import difference
+from crm_attribution.layers import PLANNING, derive, needed_by
+from crm_attribution.operations.dry_run import difference
 from crm_attribution_tests.flow.chain import RULES, Chain, at, rules
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
@@ -68,8 +68,7 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         assert {row["state"] for row in told["conversions"]["planned"]} == {"pending"}
         gained = sum(row["conversions"] for row in told["conversions"]["planned"])
         with chain.warehouse.session() as session:
-            events.update(session, proposed)
-            milestones.update(session, proposed)
+            derive(session, proposed, NOW, needed_by(PLANNING))
             conversions.update(session, proposed, GIVEN, NOW)
         after = _state(chain)
         assert len(after["conversions.conversion"]) == len(before["conversions.conversion"]) + gained

@@ -1,0 +1,157 @@
+"""The list of layers says what the steps do: the tables their SQL names while they run over the sample stories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlglot
+from sqlglot import exp
+
+from crm_attribution import layers, settings
+from crm_attribution.clock import FixedClock
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.conversions import plan
+from crm_attribution.conversions.recipients import resolver
+from crm_attribution.delivery.deliver import deliver
+from crm_attribution.destinations import destinations
+from crm_attribution.layers import LAYERS, PLANNING, SENDING, Step
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.flow.chain import RULES, Chain, at, rules
+from crm_attribution_tests.flow.stories import portal
+from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
+from crm_attribution_tests.operations.test_dry_run import SEND
+from crm_attribution_tests.sandbox.lines import email_click
+from crm_attribution_tests.sandbox_process import Line
+
+pytestmark = pytest.mark.sandbox
+
+STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
+META = destinations()["meta"]
+
+
+@dataclass
+class Traced:
+    """Tables that statements read and wrote."""
+
+    reads: set[str] = field(default_factory=set)
+    writes: set[str] = field(default_factory=set)
+
+    def add(self, sql: str) -> None:
+        for statement in sqlglot.parse(sql, dialect="duckdb"):
+            if statement is None:
+                continue
+            target = statement.this if isinstance(statement, exp.Insert | exp.Update | exp.Delete) else None
+            for table in statement.find_all(exp.Table):
+                name = f"{table.db}.{table.name}"
+                if name in CONTRACTS:
+                    (self.writes if table is target else self.reads).add(name)
+
+
+@dataclass
+class Recorder:
+    """A connection that notes what it is asked."""
+
+    connection: Any
+    traced: Traced
+
+    def execute(self, sql: str, *more: Any) -> Any:
+        self.traced.add(sql)
+        return self.connection.execute(sql, *more)
+
+    def sql(self, sql: str, **more: Any) -> Any:
+        self.traced.add(sql)
+        return self.connection.sql(sql, **more)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+@contextmanager
+def recorded(session: Session, traced: Traced) -> Iterator[None]:
+    connection = session.connection
+    session.connection = Recorder(connection, traced)  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        session.connection = connection
+
+
+class Watched(Warehouse):
+    """A warehouse whose sessions are recorded."""
+
+    def __init__(self, directory: Path, traced: Traced) -> None:
+        super().__init__(directory)
+        object.__setattr__(self, "traced", traced)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        with super().session() as session, recorded(session, self.traced):  # type: ignore[attr-defined]
+            yield session
+
+
+def lines() -> list[Line]:
+    """The sample stories, and a person with a click of each kind, submissions and an e-mail click."""
+    more = Story("a form names a click", 900, [])
+    more.company(1)
+    more.contact(1, company=1, lifecyclestage="lead", ad_consent="granted")
+    more.deal(1, "06-25T09:00:00", "closedwon", 1, [1], amount=100)
+    for hour in ("02-20T09", "03-10T09"):
+        more.click(f"{hour}:00:00", 1, contact_id=None, gclid=f"G{hour}")
+        more.submit(f"{hour}:10:00", 1, gclid=f"G{hour}")
+        more.lines.append(email_click(f"2026-{hour}:20:00Z", f"m{hour}", f"c{more.id(1)}@buyer.example"))
+    told: list[Line] = [*portal()[len(SETUP) :], *more.lines]
+    return [*SETUP, *sorted(told, key=lambda line: str(line["at"]))]
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
+    """Step -> what it read and wrote: everything at first, then hour by hour what changed."""
+    folder = tmp_path_factory.mktemp("layers")
+    found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
+    with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND)) as chain:
+        given = settings.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
+        for before, stop in zip((None, *STOPS), STOPS, strict=False):
+            chain.sandbox.set_clock(stop)
+            chain.read(at(before) if before else None)
+            with chain.warehouse.session() as session:
+                for layer in LAYERS:
+                    with recorded(session, found[layer.name]):
+                        layers.run(layer, session, chain.mapping, at(stop))
+                with recorded(session, found[PLANNING.name]):
+                    plan.update(session, chain.mapping, given, at(stop))
+        sent = deliver(
+            META,
+            settings=given,
+            rules=chain.mapping,
+            warehouse=Watched(chain.warehouse.directory, found[SENDING.name]),
+            clock=FixedClock(at(LAST_DAY)),
+            window_end=at(LAST_DAY),
+            resolve=resolver(META, chain.mapping),
+        )
+        assert sent.requests > 0
+    return found
+
+
+@pytest.mark.parametrize("step", [*LAYERS, PLANNING, SENDING], ids=lambda step: step.name)
+def test_a_step_reads_and_writes_what_it_declares(traced: dict[str, Traced], step: Step):
+    seen = traced[step.name]
+    assert sorted(seen.writes) == sorted(step.writes)
+    assert sorted(seen.reads - seen.writes) == sorted({*step.reads, *step.counts})
+
+
+def test_layers_read_only_what_stands_before_them():
+    order = [*LAYERS, PLANNING, SENDING]
+    for place, step in enumerate(order):
+        later = {table for other in order[place + 1 :] for table in other.writes}
+        assert not later & set(step.reads), step.name
+        assert set(step.memory) <= set(step.writes)
+
+
+def test_the_dry_run_derives_just_what_planning_needs():
+    assert [layer.name for layer in layers.needed_by(PLANNING)] == ["identity", "events", "milestones"]
