@@ -21,7 +21,10 @@ from crm_attribution.errors import ConfigurationError
 DIALECT = "duckdb"
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
 _FILE_FORMATS = {"csv", "tsv", "json", "jsonl", "ndjson", "parquet", "gz", "zst", "xlsx", "db", "duckdb"}
-_SYNTAX = frozenset("coalesce columns grouping grouping_id ifnull percentile_cont percentile_disc try unpack".split())
+_SYNTAX = {"coalesce", "columns", "grouping", "grouping_id", "ifnull", "try", "unpack"} | {
+    "percentile_cont",
+    "percentile_disc",
+}
 """Written like functions, but part of DuckDB's grammar: its list of functions does not have them."""
 _UNREPEATABLE = (
     {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
