@@ -12,7 +12,7 @@ import pytest
 import sqlglot
 from sqlglot import exp
 
-from crm_attribution import layers, settings
+from crm_attribution import configuration, layers
 from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions import plan
@@ -115,7 +115,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
     folder = tmp_path_factory.mktemp("layers")
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND)) as chain:
-        given = settings.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
+        given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)
             chain.read(at(before) if before else None)

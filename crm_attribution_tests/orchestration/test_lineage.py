@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from crm_attribution import settings
+from crm_attribution import configuration
 from crm_attribution.orchestration.assets.sql import MODELS
 from crm_attribution.orchestration.graph import definitions
 
@@ -18,7 +18,7 @@ def test_every_model_is_materialized_with_the_columns_it_comes_from(tmp_path: Pa
     with dg.DagsterInstance.ephemeral() as instance:
         outcome = definitions().resolve_job_def("hourly").execute_in_process(
             instance=instance,
-            partition_key=f"{settings.load().start:%Y-%m-%d-%H:%M}",
+            partition_key=f"{configuration.load().start:%Y-%m-%d-%H:%M}",
             asset_selection=list(keys.values()),
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )  # fmt: skip
