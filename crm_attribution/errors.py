@@ -87,6 +87,14 @@ class WarehouseBusy(Terminal):
     """Another process holds the warehouse; the message names it."""
 
 
+class WarehouseDamaged(Terminal):
+    """DuckDB met damaged memory or a damaged file: the process must not write any more."""
+
+
+class CommitLost(Terminal):
+    """A transaction was committed without an error and its marker is not there."""
+
+
 class ConfigurationError(Terminal):
     """A setting, a mapping file or a data directory is wrong; the message names the place and the fix."""
 

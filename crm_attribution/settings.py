@@ -6,6 +6,7 @@ Everything comes from the environment. Whatever is missing is reported together,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,6 +114,12 @@ def _seconds(given: str) -> float:
     return float(given)
 
 
+def _memory(given: str) -> str:
+    if not re.fullmatch(r"[1-9]\d*(\.\d+)? ?([MG]i?B)", given):
+        raise ValueError("must be a size such as 4GB or 800MB")
+    return given
+
+
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
 DATA_DIR = Setting(
@@ -135,11 +142,18 @@ SEND = Setting(f"{OURS}SEND", "`on` or `off`, for all destinations", _on_or_off,
 LOCK_WAIT = Setting(
     f"{OURS}LOCK_WAIT", "seconds a run waits for another one", _seconds, 900.0, "900", empty_is_wrong=True
 )
+MEMORY = Setting[str | None](
+    f"{OURS}MEMORY",
+    "most that DuckDB may use, as `4GB`",
+    _memory,
+    None,
+    "half of the memory of the machine or container",
+)
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
 CLOCK = text(
     f"{OURS}CLOCK", "`wall`; an instant or the sandbox's clock address for replaying a portal of the past", "wall"
 )
-PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, ALERT_URL, CLOCK))
+PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, ALERT_URL, CLOCK))
 
 
 @dataclass(frozen=True)
@@ -183,6 +197,10 @@ class Settings:
     @property
     def lock_wait_seconds(self) -> float:
         return self[LOCK_WAIT]
+
+    @property
+    def memory(self) -> str | None:
+        return self[MEMORY]
 
     @property
     def inbox(self) -> Path:

@@ -46,6 +46,7 @@ class Ban:
 RULES = [
     Rule("dagster", ["orchestration/*", "definitions.py"]),
     Rule("duckdb", ["warehouse/*", "marts/*"]),
+    Rule("duckdb.connect", ["warehouse/engine.py"]),
     Rule("requests", ["http/*"]),
     Rule("urllib3", ["http/*"]),
     Rule("pandera", ["contracts/*"]),
@@ -224,6 +225,7 @@ def test_every_module_names_only_what_it_may():
         ("raw/bad.py", "def f():\n    from dagster import asset", "dagster"),
         ("operations/status.py", "from dagster._core.storage import tags", "dagster"),
         ("raw/bad.py", "import duckdb", "duckdb"),
+        ("marts/bad.py", "import duckdb\nduckdb.connect()", "duckdb.connect"),
         ("hubspot/bad.py", "import requests.adapters", "requests"),
         ("raw/bad.py", "from pandera.errors import SchemaError", "pandera"),
         ("operations/bad.py", "import os\nHOME = os.environ['HOME']", "os.environ"),
@@ -260,6 +262,29 @@ def test_what_the_rules_allow_is_not_found():
     assert offences("clock.py", "from datetime import UTC, datetime\ndatetime.now(UTC)") == []
     assert offences("sandbox/good.py", "from crm_attribution.sandbox.portal import Portal") == []
     assert offences("orchestration/good.py", "import dagster as dg\nfrom crm_attribution.raw import merges") == []
+
+
+def swallowing(source: str) -> list[int]:
+    """Lines where an error of DuckDB's is caught and not raised again: a commit after it returns and keeps nothing."""
+    handlers = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ExceptHandler)]
+    suppressed = [
+        call.lineno
+        for call in ast.walk(ast.parse(source))
+        if isinstance(call, ast.Call) and "suppress" in ast.unparse(call.func) and "duckdb" in ast.unparse(call)
+    ]
+    return suppressed + [
+        handler.lineno
+        for handler in handlers
+        if handler.type is not None
+        and re.search(r"duckdb\.|_ABOUT_THE", ast.unparse(handler.type))
+        and not any(isinstance(node, ast.Raise) for node in ast.walk(handler))
+    ]
+
+
+def test_no_error_of_duckdb_is_swallowed():
+    assert {path: found for path, source in MODULES.items() if (found := swallowing(source))} == {}
+    assert swallowing("import duckdb\ntry:\n    f()\nexcept duckdb.Error:\n    pass") == [4]
+    assert swallowing("with contextlib.suppress(duckdb.Error):\n    f()") == [1]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.what)

@@ -17,6 +17,7 @@ from sqlglot.optimizer.normalize_identifiers import normalize_identifiers
 from sqlglot.optimizer.scope import traverse_scope
 
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.warehouse.engine import open_reader
 
 DIALECT = "duckdb"
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
@@ -41,7 +42,7 @@ class DependencyReader:
     """Reads the tables of many queries with one in-memory DuckDB connection."""
 
     def __init__(self) -> None:
-        self._connection = duckdb.connect()
+        self._connection = open_reader()
         names = self._connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
         self._builtins = frozenset(name for (name,) in names) | _SYNTAX
 

@@ -31,11 +31,12 @@ from typing import Any
 
 import duckdb
 
-from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.errors import CommitLost, ConfigurationError, ContractViolation
 from crm_attribution.marts.discovery import SqlModel, SqlTest, discover, order
 from crm_attribution.marts.errors import run
 from crm_attribution.marts.header import SqlColumn
 from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
+from crm_attribution.warehouse.session import NOT_KEPT
 
 __all__ = [
     "ModelResult",
@@ -206,7 +207,19 @@ def _write_changes(connection: duckdb.DuckDBPyConnection, table: str, names: Seq
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+    _prove(connection, table, columns, same)
     return inserted, deleted
+
+
+def _prove(connection: duckdb.DuckDBPyConnection, table: str, columns: str, same: str) -> None:
+    """A commit that kept nothing returns without an error: read one of the changed rows back. (The marts file holds
+    marts only, so there is no place for a marker.)"""
+    gone = f"(SELECT {columns}, 1 AS {_COPIES} FROM {_CHANGES} LIMIT 1) AS gone"
+    stored, wanted = (
+        _number(connection, f"SELECT count(*) FROM {rows} AS old JOIN {gone} ON {same}") for rows in (table, _RESULT)
+    )
+    if stored != wanted:
+        raise CommitLost(f"{table}: {NOT_KEPT}")
 
 
 def _write_comments(connection: duckdb.DuckDBPyConnection, model: SqlModel, home: str) -> None:

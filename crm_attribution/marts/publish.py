@@ -27,6 +27,7 @@ from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, ContractViolation, Retryable, Terminal
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
 from crm_attribution.marts.models import SqlTest, run_test
+from crm_attribution.warehouse.engine import open_reader
 from crm_attribution.warehouse.files import put_in_place
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.lock import process_alive
@@ -284,7 +285,7 @@ def _check_copy(copy: Path, content: _Content) -> None:
             f"the marts file has storage version {version}, which older DuckDB clients cannot open; make it anew with"
             " ATTACH … (STORAGE_VERSION 'v1.0.0')"
         )
-    with duckdb.connect(copy, read_only=True) as reader:
+    with open_reader(copy) as reader:
         for table, rows in content.rows.items():
             name = quote_identifier(*table.split(".", 1))
             ((found,),) = reader.execute(f"SELECT count(*) FROM {name}").fetchall()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.layers import LAYERS, PLANNING, forget
 from crm_attribution.operations.status import run_summary
-from crm_attribution.orchestration.resources import run_lock
+from crm_attribution.orchestration.resources import WAREHOUSE_WAIT, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import HOUR, run_hours
 from crm_attribution.settings import Settings
-from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.state import newest_hour_end
 
 _GROUPS = [table.split(".")[0] for step in (*LAYERS, PLANNING) for table in step.writes]
@@ -21,7 +20,7 @@ def rebuild_all(given: Settings) -> dict[str, int]:
     Returns:
         rows that differ afterwards, per mart: zero everywhere unless the rules have changed.
     """
-    warehouse = Warehouse(given.data_dir)
+    warehouse = open_warehouse(given, WAREHOUSE_WAIT)
     holder = {"run_id": "rebuild", "command": "crm-attribution rebuild", "since": iso(WallClock().now())}
     with run_lock(given).acquire(given.lock_wait_seconds, holder), warehouse.session() as session:
         end = newest_hour_end(session)

@@ -12,11 +12,10 @@ from crm_attribution.conversions.plan import why_not
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.marts.publish import read_manifest
-from crm_attribution.orchestration.resources import Pipeline, open_pipeline, run_lock
+from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import materializations
 from crm_attribution.raw.webhooks import waiting
 from crm_attribution.settings import Settings
-from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
 _PATIENCE = 5.0
@@ -60,7 +59,7 @@ def conversions_by_outcome(session: Session) -> list[dict[str, Any]]:
 def status(given: Settings) -> dict[str, Any]:
     """The state of a data directory."""
     pipeline = open_pipeline(given)
-    warehouse = Warehouse(given.data_dir, min(_PATIENCE, given.lock_wait_seconds))
+    warehouse = open_warehouse(given, _PATIENCE)
     holder = run_lock(given).holder()
     manifest = read_manifest(warehouse.finance_path)
     answer: dict[str, Any] = {

@@ -31,6 +31,7 @@ from crm_attribution.privacy import erase as privacy
 from crm_attribution.raw.extract import Extractor
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.engine import clear_spill
 from crm_attribution.warehouse.lock import RunLock, process_start_token
 
 _LIMITS: dict[tuple[str, str], Limits] = {}
@@ -137,8 +138,13 @@ def progress(listener: Callable[[str], None]) -> Iterator[None]:
 def open_pipeline(given: Settings | None = None, run_id: str = "") -> Pipeline:
     """Settings, rules, clock and warehouse of this environment, without the run lock."""
     given = given or configuration.load()
-    warehouse = Warehouse(given.data_dir, min(WAREHOUSE_WAIT, given.lock_wait_seconds))
+    warehouse = open_warehouse(given, WAREHOUSE_WAIT)
     return Pipeline(given, mapping.load(given.mapping), make_clock(given), warehouse, run_id)
+
+
+def open_warehouse(given: Settings, wait_seconds: float) -> Warehouse:
+    """The data directory's warehouse, waiting for its file no longer than asked and than CRM_ATTRIBUTION_LOCK_WAIT."""
+    return Warehouse(given.data_dir, min(wait_seconds, given.lock_wait_seconds), given.memory)
 
 
 def run_lock(given: Settings) -> RunLock:
@@ -160,7 +166,7 @@ def privacy_waiting(given: Settings, since: str) -> list[str] | None:
     """Contacts whose erasure waits, read between two runs; None while a run goes on."""
     holder = {"run_id": "privacy_requests", "command": "looks for privacy deletions", "since": since}
     try:
-        with run_lock(given).acquire(0, holder), Warehouse(given.data_dir, 0).session() as session:
+        with run_lock(given).acquire(0, holder), open_warehouse(given, 0).session() as session:
             return privacy.waiting(session)
     except WarehouseBusy:
         return None
@@ -225,6 +231,7 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     holder = {"run_id": run_id, "command": "dagster run", "since": since}
     note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found
     with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
+        clear_spill(given.data_dir)
         pipeline = open_pipeline(given, run_id)
         check_start(pipeline)
         pipeline.tags = context.dagster_run.tags if context.dagster_run else {}

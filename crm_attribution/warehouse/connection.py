@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.warehouse.engine import damage, damaged, open_engine
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
 
@@ -28,10 +29,17 @@ MARTS_STORAGE = "v1.0.0"
 
 @dataclass(frozen=True)
 class Warehouse:
-    """Where the warehouse's files are and how long to wait for another process to let go of them."""
+    """Where the warehouse's files are and how long to wait for another process to let go of them.
+
+    Attributes:
+        directory: the data directory.
+        wait_seconds: how long to wait for another process.
+        memory_limit: of its DuckDB, as `4GB`; by default half of the memory there is.
+    """
 
     directory: Path
     wait_seconds: float = 30.0
+    memory_limit: str | None = None
     _prepared: dict[str, bool] = field(default_factory=dict, repr=False, compare=False)
     _engines: dict[int, duckdb.DuckDBPyConnection] = field(default_factory=dict, repr=False, compare=False)
     _open_sessions: list[Session] = field(default_factory=list, repr=False, compare=False)
@@ -63,21 +71,16 @@ class Warehouse:
                 return
             self.directory.mkdir(parents=True, exist_ok=True)
             engine = self._engine()
-            self._attach(engine)
-            connection = engine.cursor()
-            try:
-                connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
-                if not self._prepared.get("done"):
-                    remove_leftovers(self.path)
-                    remove_leftovers(self.marts_path)
-                    initialise(connection)
-                    self._prepared["done"] = True
-                self._open_sessions.append(Session(connection))
-                yield self._open_sessions[-1]
-            finally:
-                self._open_sessions.clear()
-                connection.close()
-                _detach(engine)
+            with self._attached(engine):
+                connection = engine.cursor()
+                try:
+                    connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
+                    self._prepare(connection)
+                    self._open_sessions.append(Session(connection))
+                    yield self._open_sessions[-1]
+                finally:
+                    self._open_sessions.clear()
+                    connection.close()
 
     @contextmanager
     def exclusive(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -90,20 +93,44 @@ class Warehouse:
             if self._open_sessions:
                 raise WarehouseBusy("a session of this warehouse is open; close it before working on its files")
             engine = self._engine()
-            self._attach(engine)
-            try:
+            with self._attached(engine):
                 yield engine
-            finally:
-                _detach(engine)
+
+    def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Once a process: what a dead rewriting left goes, tables are made and migrated."""
+        if not self._prepared.get("done"):
+            remove_leftovers(self.path)
+            remove_leftovers(self.marts_path)
+            initialise(connection)
+            self._prepared["done"] = True
 
     def _engine(self) -> duckdb.DuckDBPyConnection:
         """This process's DuckDB, in memory: starting one takes longer than attaching and detaching both files."""
+        if self.path in _damaged:
+            raise damaged(self.path, _damaged[self.path])
         pid = os.getpid()
         if pid not in self._engines:
             self._engines.clear()
-            self._engines[pid] = duckdb.connect(":memory:")
-            self._engines[pid].execute("SET GLOBAL TimeZone = 'UTC'")
+            self._engines[pid] = open_engine(self.directory, self.memory_limit)
         return self._engines[pid]
+
+    @contextmanager
+    def _attached(self, engine: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        """Both files attached. After an error that speaks of damage this process writes nothing more to them."""
+        try:
+            self._attach(engine)
+            yield
+        except Exception as error:
+            what = damage(error)
+            if what is None:
+                raise
+            _damaged[self.path] = what
+            # What is in memory must not reach the file, neither by detaching it nor when the process ends.
+            engine.execute("PRAGMA disable_checkpoint_on_shutdown")
+            raise damaged(self.path, what) from error
+        finally:
+            if self.path not in _damaged:
+                _detach(engine)
 
     def _attach(self, engine: duckdb.DuckDBPyConnection) -> None:
         """Open both files, waiting for another process to let go of them."""
@@ -125,6 +152,10 @@ class Warehouse:
         except duckdb.Error:
             _detach(engine)
             raise
+
+
+_damaged: dict[Path, str] = {}
+"""Warehouses this process met damaged, and what DuckDB said of them: it opens none of them again."""
 
 
 def _detach(engine: duckdb.DuckDBPyConnection) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Callable
 import duckdb
 
 from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
-from crm_attribution.errors import ConfigurationError
+from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -34,18 +34,27 @@ def _numbers(connection: duckdb.DuckDBPyConnection) -> None:
             connection.execute(f"UPDATE {table} SET {q(number)} = {number_of(column)}")
 
 
-MIGRATIONS: dict[int, Migration] = {1: _new_recurring, 2: _numbers}
+def _no_indexes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keys of the bookkeeping tables go: DuckDB's indexes are where its files broke. Commits get their marker."""
+    for name, columns in _META_TABLES.items():
+        if name in ("cursor", "fact"):
+            connection.execute(f"CREATE TABLE meta.{name}_new ({columns})")
+            connection.execute(f"INSERT INTO meta.{name}_new SELECT * FROM meta.{name}")
+            connection.execute(f"DROP TABLE meta.{name}")
+            connection.execute(f"ALTER TABLE meta.{name}_new RENAME TO {name}")
+    _create_marker(connection)
+
+
+MIGRATIONS: dict[int, Migration] = {1: _new_recurring, 2: _numbers, 3: _no_indexes}
 """`MIGRATIONS[n]` brings a warehouse of version n to n + 1."""
 
-_META = """
-CREATE SCHEMA IF NOT EXISTS meta;
-CREATE TABLE IF NOT EXISTS meta.schema_version (version INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL);
-CREATE TABLE IF NOT EXISTS meta.cursor
-    (consumer VARCHAR NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, signature VARCHAR NOT NULL);
-CREATE TABLE IF NOT EXISTS meta.fact (name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL);
-CREATE SEQUENCE IF NOT EXISTS meta.change_seq START 1;
-"""
+_META_TABLES = {
+    "schema_version": "version INTEGER NOT NULL",
+    "change": "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL",
+    "cursor": "consumer VARCHAR NOT NULL, seq BIGINT NOT NULL, signature VARCHAR NOT NULL",
+    "fact": "name VARCHAR NOT NULL, value VARCHAR NOT NULL",
+}
+"""No keys: nothing in the warehouse has an index."""
 
 
 def initialise(connection: duckdb.DuckDBPyConnection) -> None:
@@ -63,17 +72,36 @@ def initialise(connection: duckdb.DuckDBPyConnection) -> None:
         with_meta(connection)
         connection.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
     for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
-        connection.execute("BEGIN")
+        _migrate(connection, version)
+    _create_tables(connection)
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
+    """One step, all or nothing."""
+    connection.execute("BEGIN")
+    try:
         MIGRATIONS[version](connection)
         connection.execute("UPDATE meta.schema_version SET version = ?", [version + 1])
-        connection.execute("COMMIT")
-    _create_tables(connection)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    if _version(connection) != version + 1:
+        raise CommitLost(f"the migration of the warehouse to schema version {version + 1} was not kept; run it again")
 
 
 def with_meta(connection: duckdb.DuckDBPyConnection) -> None:
     """Create the bookkeeping tables: version, change journal, cursors, facts about the data directory."""
-    for statement in filter(None, (part.strip() for part in _META.split(";"))):
-        connection.execute(statement)
+    connection.execute("CREATE SCHEMA IF NOT EXISTS meta")
+    for name, columns in _META_TABLES.items():
+        connection.execute(f"CREATE TABLE IF NOT EXISTS meta.{name} ({columns})")
+    connection.execute("CREATE SEQUENCE IF NOT EXISTS meta.change_seq START 1")
+    _create_marker(connection)
+
+
+def _create_marker(connection: duckdb.DuckDBPyConnection) -> None:
+    """The one row by which a transaction proves that its commit was kept."""
+    connection.execute("CREATE OR REPLACE TABLE meta.commit_marker AS SELECT 0::BIGINT AS marker")
 
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int | None:

@@ -7,6 +7,7 @@ writes its result. Nothing here depends on partitions: any order or repetition o
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,11 +18,15 @@ import duckdb
 import polars as pl
 
 from crm_attribution.contracts import CONTRACTS, Contract
+from crm_attribution.errors import CommitLost
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import number_of, table_name, written
 
 _WIDE = 10
 """Columns from which on reading a table's keys first costs less than reading it once."""
+
+
+NOT_KEPT = "a commit returned without an error and kept nothing: nothing of this step is stored; run it again"
 
 
 @dataclass(frozen=True)
@@ -91,17 +96,26 @@ class Session:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing. Roll back on any error and raise it. Within a dry run it is a part of that."""
+        """All or nothing. Roll back on any error and raise it. Within a dry run it is a part of that.
+
+        Raises:
+            CommitLost: when the commit returned without an error and kept nothing, as DuckDB 2 does where an error
+                inside the transaction was swallowed.
+        """
         if self._dry_run:
             yield
             return
+        marker = secrets.randbits(62)
         self.connection.execute("BEGIN")
         try:
             yield
+            self.connection.execute("UPDATE meta.commit_marker SET marker = ?", [marker])
         except BaseException:
             self.connection.execute("ROLLBACK")
             raise
         self.connection.execute("COMMIT")
+        if self.scalar("SELECT marker FROM meta.commit_marker") != marker:
+            raise CommitLost(NOT_KEPT)
 
     @contextmanager
     def dry_run(self) -> Iterator[None]:
@@ -301,9 +315,8 @@ class Session:
 
     def advance(self, consumer: str, changes: Changes) -> None:
         """Store how far a consumer has come, in the transaction of its result."""
-        self.connection.execute(
-            "INSERT OR REPLACE INTO meta.cursor VALUES (?, ?, ?)", [consumer, changes.upto, changes.signature]
-        )
+        self.connection.execute("DELETE FROM meta.cursor WHERE consumer = ?", [consumer])
+        self.connection.execute("INSERT INTO meta.cursor VALUES (?, ?, ?)", [consumer, changes.upto, changes.signature])
 
     @contextmanager
     def following(self, consumer: str, topics: Sequence[str], signature: str = "") -> Iterator[Changes]:
@@ -330,7 +343,12 @@ class Session:
         return None if value is None else str(value)
 
     def set_fact(self, name: str, value: str) -> None:
-        self.connection.execute("INSERT OR REPLACE INTO meta.fact VALUES (?, ?)", [name, value])
+        """Also outside a transaction: one statement, since the table has no key that would make it one."""
+        self.connection.execute(
+            "MERGE INTO meta.fact f USING (SELECT ? AS name, ? AS value) n ON f.name = n.name"
+            " WHEN MATCHED THEN UPDATE SET value = n.value WHEN NOT MATCHED THEN INSERT VALUES (n.name, n.value)",
+            [name, value],
+        )
 
     def forget_fact(self, name: str) -> None:
         self.connection.execute("DELETE FROM meta.fact WHERE name = ?", [name])

@@ -8,9 +8,8 @@ from rich.tree import Tree
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.operations.why import Node, explain
-from crm_attribution.orchestration.resources import open_pipeline
+from crm_attribution.orchestration.resources import open_pipeline, open_warehouse
 from crm_attribution.settings import Settings
-from crm_attribution.warehouse.connection import Warehouse
 
 _PATIENCE = 5.0
 """Seconds to wait for the writer's file: a question, not a run."""
@@ -31,7 +30,7 @@ def why(given: Settings, kind: str, asked: str, limit: int = 20, *, show_persona
         ConfigurationError: the warehouse is empty.
     """
     rules = open_pipeline(given).rules
-    warehouse = Warehouse(given.data_dir, min(_PATIENCE, given.lock_wait_seconds))
+    warehouse = open_warehouse(given, _PATIENCE)
     if not warehouse.path.exists():
         raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
     with warehouse.session() as session:
