@@ -10,29 +10,31 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import load
-from crm_attribution.raw.extract import Extractor
-from crm_attribution.raw.reading import Extraction
-from crm_attribution.raw.records import Record, Wanted
+from crm_attribution.raw.readers import readers
+from crm_attribution.raw.records import RecordStore
 from crm_attribution.warehouse.connection import Warehouse
 
 CHUNKS: list[float] = []
 """Seconds of processor time of each store."""
 
 
-class Timed(Extractor):
-    """Notes what storing costs while the tables grow."""
+def time_storing(store: RecordStore) -> None:
+    """Note what storing costs while the tables grow."""
+    untimed = store.store
 
-    def store(self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: str | None = None) -> None:
+    def timed(*arguments: Any) -> None:
         before = time.process_time()
-        super().store(wanted, results, run, progress)
+        untimed(*arguments)
         CHUNKS.append(time.process_time() - before)
+
+    object.__setattr__(store, "store", timed)
 
 
 def peak() -> int:
@@ -46,10 +48,12 @@ def peak() -> int:
 
 def main(base_url: str, token: str, folder: str, clock: str) -> None:
     transport = Transport(base_url, service="hubspot", headers={"Authorization": f"Bearer {token}"})
-    extractor = Timed(Warehouse(Path(folder)), HubSpotClient(transport), FixedClock(parse_instant(clock)), load())
-    extractor.account()
+    hubspot, moment = HubSpotClient(transport), FixedClock(parse_instant(clock))
+    found = readers(Warehouse(Path(folder)), hubspot, moment, load(), Path(folder) / "inbox")
+    time_storing(found.records.store)
+    found.reference.account()
     wall, cpu = time.perf_counter(), time.process_time()
-    report = extractor.objects("contacts", None)
+    report = found.records.read("contacts", None)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     transport.close()
     tenth = max(1, len(CHUNKS) // 10)

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from crm_attribution import settings
-from crm_attribution.clicks import api as clicks
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import settings as hubspot
 from crm_attribution.settings import Group, Setting, Settings
+from crm_attribution.sources import sources
 from crm_attribution.webhook import settings as webhook
 
 
@@ -20,7 +20,8 @@ def groups() -> list[Group]:
     Raises:
         ConfigurationError: when a name is declared in two ways.
     """
-    found = [hubspot.GROUP, settings.PRODUCT, webhook.GROUP, clicks.GROUP]
+    found = [hubspot.GROUP, settings.PRODUCT, webhook.GROUP]
+    found += [source.group for source in sources().values() if source.settings]
     found += [destination.group for destination in destinations().values()]
     declared: dict[str, tuple[Setting[Any], str]] = {}
     for group in found:

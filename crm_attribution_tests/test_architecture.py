@@ -18,8 +18,8 @@ PACKAGE = ROOT / "crm_attribution"
 
 ORDER = [
     *("errors", "registry", "clock", "identifiers", "money", "redaction", "settings", "contracts"),
-    *("attribution.models", "mapping"),
-    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "destinations", "configuration"),
+    *("attribution.models", "mapping", "raw.rules"),
+    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "destinations", "configuration"),
     *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]
@@ -68,7 +68,8 @@ BANS = [
     ),
     Ban("destinations/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.marts"]),
     Ban("hubspot/*", ["crm_attribution.warehouse", "crm_attribution.marts"]),
-    Ban("clicks/*", ["crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot.client"]),
+    Ban("clicks/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot"]),
+    Ban("sources/*", ["crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot.client"]),
     Ban("warehouse/*", HTTP),
     Ban("marts/*", HTTP),
     Ban(

@@ -1,1 +1,1 @@
-"""Where link clicks come from. An adapter for another provider is one file here."""
+"""Files that are dropped into the inbox."""

@@ -16,8 +16,6 @@ import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
 
 from crm_attribution import configuration, mapping
-from crm_attribution.clicks import api as clicks
-from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import Clock, WallClock, iso
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.http.clock import make_clock
@@ -28,8 +26,10 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Rules
 from crm_attribution.privacy import erase as privacy
-from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.settings import Settings
+from crm_attribution.sources import sources
+from crm_attribution.sources.base import Source
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.engine import clear_spill
 from crm_attribution.warehouse.lock import RunLock, process_start_token
@@ -55,17 +55,16 @@ class Pipeline:
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def extractor(self) -> Extractor:
-        """Clients for HubSpot, with the settings they need.
+    def readers(self) -> Readers:
+        """Readers of HubSpot and the sources, with the settings they need.
 
         Raises:
             ConfigurationError: listing every missing setting.
         """
-        needed = [*hubspot_settings.needed(self.settings)]
-        if self.settings[clicks.BASE_URL]:
-            needed.append(clicks.TOKEN)
-        self.settings.require(needed)
-        return Extractor(self.warehouse, self.hubspot, self.clock, self.rules)
+        self.settings.require(hubspot_settings.needed(self.settings))
+        for source in sources().values():
+            source.check(self.settings)
+        return readers(self.warehouse, self.hubspot, self.clock, self.rules, self.settings.inbox)
 
     @cached_property
     def credential(self) -> Credential:
@@ -104,19 +103,17 @@ class Pipeline:
         limits = self.hubspot_limits
         return HubSpotClient(open_transport(self.settings, self.credential, limits), version=VERSION)
 
-    @cached_property
-    def click_api(self) -> ClickApi | None:
-        """The click API, where one is configured."""
-        if not self.settings[clicks.BASE_URL]:
+    def transport_to(self, source: Source) -> Transport | None:
+        """Calls to a source's API, where one is configured."""
+        if not source.connects(self.settings):
             return None
-        return ClickApi(
-            Transport(
-                self.settings[clicks.BASE_URL],
-                service="clicks",
-                headers={"Authorization": f"Bearer {self.settings[clicks.TOKEN]}"},
-                secrets=self.settings.secrets(),
-                credential=clicks.TOKEN.name,
-            )
+        where = source.connection(self.settings)
+        return Transport(
+            where.base_url,
+            service=source.name,
+            headers=dict(where.headers),
+            secrets=self.settings.secrets(),
+            credential=where.credential,
         )
 
     def say(self, message: str) -> None:

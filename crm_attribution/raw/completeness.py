@@ -8,47 +8,70 @@ Missing alone never erases anything: it is a row in raw.missing for a person to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import polars as pl
 
+from crm_attribution.clock import Clock
+from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import history_calls
-from crm_attribution.raw.associations import journal_associations
+from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import record_merges
 from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, chunks
-from crm_attribution.raw.records import ASSOCIATIONS, PAIRS, RecordStore, Wanted, forget_rereads
+from crm_attribution.raw.records import RecordStore, Wanted, forget_rereads
 from crm_attribution.raw.tombstones import tombstones
+from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.frames import ids_frame
 
 _LIST = 100
 _FEW = 200
 _LAST_ID = 2**53 - 1
 
-_KNOWN = """
-    SELECT t.id FROM {table} t WHERE NOT t.archived{range}
-    UNION ALL
-    SELECT DISTINCT k.key FROM {quarantine} k ANTI JOIN {table} t ON t.id = k.key
-    WHERE NOT k.resolved AND regexp_full_match(k.key, '[0-9]+'){quarantine_range}
-"""
-_GONE = """
-    SELECT absorbed_id FROM raw.merge WHERE object_type = '{object_type}'
-    UNION ALL SELECT object_id FROM raw.deletion WHERE object_type = '{object_type}' AND restored_at IS NULL
-    UNION ALL SELECT object_id FROM raw.missing WHERE object_type = '{object_type}' AND found_at IS NULL
-"""
+
+def gone(object_type: str) -> str:
+    """SQL for the ids of an object type that do not answer any more: absorbed, erased or archived, or missing."""
+    return f"""
+        SELECT absorbed_id FROM raw.merge WHERE object_type = '{object_type}'
+        UNION ALL SELECT object_id FROM raw.deletion WHERE object_type = '{object_type}' AND restored_at IS NULL
+        UNION ALL SELECT object_id FROM raw.missing WHERE object_type = '{object_type}' AND found_at IS NULL
+    """
 
 
-class Completeness(RecordStore):
+@dataclass(frozen=True)
+class Completeness:
     """Accounts for every record."""
 
-    def account_for(self, wanted: Wanted, live: int, run: Extraction, *, archived_known: bool = False) -> None:
+    warehouse: Warehouse
+    hubspot: HubSpotClient
+    clock: Clock
+    rules: Rules
+    store: RecordStore
+
+    def account_for(
+        self,
+        wanted: Wanted,
+        live: int,
+        run: Extraction,
+        *,
+        named_only: Collection[str] = (),
+        archived_known: bool = False,
+    ) -> None:
         """Find out why HubSpot's count of unarchived records is not ours, and read what we lack.
 
         Records made within the last minutes that a webhook named and the search did not may not be in HubSpot's index
         yet: so many more of ours are no difference now. No others: an archived record must not hide behind a new one.
+
+        Args:
+            wanted: what is read of the object type.
+            live: HubSpot's count of unarchived records.
+            run: counts.
+            named_only: ids that a webhook or reconciliation named and the search did not.
+            archived_known: whether the archived records were listed in this run.
         """
         run.known_total = self._count_known(wanted)
-        if live < run.known_total <= live + self._count_young(wanted, run):
+        if live < run.known_total <= live + self._count_young(wanted, named_only):
             run.known_total = live
         if run.known_total > live and not archived_known:
             self.read_archived(wanted, run)
@@ -80,7 +103,7 @@ class Completeness(RecordStore):
         answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked, archived=True)
         run.floor += history_calls(len(ids))
         for records in chunks(answer.records, CHUNK):
-            self.store(wanted, records, run)
+            self.store.store(wanted, records, run)
         run.count("records found archived", len(answer.records))
         return answer.missing
 
@@ -104,12 +127,12 @@ class Completeness(RecordStore):
     def explain(self, wanted: Wanted, ids: Iterable[str], run: Extraction) -> None:
         """What became of ids that do not answer: archived, merged, alive after all, or missing."""
         left = self._store_archived(wanted, sorted(set(ids), key=int), run)
-        gone = [id_ for id_ in left[: self.rules.extraction.lookup_calls] if self._look_up(wanted, id_, run)]
+        unknown = [id_ for id_ in left[: self.rules.extraction.lookup_calls] if self._look_up(wanted, id_, run)]
         run.count("ids not looked up yet (extraction.lookup_calls)", len(left[self.rules.extraction.lookup_calls :]))
         now = self.clock.now()
         with self.warehouse.session() as session, session.transaction():
-            erased = tombstones(session, wanted.object_type, gone)
-            mine = set(session.read_keys(wanted.table, ids_frame("id", gone))["id"]) - erased
+            erased = tombstones(session, wanted.object_type, unknown)
+            mine = set(session.read_keys(wanted.table, ids_frame("id", unknown))["id"]) - erased
             rows = ids_frame("object_id", mine).with_columns(
                 object_type=pl.lit(wanted.object_type),
                 noticed_at=pl.lit(now).dt.cast_time_unit("us"),
@@ -118,7 +141,7 @@ class Completeness(RecordStore):
             known = session.read_keys("raw.missing", rows.select("object_type", "object_id"))
             session.upsert("raw.missing", rows.join(known, on=["object_type", "object_id"], how="anti"))
             session.upsert("raw.missing", known.with_columns(found_at=pl.lit(None, pl.Datetime("us", "UTC"))))
-            forget_rereads(session, wanted.object_type, gone)
+            forget_rereads(session, wanted.object_type, unknown)
         run.count("records missing without a reason", len(mine))
 
     def _look_up(self, wanted: Wanted, record_id: str, run: Extraction) -> bool:
@@ -134,7 +157,7 @@ class Completeness(RecordStore):
         run.floor += 1
         answer = self.hubspot.batch_read(wanted.object_type, [answered], wanted.copied, wanted.tracked)
         if answer.records:
-            self.store(wanted, answer.records, run)
+            self.store.store(wanted, answer.records, run)
         return False
 
     # --- where the counts differ
@@ -181,15 +204,15 @@ class Completeness(RecordStore):
         answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked)
         self.learn_aliases(wanted, answer.aliases)
         if answer.records:
-            self.store(wanted, answer.records, run, progress)
+            self.store.store(wanted, answer.records, run, progress)
         return answer.missing
 
     def _count_known(self, wanted: Wanted, first: int | None = None, last: int | None = None) -> int:
         return int(self._known(wanted, first, last)["n"].item())
 
-    def _count_young(self, wanted: Wanted, run: Extraction) -> int:
+    def _count_young(self, wanted: Wanted, ids: Collection[str]) -> int:
         with self.warehouse.session() as session:
-            made = session.read_keys(wanted.table, ids_frame("id", run.named_only), ["created_at"])["created_at"]
+            made = session.read_keys(wanted.table, ids_frame("id", ids), ["created_at"])["created_at"]
         return int((made > self.clock.now() - OVERLAP).sum())
 
     def known_ids(self, wanted: Wanted, first: int, last: int) -> set[str]:
@@ -199,16 +222,20 @@ class Completeness(RecordStore):
     def _known(self, wanted: Wanted, first: int | None, last: int | None, what: str = "count(*) AS n") -> pl.DataFrame:
         """Records we take for alive at HubSpot: stored and not archived, absorbed, erased or missing; refused ones in
         quarantine exist as well."""
-        bounds = "" if first is None else f" AND {{}}::BIGINT BETWEEN {first} AND {last}"
-        known = _KNOWN.format(
-            table=wanted.table,
-            quarantine=wanted.table.replace("raw.", "quarantine."),
-            range=bounds.format("t.id"),
-            quarantine_range=bounds.format("k.key"),
-        )
-        gone = _GONE.format(object_type=wanted.object_type)
+        quarantined = wanted.table.replace("raw.", "quarantine.")
+
+        def within(column: str) -> str:
+            return "" if first is None else f" AND {column}::BIGINT BETWEEN {first} AND {last}"
+
+        known = f"""
+            SELECT t.id FROM {wanted.table} t WHERE NOT t.archived{within("t.id")}
+            UNION ALL
+            SELECT DISTINCT k.key FROM {quarantined} k ANTI JOIN {wanted.table} t ON t.id = k.key
+            WHERE NOT k.resolved AND regexp_full_match(k.key, '[0-9]+'){within("k.key")}
+        """
+        query = f"SELECT {what} FROM ({known}) k ANTI JOIN ({gone(wanted.object_type)}) g ON k.id = g.absorbed_id"
         with self.warehouse.session() as session:
-            return session.query(f"SELECT {what} FROM ({known}) k ANTI JOIN ({gone}) g ON k.id = g.absorbed_id")
+            return session.query(query)
 
     def _middle(self, wanted: Wanted, first: int, last: int) -> int:
         """Our median id in a range; the range's own middle where we have none in it."""
@@ -219,61 +246,3 @@ class Completeness(RecordStore):
             )
         middle = (first + last) // 2 if median is None else int(median)
         return min(max(middle, first), last - 1)
-
-    # --- what moves no stamp
-
-    def begin_rotation(self, wanted: Wanted, run: Extraction) -> None:
-        """Choose the records whose associations are read again in this run, `extraction.association_calls` thousand."""
-        run.rotation = self._next_in_rotation(wanted, self.rules.extraction.association_calls * ASSOCIATIONS)
-
-    def end_rotation(self, wanted: Wanted, run: Extraction) -> None:
-        """Read what found no room beside changed records, in calls of its own; the first thousand of an hour that
-        changed nothing needs one, else it has had its room."""
-        calls = self.rules.extraction.association_calls - bool(run.rotated)
-        alone = run.rotation[: calls * ASSOCIATIONS]
-        for ids in chunks([*self._once_associated(wanted, run.bare), *alone], ASSOCIATIONS):
-            self._associations_again(wanted, ids, run)
-        run.rotated += alone
-        if run.rotated:
-            with self.warehouse.session() as session:
-                session.set_fact(f"swept:{wanted.object_type}", run.rotated[-1])
-
-    def _associations_again(self, wanted: Wanted, ids: list[str], run: Extraction) -> None:
-        now = self.clock.now()
-        for other in PAIRS[wanted.object_type]:
-            found = self.hubspot.associations(wanted.object_type, other, ids)
-            run.floor += 1
-            with self.warehouse.session() as session, session.transaction():
-                changed = journal_associations(session, wanted.object_type, other, found, set(), now)
-                session.journal(wanted.object_type, changed)
-            run.changed += len(changed)
-            run.count("records with changed associations", len(changed))
-
-    def _once_associated(self, wanted: Wanted, bare: set[str]) -> list[str]:
-        """Of live records that HubSpot told no associations of, those that had some."""
-        if not bare:
-            return []
-        gone = _GONE.format(object_type=wanted.object_type)
-        with self.warehouse.session() as session:
-            rows = session.query(
-                f"SELECT DISTINCT a.from_id AS id FROM raw.association a SEMI JOIN asked ON a.from_id = asked.id"
-                f" JOIN {wanted.table} t ON t.id = a.from_id ANTI JOIN ({gone}) g ON a.from_id = g.absorbed_id"
-                " WHERE a.from_type = ? AND a.valid_to IS NULL AND NOT t.archived ORDER BY 1",
-                [wanted.object_type],
-                asked=ids_frame("id", bare),
-            )
-        return list(rows["id"])
-
-    def _next_in_rotation(self, wanted: Wanted, most: int) -> list[str]:
-        """The ids after those of the last time; from the smallest again when the end is reached."""
-        if not most:
-            return []
-        gone = _GONE.format(object_type=wanted.object_type)
-        query = (
-            f"SELECT id FROM {wanted.table} t ANTI JOIN ({gone}) g ON t.id = g.absorbed_id"
-            " WHERE NOT archived AND id::BIGINT > ? ORDER BY id::BIGINT LIMIT ?"
-        )
-        with self.warehouse.session() as session:
-            last = int(session.fact(f"swept:{wanted.object_type}") or 0)
-            ids: list[str] = session.query(query, [last, most])["id"].to_list()
-            return ids or session.query(query, [0, most])["id"].to_list()

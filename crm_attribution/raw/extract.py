@@ -1,4 +1,4 @@
-"""HubSpot and click sources into `raw.*`. HTTP first, then a short session: no connection is held while waiting.
+"""HubSpot's records into `raw.*`. HTTP first, then a short session: no connection is held while waiting.
 
 A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only), and a
 stream whose last complete reading ended earlier begins there; the upper bound is the run's now. Whatever is already
@@ -16,14 +16,14 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.clock import iso, parse_instant
+from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import LIST_PAGE, SEARCH_PAGE, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.search import Changed, Walk
-from crm_attribution.raw.properties import PropertyReader
-from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, chunks
-from crm_attribution.raw.reconcile import Reconciler
-from crm_attribution.raw.records import Record, Wanted
-from crm_attribution.raw.reference import ReferenceReader
-from crm_attribution.raw.streams import StreamReader
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.completeness import Completeness
+from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, Readings, chunks
+from crm_attribution.raw.records import Record, RecordStore, Wanted, wanted_of
+from crm_attribution.raw.rotation import AssociationRotation
 from crm_attribution.warehouse.report import Report
 
 
@@ -44,6 +44,12 @@ class Progress:
     archived: bool = False
     after: str | None = None
     walk: Walk | None = None
+
+    def walked_to(self, last_id: int) -> Progress:
+        """The same walk, further on."""
+        if self.walk is None:
+            raise ValueError("a listing does not walk by ids")
+        return replace(self, walk=replace(self.walk, last_id=last_id))
 
     def text(self) -> str:
         walk = self.walk and [self.walk.since and iso(self.walk.since), iso(self.walk.until), self.walk.last_id]
@@ -67,16 +73,24 @@ class Progress:
         return cls(given["signature"], parse_instant(given["window_end"]), given["archived"], given["after"], walk)
 
 
-class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
-    """Everything that is read from the sources; records here, the rest in the classes above it."""
+@dataclass(frozen=True)
+class RecordReader:
+    """Reads the records of an object type: by listing all of them, or by searching for what changed."""
 
-    def objects(self, object_type: str, since: datetime | None) -> Report:
+    readings: Readings
+    hubspot: HubSpotClient
+    rules: Rules
+    store: RecordStore
+    completeness: Completeness
+    rotation: AssociationRotation
+
+    def read(self, object_type: str, since: datetime | None) -> Report:
         """Contacts, companies or deals changed since (None: all), with history, merges, associations and deletions.
 
         The report tells how many unarchived records HubSpot counts and how many of them are known here.
         """
-        run = self.begin(object_type, since)
-        wanted = self.wanted(object_type)
+        run = self.readings.begin(object_type, since, self.hubspot.transport)
+        wanted = wanted_of(self.readings.warehouse, self.rules, object_type)
         left = self._left_over(wanted)
         if left is not None:
             run.window_end = left.window_end
@@ -84,13 +98,13 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             self._go_on(wanted, left, run)
             if left.walk is None:
                 self._remember_properties(wanted)  # a listing has read all records with them
-            return self.end(run).plus(self.objects(object_type, left.window_end))
+            return self.readings.end(run).plus(self.read(object_type, left.window_end))
         if run.since is None or self._properties_added(wanted, run):
             self._list(wanted, run)
         else:
             self._search(wanted, run.since - OVERLAP, run)
         self._remember_properties(wanted)
-        return self.end(run)
+        return self.readings.end(run)
 
     # --- by listing
 
@@ -104,7 +118,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         run.count("archived records listed", gone)
         if run.source_total is not None:
             run.found = run.source_total + gone
-            self.account_for(wanted, run.source_total, run, archived_known=True)
+            self.completeness.account_for(wanted, run.source_total, run, archived_known=True)
 
     def _list_state(self, wanted: Wanted, run: Extraction, after: str | None, *, archived: bool) -> int:
         """List one state of records from a cursor on; how many there were."""
@@ -118,7 +132,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             total += len(page.records)
             if kept and (len(kept) + LIST_PAGE > CHUNK or page.after is None):
                 done = archived or page.after is None
-                self.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
+                self.store.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
                 kept = []
         run.floor += list_calls(total)
         return total
@@ -134,35 +148,44 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             self._list(wanted, run)
             return
         run.floor += pages(feed.total, SEARCH_PAGE)
-        self.begin_rotation(wanted, run)
-        walk = Progress(wanted.signature, run.window_end, walk=feed.walk) if feed.walk else None
-        self._read(wanted, run, feed.newest, feed.older(), walk)
-        self.account_for(wanted, feed.live, run)
-        self.end_rotation(wanted, run)
+        self.rotation.begin(wanted, run)
+        asked = self._asked_for(wanted)
+        walk = Progress(wanted.signature, run.window_end, walk=feed.walk)
+        self._read(wanted, run, feed.newest, asked, feed.older(), walk)
+        named_only = asked.keys() - {found.id for found in feed.newest}
+        self.completeness.account_for(wanted, feed.live, run, named_only=named_only)
+        self.rotation.end(wanted, run)
 
     def _read(
         self,
         wanted: Wanted,
         run: Extraction,
         first: list[Changed],
+        asked: Mapping[str, None],
         pages: Iterator[list[Changed]],
-        progress: Progress | None,
+        progress: Progress,
     ) -> None:
-        """Read by id what is not stored as it was found: the first changes, what was asked for, then a walk's pages.
+        """Read by id what is not stored as it was found.
 
-        Ids come from the walk in ascending order, so that its progress is the highest id of a stored chunk.
+        Args:
+            wanted: what is read of the object type.
+            run: counts.
+            first: the newest changes, in any order.
+            asked: ids that webhooks and reconciliation want read again.
+            pages: of a walk through the other changes, ids ascending.
+            progress: where the walk stands: the highest id of a stored chunk is its progress.
         """
-        asked = self._asked_for(wanted)
-        run.named_only = asked.keys() - {found.id for found in first}
-        unordered = dict.fromkeys([*self._new(wanted, first), *asked])
-        walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
         missing: list[str] = []
-        for stream, here in ((unordered, None), (walked, progress)):
-            for ids in chunks(stream, CHUNK):
-                run.floor += history_calls(len(ids))
-                at = here and here.walk and replace(here, walk=replace(here.walk, last_id=max(map(int, ids))))
-                missing += self.read_ids(wanted, ids, run, at.text() if at else None)
-        self.explain(wanted, missing, run)
+        for ids in chunks(dict.fromkeys([*self._new(wanted, first), *asked]), CHUNK):
+            missing += self._read_chunk(wanted, ids, run, None)
+        walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
+        for ids in chunks(walked, CHUNK):
+            missing += self._read_chunk(wanted, ids, run, progress.walked_to(max(map(int, ids))))
+        self.completeness.explain(wanted, missing, run)
+
+    def _read_chunk(self, wanted: Wanted, ids: list[str], run: Extraction, progress: Progress | None) -> list[str]:
+        run.floor += history_calls(len(ids))
+        return self.completeness.read_ids(wanted, ids, run, None if progress is None else progress.text())
 
     def _new(self, wanted: Wanted, found: list[Changed]) -> list[str]:
         """The found ids whose stored copy is older or missing, ascending."""
@@ -170,7 +193,7 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
             {"id": [c.id for c in found], "modified_at": [c.modified for c in found]},
             schema={"id": pl.String, "modified_at": pl.Datetime("us", "UTC")},
         )
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             new = session.query(
                 f"SELECT f.id FROM found f ANTI JOIN {wanted.table} t"
                 " ON t.id = f.id AND t.modified_at >= f.modified_at AND NOT t.archived",
@@ -180,14 +203,14 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
 
     def _asked_for(self, wanted: Wanted) -> dict[str, None]:
         """What webhooks and reconciliation want read again, ascending."""
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             rows = session.query("SELECT object_id FROM raw.reread WHERE object_type = ?", [wanted.object_type])
         return dict.fromkeys(sorted(rows["object_id"].to_list(), key=int))
 
     # --- what a run that died left
 
     def _left_over(self, wanted: Wanted) -> Progress | None:
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             text = session.fact(f"progress:{wanted.object_type}")
         left = None if text is None else Progress.of(text)
         return left if left is not None and left.signature == wanted.signature else None
@@ -196,13 +219,14 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         if left.walk is None:
             self._list(wanted, run, left.after, left.archived)
         else:
-            self._read(wanted, run, [], self.hubspot.walked(wanted.object_type, left.walk), left)
+            pages = self.hubspot.walked(wanted.object_type, left.walk)
+            self._read(wanted, run, [], self._asked_for(wanted), pages, left)
 
     # --- properties that were not read before
 
     def _properties_added(self, wanted: Wanted, run: Extraction) -> bool:
         """Whether the rules name properties no record was read with: then all records are read once more."""
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             text = session.fact(f"properties:{wanted.object_type}")
         known = {name for names in json.loads(text) for name in names} if text else set()
         tracked = set(json.loads(text)[1]) if text else set()
@@ -213,5 +237,5 @@ class Extractor(Reconciler, PropertyReader, ReferenceReader, StreamReader):
         return True
 
     def _remember_properties(self, wanted: Wanted) -> None:
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             session.set_fact(f"properties:{wanted.object_type}", json.dumps([wanted.copied, wanted.tracked]))

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
 from crm_attribution.hubspot import parse, parse_setup
-from crm_attribution.raw.records import RecordStore
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.reading import Readings
+from crm_attribution.raw.records import wanted_of
 from crm_attribution.warehouse.report import Report
 
 _KEY = ["object_type", "name"]
 
 
-class PropertyReader(RecordStore):
+@dataclass(frozen=True)
+class PropertyReader:
     """Property definitions."""
 
-    def properties(self) -> Report:
+    readings: Readings
+    hubspot: HubSpotClient
+    rules: Rules
+
+    def read(self) -> Report:
         """Read the definitions of all object types, and note what is another than at the last reading.
 
         The report's figure `unknown` names configured properties the portal does not have: HubSpot ignores them
         without a word.
         """
-        run = self.begin("properties", None)
+        run = self.readings.begin("properties", None, self.hubspot.transport)
         listed = pl.concat([parse_setup.properties(kind, self.hubspot.properties(kind)) for kind in parse.TABLE])
-        now = self.clock.now()
-        with self.warehouse.session() as session, session.transaction():
+        now = self.readings.clock.now()
+        with self.readings.warehouse.session() as session, session.transaction():
             stored = session.read("raw.property")
             gone = stored.join(listed, on=_KEY, how="anti").with_columns(archived=pl.lit(True))
             changed = session.upsert("raw.property", pl.concat([listed, gone]))
@@ -33,13 +42,12 @@ class PropertyReader(RecordStore):
                 session.append("raw.property_drift", drift(stored, listed, now))
         unknown = self._unknown(listed)
         run.facts["properties the portal does not have"] = ", ".join(unknown) or "none"
-        return self.end_reference(run, listed, changed, len(parse.TABLE))
+        return self.readings.end_reference(run, listed, changed, len(parse.TABLE))
 
     def _unknown(self, listed: pl.DataFrame) -> list[str]:
         known = set(listed.filter(~pl.col("archived")).select(*_KEY).iter_rows())
-        configured = {
-            (kind, name) for kind in parse.TABLE for name in (*self.wanted(kind).copied, *self.wanted(kind).tracked)
-        }
+        wanted = [wanted_of(self.readings.warehouse, self.rules, kind) for kind in parse.TABLE]
+        configured = {(one.object_type, name) for one in wanted for name in (*one.copied, *one.tracked)}
         return sorted(f"{kind}.{name}" for kind, name in configured - known)
 
 

@@ -12,9 +12,7 @@ import polars as pl
 
 from crm_attribution.clock import Clock, parse_instant
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parsed import Parsed, Refused
-from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
@@ -30,6 +28,21 @@ CHUNK = 1_000
 
 
 @dataclass
+class Rotation:
+    """Records whose associations are read again because nothing says when those change.
+
+    Attributes:
+        waiting: ids that are still to be read in this run, in their order.
+        read: ids that were read.
+        bare: ids of records HubSpot named no associations of, which may be archived.
+    """
+
+    waiting: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    bare: set[str] = field(default_factory=set)
+
+
+@dataclass
 class Extraction:
     """One stream and window: counted while it runs, logged in raw.extraction."""
 
@@ -38,7 +51,7 @@ class Extraction:
     window_start: datetime
     window_end: datetime
     started: datetime
-    transport: Transport
+    transport: Transport | None
     calls_before: int
     found: int | None = None
     floor: int = 0
@@ -48,17 +61,19 @@ class Extraction:
     source_total: int | None = None
     known_total: int | None = None
     facts: dict[str, int | str | float] = field(default_factory=dict)
-    rotation: list[str] = field(default_factory=list)
-    rotated: list[str] = field(default_factory=list)
-    bare: set[str] = field(default_factory=set)
-    named_only: set[str] = field(default_factory=set)
+    rotation: Rotation = field(default_factory=Rotation)
 
-    def report(self, calls: int) -> Report:
+    @property
+    def calls(self) -> int:
+        """Calls made since it began."""
+        return 0 if self.transport is None else self.transport.calls - self.calls_before
+
+    def report(self) -> Report:
         return Report(
             rows=self.rows,
             changed=self.changed,
             facts={
-                "calls": calls,
+                "calls": self.calls,
                 "least possible calls": self.floor,
                 "found": self.found or 0,
                 "quarantined": self.quarantined,
@@ -75,13 +90,11 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class Reader:
-    """The clients, the warehouse and the rules that every stream needs."""
+class Readings:
+    """Begins and ends the readings of all streams, and writes rows that need nothing more."""
 
     warehouse: Warehouse
-    hubspot: HubSpotClient
     clock: Clock
-    rules: Rules
 
     def write(self, run: Extraction, table: str, parsed: Parsed, topic: str, key: list[str], now: datetime) -> None:
         with self.warehouse.session() as session, session.transaction():
@@ -93,16 +106,22 @@ class Reader:
         run.changed += written.height
         run.quarantined += len(parsed.refused)
 
-    def begin(self, stream: str, since: datetime | None) -> Extraction:
+    def begin(self, stream: str, since: datetime | None, transport: Transport | None) -> Extraction:
         """A stream's window. Its lower bound is the hour's, or where the last complete reading ended if that is
         earlier: an hour that failed or was never run is made up for by the next. A stream that was never read
-        completely is read from the beginning."""
+        completely is read from the beginning.
+
+        Args:
+            stream: its name in raw.extraction.
+            since: the hour's lower bound; None for all history.
+            transport: whose calls are counted; None where files are read.
+        """
         with self.warehouse.session() as session:
             ended = session.fact(f"extracted:{stream}")
         effective = None if since is None or ended is None else min(since, parse_instant(ended))
         now = self.clock.now()
-        transport = self.hubspot.transport
-        return Extraction(stream, effective, effective or BEGINNING, now, now, transport, transport.calls)
+        calls_before = 0 if transport is None else transport.calls
+        return Extraction(stream, effective, effective or BEGINNING, now, now, transport, calls_before)
 
     def end_reference(self, run: Extraction, frame: pl.DataFrame, changed: pl.DataFrame, floor: int) -> Report:
         """The same for a small table that is read whole."""
@@ -111,7 +130,7 @@ class Reader:
         return self.end(run)
 
     def end(self, run: Extraction) -> Report:
-        calls = run.transport.calls - run.calls_before
+        calls = run.calls
         row = {
             "stream": run.stream,
             "window_start": run.window_start,
@@ -132,7 +151,7 @@ class Reader:
             if ended is None or parse_instant(ended) < run.window_end:
                 session.set_fact(f"extracted:{run.stream}", run.window_end.isoformat())
             session.forget_fact(f"progress:{run.stream}")
-        return run.report(calls)
+        return run.report()
 
 
 def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

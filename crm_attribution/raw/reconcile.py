@@ -7,37 +7,46 @@ that changed without a new modified stamp (calculated properties).
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import polars as pl
 
 from crm_attribution.hubspot import parse
+from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import history_calls
 from crm_attribution.hubspot.records import Page
+from crm_attribution.mapping import Rules
 from crm_attribution.raw.completeness import Completeness
-from crm_attribution.raw.reading import Extraction
-from crm_attribution.raw.records import Wanted
+from crm_attribution.raw.reading import Extraction, Readings
+from crm_attribution.raw.records import Wanted, wanted_of
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 
 OBJECT_TYPES = ("companies", "contacts", "deals")
 
 
-class Reconciler(Completeness):
+@dataclass(frozen=True)
+class Reconciler:
     """Compares records with HubSpot, whatever their stamps say."""
 
-    def reconcile(self) -> Report:
+    readings: Readings
+    hubspot: HubSpotClient
+    rules: Rules
+    completeness: Completeness
+
+    def run(self) -> Report:
         """All object types, `extraction.reconcile_calls` pages of each; the next reconciliation goes on from there."""
         report = Report()
         for object_type in OBJECT_TYPES:
             report = report.plus(self._reconcile(object_type))
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             report.rows = session.scalar("SELECT count(*) FROM raw.missing")
         return report
 
     def _reconcile(self, object_type: str) -> Report:
-        run = self.begin(f"reconcile:{object_type}", None)
-        wanted = self.wanted(object_type)
-        self.read_archived(wanted, run)
+        run = self.readings.begin(f"reconcile:{object_type}", None, self.hubspot.transport)
+        wanted = wanted_of(self.readings.warehouse, self.rules, object_type)
+        self.completeness.read_archived(wanted, run)
         after, last = self._place(object_type)
         pages = 0
         for page in self.hubspot.list_all(object_type, wanted.copied, after=after):
@@ -49,19 +58,19 @@ class Reconciler(Completeness):
                 break
         run.floor += pages
         run.found = run.rows
-        return self.end(run)
+        return self.readings.end(run)
 
     def _compare(self, wanted: Wanted, page: Page, last: int, run: Extraction) -> int:
         """Read again what differs and explain what is not there; the highest id compared so far."""
         parsed = parse.records(
-            wanted.object_type, page.records, home_currency=wanted.home, extracted_at=self.clock.now()
+            wanted.object_type, page.records, home_currency=wanted.home, extracted_at=self.readings.clock.now()
         )
         ids = [str(record["id"]) for record in page.records]
         highest = max([last, *map(int, ids)])
         upto = highest if page.after else 2**53 - 1
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             stored = session.read_keys(wanted.table, ids_frame("id", ids))
-            here = self.known_ids(wanted, last + 1, upto)
+            here = self.completeness.known_ids(wanted, last + 1, upto)
         read_before = set(stored["id"])
         same = parsed.rows.join(
             stored.select("id", _stored="properties", _archived="archived"), on="id", how="inner"
@@ -71,18 +80,18 @@ class Reconciler(Completeness):
         run.count("records that had changed silently", len(read_before & set(differing)))
         run.count("records that were not here", len(set(differing) - read_before))
         run.floor += history_calls(len(differing))
-        missing = self.read_ids(wanted, differing, run) if differing else []
-        self.explain(wanted, {*missing, *(here - set(ids))}, run)
+        missing = self.completeness.read_ids(wanted, differing, run) if differing else []
+        self.completeness.explain(wanted, {*missing, *(here - set(ids))}, run)
         run.count("records compared", len(ids))
         return highest
 
     def _place(self, object_type: str) -> tuple[str | None, int]:
         """Where the last reconciliation stopped: the listing's cursor, and the highest id it had compared."""
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             text = session.fact(f"reconciled:{object_type}")
         after, last = json.loads(text) if text else (None, 0)
         return after, int(last)
 
     def _remember(self, object_type: str, after: str | None, last: int) -> None:
-        with self.warehouse.session() as session:
+        with self.readings.warehouse.session() as session:
             session.set_fact(f"reconciled:{object_type}", json.dumps([after, last]))

@@ -13,12 +13,16 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.clock import Clock
 from crm_attribution.hubspot import parse
+from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parsed import Refused
+from crm_attribution.mapping import Rules
 from crm_attribution.raw.associations import Associations, journal_associations
 from crm_attribution.raw.merges import record_merges
-from crm_attribution.raw.reading import Extraction, Reader, quarantine
+from crm_attribution.raw.reading import Extraction, quarantine
 from crm_attribution.raw.tombstones import tombstones
+from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
 
@@ -57,25 +61,32 @@ class Wanted:
         return sha256(json.dumps([sorted(self.copied), sorted(self.tracked)]).encode()).hexdigest()[:16]
 
 
-class RecordStore(Reader):
+def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
+    """The properties the rules and the product need."""
+    stages = [f"hs_lifecyclestage_{stage}_date" for stage in rules.lifecycle.stages]
+    became = stages if object_type != "deals" else []
+    configured = [rules.consent.property] if object_type == "contacts" else []
+    copied = [
+        *parse.TYPED[object_type],
+        *parse.NEEDED[object_type],
+        *getattr(rules.properties, object_type),
+        *became,
+        *configured,
+    ]
+    tracked = [*parse.TRACKED[object_type], *getattr(rules.history, object_type)]
+    with warehouse.session() as session:
+        home = session.scalar("SELECT company_currency FROM raw.account")
+    return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)
+
+
+@dataclass(frozen=True)
+class RecordStore:
     """Writes what HubSpot answered for records."""
 
-    def wanted(self, object_type: str) -> Wanted:
-        """The properties the rules and the product need."""
-        stages = [f"hs_lifecyclestage_{stage}_date" for stage in self.rules.lifecycle.stages]
-        became = stages if object_type != "deals" else []
-        configured = [self.rules.consent.property] if object_type == "contacts" else []
-        copied = [
-            *parse.TYPED[object_type],
-            *parse.NEEDED[object_type],
-            *getattr(self.rules.properties, object_type),
-            *became,
-            *configured,
-        ]
-        tracked = [*parse.TRACKED[object_type], *getattr(self.rules.history, object_type)]
-        with self.warehouse.session() as session:
-            home = session.scalar("SELECT company_currency FROM raw.account")
-        return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)
+    warehouse: Warehouse
+    hubspot: HubSpotClient
+    clock: Clock
+    rules: Rules
 
     def store(self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: str | None = None) -> None:
         """Store records, live or archived, with what came beside them.
@@ -125,7 +136,7 @@ class RecordStore(Reader):
 
         A call takes a thousand records: the room left in it goes to the next in rotation, whose associations may have
         changed without a stamp. One of them that has none may be archived, which is not known yet: it is looked at
-        again when it is (`run.bare`).
+        again when it is (`Rotation.bare`).
         """
         if not live:
             return {}
@@ -133,14 +144,14 @@ class RecordStore(Reader):
         calls = ceil(len(live) / ASSOCIATIONS)
         run.floor += len(pairs) * calls
         room = calls * ASSOCIATIONS - len(live)
-        beside, run.rotation = run.rotation[:room], run.rotation[room:]
-        run.rotated += beside
+        beside, run.rotation.waiting = run.rotation.waiting[:room], run.rotation.waiting[room:]
+        run.rotation.read += beside
         asked = list(dict.fromkeys([*live, *beside]))
         found: dict[str, Associations] = {}
         for other in pairs:
             answer = self.hubspot.associations(object_type, other, asked)
             without = {id_ for id_ in set(beside) - set(live) if not answer.get(id_)}
-            run.bare |= without
+            run.rotation.bare |= without
             found[other] = {id_: ends for id_, ends in answer.items() if id_ not in without}
         return found
 

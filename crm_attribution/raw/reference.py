@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil
 
 from crm_attribution.hubspot import parse_setup
-from crm_attribution.raw.reading import Reader
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.paging import Record
+from crm_attribution.raw.reading import Readings
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.state import check_portal
 
 _PAGE = 100
 
 
-class ReferenceReader(Reader):
+@dataclass(frozen=True)
+class ReferenceReader:
     """Reference data of the portal."""
+
+    readings: Readings
+    hubspot: HubSpotClient
 
     def account(self) -> Report:
         """The portal itself: its id, time zone and home currency. The first thing a run reads.
@@ -21,37 +28,46 @@ class ReferenceReader(Reader):
         Raises:
             ConfigurationError: when the data directory belongs to another portal.
         """
-        run = self.begin("account", None)
+        run = self.readings.begin("account", None, self.hubspot.transport)
         frame = parse_setup.account(self.hubspot.account_details())
-        with self.warehouse.session() as session, session.transaction():
+        with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
             session.journal("account_details", ["*"] if changed.height else [])
-        return self.end_reference(run, frame, changed, 1)
+        return self.readings.end_reference(run, frame, changed, 1)
 
     def owners(self) -> Report:
         """All owners, archived ones included."""
-        run = self.begin("owners", None)
+        run = self.readings.begin("owners", None, self.hubspot.transport)
         gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
         frame = parse_setup.owners([*gone, *active])
-        with self.warehouse.session() as session, session.transaction():
+        with self.readings.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.owner", frame)
-        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
+        return self.readings.end_reference(
+            run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
+        )
 
     def stages(self) -> Report:
         """All deal stages of all pipelines."""
-        run = self.begin("pipeline_stages", None)
+        run = self.readings.begin("pipeline_stages", None, self.hubspot.transport)
         frame = parse_setup.stages("deals", self.hubspot.pipelines("deals"))
-        with self.warehouse.session() as session, session.transaction():
+        with self.readings.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.pipeline_stage", frame)
             session.journal("pipeline_stage", changed["stage_id"])
-        return self.end_reference(run, frame, changed, 1)
+        return self.readings.end_reference(run, frame, changed, 1)
 
     def forms(self) -> Report:
         """All forms, archived ones included."""
-        run = self.begin("forms", None)
+        run = self.readings.begin("forms", None, self.hubspot.transport)
         gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
         frame = parse_setup.forms([*gone, *active])
-        with self.warehouse.session() as session, session.transaction():
+        with self.readings.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.form", frame)
-        return self.end_reference(run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active)))
+        return self.readings.end_reference(
+            run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
+        )
+
+
+def _pages(rows: list[Record]) -> int:
+    """Calls that reading so many rows takes; asking costs one even where there is nothing."""
+    return max(1, ceil(len(rows) / _PAGE))

@@ -1,31 +1,27 @@
-"""What is dated by itself: form submissions, clicks in marketing e-mails, and link clicks from an API or a folder."""
+"""HubSpot's streams that are dated by themselves: form submissions and clicks in marketing e-mails."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from math import ceil
-from pathlib import Path
 
 import polars as pl
 
-from crm_attribution.clicks.api import ClickApi
-from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_folder
-from crm_attribution.clicks.parse import clicks as parse_clicks
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import Forbidden, Rejected
 from crm_attribution.hubspot import parse_email, parse_forms
-from crm_attribution.hubspot.parsed import Parsed, Refused
-from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Reader, chunks, quarantine
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.parsed import Parsed
+from crm_attribution.mapping import Rules
+from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Readings, chunks
 from crm_attribution.raw.rules.suspects import suspects
 from crm_attribution.raw.rules.turns import forms_due
-from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 
 _SUBMISSIONS = 50
-_CLICKS = 1_000
 _EMAIL_EVENTS = 1_000
 _NOT_FOUND = 404
 _READ_TO = "form_read_to:"
@@ -42,8 +38,13 @@ _EMAIL_CLICKS_FIX = (
 )
 
 
-class StreamReader(Reader):
-    """Submissions, e-mail clicks and link clicks."""
+@dataclass(frozen=True)
+class StreamReader:
+    """Form submissions and clicks in marketing e-mails."""
+
+    readings: Readings
+    hubspot: HubSpotClient
+    rules: Rules
 
     def submissions(self, since: datetime | None) -> Report:
         """Submissions of the forms whose turn it is, back to where each form was last read completely.
@@ -52,22 +53,21 @@ class StreamReader(Reader):
         oldest. So a form's place is noted only when its last page is stored, never taken from its newest row. A form
         that does not answer (deleted, or of another brand) is counted and does not stop the others.
         """
-        run = self.begin("form_submissions", since)
-        with self.warehouse.session() as session:
+        run = self.readings.begin("form_submissions", since, self.hubspot.transport)
+        with self.readings.warehouse.session() as session:
             resumes = session.fact("extracted:form_submissions") is None
             forms = _forms(session)
         due = forms_due(forms, run.since, run.window_end, self.rules.streams.forms)
         silent = 0
         for form_id, read_to in due.select("id", "read_to").iter_rows():
-            bound = read_to if resumes else None if run.since is None else read_to and min(read_to, run.since)
             try:
-                self._form(run, form_id, bound)
+                self._form(run, form_id, read_to if resumes else _earlier(read_to, run.since))
             except Rejected as error:
                 if error.status != _NOT_FOUND:
                     raise
                 silent += 1
                 run.floor += 1
-        report = self.end(run)
+        report = self.readings.end(run)
         report.facts |= {"forms read": due.height - silent, "forms that do not answer": silent}
         report.facts |= {"forms whose turn is later": forms.height - due.height}
         return report
@@ -76,14 +76,16 @@ class StreamReader(Reader):
         since = None if bound is None else bound - OVERLAP
         newest, listed = bound, 0
         for page in chunks(chain.from_iterable(self.hubspot.form_submissions(form_id, since)), CHUNK):
-            now = self.clock.now()
+            now = self.readings.clock.now()
             listed += len(page)
             parsed = parse_forms.submissions(form_id, page, extracted_at=now)
-            self.write(run, "raw.form_submission", parsed, "form_submission", ["form_id", "conversion_id"], now)
+            self.readings.write(
+                run, "raw.form_submission", parsed, "form_submission", ["form_id", "conversion_id"], now
+            )
             newest = max([moment for moment in (newest, *parsed.rows["submitted_at"]) if moment], default=None)
         run.found = (run.found or 0) + listed
         run.floor += max(1, ceil(listed / _SUBMISSIONS))
-        with self.warehouse.session() as session, session.transaction():
+        with self.readings.warehouse.session() as session, session.transaction():
             known = session.fact(f"{_READ_TO}{form_id}")
             if known is None or (newest is not None and parse_instant(known) < newest):
                 session.set_fact(f"{_READ_TO}{form_id}", (newest or BEGINNING).isoformat())
@@ -99,66 +101,29 @@ class StreamReader(Reader):
         """
         if not self.rules.streams.email_clicks:
             return Report(facts={"stream": "off (streams.email_clicks in the mapping)"})
-        run = self.begin("email_clicks", since)
+        run = self.readings.begin("email_clicks", since, self.hubspot.transport)
         run.found = 0
         bound = None if run.since is None else run.since - SECOND_THOUGHTS
         try:
             for page in self.hubspot.email_clicks(bound, run.window_end):
-                now = self.clock.now()
+                now = self.readings.clock.now()
                 run.found += len(page)
                 parsed = parse_email.email_clicks(page, extracted_at=now)
                 rows = Parsed(suspects(parsed.rows), parsed.refused)
-                self.write(run, "raw.email_click", rows, "email_click", ["id"], now)
+                self.readings.write(run, "raw.email_click", rows, "email_click", ["id"], now)
         except (Forbidden, Rejected) as error:
             if isinstance(error, Rejected) and error.status != _NOT_FOUND:
                 raise
-            report = run.report(run.transport.calls - run.calls_before)
+            report = run.report()
             report.facts[NOT_READ] = f"{error}. {_EMAIL_CLICKS_FIX}"
             return report
         run.floor = max(1, ceil(run.found / _EMAIL_EVENTS))
-        return self.end(run)
+        return self.readings.end(run)
 
-    def clicks(self, api: ClickApi | None, since: datetime | None, inbox: Path) -> Report:
-        """Link clicks from the click API (where configured) and the drop folder `inbox/clicks`."""
-        run = self.begin("link_clicks", since)
-        if api is not None:
-            bound = None if run.since is None else run.since - OVERLAP
-            run.transport, run.calls_before, run.found = api.transport, api.transport.calls, 0
-            for page in api.clicks(bound):
-                named = [(f"click API row {n}", row) for n, row in enumerate(page, run.found + 1)]
-                run.found += len(page)
-                now = self.clock.now()
-                self._write_clicks(run, parse_clicks(named, extracted_at=now), now)
-            run.floor = max(1, ceil(run.found / _CLICKS))
-        for file in read_folder(inbox / "clicks"):
-            self._drop_file(run, file, inbox)
-        return self.end(run)
 
-    def _write_clicks(self, run: Extraction, parsed: Parsed, now: datetime) -> None:
-        """Store clicks, but for those a late page or a stale file still tells of an erased contact."""
-        with self.warehouse.session() as session:
-            erased = tombstones(session, "contacts", parsed.rows["contact_id"].drop_nulls())
-        kept = parsed.rows.filter(~pl.col("contact_id").is_in(erased) | pl.col("contact_id").is_null())
-        run.count("clicks of erased contacts left out", parsed.rows.height - kept.height)
-        self.write(run, "raw.link_click", Parsed(suspects(kept), parsed.refused), "link_click", ["click_id"], now)
-
-    def _drop_file(self, run: Extraction, file: DropFile | Unreadable, inbox: Path) -> None:
-        now = self.clock.now()
-        if isinstance(file, Unreadable):
-            refused = Refused(file.path.name, f"file:{file.reason}", "{}", file.path.name)
-            with self.warehouse.session() as session, session.transaction():
-                quarantine(session, "raw.link_click", [refused], now)
-            run.quarantined += 1
-        else:
-            good = [(f"{row.file} row {row.number}", row.values) for row in file.rows if row.problem is None]
-            parsed = parse_clicks(good, extracted_at=now)
-            parsed.refused += [
-                Refused(f"{row.file} row {row.number}", f"row:{row.problem}", _json_text(row.raw), row.file)
-                for row in file.rows
-                if row.problem is not None
-            ]
-            self._write_clicks(run, parsed, now)
-        archive(file, inbox / "archive" / "clicks")
+def _earlier(read_to: datetime | None, since: datetime | None) -> datetime | None:
+    """Where a form is read back to: None, its beginning, where it was never read or the whole history is asked for."""
+    return None if read_to is None or since is None else min(read_to, since)
 
 
 def _forms(session: Session) -> pl.DataFrame:
@@ -170,7 +135,3 @@ def _forms(session: Session) -> pl.DataFrame:
         [_READ_TO],
     )
     return frame.with_columns(pl.col("read_to").map_elements(parse_instant, return_dtype=pl.Datetime("us", "UTC")))
-
-
-def _json_text(raw: str | None) -> str:
-    return json.dumps({"line": raw})

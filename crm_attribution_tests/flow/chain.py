@@ -18,7 +18,6 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.http.transport import Transport
@@ -26,7 +25,8 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.layers import DERIVED, forget
 from crm_attribution.layers import derive as derive_all
 from crm_attribution.mapping import Rules, load
-from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.readers import Readers, readers
+from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
@@ -137,22 +137,23 @@ class Chain:
         self.transports.append(found)
         return found
 
-    def extractor(self, mapping: Rules | None = None) -> Extractor:
+    def readers(self, mapping: Rules | None = None) -> Readers:
         """A reader of everything, at the sandbox's clock."""
         hubspot = HubSpotClient(self._transport("hubspot", "HUBSPOT_ACCESS"))
-        return Extractor(self.warehouse, hubspot, FixedClock(at(self.sandbox.clock())), mapping or self.mapping)
+        clock = FixedClock(at(self.sandbox.clock()))
+        return readers(self.warehouse, hubspot, clock, mapping or self.mapping, self.folder / "inbox")
 
     def read(self, since: datetime | None = None) -> None:
         """Everything changed since (None: all), as of the sandbox's clock."""
-        extractor = self.extractor()
-        extractor.account()
-        extractor.stages()
-        extractor.forms()
+        found = self.readers()
+        found.reference.account()
+        found.reference.stages()
+        found.reference.forms()
         for object_type in ("companies", "contacts", "deals"):
-            extractor.objects(object_type, since)
-        extractor.submissions(since)
-        extractor.email_clicks(since)
-        extractor.clicks(ClickApi(self._transport("clicks", "CLICKS")), since, self.folder / "inbox")
+            found.records.read(object_type, since)
+        found.streams.submissions(since)
+        found.streams.email_clicks(since)
+        found.sources.read(LINK_CLICKS, self._transport("clicks", "CLICKS"), since)
 
     def derive(self) -> list[int]:
         with self.warehouse.session() as session:

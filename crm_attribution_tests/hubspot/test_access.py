@@ -14,7 +14,7 @@ from crm_attribution.hubspot import access, oauth
 from crm_attribution.hubspot.settings import OAUTH
 from crm_attribution.operations.status import status
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline
-from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.readers import Readers
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -89,8 +89,8 @@ def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox,
     pipeline = opened(env)
     used = sandbox.set_limits(on=True)["used"]
     sandbox.set_limits(daily=used + 12)
-    extractor: Extractor = pipeline.extractor
-    extractor.account()
+    readers: Readers = pipeline.readers
+    readers.reference.account()
     pipeline.learn_time_zone()
     with pytest.raises(QuotaExhausted, match=r"renewed at midnight US/Eastern, 2026-03-10T04:00:00Z"):
         list(map(pipeline.hubspot.pipelines, ["deals"] * 20))

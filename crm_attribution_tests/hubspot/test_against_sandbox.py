@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from crm_attribution.clicks.api import ClickApi
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Forbidden, QuotaExhausted, Rejected, Unauthorized
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import HubSpotClient, hubspot_budgets
 from crm_attribution.hubspot.search import Changed, ChangeFeed
+from crm_attribution.sources.link_clicks import SOURCE
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -211,9 +211,9 @@ def test_email_clicks_of_a_window(client):
 def test_clicks_of_the_click_api(sandbox):
     token = {"Authorization": f"Bearer {sandbox.env['CLICKS_TOKEN']}"}
     transport = Transport(sandbox.env["CLICKS_BASE_URL"], service="clicks", headers=token)
-    pages = list(ClickApi(transport).clicks(minute(240)))
+    pages = list(SOURCE.pages(transport, minute(240)))
     assert [len(page) for page in pages] == [1_000, 200]
-    assert list(ClickApi(transport).clicks(parse_instant("2026-05-01"))) == []
+    assert list(SOURCE.pages(transport, parse_instant("2026-05-01"))) == []
     transport.close()
 
 

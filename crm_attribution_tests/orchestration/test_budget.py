@@ -79,9 +79,9 @@ def test_the_plan_of_a_first_load_is_what_it_then_asks(sandbox, env):
     assert planned["contacts"] == (CONTACTS, "list", 5 + 1 + 1)
     assert planned["companies"] == (0, "list", 2)
     sandbox.reset_calls()
-    extractor = pipeline.extractor
-    extractor.account()
-    extractor.objects("contacts", None)
+    readers = pipeline.readers
+    readers.reference.account()
+    readers.records.read("contacts", None)
     assert sandbox.calls()["total"] - 1 == 7
     assert plan.share == plan.calls / 250_000
     later = budget.make_plan(pipeline, START + timedelta(hours=24))

@@ -10,10 +10,9 @@ import polars as pl
 import pytest
 
 from crm_attribution.clock import FixedClock
-from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot.client import HubSpotClient
-from crm_attribution.mapping import load
-from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.plugins import SourceReader
+from crm_attribution.raw.reading import Readings
+from crm_attribution.sources.link_clicks import SOURCE
 from crm_attribution.warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.pipeline
@@ -22,9 +21,8 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
-def extractor(tmp_path: Path) -> Extractor:
-    nobody = Transport("http://127.0.0.1:9", service="hubspot")
-    return Extractor(Warehouse(tmp_path / "data"), HubSpotClient(nobody), FixedClock(NOW), load())
+def reader(tmp_path: Path) -> SourceReader:
+    return SourceReader(Readings(Warehouse(tmp_path / "data"), FixedClock(NOW)), tmp_path / "inbox")
 
 
 def click(number: int, **more: object) -> dict[str, object]:
@@ -32,7 +30,7 @@ def click(number: int, **more: object) -> dict[str, object]:
     return {"click_id": f"c{number}", "clicked_at": at, "destination_url": "https://x.example/?utm_source=news", **more}
 
 
-def test_files_of_every_kind_are_loaded_once_and_archived(extractor: Extractor, tmp_path: Path) -> None:
+def test_files_of_every_kind_are_loaded_once_and_archived(reader: SourceReader, tmp_path: Path) -> None:
     inbox = tmp_path / "inbox"
     folder = inbox / "clicks"
     folder.mkdir(parents=True)
@@ -43,7 +41,7 @@ def test_files_of_every_kind_are_loaded_once_and_archived(extractor: Extractor, 
     pl.DataFrame([click(3, method="HEAD")]).write_parquet(folder / "c.parquet")
     (folder / "d.xlsx").write_bytes(b"spreadsheet")
 
-    report = extractor.clicks(None, NOW, inbox)
+    report = reader.read(SOURCE, None, NOW)
 
     assert report.rows == 3
     assert list(folder.iterdir()) == []
@@ -53,7 +51,7 @@ def test_files_of_every_kind_are_loaded_once_and_archived(extractor: Extractor, 
         "c.parquet",
         "d.xlsx",
     ]
-    with extractor.warehouse.session() as session:
+    with reader.readings.warehouse.session() as session:
         rows = session.read("raw.link_click").sort("click_id")
         refused = dict(session.query("SELECT key, reasons FROM quarantine.link_click").iter_rows())
     assert rows.select("click_id", "utm_source", "bot_reason").rows() == [
@@ -66,27 +64,27 @@ def test_files_of_every_kind_are_loaded_once_and_archived(extractor: Extractor, 
     assert refused["d.xlsx"].startswith("file:unknown kind")
 
 
-def test_a_file_dropped_again_changes_nothing(extractor: Extractor, tmp_path: Path) -> None:
+def test_a_file_dropped_again_changes_nothing(reader: SourceReader, tmp_path: Path) -> None:
     folder = tmp_path / "inbox" / "clicks"
     folder.mkdir(parents=True)
     for _ in range(2):
         (folder / "again.ndjson").write_text(json.dumps(click(1)))
-        last = extractor.clicks(None, NOW, tmp_path / "inbox")
+        last = reader.read(SOURCE, None, NOW)
     assert last.changed == 0
-    with extractor.warehouse.session() as session:
+    with reader.readings.warehouse.session() as session:
         assert session.read("raw.link_click").height == 1
 
 
-def test_a_stale_file_does_not_bring_back_an_erased_contact(extractor: Extractor, tmp_path: Path) -> None:
+def test_a_stale_file_does_not_bring_back_an_erased_contact(reader: SourceReader, tmp_path: Path) -> None:
     folder = tmp_path / "inbox" / "clicks"
     folder.mkdir(parents=True)
-    with extractor.warehouse.session() as session:
+    with reader.readings.warehouse.session() as session:
         session.connection.execute(
             "INSERT INTO raw.deletion VALUES ('contacts', '7', 'privacy', now(), NULL, 'webhook', now(), now())"
         )
     lines = [click(1, contact_id="7"), click(2, contact_id="8"), click(3)]
     (folder / "stale.ndjson").write_text("\n".join(map(json.dumps, lines)))
-    report = extractor.clicks(None, NOW, tmp_path / "inbox")
-    with extractor.warehouse.session() as session:
+    report = reader.read(SOURCE, None, NOW)
+    with reader.readings.warehouse.session() as session:
         assert sorted(session.read("raw.link_click")["click_id"]) == ["c2", "c3"]
-    assert report.facts["clicks of erased contacts left out"] == 1
+    assert report.facts["rows of erased contacts left out"] == 1

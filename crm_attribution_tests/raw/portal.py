@@ -13,7 +13,7 @@ from crm_attribution.clock import FixedClock, iso, parse_instant
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Rules, load
-from crm_attribution.raw.extract import Extractor
+from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution_tests.flow.chain import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -132,13 +132,9 @@ class Reading:
             yield cls(sandbox, new_warehouse(folder / "warehouse"), made, load())
             made.close()
 
-    def extractor(self) -> Extractor:
-        return Extractor(
-            self.warehouse,
-            HubSpotClient(self.transport),
-            FixedClock(parse_instant(self.sandbox.clock())),
-            self.rules,
-        )
+    def readers(self) -> Readers:
+        clock = FixedClock(parse_instant(self.sandbox.clock()))
+        return readers(self.warehouse, HubSpotClient(self.transport), clock, self.rules, Path("no inbox"))
 
     def play(self, portal: Portal, clock: datetime) -> None:
         """Let the portal's new lines happen, up to a time."""
@@ -149,14 +145,14 @@ class Reading:
 
     def read(self, since: datetime | None, *kinds: str) -> dict[str, dict[str, int]]:
         """One run; by object type the calls it made by route."""
-        extractor = self.extractor()
+        found = self.readers()
         if since is None:
-            extractor.account()
-            extractor.stages()
+            found.reference.account()
+            found.reference.stages()
         calls = {}
         for kind in kinds or OBJECTS:
             self.sandbox.reset_calls()
-            extractor.objects(kind, since)
+            found.records.read(kind, since)
             calls[kind] = self.sandbox.calls()["routes"]
         return calls
 

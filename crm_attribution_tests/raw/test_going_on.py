@@ -23,8 +23,8 @@ class Killed(BaseException):
 
 
 def dying(reading: Reading, kind: str, since: Any, after_chunks: int) -> None:
-    extractor = reading.extractor()
-    store, stored = extractor.store, 0
+    found = reading.readers()
+    store, stored = found.records.store.store, 0
 
     def until_death(*arguments: Any) -> None:
         nonlocal stored
@@ -33,9 +33,9 @@ def dying(reading: Reading, kind: str, since: Any, after_chunks: int) -> None:
         store(*arguments)
         stored += 1
 
-    object.__setattr__(extractor, "store", until_death)
+    object.__setattr__(found.records.store, "store", until_death)
     with pytest.raises(Killed):
-        extractor.objects(kind, since)
+        found.records.read(kind, since)
 
 
 def test_a_first_load_goes_on_from_the_last_stored_page(tmp_path: Path):
@@ -90,12 +90,12 @@ def test_new_properties_are_read_for_all_records(tmp_path: Path):
         )
         reading.rules = reading.rules.model_copy(update={"properties": lists})
         reading.play(portal, minute(460))
-        report = reading.extractor().objects("contacts", minute(400))
+        report = reading.readers().records.read("contacts", minute(400))
         assert report.facts["all records read again for new properties"] == "jobtitle"
         titled = reading.rows("SELECT id FROM raw.contact WHERE json_extract_string(properties, '$.jobtitle') = 'CFO'")
         assert titled == [("3",)]
         reading.play(portal, minute(520))
-        assert reading.extractor().objects("contacts", minute(460)).rows == 0
+        assert reading.readers().records.read("contacts", minute(460)).rows == 0
 
 
 def test_a_reading_for_new_properties_that_died_is_gone_on_with_once(tmp_path: Path):
@@ -115,7 +115,7 @@ def test_a_reading_for_new_properties_that_died_is_gone_on_with_once(tmp_path: P
 def test_drift_of_properties_is_told_and_breaks_nothing(tmp_path: Path):
     portal = company(Portal())
     with Reading.of(tmp_path, portal, minute(400)) as reading:
-        first = reading.extractor().properties()
+        first = reading.readers().properties.read()
         assert reading.rows("SELECT * FROM raw.property_drift") == []
         unknown = str(first.facts["properties the portal does not have"])
         assert "contacts.no_such_property" not in unknown
@@ -131,7 +131,7 @@ def test_drift_of_properties_is_told_and_breaks_nothing(tmp_path: Path):
             },
         )
         reading.play(portal, minute(460))
-        second = reading.extractor().properties()
+        second = reading.readers().properties.read()
         changes = reading.rows("SELECT name, change, before, after FROM raw.property_drift ORDER BY name")
         assert [(name, change) for name, change, _, _ in changes] == [
             ("firstname", "renamed"),

@@ -47,7 +47,7 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
 def read(chain: Chain, stream: str, since: datetime | None, mapping: Rules | None = None) -> tuple[Report, int]:
     """One reading and what it cost, counted by the other side."""
     before = chain.sandbox.calls()["total"]
-    report: Report = getattr(chain.extractor(mapping), stream)(since)
+    report: Report = getattr(chain.readers(mapping).streams, stream)(since)
     return report, chain.sandbox.calls()["total"] - before
 
 
@@ -94,38 +94,38 @@ def test_without_the_scope_nothing_is_lost_and_the_reason_is_told(chain: Chain, 
 
 
 def test_submissions_are_read_back_to_where_each_form_was_read_to(chain: Chain) -> None:
-    chain.extractor().forms()
+    chain.readers().reference.forms()
     report, calls = read(chain, "submissions", None)
     assert (report.changed, calls) == (131, 3 + 1)
     later = OPEN + 5 * HOUR
     chain.sandbox.log([submit(later, "f2", 7), submit(later, "f3", 8)])
     chain.sandbox.set_clock(iso(later))
-    chain.extractor().forms()
+    chain.readers().reference.forms()
     report, calls = read(chain, "submissions", later - HOUR)
     assert (report.changed, calls) == (2, 3), "one call a form"
 
 
 def test_a_reading_that_breaks_off_leaves_no_hole(chain: Chain) -> None:
     """Newest first: what was stored before the break is newer than what is missing."""
-    chain.extractor().forms()
+    chain.readers().reference.forms()
     chain.sandbox.log([submit(OPEN + 2 * HOUR + timedelta(seconds=n), "f1", n) for n in range(1_100)])
     chain.sandbox.set_clock(iso(OPEN + 4 * HOUR))
     chain.sandbox.faults([{"route": SUBMISSIONS, "kind": "429", "every": 22, "retry_after": 600}])
     with pytest.raises(Retryable):
-        chain.extractor().submissions(None)
+        chain.readers().streams.submissions(None)
     assert len(chain.table("raw.form_submission")) == 1_000
     chain.sandbox.faults([])
-    chain.extractor().submissions(OPEN + 3 * HOUR)
+    chain.readers().streams.submissions(OPEN + 3 * HOUR)
     assert len(chain.table("raw.form_submission")) == 1_231
 
 
 def test_a_form_that_does_not_answer_stops_no_other(chain: Chain) -> None:
-    chain.extractor().forms()
+    chain.readers().reference.forms()
     chain.sandbox.faults([{"route": SUBMISSIONS, "kind": "404", "count": 1}])
     report, _ = read(chain, "submissions", None)
     assert report.facts["forms that do not answer"] == 1
     assert report.facts["forms read"] == 1
-    chain.extractor().submissions(OPEN + HOUR)
+    chain.readers().streams.submissions(OPEN + HOUR)
     assert len(chain.table("raw.form_submission")) == 131
 
 

@@ -15,6 +15,7 @@ from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.redaction import redact
+from crm_attribution.sources import sources
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
 from crm_attribution.warehouse.report import Report
@@ -92,7 +93,10 @@ def spec(
     )
 
 
-REFUSING = {"raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.link_click", "raw.webhook_event"}
+REFUSING = {
+    *("raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.webhook_event"),
+    *(source.table for source in sources().values()),
+}
 """Tables whose rows come from people's typing or from outside: a bad one goes to quarantine."""
 
 

@@ -23,6 +23,8 @@ from crm_attribution.orchestration.budget import check_run
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.raw import webhooks as inbox
 from crm_attribution.raw.streams import NOT_READ
+from crm_attribution.sources import sources
+from crm_attribution.sources.base import Source
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.state import check_first_load, check_portal
@@ -33,12 +35,14 @@ Read = Callable[[Pipeline, Window], Report]
 Law = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
 
 
-def extraction(name: str, deps: list[str], read: Read, laws: Sequence[Law] = ()) -> dg.AssetsDefinition:
+def extraction(
+    name: str, deps: list[str], read: Read, laws: Sequence[Law] = (), kind: str = "hubspot"
+) -> dg.AssetsDefinition:
     """An asset that reads one stream of a source into `name`; `laws` judge by its report."""
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
-        specs=[spec(name, deps, kinds=["api" if name == "raw.link_click" else "hubspot", "duckdb"])],
+        specs=[spec(name, deps, kinds=[kind, "duckdb"])],
         check_specs=[*table_checks(name), *(spec for spec, _ in laws)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
@@ -70,24 +74,24 @@ def _is_read(name: str) -> Law:
 
 
 def _account(pipeline: Pipeline, hours: Window) -> Report:
-    extractor, hub_id = pipeline.extractor, pipeline.credential.hub_id
+    readers, hub_id = pipeline.readers, pipeline.credential.hub_id
     with pipeline.warehouse.session() as session:
         check_first_load(session, pipeline.settings.start, hours.since)
         if hub_id is not None and session.fact("portal_id") is not None:
             check_portal(session, hub_id)
     check_run(pipeline, hours.since, hours.end)
-    report = extractor.account()
+    report = readers.reference.account()
     pipeline.learn_time_zone()
     report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()
     return report
 
 
 def _objects(object_type: str) -> Read:
-    return lambda pipeline, hours: pipeline.extractor.objects(object_type, hours.since)
+    return lambda pipeline, hours: pipeline.readers.records.read(object_type, hours.since)
 
 
-def _clicks(pipeline: Pipeline, hours: Window) -> Report:
-    return pipeline.extractor.clicks(pipeline.click_api, hours.since, pipeline.settings.inbox)
+def _source(source: Source) -> Read:
+    return lambda pipeline, hours: pipeline.readers.sources.read(source, pipeline.transport_to(source), hours.since)
 
 
 def _webhooks(pipeline: Pipeline, _: Window) -> Report:
@@ -159,7 +163,7 @@ def _reconciliation() -> dg.AssetsDefinition:
         with acting_on_errors():
             with pipeline.warehouse.session() as session:
                 check_first_load(session, pipeline.settings.start, pipeline.clock.now())
-            report = pipeline.extractor.reconcile()
+            report = pipeline.readers.reconciliation.run()
             with pipeline.warehouse.session() as session:
                 rows = session.query(
                     "SELECT object_type || ' ' || object_id AS id FROM raw.missing WHERE found_at IS NULL ORDER BY 1"
@@ -180,12 +184,12 @@ _RECORDS = ["raw.contact", "raw.company", "raw.deal"]
 
 assets = [
     extraction("raw.account", [], _account),
-    extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.extractor.owners()),
-    extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.extractor.stages()),
-    extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.extractor.forms()),
+    extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.owners()),
+    extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.stages()),
+    extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.forms()),
     extraction("raw.webhook_event", ["raw.account"], _webhooks),
     extraction(
-        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.extractor.properties(), [_known_to_portal()]
+        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.readers.properties.read(), [_known_to_portal()]
     ),
     extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies"), [_complete("raw.company")]),
     extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts"), [_complete("raw.contact")]),
@@ -196,15 +200,15 @@ assets = [
         [_complete("raw.deal")],
     ),
     extraction(
-        "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.extractor.submissions(hours.since)
+        "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.readers.streams.submissions(hours.since)
     ),
-    extraction("raw.link_click", ["raw.account"], _clicks),
     extraction(
         "raw.email_click",
         ["raw.account"],
-        lambda pipeline, hours: pipeline.extractor.email_clicks(hours.since),
+        lambda pipeline, hours: pipeline.readers.streams.email_clicks(hours.since),
         [_is_read("raw.email_click")],
     ),
+    *(extraction(source.table, ["raw.account"], _source(source), kind=source.kind) for source in sources().values()),
     written_beside("raw.property_history", _RECORDS),
     written_beside("raw.association", ["raw.contact", "raw.deal"]),
     written_beside("raw.merge", _RECORDS),

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from crm_attribution.clicks.parse import clicks
 from crm_attribution.clock import iso
+from crm_attribution.sources.link_clicks import SOURCE
 from crm_attribution_tests.hubspot.test_parse import NOW, anything
 
 GOOD = {"click_id": "k", "clicked_at": "2026-03-20T12:00:00Z", "destination_url": "https://v.example/"}
 
 
 def parsed(*rows: dict[str, Any]):
-    return clicks([(f"row {n}", row) for n, row in enumerate(rows, 1)], extracted_at=NOW)
+    return SOURCE.parse([(f"row {n}", row) for n, row in enumerate(rows, 1)], extracted_at=NOW)
 
 
 @pytest.mark.parametrize(

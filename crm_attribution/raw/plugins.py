@@ -1,0 +1,79 @@
+"""The sources besides HubSpot: rows of their APIs and of the files in their drop folders."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from math import ceil
+from pathlib import Path
+
+import polars as pl
+
+from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_folder
+from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot.parsed import Parsed, Refused
+from crm_attribution.raw.reading import OVERLAP, Extraction, Readings, quarantine
+from crm_attribution.raw.tombstones import tombstones
+from crm_attribution.sources.base import Source
+from crm_attribution.warehouse.report import Report
+
+
+@dataclass(frozen=True)
+class SourceReader:
+    """Reads any source of `sources/`."""
+
+    readings: Readings
+    inbox: Path
+
+    def read(self, source: Source, transport: Transport | None, since: datetime | None) -> Report:
+        """Rows from the source's API, and from the files in its drop folder, which are archived then.
+
+        Args:
+            source: what is read.
+            transport: to its API; None where it has none, or none is configured.
+            since: the hour's lower bound; None for all history.
+        """
+        run = self.readings.begin(source.name, since, transport)
+        if transport is not None:
+            bound = None if run.since is None else run.since - OVERLAP
+            run.found = 0
+            for page in source.pages(transport, bound):
+                named = [(f"{source.name} API row {n}", row) for n, row in enumerate(page, run.found + 1)]
+                run.found += len(page)
+                now = self.readings.clock.now()
+                self._write(run, source, source.parse(named, extracted_at=now), now)
+            run.floor = max(1, ceil(run.found / source.page_size))
+        for file in read_folder(self.inbox / source.folder):
+            self._file(run, source, file)
+        return self.readings.end(run)
+
+    def _write(self, run: Extraction, source: Source, parsed: Parsed, now: datetime) -> None:
+        """Store rows, but for those a late page or a stale file still has of an erased contact."""
+        kept = parsed.rows
+        if source.owner_column is not None:
+            owner = pl.col(source.owner_column)
+            with self.readings.warehouse.session() as session:
+                erased = tombstones(session, "contacts", kept[source.owner_column].drop_nulls())
+            kept = kept.filter(~owner.is_in(erased) | owner.is_null())
+            run.count("rows of erased contacts left out", parsed.rows.height - kept.height)
+        key = list(source.contract.key)
+        self.readings.write(run, source.table, Parsed(kept, parsed.refused), source.topic, key, now)
+
+    def _file(self, run: Extraction, source: Source, file: DropFile | Unreadable) -> None:
+        now = self.readings.clock.now()
+        if isinstance(file, Unreadable):
+            refused = Refused(file.path.name, f"file:{file.reason}", "{}", file.path.name)
+            with self.readings.warehouse.session() as session, session.transaction():
+                quarantine(session, source.table, [refused], now)
+            run.quarantined += 1
+        else:
+            good = [(f"{row.file} row {row.number}", row.values) for row in file.rows if row.problem is None]
+            parsed = source.parse(good, extracted_at=now)
+            parsed.refused += [
+                Refused(f"{row.file} row {row.number}", f"row:{row.problem}", json.dumps({"line": row.raw}), row.file)
+                for row in file.rows
+                if row.problem is not None
+            ]
+            self._write(run, source, parsed, now)
+        archive(file, self.inbox / "archive" / source.folder)

@@ -1,0 +1,125 @@
+"""Rows of a source as rows of its table: pure, one bad row never stops the others."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.contracts import Contract
+from crm_attribution.hubspot.parsed import Parsed, Refused, clean
+
+Row = dict[str, Any]
+
+
+def parsed(
+    contract: Contract,
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    convert: Callable[[Mapping[str, Any]], Row],
+    extracted_at: datetime,
+) -> Parsed:
+    """Rows that follow the contract, the last of each key, and what was refused.
+
+    Args:
+        contract: of the table.
+        rows: (where it stood, e.g. a file and row number; its fields).
+        convert: a row's columns. Raises ValueError with `column:reason`.
+        extracted_at: log time.
+    """
+    found: list[Row] = []
+    sources: dict[tuple[Any, ...], tuple[str, Mapping[str, Any]]] = {}
+    refused = []
+    logged = {column.name: extracted_at for column in contract.columns if column.log}
+    for where, given in rows:
+        try:
+            row = convert(given) | logged
+        except (ValueError, KeyError, TypeError) as error:
+            refused.append(_refuse(contract, where, given, _reason(error)))
+            continue
+        found.append(row)
+        sources[tuple(row[name] for name in contract.key)] = (where, given)
+    frame = contract.conform(
+        pl.DataFrame(found, schema=contract.polars_schema if not found else None, infer_schema_length=None)
+    )
+    good, bad = contract.split(frame)
+    refused += [
+        _refuse(contract, *sources[tuple(row[name] for name in contract.key)], row["reasons"])
+        for row in bad.iter_rows(named=True)
+    ]
+    return Parsed(good.unique(list(contract.key), keep="last", maintain_order=True), refused)
+
+
+def by_contract(contract: Contract, given: Mapping[str, Any]) -> Row:
+    """A row read by the types of its contract: times ISO 8601 with a zone, dates ISO 8601, whole numbers in digits,
+    `true` or `false`, lists as JSON or separated by commas. Columns the contract does not know are left out.
+
+    Raises:
+        ValueError: `column:reason`, for what is missing or cannot be read.
+    """
+    row: Row = {}
+    for column in contract.columns:
+        if column.log:
+            continue
+        value = given.get(column.name)
+        text = "" if value is None else value if isinstance(value, list) else clean(value).strip()
+        if not text:
+            if not column.nullable:
+                raise ValueError(f"{column.name}:missing")
+            row[column.name] = None
+            continue
+        try:
+            row[column.name] = _READ[column.dtype.base_type()](text)
+        except ValueError:
+            raise ValueError(f"{column.name}:{_KINDS[column.dtype.base_type()]}") from None
+    return row
+
+
+def listed(value: str | list[Any] | None) -> list[str]:
+    """A list of texts, given as such, as JSON or separated by commas."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [part.strip() for part in clean(value).strip("[]").replace('"', "").split(",") if part.strip()]
+    return [clean(part) for part in value]
+
+
+def _bool(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
+
+
+_READ: dict[Any, Callable[[Any], Any]] = {
+    pl.String: str,
+    pl.Int64: int,
+    pl.Int32: int,
+    pl.Float64: float,
+    pl.Boolean: _bool,
+    pl.Date: date.fromisoformat,
+    pl.Datetime: parse_instant,
+    pl.List: listed,
+}
+_KINDS = {
+    pl.Int64: "not_a_whole_number",
+    pl.Int32: "not_a_whole_number",
+    pl.Float64: "not_a_number",
+    pl.Boolean: "not_true_or_false",
+    pl.Date: "not_a_date",
+    pl.Datetime: "not_a_time",
+}
+
+
+def _reason(error: Exception) -> str:
+    text = str(error)
+    return text if ":" in text and " " not in text else f"row:{type(error).__name__}"
+
+
+def _refuse(contract: Contract, where: str, given: Mapping[str, Any], reasons: str) -> Refused:
+    key = [clean(given[name]).strip() for name in contract.key if given.get(name) is not None]
+    whole = len(key) == len(contract.key) and all(key)
+    row = clean(json.dumps(given, default=str, sort_keys=True, ensure_ascii=False))
+    return Refused(":".join(key) if whole else where, reasons, row, where)
