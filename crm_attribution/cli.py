@@ -23,6 +23,9 @@ from crm_attribution.errors import CrmAttributionError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+DEMO = Path("data/demo")
+CALL_HUBSPOT = ("backfill", "plan", "privacy-deletion")
+
 
 class Instant(click.ParamType[datetime]):
     """ISO 8601; a bare date means 00:00Z."""
@@ -35,7 +38,7 @@ class Instant(click.ParamType[datetime]):
         try:
             return parse_instant(value)
         except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 instant, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
+            self.fail(f"{value!r} is not an ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
 
 
 def _acts_on_errors(command: F) -> F:
@@ -66,18 +69,35 @@ def _settings() -> settings.Settings:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--env-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="NAME=value settings.")
-def main(env_file: Path | None) -> None:
+@click.option("--demo", "on_demo", is_flag=True, help="Use data/demo, which `crm-attribution demo` made.")
+@click.pass_context
+def main(context: click.Context, env_file: Path | None, on_demo: bool) -> None:
     """HubSpot as the source of truth for B2B attribution."""
-    if env_file is not None:
-        try:
+    if env_file is not None and on_demo:
+        raise click.UsageError("--demo and --env-file exclude each other")
+    try:
+        if env_file is not None:
             settings.apply_env_file(env_file)
-        except CrmAttributionError as error:
-            raise click.ClickException(str(error)) from error
+        if on_demo:
+            _use_demo(context)
+    except CrmAttributionError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _use_demo(context: click.Context) -> None:
+    """Point the command at the demo's data directory; start the sandbox for commands that call HubSpot."""
+    from crm_attribution.operations import demo as playing
+
+    directory = DEMO.absolute()
+    if context.invoked_subcommand in CALL_HUBSPOT:
+        context.with_resource(playing.with_sandbox(directory, say))
+    else:
+        playing.use(directory)
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data/demo"), show_default=True)
+@click.option("--data-dir", type=click.Path(path_type=Path), default=DEMO, show_default=True)
 @_acts_on_errors
 def demo(as_json: bool, data_dir: Path) -> None:
     """Run the whole pipeline on the embedded sandbox, from a clean slate."""
@@ -88,7 +108,7 @@ def demo(as_json: bool, data_dir: Path) -> None:
 
 
 @main.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=Path("data/demo"), show_default=True)
+@click.option("--data-dir", type=click.Path(path_type=Path), default=DEMO, show_default=True)
 @click.option("--port", default=3000, show_default=True, help="Dagster's port.")
 @_acts_on_errors
 def ui(data_dir: Path, port: int) -> None:
@@ -157,7 +177,7 @@ def plan(start: datetime, end: datetime, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def rebuild(as_json: bool) -> None:
-    """Derive everything after raw anew, from raw. Person ids, credit history and the delivery ledger are kept."""
+    """Derive everything after raw again, from raw. Person ids, credit history and the delivery ledger are kept."""
     from crm_attribution.operations.rebuild import rebuild_all
     from crm_attribution.orchestration.resources import progress
 
@@ -194,7 +214,7 @@ def diff(file: Path, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--destination", required=True, help="Platform whose conversions are let go.")
+@click.option("--destination", required=True, help="Platform whose conversions are released.")
 @click.option(
     "--reason",
     type=click.Choice(["volume_guard", "possible_duplicate", "before_activation"]),
@@ -220,7 +240,7 @@ def release(destination: str, reason: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> None:
-    """Erase the contacts whose privacy deletion HubSpot told of, and those named; ends by rewriting the files."""
+    """Erase the contacts HubSpot has erased, and those named; ends by rewriting the files."""
     from crm_attribution.orchestration.resources import progress
     from crm_attribution.orchestration.runs import run_job
 
@@ -239,7 +259,7 @@ def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> Non
 @click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes any free one.")
 @_acts_on_errors
 def receive(host: str, port: int) -> None:
-    """Take in HubSpot's webhooks and what workflows post, until told to stop; the pipeline loads them hourly."""
+    """Receive HubSpot's webhooks and posts of workflows until it is stopped; the pipeline loads them hourly."""
     from crm_attribution.webhook.serve import receive as serve
 
     serve(_settings(), host, port, say)
@@ -268,19 +288,32 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 @click.argument("kind", type=click.Choice(["person", "event", "milestone", "account"]))
 @click.argument("identifier", metavar="ID")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown of each list.")
-@click.option("--show-personal", is_flag=True, help="E-mails in full instead of a***@domain.")
+@click.option("--show-personal", is_flag=True, help="Unmasked e-mails instead of a***@domain.")
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bool) -> None:
     """The edges, rules and source rows behind a person, event, milestone or account.
 
     A person is named by its id (a former one too), contact:ID, email:ADDRESS or a click id as gclid:VALUE; an account
-    by company:ID, domain:NAME or deal:ID; a milestone by its id or that of an event that tells it.
+    by company:ID, domain:NAME or deal:ID; a milestone by its id or that of one of its events.
     """
     from crm_attribution.operations.why import command as explanation
 
     tree = explanation.why(_settings(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
+
+
+@main.command()
+@click.argument("sql")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows shown.")
+@click.option("--json", "as_json", is_flag=True, help="All rows, as one JSON list.")
+@_acts_on_errors
+def query(sql: str, limit: int, as_json: bool) -> None:
+    """Run one SQL query on the published file, read-only; safe while a run writes."""
+    from crm_attribution.operations import query as querying
+
+    rows = querying.run(_settings(), sql)
+    click.echo(json.dumps(rows.rows(named=True), indent=2, default=str)) if as_json else querying.show(rows, limit)
 
 
 @main.command()

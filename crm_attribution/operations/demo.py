@@ -117,8 +117,8 @@ def _clean_slate(data_dir: Path) -> None:
     (data_dir / MARKER).write_text("made by crm-attribution demo; deleted by the next one\n", encoding="utf-8")
 
 
-def _settle_environment(data_dir: Path) -> settings.Settings:
-    """Point this process at the sandbox and the demo's own directory, whatever the shell's environment says."""
+def _settle_environment(data_dir: Path, **more: str) -> settings.Settings:
+    """Point this process at the sandbox and the demo's own directory; settings of the shell are overruled."""
     settings.set_environment(
         {
             **settings.read_env_file(data_dir / "sandbox.env"),
@@ -126,6 +126,7 @@ def _settle_environment(data_dir: Path) -> settings.Settings:
             "CRM_ATTRIBUTION_START": iso(START),
             "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
             "CRM_ATTRIBUTION_SEND": "on",
+            **more,
         }
     )
     given = configuration.load()
@@ -158,12 +159,32 @@ def sandbox(data_dir: Path, clock: datetime, say: Say) -> Iterator[Transport]:
             process.kill()
 
 
-def open_ui(data_dir: Path, port: int, say: Say) -> int:
-    """Dagster on the demo's instance with a sandbox whose clock stands at the end of the sample; until interrupted."""
+def use(data_dir: Path) -> settings.Settings:
+    """Point this process at a demo that was played, with its clock at the end of the sample portal.
+
+    Raises:
+        ConfigurationError: when the directory holds none.
+    """
     if not (data_dir / MARKER).exists():
-        raise ConfigurationError(f"{data_dir} holds no demo: run `make demo` first")
+        raise ConfigurationError(f"{data_dir} holds no demo: run `crm-attribution demo` first")
+    return _settle_environment(data_dir, CRM_ATTRIBUTION_CLOCK=iso(LOG_END))
+
+
+@contextmanager
+def with_sandbox(data_dir: Path, say: Say) -> Iterator[settings.Settings]:
+    """Start the sandbox at the end of the sample portal and point this process at it and at the demo.
+
+    Raises:
+        ConfigurationError: when the directory holds no demo.
+    """
+    use(data_dir)
     with sandbox(data_dir, LOG_END, say):
-        given = _settle_environment(data_dir)
+        yield _settle_environment(data_dir)
+
+
+def open_ui(data_dir: Path, port: int, say: Say) -> int:
+    """Dagster on the demo's instance with a sandbox at the end of the sample portal; until interrupted."""
+    with with_sandbox(data_dir, say) as given:
         clear_dead_runs(given)
         say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it); hours to {iso(LOG_END)} can be materialized")
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port), "-h", "127.0.0.1"]

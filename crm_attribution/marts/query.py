@@ -1,0 +1,29 @@
+"""Queries on the published file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from crm_attribution.errors import ConfigurationError
+
+
+def read(published: Path, sql: str) -> pl.DataFrame:
+    """The rows of one query on a published file, read-only: no lock is taken and nothing can be changed.
+
+    Raises:
+        ConfigurationError: when the file is not there, or DuckDB refuses the query; the message is DuckDB's.
+    """
+    if not published.exists():
+        raise ConfigurationError(f"{published} is not there yet: the first run that completes publishes it")
+    try:
+        with duckdb.connect(str(published), read_only=True) as connection:
+            relation = connection.sql(sql)
+            if relation is None:
+                raise ConfigurationError("the statement returns no rows: give one SELECT")
+            rows: pl.DataFrame = relation.pl()
+            return rows
+    except duckdb.Error as error:
+        raise ConfigurationError(f"the query failed: {error}") from error
