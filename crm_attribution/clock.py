@@ -11,7 +11,7 @@ class Clock(Protocol):
     """Where every module gets its time from."""
 
     def now(self) -> datetime:
-        """The current instant, timezone-aware, UTC."""
+        """The current time, timezone-aware, UTC."""
         ...
 
 
@@ -33,16 +33,16 @@ class FixedClock:
 
 
 def parse_instant(text: str) -> datetime:
-    """Read an ISO 8601 instant. A bare date means 00:00Z; a missing offset means UTC.
+    """Read an ISO 8601 timestamp. A bare date means 00:00Z; a missing offset means UTC.
 
     Raises:
-        ValueError: when the text is not ISO 8601, or an instant before the year 1 or after 9999.
+        ValueError: when the text is not ISO 8601, or a timestamp before the year 1 or after 9999.
     """
     moment = datetime.fromisoformat(text.strip())
     try:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except OverflowError as error:
-        raise ValueError(f"not an instant of the years 1 to 9999: {text}") from error
+        raise ValueError(f"not a timestamp of the years 1 to 9999: {text}") from error
 
 
 def iso(moment: datetime) -> str:
@@ -54,18 +54,18 @@ def iso(moment: datetime) -> str:
 
 
 def from_millis(value: int | str) -> datetime:
-    """An epoch-milliseconds stamp as an instant, exactly.
+    """Convert epoch milliseconds to a timestamp, exactly.
 
     Raises:
-        ValueError: when it is no number, or an instant before the year 1 or after 9999.
+        ValueError: when it is not a number, or a timestamp before the year 1 or after 9999.
     """
     try:
         seconds, millis = divmod(int(value), 1000)
         return datetime.fromtimestamp(seconds, UTC).replace(microsecond=millis * 1000)
     except (OverflowError, OSError) as error:
-        raise ValueError(f"not an instant of the years 1 to 9999: {value}") from error
+        raise ValueError(f"not a timestamp of the years 1 to 9999: {value}") from error
 
 
 def to_millis(moment: datetime) -> int:
-    """An instant as epoch milliseconds, exactly."""
+    """Convert a timestamp to epoch milliseconds, exactly."""
     return int(moment.astimezone(UTC).replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000

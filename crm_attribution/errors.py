@@ -104,4 +104,4 @@ class NotKnown(Terminal):
 
 
 class ContractViolation(Terminal):
-    """A table's columns are not what its contract says: a defect, not a bad row."""
+    """A table's columns differ from its contract: a defect, not a bad row."""

@@ -140,7 +140,7 @@ class Identity(_Rules):
     def _no_contradiction(cls, pairs: list[tuple[str, str]], info: ValidationInfo) -> list[tuple[str, str]]:
         both = set(pairs) & set(info.data.get("include", []))
         if both:
-            raise ValueError(f"{len(both)} pair(s) stand in include and in exclude: keep one of the two")
+            raise ValueError(f"{len(both)} pair(s) are in include and in exclude: keep one of the two")
         return pairs
 
 
@@ -296,7 +296,7 @@ class Rules(_Rules):
     destinations: dict[str, Destination]
 
     def signature(self, *sections: str) -> str:
-        """A fingerprint of some sections: where it changes, what was derived from them is derived anew."""
+        """A fingerprint of some sections: when it changes, what was derived from them is derived again."""
         data = self.model_dump(mode="json", include=set(sections))
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -308,7 +308,7 @@ def _send_from(text: str) -> str:
 
 
 def send_from(text: str, start: datetime) -> datetime:
-    """The instant a `send_from` means."""
+    """The time a `send_from` means."""
     return start if text == "start" else parse_instant(text)
 
 

@@ -60,7 +60,7 @@ def to_decimal(minor: int, currency: str) -> str:
 
 
 def minor_units(values: pl.Series, currencies: pl.Series) -> pl.Series:
-    """Decimal strings in minor units of the currency beside each; null where either is missing or no amount."""
+    """Decimal strings in minor units of the currency of the same row; null where either is missing or invalid."""
     distinct = pl.DataFrame({"value": values, "currency": currencies}).unique().drop_nulls()
     minors = [to_minor(value, currency) for value, currency in distinct.iter_rows()]
     known = distinct.with_columns(minor=pl.Series(minors, dtype=pl.Int64))

@@ -150,9 +150,7 @@ MEMORY = Setting[str | None](
     "half of the memory of the machine or container",
 )
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
-CLOCK = text(
-    f"{OURS}CLOCK", "`wall`; an instant or the sandbox's clock address for replaying a portal of the past", "wall"
-)
+CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address for replaying a past portal", "wall")
 PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, ALERT_URL, CLOCK))
 
 

@@ -126,13 +126,13 @@ def test_milliseconds_there_and_back(millis: int):
 
 @pytest.mark.parametrize("stamp", [10**20, -(10**20), "x", 10**40])
 def test_no_instant_is_a_value_error(stamp: int | str):
-    with pytest.raises(ValueError, match=r"not an instant|invalid literal"):
+    with pytest.raises(ValueError, match=r"not a timestamp|invalid literal"):
         from_millis(stamp)
 
 
 @pytest.mark.parametrize("text", ["", "noon", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
 def test_no_iso_text_is_a_value_error(text: str):
-    with pytest.raises(ValueError, match=r"instant|isoformat"):
+    with pytest.raises(ValueError, match=r"timestamp|isoformat"):
         parse_instant(text)
 
 

@@ -52,7 +52,7 @@ class Column:
         description: what it means, with unit and time zone.
         checks: the value checks in words.
         log: written for operators only; never a reason to rewrite a row.
-        numbered: ids by which rows are looked up; the table holds their numbers beside them (`Contract.numbers`).
+        numbered: ids by which rows are looked up; the table holds their numbers next to them (`Contract.numbers`).
     """
 
     name: str

@@ -11,7 +11,7 @@ TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered
 
 @table("events.event", key=("event_id",))
 class Event(Model):
-    """A canonical event, told once: an entry into a stage, a stage jumped over, a lead recycled, a price changed."""
+    """A canonical event: an entry into a stage, a skipped stage, a recycled lead, a changed price."""
 
     event_id: str = field("deterministic id; see identifiers.lifecycle_event_id and deal_event_id")
     event: str = field("canonical name")
@@ -53,7 +53,7 @@ class Event(Model):
 
 @table("events.milestone", key=("milestone", "milestone_id"))
 class Milestone(Model):
-    """A business fact, once, however often HubSpot tells it."""
+    """A business fact, counted once, however often HubSpot records it."""
 
     milestone: str = field("lead_captured, qualified_lead, …, customer_won, customer_expanded")
     milestone_id: str = field("event_id of the earliest eligible linked event")
@@ -61,7 +61,7 @@ class Milestone(Model):
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
     group_key: str = field("person:<id> or account:<id>: what is recomputed together")
     event_id: str = field("carrier event")
-    linked_event_ids: Strings = field("every event that tells this fact, the carrier first")
+    linked_event_ids: Strings = field("every event of this fact, the carrier first")
     rule: str = field("the rule that made it")
     occurred_at: Timestamp = field("when it happened, UTC")
     observed_at: Timestamp = field("when HubSpot recorded it, UTC")

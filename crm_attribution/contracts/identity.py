@@ -11,7 +11,7 @@ _KINDS = "contact, link_contact (the contact id a link carried), email, or the k
 
 @table("identity.node", key=("node_id",))
 class Node(Model):
-    """The dictionary of the graph: each identifier ever seen has one number for ever. Append-only, but for privacy:
+    """The dictionary of the graph: each identifier ever seen has one permanent number. Append-only, except for privacy:
     an erased identifier leaves `erased` behind. Holds personal data."""
 
     node_id: int = field("number of the identifier; memory, never rebuilt", ge=0)
@@ -19,7 +19,7 @@ class Node(Model):
     identifier: str = field("normalised value")
     component: int = field("smallest node reachable over edges that their identifiers allow", ge=0)
     hash_one: int = field("hash by which it is found; null once erased", nullable=True, log=True)
-    hash_two: int = field("another, which tells two texts of one hash apart", nullable=True, log=True)
+    hash_two: int = field("another, which distinguishes two texts of one hash", nullable=True, log=True)
 
 
 @table("identity.edge", key=("node_type", "node", "identifier_type", "identifier"))
@@ -45,7 +45,7 @@ class Edge(Model):
 
 @table("identity.edge_rejected", key=("node_type", "node", "identifier_type", "identifier"))
 class EdgeRejected(Model):
-    """Edges that join nobody, with the rule that disabled them."""
+    """Disabled edges, with the rule that disabled them."""
 
     node_type: str = field("type of the owner")
     node: str = field("the owner")
@@ -90,7 +90,7 @@ class Alias(Model):
 class PersonChange(Model):
     """Merges and splits of persons: memory, append-only."""
 
-    person_id: str = field("the person that went on")
+    person_id: str = field("the person that remained")
     other_person_id: str = field("the person merged into it, or split from it")
     kind: str = field("merge or split", isin=["merge", "split"])
     cause: str = field("the identifier or contact that caused it, by type and hash for personal values")
@@ -128,7 +128,7 @@ class Membership(Model):
 
     person_id: str = field("person")
     account_id: str = field("account")
-    contact_id: str = field("the contact whose association or e-mail says so")
+    contact_id: str = field("the contact whose association or e-mail it is")
     valid_from: Timestamp = field("start, UTC, inclusive; 1970 reaches back to the beginning")
     valid_to: Timestamp = field("end, UTC, exclusive; null while it holds", nullable=True)
     basis: str = field(
@@ -158,10 +158,10 @@ class Click(Model):
     status: str = field(
         "resolved, pending, unresolved or suspect", isin=["resolved", "pending", "unresolved", "suspect"]
     )
-    reason: str = field("rule that resolved it, why it is not resolved, or why it is a suspect", nullable=True)
+    reason: str = field("rule that resolved it, why it is not resolved, or why it is a bot click", nullable=True)
     contact_id: str = field("contact as named by the source", nullable=True)
     person_id: str = field("live person", nullable=True)
-    form_id: str = field("form of its submission; where not resolved, one whose e-mail names nobody", nullable=True)
+    form_id: str = field("form of its submission; where not resolved, one whose e-mail names no contact", nullable=True)
     conversion_id: str = field("that submission: the same touch", nullable=True)
     forwarded: bool = field(
         "its submission names another person than its link: a forwarded mail; it stays with the link's", nullable=True
@@ -178,7 +178,7 @@ class EmailClick(Model):
         "resolved, unresolved, suspect, or duplicate of a tracked link's click",
         isin=["resolved", "unresolved", "suspect", "duplicate"],
     )
-    reason: str = field("recipient, link_click, why it is not resolved, or why it is a suspect")
+    reason: str = field("recipient, link_click, why it is not resolved, or why it is a bot click")
     contact_id: str = field("the contact that speaks for the person", nullable=True)
-    person_id: str = field("live person of the recipient; null for suspects", nullable=True)
+    person_id: str = field("live person of the recipient; null for bot clicks", nullable=True)
     link_click_id: str = field("duplicate: the click that is kept, raw.link_click", nullable=True)

@@ -98,12 +98,12 @@ class Association(Model):
 
 @table("raw.merge", key=("object_type", "absorbed_id"))
 class Merge(Model):
-    """Which record absorbed which, as far as HubSpot's records tell."""
+    """Which record absorbed which, as far as HubSpot's records show."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
     absorbed_id: str = field("the id that is no longer a record", str_matches=_ID)
     survivor_id: str = field("the record that holds it now", str_matches=_ID)
-    merged_at: Timestamp = field("when HubSpot merged them, UTC; null where it does not say", nullable=True)
+    merged_at: Timestamp = field("when HubSpot merged them, UTC; null where unknown", nullable=True)
     source: str = field("where we learned of it: hs_merged_object_ids, hs_calculated_merged_vids, webhook, lookup")
 
 
@@ -207,13 +207,13 @@ class LinkClick(Model):
     user_agent: str = field("HTTP user agent", nullable=True)
     method: str = field("HTTP method", nullable=True)
     ip_hash: str = field("hashed address, where the source gives one", nullable=True)
-    is_bot: bool = field("a scanner or bot by what this click alone tells; identity.click has the last word")
+    is_bot: bool = field("a scanner or bot judged by this click alone; identity.click decides")
     bot_reason: str = field("method_head, known_agent; null where nothing speaks against it", nullable=True)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
 OBSOLETED = "obsoleted"
-"""bot_reason of an e-mail event that HubSpot has replaced by another: it is no click of its own."""
+"""bot_reason of an e-mail event that HubSpot has replaced by another: it is not a separate click."""
 
 
 @table("raw.email_click", key=("created_at", "id"))
@@ -234,9 +234,9 @@ class EmailClick(Model):
     sent_at: Timestamp = field("when the e-mail was sent (sentBy.created), UTC", nullable=True)
     user_agent: str = field("HTTP user agent", nullable=True)
     device: str = field("HubSpot's deviceType", nullable=True)
-    country: str = field("country of the click, as HubSpot tells it", nullable=True)
-    ip_hash: str = field("SHA-256 of the address HubSpot tells (ipAddress)", nullable=True)
-    is_bot: bool = field("a bot or no click of its own by what this one tells; identity.email_click has the last word")
+    country: str = field("country of the click, as HubSpot reports it", nullable=True)
+    ip_hash: str = field("SHA-256 of the address HubSpot reports (ipAddress)", nullable=True)
+    is_bot: bool = field("a bot or not a separate click, judged by this one alone; identity.email_click decides")
     bot_reason: str = field(
         "obsoleted, hubspot_filter, known_agent; null where nothing speaks against it", nullable=True
     )
@@ -245,7 +245,7 @@ class EmailClick(Model):
 
 @table("raw.webhook_event", key=("event_key",))
 class WebhookEvent(Model):
-    """What HubSpot's webhooks and `/ingest/crm` told us, each event once. May hold personal data.
+    """Events from HubSpot's webhooks and `/ingest/crm`, each once. May hold personal data.
 
     https://developers.hubspot.com/docs/api/webhooks
     """
@@ -263,7 +263,7 @@ class WebhookEvent(Model):
     portal_id: str = field("HubSpot portal id", nullable=True)
     app_id: str = field("HubSpot app id", nullable=True)
     attempt_number: int = field("attempt of the delivery we kept, 0 is the first", nullable=True, log=True)
-    occurred_at: Timestamp = field("when HubSpot says it happened, UTC")
+    occurred_at: Timestamp = field("when it happened according to HubSpot, UTC")
     received_at: Timestamp = field("when we took it in, UTC", log=True)
     details: str = field(
         "the remaining fields (merges, associations, ingested records), JSON", nullable=True, json=True
@@ -297,7 +297,7 @@ class Missing(Model):
 
 @table("raw.reread", key=("object_type", "object_id"))
 class Reread(Model):
-    """Records to be read again by the next run whatever their modified stamp says; empty after it."""
+    """Records to be read again by the next run regardless of their modified time; empty after it."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
     object_id: str = field("record id", str_matches=_ID)
@@ -339,7 +339,7 @@ class Extraction(Model):
     calls: int = field("HTTP calls made")
     floor_calls: int = field("the least calls HubSpot's page sizes allow for what was found")
     found: int = field("records the source said had changed", nullable=True)
-    source_total: int = field("unarchived records the source counts in all, where it says", nullable=True)
+    source_total: int = field("unarchived records the source counts in all, where known", nullable=True)
     known_total: int = field("as many of them as the warehouse knows, refused ones included", nullable=True)
     rows: int = field("rows accepted")
     quarantined: int = field("rows refused")

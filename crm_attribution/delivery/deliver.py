@@ -1,7 +1,7 @@
-"""Conversions that are due, to their platform: recover, select, claim, send, settle; alike for every destination.
+"""Conversions that are due, to their platform: recover, select, claim, send, settle; the same for every destination.
 
 The order is the promise: what is about to be sent is committed before the first byte leaves, and no connection to the
-warehouse is held while HTTP goes on. Whoever dies in between leaves rows in flight, and the next delivery takes them
+warehouse is held during HTTP. A process that dies in between leaves rows in flight, and the next delivery takes them
 over: they are sent again where the platform recognises our key, and otherwise wait as `unknown` for a person.
 """
 
@@ -271,7 +271,7 @@ class _Run:
         return _Batch(batch_id, batch, events, request)
 
     def _send(self, batch: _Batch) -> _Answered:
-        """One request, outside any transaction. Every row gets an outcome, whatever happens."""
+        """One request, outside any transaction. Every row gets an outcome in every case."""
         self.report.requests += 1
         request = batch.request
         try:
@@ -344,7 +344,7 @@ def _rows(frame: pl.DataFrame) -> list[Row]:
 
 
 def _claimable(row: Row, now: datetime) -> bool:
-    """Whether nobody else took the row since it was selected."""
+    """Whether the row was not taken since it was selected."""
     if row.state == "retry":
         return row.next_attempt_at is None or row.next_attempt_at <= now
     return row.state == "pending"

@@ -1,4 +1,4 @@
-"""How long one delivery goes on with a platform that throttles, fails or refuses whole batches."""
+"""How long one delivery continues with a platform that throttles, fails or refuses whole batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a delivery tells those who started it."""
+"""The report of a delivery."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ class DeliveryReport:
 
     def facts(self) -> dict[str, int | str]:
         """Figures by name, for metadata."""
-        told = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert}
-        words = {name: text for name, text in told.items() if text}
+        texts = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert}
+        words = {name: text for name, text in texts.items() if text}
         return {"requests": self.requests, **self.counts, **self.reasons, **words}

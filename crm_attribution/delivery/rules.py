@@ -1,4 +1,4 @@
-"""What becomes of a conversion before a send and after an answer: pure rules, alike for every destination."""
+"""The next state of a conversion before a send and after an answer: pure rules, the same for every destination."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def ready(row: Row, resolved: Resolved) -> Ready:
 
 
 def facts(row: Row, resolved: Resolved) -> str:
-    """Fingerprint of what one key stands for. Without identifiers: an address that is corrected between two sends,
+    """Fingerprint of the content of one key. Without identifiers: an address that is corrected between two sends,
     or a payload that a newer version spells otherwise, is still the same event."""
     parts = [
         *(row.conversion_id, row.account, row.action, row.kind, iso(row.occurred_at)),
@@ -181,7 +181,7 @@ def hour_of(moment: datetime) -> datetime:
 def guarded(sendable: Iterable[Row], sent: Mapping[tuple[str, datetime], int], guard: VolumeGuard) -> set[str]:
     """The rows of hours with suspiciously many conversions of one milestone (a bulk edit, not a good day).
 
-    An hour is suspicious above max(floor, factor x the busiest hour of the `days` before it). What is held does not
+    An hour is suspicious above max(minimum, factor x the busiest hour of the `days` before it). What is held does not
     count as precedent for later hours; what a person released and what was sent does.
 
     Args:

@@ -1,7 +1,7 @@
 """What a destination is: limits as data, and four pure functions over values.
 
 A destination is one file of this folder that defines `DESTINATION`. It knows one platform's fields and answers and
-nothing else: no HTTP, no tables, no clock. When and whether a conversion is sent, and what becomes of it, is decided
+nothing else: no HTTP, no tables, no clock. When and whether a conversion is sent, and its next state, is decided
 in `rules.py`, `delivery.py` and `warehouse/ledger.py`, alike for all.
 """
 
@@ -31,7 +31,7 @@ accepted: applied, or known already under this key.
 rejected: this row will never be accepted as it is.
 transient: this row was not applied; it may be later.
 uncertain: it may have been applied.
-refused: not applied because the request was refused as a whole; part the batch and send again at once.
+refused: not applied because the request was refused as a whole; split the batch and send again immediately.
 throttled: not applied; the whole account pauses.
 stopped: not applied; nothing of this account can work until a person acts.
 unsent: nothing of the request left us (no connection); said by the engine, not by a destination.
@@ -199,7 +199,7 @@ class Destination(ABC):
 
     @abstractmethod
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
-        """One outcome for every row, whatever came back."""
+        """One outcome for every row, for any answer."""
 
 
 def all_rows(
@@ -210,12 +210,12 @@ def all_rows(
 
 
 def refused(batch: Sequence[Ready], code: str) -> list[Outcome]:
-    """A request refused as a whole for what stands in it: of one row it is the row's fault, else look for it."""
+    """A request refused as a whole for its content: with one row it is that row's fault, else search for the row."""
     return all_rows(batch, "rejected" if len(batch) == 1 else "refused", code)
 
 
 def plain_http(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | None:
-    """What HTTP alone tells; None for an answer only the platform's own rules can read (2xx, 400, 422 and the like)."""
+    """The outcome by HTTP status; None for answers that only the platform's own rules can read (2xx, 400, 422)."""
     status = answer.status
     if status == 429:
         return all_rows(batch, "throttled", "http_429", retry_after(answer))

@@ -45,7 +45,7 @@ class LinkedIn(Destination):
     settings: ClassVar[Sequence[Setting[str]]] = (
         secret(
             "LINKEDIN_ACCESS_TOKEN",
-            "access token of the Conversions API; rule ids stand in the mapping",
+            "access token of the Conversions API; rule ids are in the mapping",
             where="LinkedIn Campaign Manager > Signals Manager > Direct API > Generate token",
             required=True,
         ),
@@ -87,9 +87,9 @@ class LinkedIn(Destination):
         return Request("POST", "/rest/conversionEvents", headers, {"elements": [_event(row) for row in batch]})
 
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
-        told = plain_http(answer, batch)
-        if told is not None:
-            return told
+        settled = plain_http(answer, batch)
+        if settled is not None:
+            return settled
         body = answer.body if isinstance(answer.body, dict) else {}
         if answer.status == 422:
             return _refused(str(body.get("message", "")), batch)

@@ -84,7 +84,7 @@ class Meta(Destination):
         return None
 
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
-        # The token stands in the body: query strings end in access logs.
+        # The token is sent in the body: query strings end in access logs.
         body = {
             "data": [_event(row, options.get("crm_name", "HubSpot")) for row in batch],
             "access_token": settings["META_ACCESS_TOKEN"],
@@ -95,9 +95,9 @@ class Meta(Destination):
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int) and answer.status >= 400:
             return _failed(answer, error, batch)
-        told = plain_http(answer, batch)
-        if told is not None:
-            return told
+        settled = plain_http(answer, batch)
+        if settled is not None:
+            return settled
         if answer.status >= 400:
             # Not an answer of Meta's: a proxy perhaps. Nobody's row is at fault.
             return all_rows(batch, "transient", f"http_{answer.status}")

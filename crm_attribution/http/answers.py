@@ -1,4 +1,4 @@
-"""What an HTTP answer means: one classification for every service we read from.
+"""Classification of HTTP answers, the same for every service we read from.
 
 HubSpot's rules are the specific ones (https://developers.hubspot.com/docs/api-reference/error-handling and
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines); the rest is plain HTTP.
@@ -32,7 +32,7 @@ _LONGEST_WAIT = 600.0
 _PAUSED = frozenset({502, 503, 504, 521, 523, 524})
 """Answers after which HubSpot asks for a pause of a few seconds."""
 _SUPPORT = frozenset({522, 525, 526})
-"""Answers HubSpot says to turn to its support for; they are tried again all the same, as often as any failure."""
+"""Answers for which HubSpot refers to its support; they are retried like any failure."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def token_expired(answer: Answer) -> bool:
 def failure(
     answer: Answer, *, service: str, route: str, credential: str, renewal: str | None = None
 ) -> CrmAttributionError:
-    """The error an unexpected answer stands for. `renewal` says when a daily quota is renewed, where that is known."""
+    """The error for an unexpected answer. `renewal` says when a daily quota is renewed, where that is known."""
     status, where = answer.status, f"{service} {route}: {answer.status}{_facts(answer.body)}"
     if status == 429:
         return _throttled(answer, where, renewal or "at midnight of the account's time zone")
@@ -97,7 +97,7 @@ def failure(
         return _forbidden(answer, where, credential)
     if status >= 500 or status == 408:
         asked = _retry_after(answer) or (2.0 if status in _PAUSED else None)
-        hint = "; if it goes on, ask the support of the other side" if status in _SUPPORT else ""
+        hint = "; if it persists, ask the support of the other side" if status in _SUPPORT else ""
         return Retryable(where + hint, retry_after=asked, sent=True)
     if 200 <= status < 300:
         what = "unexpected success status" if answer.readable else "answer is not JSON"

@@ -24,7 +24,7 @@ class HttpClock:
 
 
 def make_clock(given: Settings) -> Clock:
-    """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, an instant, or the sandbox's clock address."""
+    """The clock that CRM_ATTRIBUTION_CLOCK names: `wall`, a timestamp, or the sandbox's clock address."""
     named = given[CLOCK]
     if named == "wall":
         return WallClock()
@@ -35,5 +35,5 @@ def make_clock(given: Settings) -> Clock:
         return FixedClock(parse_instant(named))
     except ValueError:
         raise ConfigurationError(
-            "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 instant or the sandbox's clock address"
+            "CRM_ATTRIBUTION_CLOCK: expected wall, an ISO 8601 timestamp or the sandbox's clock address"
         ) from None

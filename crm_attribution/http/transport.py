@@ -186,7 +186,7 @@ class Transport:
     ) -> Answer:
         """Deliver something: one attempt on a fresh connection, never repeated here.
 
-        A reused connection that the other side closes at that moment cannot be told from a delivery that was
+        A reused connection that the other side closes at that moment cannot be distinguished from a delivery that was
         read and not answered, so deliveries do not reuse any.
 
         Returns:

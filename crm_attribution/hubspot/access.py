@@ -29,7 +29,7 @@ VERSION = "2026-09"
 
 
 class Credential(Protocol):
-    """Who asks. `setting` is the one a message names, `hub_id` the account where the credential says it."""
+    """The credential of the calls. Messages name `setting`; `hub_id` is the account if the credential names it."""
 
     @property
     def kind(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Associations of many records at once."""
+"""Associations of many records per call."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NONE = "crm.associations.NO_ASSOCIATIONS_FOUND"
 
 
 class AssociationType(TypedDict):
-    """`typeId` is directional; `label` is None for the unlabeled type that stands beside every label."""
+    """`typeId` is directional; `label` is None for the unlabeled type that comes with every label."""
 
     category: str
     typeId: int

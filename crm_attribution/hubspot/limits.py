@@ -1,6 +1,6 @@
 """How much HubSpot lets us ask: one budget per limiter, and the account's day.
 
-What HubSpot's headers say wins; settings and documented defaults stand in where there are none (search never has
+What HubSpot's headers say wins; settings and documented defaults apply where there are none (search never has
 any, OAuth apps have no daily ones).
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines
 """
@@ -32,7 +32,7 @@ def hubspot_budgets(*, burst: int = BURST, search: int = SEARCH, share: float = 
 
 
 def associations_limit(burst: int) -> int:
-    """Calls per 10 s of the associations API beside a burst limit: 100, 150 or, with the add-on, 200
+    """Calls per 10 s of the associations API, in addition to a burst limit: 100, 150 or, with the add-on, 200
     (https://developers.hubspot.com/docs/api/crm/associations). Right also where the headers of its answers give its
     own limit."""
     return min(burst, 100 if burst <= 100 else 150 if burst <= 190 else 200)

@@ -1,7 +1,7 @@
 """An OAuth app's tokens: got with an authorization code, renewed before they expire, shared between processes.
 
 https://developers.hubspot.com/docs/api-reference/2026-03/authentication/manage-oauth-tokens. HubSpot is reported to
-hand back the same refresh token every time; whatever it hands back is stored, changed or not.
+return the same refresh token every time; the returned one is stored, changed or not.
 
 Whoever renews holds the file's lock and reads the file again first: where another process has put a new pair there,
 that pair is used and nothing is asked. A process that dies after HubSpot answered and before the pair was on disk
@@ -112,7 +112,7 @@ class TokenEndpoint:
 
 
 def refusal(body: Mapping[str, Any], status: int, grant: str) -> Unauthorized:
-    """The error a refusal of the token endpoint stands for."""
+    """The error for a refusal of the token endpoint."""
     reason = str(body.get("status", ""))
     if reason not in _REFUSALS:
         standard = str(body.get("error", ""))
@@ -157,7 +157,7 @@ def authorize(file: TokenFile, endpoint: TokenEndpoint, clock: Clock, code: str,
 
 
 class OAuth:
-    """The credential of an installed app: headers for every call, with a token that is still good."""
+    """The credential of an installed app: headers for every call, with a token that is still valid."""
 
     kind = "OAuth app"
     setting = "HUBSPOT_TOKEN_FILE"
@@ -187,20 +187,20 @@ class OAuth:
 
     @property
     def hub_id(self) -> str | None:
-        """The account the token file is for, where it says so."""
+        """The account the token file is for, if it names one."""
         return (self._tokens or self._file.read()).hub_id
 
     def facts(self) -> dict[str, int | str | float]:
-        """For metadata and `status`: how things stand, without a token."""
+        """The credential's state for metadata and `status`, without a token."""
         tokens = self._file.read()
         moments = {
             "token expires": tokens.expires_at,
             "token renewed": tokens.last_refresh_at,
             "last attempt to renew": tokens.last_attempt_at,
         }
-        told: dict[str, int | str | float] = {"authentication": self.kind}
-        told |= {name: iso(moment) for name, moment in moments.items() if moment is not None}
-        return told | ({"last attempt ended with": tokens.last_error} if tokens.last_error else {})
+        facts: dict[str, int | str | float] = {"authentication": self.kind}
+        facts |= {name: iso(moment) for name, moment in moments.items() if moment is not None}
+        return facts | ({"last attempt ended with": tokens.last_error} if tokens.last_error else {})
 
     def _due(self, tokens: Tokens) -> bool:
         margin = timedelta(seconds=min(MARGIN, tokens.lifetime / 2))

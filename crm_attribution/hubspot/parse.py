@@ -52,7 +52,7 @@ NEEDED = {
     "companies": ["createdate", "hs_merged_object_ids"],
     "deals": ["createdate", "hs_merged_object_ids", "hs_primary_associated_company"],
 }
-"""Properties the product reads besides; kept in the JSON column."""
+"""Further properties the product reads; kept in the JSON column."""
 
 TRACKED = {
     "contacts": ["lifecyclestage", "email", "associatedcompanyid", "hubspot_owner_id"],

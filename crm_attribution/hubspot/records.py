@@ -28,7 +28,7 @@ class BatchResult:
 
     Attributes:
         records: each record once, under the id it has now.
-        missing: requested ids HubSpot does not know (any more), or whose answer could not be told.
+        missing: requested ids HubSpot does not know (any more), or whose answer could not be matched.
         aliases: requested id of a merged record → the id that answered. Since 2025 a merge makes a new record
             and reads of either old id answer with it
             (https://developers.hubspot.com/changelog/updated-merge-functionality-for-contacts-and-companies).

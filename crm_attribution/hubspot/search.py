@@ -4,12 +4,12 @@ Facts behind it (https://developers.hubspot.com/docs/api-reference/search/guide)
 a request body of at most 3,000 characters, and an error beyond the first 10,000 results of a query. `after` is
 an offset into a live result set, so a record that changes while we page shifts everything behind it.
 
-So the first question has no filter and is sorted by the modified property, newest first. Its answer tells two
-things at once: how many records HubSpot has, which proves that we have them all, and the 200 newest changes, which
+So the first search has no filter and is sorted by the modified property, newest first. Its answer has two
+parts: how many records HubSpot has, which proves that we have them all, and the 200 newest changes, which
 in most hours are all there are. Where they are not, the rest of the window is walked by record id, `id > last page's
 highest`, and `after` is never sent. Ids are unique and do not change, which the modified time is not (a bulk change
 stamps thousands of records with one millisecond) and does (a change moves the record): no ties, no overlap between
-pages, no position that shifts, and ⌈N/200⌉ calls whatever the clustering.
+pages, no position that shifts, and ⌈N/200⌉ calls for any clustering.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def modified_property(object_type: str) -> str:
 
 
 def window_filters(prop: str, since: datetime | None, until: datetime | None) -> list[Filter]:
-    """`[since, until)` on `prop`; instants as epoch milliseconds in strings."""
+    """`[since, until)` on `prop`; timestamps as epoch milliseconds in strings."""
     lower = [] if since is None else [_filter(prop, "GTE", to_millis(since))]
     upper = [] if until is None else [_filter(prop, "LT", to_millis(until))]
     return lower + upper

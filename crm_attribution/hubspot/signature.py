@@ -35,7 +35,7 @@ class SignatureRefused(Rejected):
 
 @dataclass(frozen=True)
 class Claim:
-    """What a request says signs it.
+    """The signature headers of a request.
 
     Attributes:
         version: v1, v2 or v3.
@@ -83,7 +83,7 @@ def claim(headers: Iterable[tuple[bytes, bytes]], accepted: Collection[str], now
     Args:
         headers: names in lower case and values, as the server got them.
         accepted: the versions that are accepted.
-        now: the current instant.
+        now: the current time.
 
     Raises:
         SignatureRefused: missing, sent twice, of a version that is not accepted, or older than five minutes or more
@@ -116,7 +116,7 @@ def matches(given: Claim, secrets: Iterable[str], *, method: str, uri: str, body
 def _one(headers: Iterable[tuple[bytes, bytes]], name: str) -> str:
     values = [value for found, value in headers if found == name.encode()]
     if len(values) > 1:
-        raise SignatureRefused(f"{name} stands more than once")
+        raise SignatureRefused(f"{name} is given more than once")
     return values[0].decode("latin-1").strip() if values else ""
 
 

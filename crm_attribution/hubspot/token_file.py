@@ -1,8 +1,8 @@
-"""The file an OAuth app's tokens live in: one pair at a time, for several processes at once.
+"""The token file of an OAuth app: one pair of tokens, shared by several processes.
 
-The file is replaced whole (written beside, synced, renamed), only under a lock, and never by an older version. Beside
-it stands `<name>.lock`: the operating system's lock, and the highest version ever seen here, so that a file that came
-back from a backup can be told. The kernel frees the lock when its process ends, however it ends.
+The file is replaced whole (written to a temporary file, synced, renamed), only under a lock, never by an older version.
+`<name>.lock` holds the operating system's lock and the highest version ever seen here, so that a file restored from a
+backup is recognised. The kernel frees the lock when its process ends, however it ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _POLL = 0.05
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the file says. Its text never shows a token.
+    """The content of the file. Its text never shows a token.
 
     Attributes:
         expires_at: when the access token ends, UTC, by the clock of the process that got it.
@@ -59,7 +59,7 @@ class Tokens:
         """
         if not all(isinstance(data[name], str) and data[name] for name in ("access_token", "refresh_token")):
             raise ValueError("an empty token")
-        told = {name: str(data[name]) for name in ("hub_id", "last_error") if data.get(name) is not None}
+        texts = {name: str(data[name]) for name in ("hub_id", "last_error") if data.get(name) is not None}
         refreshed, attempted = data.get("last_refresh_at"), data.get("last_attempt_at")
         return cls(
             data["access_token"],
@@ -67,14 +67,14 @@ class Tokens:
             expires_at=parse_instant(data["expires_at"]),
             lifetime=float(data.get("lifetime", cls.lifetime)),
             version=int(data.get("version", 1)),
-            hub_id=told.get("hub_id"),
+            hub_id=texts.get("hub_id"),
             last_refresh_at=None if refreshed is None else parse_instant(refreshed),
             last_attempt_at=None if attempted is None else parse_instant(attempted),
-            last_error=told.get("last_error"),
+            last_error=texts.get("last_error"),
         )
 
     def text(self) -> str:
-        """As it stands in the file."""
+        """As written to the file."""
         values = {name: iso(value) if isinstance(value, datetime) else value for name, value in vars(self).items()}
         return json.dumps(values, indent=2) + "\n"
 
@@ -87,7 +87,7 @@ class TokenFile:
         self._lock = self.path.with_name(self.path.name + ".lock")
 
     def read(self) -> Tokens:
-        """The tokens as they stand.
+        """Read the tokens.
 
         Raises:
             ConfigurationError: when there is no such file, others may read it, or it is not a token file.
@@ -110,7 +110,7 @@ class TokenFile:
         except (KeyError, TypeError, ValueError, AttributeError):
             # No cause: its text may quote the file.
             raise ConfigurationError(
-                f"{self.path} is not a token file: make it anew with crm-attribution authorize"
+                f"{self.path} is not a token file: make a new one with crm-attribution authorize"
             ) from None
 
     def version_seen(self) -> int:
@@ -125,7 +125,7 @@ class TokenFile:
         """Nobody else writes the file during the `with` block.
 
         Raises:
-            Retryable: when somebody else still holds it after `timeout` seconds.
+            Retryable: when another process still holds it after `timeout` seconds.
             ConfigurationError: when the folder cannot be written.
         """
         try:

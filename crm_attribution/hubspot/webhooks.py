@@ -1,6 +1,6 @@
 """What webhooks and workflows said, as rows of `raw.webhook_event` and what follows from each: pure.
 
-An event is known by what it is about, never by the attempt that brought it. Nothing it says about a record's values is
+An event is identified by its content, never by the delivery attempt. Nothing it says about a record's values is
 believed: it names records to be read again; merges and deletions alone are facts of their own.
 https://developers.hubspot.com/docs/api/webhooks
 """
@@ -99,7 +99,7 @@ def events(delivery: Delivery, portal_id: str) -> Iterator[Event | Refused]:
     if not isinstance(content, list):
         yield _refused(delivery.name, "body:not_a_list", delivery.body)
         return
-    read = _ingested if delivery.kind == "ingest" else _told
+    read = _ingested if delivery.kind == "ingest" else _from_hubspot
     for number, given in enumerate(content, 1):
         try:
             if not isinstance(given, dict):
@@ -110,7 +110,7 @@ def events(delivery: Delivery, portal_id: str) -> Iterator[Event | Refused]:
             yield Refused(key, str(error), _text(given), delivery.name)
 
 
-def _told(given: Json, delivery: Delivery, portal_id: str) -> Event:
+def _from_hubspot(given: Json, delivery: Delivery, portal_id: str) -> Event:
     """Raises ValueError with the field and what is wrong with it."""
     name = given.get("subscriptionType") or given.get("eventType")
     if not isinstance(name, str):

@@ -23,7 +23,7 @@ def record_id(value: object) -> str | None:
 
 
 def moment(value: object) -> datetime | None:
-    """An instant in epoch milliseconds or ISO 8601, UTC; None for anything else."""
+    """A timestamp in epoch milliseconds or ISO 8601 as UTC; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | str):
         return None
     text = str(value).strip()

@@ -8,6 +8,7 @@ import duckdb
 import polars as pl
 
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.warehouse.engine import open_reader
 
 
 def read(published: Path, sql: str) -> pl.DataFrame:
@@ -19,7 +20,7 @@ def read(published: Path, sql: str) -> pl.DataFrame:
     if not published.exists():
         raise ConfigurationError(f"{published} is not there yet: the first run that completes publishes it")
     try:
-        with duckdb.connect(str(published), read_only=True) as connection:
+        with open_reader(published) as connection:
             relation = connection.sql(sql)
             if relation is None:
                 raise ConfigurationError("the statement returns no rows: give one SELECT")

@@ -51,7 +51,7 @@ class ClickApi:
             at, _, number = asked.get("after", "").partition("-")
             key = max((start, 0), (int(at), int(number) + 1)) if at else (start, 0)
         except ValueError:
-            raise _error(400, "since is an ISO 8601 instant, limit a number, after a cursor of this API") from None
+            raise _error(400, "since is an ISO 8601 timestamp, limit a number, after a cursor of this API") from None
         if not 0 < limit <= MOST:
             raise _error(400, f"limit must be between 1 and {MOST}")
         rows = self._world.portal.activity.clicks

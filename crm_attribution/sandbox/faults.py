@@ -146,7 +146,7 @@ def spoil_rows(body: bytes, fault: Fault) -> bytes:
 
 
 def _place(rows: list[dict[str, Any]], fault: Fault) -> int | None:
-    """Where the record stands that is to be spoilt."""
+    """The position of the record to corrupt."""
     if fault.record is None:
         at = len(rows) // 2 if rows else None
     else:

@@ -37,7 +37,7 @@ class Grants:
         rotate: every refresh returns a new refresh token and ends the old one.
         revoked: the refresh token is refused.
         expires_in: seconds an access token lives from its issue.
-        code: an authorization code nobody has used yet.
+        code: an unused authorization code.
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Grants:
         self.code = self._new("na1", 24)
 
     def _new(self, start: str, length: int) -> str:
-        """A token nobody has seen, the same in every run."""
+        """A new token, the same in every run."""
         self._issued += 1
         digest = hashlib.sha512(f"sandbox token {self._issued}".encode()).hexdigest()
         return f"{start}-{(digest * 3)[:length]}"
@@ -64,7 +64,7 @@ class Grants:
         return self._access.get(token)
 
     def exchange(self, code: str) -> bool:
-        """Use an authorization code: it works once, and installs the app anew."""
+        """Use an authorization code: it works once, and installs the app again."""
         if code != self.code:
             return False
         self.code = self._new("na1", 24)

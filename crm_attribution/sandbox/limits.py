@@ -2,7 +2,7 @@
 
 https://developers.hubspot.com/docs/developer-tooling/platform/usage-guidelines: Free/Starter has 100 calls in 10
 seconds and 250,000 a day, shared by the account's private apps; an OAuth app has 110 in 10 seconds and no day. Search
-has five a second of its own. Nothing there takes a search out of the day, so it is counted like any other call (an
+has five a second separately. Nothing there takes a search out of the day, so it is counted like any other call (an
 assumption).
 """
 

@@ -64,7 +64,7 @@ class _Server(uvicorn.Server):
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="crm_attribution.sandbox", description=__doc__)
     parser.add_argument("--portal", type=Path, required=True, help="the portal log, one JSON object per line")
-    parser.add_argument("--clock", required=True, help="where the sandbox's clock stands at first, ISO 8601")
+    parser.add_argument("--clock", required=True, help="the sandbox's clock at the start, ISO 8601")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
     parser.add_argument("--write-env", type=Path, help="write the environment of a client here before serving")
     parser.add_argument("--limits", choices=("real", "off"), default="real", help="rate limits; page sizes always hold")
@@ -84,7 +84,7 @@ def _load(portal: Path, clock: str) -> Portal:
     try:
         now = to_ms(clock)
     except ValueError:
-        raise ValueError(f"--clock is not an ISO 8601 instant: {clock!r}") from None
+        raise ValueError(f"--clock is not an ISO 8601 timestamp: {clock!r}") from None
     gc.disable()  # hundreds of thousands of objects that all stay: collecting while they are made doubles the time
     try:
         with portal.open(encoding="utf-8") as lines:
@@ -111,7 +111,7 @@ def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until told to stop. 0 after a signal, 2 when something given is no good: log, clock, port, file to write."""
+    """Run until a signal stops it. 0 after a signal, 2 when an argument is wrong: log, clock, port, file to write."""
     asked = _arguments(argv)
     try:
         world = World(_load(asked.portal, asked.clock), Limits(on=asked.limits == "real"))

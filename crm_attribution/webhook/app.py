@@ -1,4 +1,4 @@
-"""The ASGI application: verify, write one file, answer. It opens no database and waits for nobody but the disk.
+"""The ASGI application: verify, write one file, answer. It opens no database and waits only for the disk.
 
 `POST /webhooks/hubspot` takes HubSpot's signed deliveries, `POST /ingest/crm` what a workflow posts with our token,
 `GET /health` says whether it runs. 200 means: the delivery is on disk. 503 means: send it again, it is not.
@@ -54,7 +54,7 @@ class Receiver:
     clock: Clock
 
     async def hubspot(self, request: Request) -> Response:
-        """A delivery of HubSpot's: whatever is signed rightly is kept, also what we do not know or cannot read."""
+        """A delivery of HubSpot's: every delivery with a valid signature is kept, also unknown and unreadable ones."""
         if not self.given.takes_hubspot:
             raise Refusal(503, "HUBSPOT_WEBHOOK_SECRET is not set")
         now = await self._now()

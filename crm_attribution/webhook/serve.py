@@ -1,4 +1,4 @@
-"""`crm-attribution receive`: one process that serves until it is told to stop, and ends what it has begun."""
+"""`crm-attribution receive`: one process that serves until a signal stops it, and finishes its requests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
         given: settings of this process.
         host: address to listen on.
         port: port to listen on; 0 takes any free one.
-        say: told where it listens, once it does.
+        say: receives the address, once it listens.
 
     Raises:
         ConfigurationError: when there is nothing to receive, the inbox cannot be written, or the port is taken.

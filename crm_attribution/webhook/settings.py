@@ -55,7 +55,7 @@ GROUP = Group("Receiver of webhooks", (SECRET, URL, SIGNATURES, INGEST_TOKEN, BO
 
 @dataclass(frozen=True)
 class ReceiverSettings:
-    """What the receiver of webhooks goes by. A secret or token may be two while the one replaces the other."""
+    """The receiver's settings. A secret or token may have two values while one replaces the other."""
 
     secrets: tuple[str, ...] = field(repr=False)
     url: str

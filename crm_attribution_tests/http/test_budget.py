@@ -26,14 +26,20 @@ def test_blocks_when_spent():
 
 def test_is_shared_by_clients_and_threads_and_holds_in_every_window(server, transport):
     server.play(reply())
-    budgets = {"burst": Budget(10, 0.5, share=0.9)}
-    clients = [transport(budgets=budgets), transport(budgets=budgets)]
     stamps: list[float] = []
+
+    class Stamped(Budget):
+        def acquire(self, timeout: float) -> bool:
+            acquired = super().acquire(timeout)
+            stamps.append(time.monotonic())
+            return acquired
+
+    budgets = {"burst": Stamped(10, 0.5, share=0.9)}
+    clients = [transport(budgets=budgets), transport(budgets=budgets)]
 
     def ask(client) -> None:
         for _ in range(5):
             client.request("GET", "/x")
-            stamps.append(time.monotonic())
 
     threads = [threading.Thread(target=ask, args=(clients[n % 2],)) for n in range(4)]
     for thread in threads:

@@ -164,7 +164,7 @@ def test_an_env_file_with_a_broken_line_names_it_and_does_not_show_it(project):
 def test_an_instant_that_is_none_is_a_wrong_usage(project):
     done = project.command("backfill", "--from", "yesterday", "--to", "2026-03-09")
     assert done.returncode == 2
-    assert "'yesterday' is no ISO 8601 instant, e.g. 2026-03-12T09:00:00Z" in " ".join(done.stderr.split())
+    assert "'yesterday' is not an ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z" in " ".join(done.stderr.split())
 
 
 def test_status_before_the_first_run_says_so_and_makes_nothing(project, tmp_path_factory, sandbox):

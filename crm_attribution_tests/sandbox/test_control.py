@@ -68,7 +68,7 @@ def _ignore_end(sandbox: Sandbox) -> None:
     [
         ('{"at": "2026-03-01", "op": "spend", "spend": {}}\n{"at": "x"}\n', NOW, "line 2: misses the field `op`"),
         ('{"at": "2026-03-01", "op": "archive", "object": "deals", "id": "5"}\n', NOW, "archive of deals 5"),
-        ("", "tomorrow", "--clock is not an ISO 8601 instant: 'tomorrow'"),
+        ("", "tomorrow", "--clock is not an ISO 8601 timestamp: 'tomorrow'"),
     ],
 )
 def test_it_says_why_it_does_not_start(tmp_path: Path, text: str, clock: str, words: str):

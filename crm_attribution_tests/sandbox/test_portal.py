@@ -223,7 +223,7 @@ def test_the_clock_plays_lines_up_to_and_with_its_instant():
         ("{", "line 2: is not JSON"),
         ("[]", "line 2: must be a JSON object"),
         ('{"op": "create"}', "misses the field `at`"),
-        ('{"at": "yesterday", "op": "create"}', "`at` is not an ISO 8601 instant"),
+        ('{"at": "yesterday", "op": "create"}', "`at` is not an ISO 8601 timestamp"),
         ('{"at": "2026-03-02", "op": "creat"}', "`op` is unknown: 'creat'"),
         ('{"at": "2026-03-02", "op": "create", "object": "contacts", "id": "1"}', "misses the field `properties`"),
         ('{"at": "2026-03-02", "op": "archive", "object": "leads", "id": "1"}', "`object` must be one of"),

@@ -11,7 +11,7 @@ from crm_attribution.sandbox.generator.lines import DAY, HOUR, MINUTE, Log, Ref
 from crm_attribution.sandbox.generator.rhythm import AMERICA, EUROPE, Region, at_work, visit
 
 LIFECYCLE = ("subscriber", "lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer")
-MERGE_MILLIS = 137  # no other line stands on this millisecond: a merge is never beside a line that uses its result
+MERGE_MILLIS = 137  # no other line has this millisecond, so none that uses a merge's result shares its time
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _draw_person(rng: random.Random, account: Account, created: int, identifier:
 
 
 def plan_duplicate(rng: random.Random, account: Account, ids: Ids, setting: Setting, log: Log) -> None:
-    """The second record is the first person again, under another address, until somebody merges the two."""
+    """The second record is the first person again, under another address, until the two are merged."""
     one, two = account.people[0], account.people[1]
     two.first, two.last = one.first, one.last
     two.email = f"{names.mailbox(one.first[0], one.last)}{account.number}@{account.domain}"

@@ -65,7 +65,7 @@ def tell_customer(log: Log, rng: random.Random, account: Account, ids: Ids, sett
 
 
 def tell_under_way(log: Log, rng: random.Random, account: Account, ids: Ids, setting: Setting) -> None:
-    """A deal the old system had opened goes on; its people click meanwhile, known by their mail's `eid`."""
+    """A deal the old system had opened continues; its people click meanwhile, known by their mail's `eid`."""
     at = setting.start + HOUR + 10 * MINUTE
     opened = at - int((10 + 50 * rng.random()) * DAY) // SECOND * SECOND
     _move_in(log, rng, account, at, "opportunity", "MIGRATION", opened)

@@ -24,7 +24,7 @@ Timed = tuple[int, Line]
 
 
 def portal(setting: Setting) -> list[Timed]:
-    """Account, owners and pipelines stand at the very beginning."""
+    """Account, owners and pipelines come first."""
     log = Log()
     log.add(setting.start, "account", account=catalog.ACCOUNT)
     for owner in catalog.owners():

@@ -43,7 +43,7 @@ def given(fields: dict[str, object | None]) -> Line:
 
 
 class Log:
-    """Lines in the order they were told; `at` brings them in order of time later."""
+    """Lines in the order they were added; they are sorted by `at` later."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[int, Line]] = []

@@ -45,7 +45,7 @@ def _visits(at: int, region: Region) -> float:
 
 
 def visit(rng: random.Random, low: int, high: int, region: Region) -> int:
-    """An instant in [low, high] at which somebody of this region is likely to click."""
+    """An instant in [low, high] at which a person of this region is likely to click."""
     at = low
     for _ in range(40):
         at = low + int(rng.random() * (high - low))
@@ -55,7 +55,7 @@ def visit(rng: random.Random, low: int, high: int, region: Region) -> int:
 
 
 def at_work(rng: random.Random, at: int, region: Region) -> int:
-    """The same instant if the office is open, else somewhen in the first hours of its next day."""
+    """The same instant if the office is open, else in the first hours of its next day."""
     for _ in range(8):
         weekday, hour = local(at, region)
         if weekday < 5 and _OPENS <= hour < _CLOSES:

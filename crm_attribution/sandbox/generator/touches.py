@@ -19,7 +19,7 @@ def token(rng: random.Random, length: int, alphabet: str = _URL_SAFE) -> str:
 
 
 def ad_click_id(rng: random.Random, channel: Channel) -> str | None:
-    """What the platform would have put on the landing URL. Capitals matter: nobody may lower-case them."""
+    """What the platform would have put on the landing URL. Case matters: never lower-case them."""
     if channel.click_key == "gclid":
         return f"Cj0KCQiA{token(rng, 34)}_wcB"
     if channel.click_key == "fbclid":
@@ -102,7 +102,7 @@ def submission(form: Form, email: str, click: Click | None, *, hidden: bool = Tr
 
 
 def email_click(rng: random.Random, at: int, recipient: str, *, filtered: bool = False) -> Line:
-    """A click in a marketing mail, as HubSpot's e-mail events tell it."""
+    """A click in a marketing mail, as HubSpot's e-mail events report it."""
     browser = rng.choice(BROWSERS)
     sent = at - (2 * 1000 if filtered else int(rng.random() * 20 * HOUR) + 60_000)
     return {

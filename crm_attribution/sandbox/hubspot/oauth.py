@@ -1,7 +1,7 @@
 """OAuth tokens: issue, refresh, introspect, revoke.
 
 https://developers.hubspot.com/docs/api-reference/2026-03/authentication/manage-oauth-tokens. Errors carry the fields of
-RFC 6749 beside HubSpot's own, with status 400: https://developers.hubspot.com/changelog/
+RFC 6749 in addition to HubSpot's own, with status 400: https://developers.hubspot.com/changelog/
 new-oauth-v3-api-endpoints-and-standardized-error-responses.
 """
 

@@ -125,7 +125,7 @@ def _of_properties(request: Request, store: Store) -> Collection[str]:
 
 
 async def list_properties(request: Request) -> Response:
-    """Everything the log writes is a property of the account, besides HubSpot's own."""
+    """Every property the log writes exists in the account, in addition to HubSpot's own."""
     store = store_in_path(request)
     return answer({"results": [_definition(request, store, name) for name in sorted(_of_properties(request, store))]})
 

@@ -3,7 +3,7 @@
 Fields: https://developers.hubspot.com/docs/api/webhooks. Signatures: https://developers.hubspot.com/docs/apps/
 developer-platform/build-apps/authentication/request-validation. Retries: any status but 2xx and no answer within five
 seconds, ten times (https://developers.hubspot.com/docs/api-reference/error-handling); here a retry goes out with the
-next delivery. A merge is told by its own event and by the associated company that follows from it, not by moved values.
+next delivery. A merge has its own event and that of the associated company that follows; moved values have none.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class Delivery:
 
     Attributes:
         types: names such as `contact.creation` or patterns such as `deal.*`; others are not subscribed to.
-        properties: the only properties whose changes are told.
+        properties: the only properties whose changes are delivered.
         duplicate: every event is sent twice.
         shuffle: seed of the order; without one, the order in which things happened.
-        public_url: the address that is signed, where a proxy stands before `url`.
+        public_url: the address that is signed, if there is a proxy in front of `url`.
         timestamp: of the signature, ISO 8601; the sandbox's clock without it.
         generic: `object.*` types with `objectTypeId`, as the new platform sends them.
         type_key: `subscriptionType`, or `eventType` as one page of the documentation has it.
         parallel: requests at a time.
-        since: what happened before is not told, ISO 8601.
+        since: what happened before is not delivered, ISO 8601.
     """
 
     url: str
@@ -111,7 +111,7 @@ def signed_uri(url: str) -> str:
 
 
 def signature_headers(version: str, secret: str, url: str, body: bytes, timestamp: int) -> dict[str, str]:
-    """The headers of a POST. v3 comes beside v1."""
+    """The headers of a POST. v3 comes in addition to v1."""
     plain = {"v1": secret.encode() + body, "v2": f"{secret}POST{url}".encode() + body}
     digest = "v2" if version == "v2" else "v1"
     headers = {
@@ -159,22 +159,22 @@ class Webhooks:
         self._subscriptions: dict[str, int] = {}
 
     def forget(self) -> None:
-        """Nothing that happened until now is told: the app is installed now."""
+        """Deliver nothing that happened until now: the app is installed now."""
         self._world.portal.feed.take()
         self._waiting = []
 
     @property
     def due(self) -> Json:
-        """What a delivery would have to tell, and what was refused before."""
+        """What a delivery would contain, and what was refused before."""
         return {"happenings": len(self._world.portal.feed), "refused": len(self._waiting)}
 
     def events(self, delivery: Delivery) -> list[Json]:
         """The events since the last time to which the app is subscribed, attempt 0."""
         since = -(2**62) if delivery.since is None else delivery.since
         rows = (row for row in self._world.portal.feed.take() if row.at >= since)
-        return [event for row in rows for event in self._told(row, delivery)]
+        return [event for row in rows for event in self._events_of(row, delivery)]
 
-    def _told(self, row: Happening, delivery: Delivery) -> Iterator[Json]:
+    def _events_of(self, row: Happening, delivery: Delivery) -> Iterator[Json]:
         if row.what == "associationChange":
             yield from self._association(row, delivery)
             return
@@ -239,10 +239,10 @@ class Webhooks:
         if delivery.shuffle is not None:
             random.Random(delivery.shuffle).shuffle(queue)
         batches = [queue[first : first + delivery.batch] for first in range(0, len(queue), delivery.batch)]
-        turns = asyncio.Semaphore(delivery.parallel)
+        slots = asyncio.Semaphore(delivery.parallel)
 
         async def send(batch: list[Json]) -> bool:
-            async with turns:
+            async with slots:
                 return await asyncio.to_thread(self._post, delivery, batch)
 
         taken = await asyncio.gather(*(send(batch) for batch in batches))

@@ -159,7 +159,7 @@ class LinkedIn:
         return Answer({"elements": [{"status": 201} for _ in events]}) if batch else Response(status_code=201)
 
     def _check(self, events: list[Json], batch: bool) -> None:
-        """One bad event refuses all; further errors of one event stand on lines of their own."""
+        """One bad event refuses all; further errors of one event are separate lines."""
         lines: list[str] = []
         for position, event in enumerate(events):
             head = f"Index: {position}, " if batch else ""

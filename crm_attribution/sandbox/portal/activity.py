@@ -59,7 +59,7 @@ class Activity:
         first, last = (bisect_left(self.email_events, (row["created"] + more,)) for more in (0, 1))
         for place in range(first, last):
             if self.email_events[place].row["id"] == row["id"]:
-                del self.email_events[place]  # the same event, told again: HubSpot marks some after the fact
+                del self.email_events[place]  # the same event, reported again: HubSpot marks some after the fact
                 break
         self._add(self.email_events, row["created"], row)
 

@@ -1,6 +1,6 @@
 """Who is associated with whom, with labels and the primary company.
 
-Type ids are directional; the unlabeled type stands next to every label; a contact or deal has one primary company:
+Type ids are directional; the unlabeled type comes with every label; a contact or deal has one primary company:
 https://developers.hubspot.com/docs/api/crm/associations
 """
 

@@ -1,6 +1,6 @@
 """The properties of one object type: those the account has from the start or the log writes, and what was done to them.
 
-https://developers.hubspot.com/docs/api/crm/properties: a removed property is archived, and stands in the archived list.
+https://developers.hubspot.com/docs/api/crm/properties: a removed property is archived and is in the archived list.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ def implied(
     """What follows from `properties`, without what they give themselves or what was entered before.
 
     `stages` maps a deal stage's id, unique in the account, to its pipeline and its metadata. The became-a-stage dates
-    tell the first entry; that HubSpot clears them when a person moves a record back is left out.
+    hold the first entry; that HubSpot clears them when a person moves a record back is left out.
     """
     name = "dealstage" if record.kind.name == "deals" else "lifecyclestage"
     stage = properties.get(name)

@@ -1,6 +1,6 @@
 """What happened to records, in the order it did: what webhooks are made of.
 
-A row is kept for every applied line until somebody takes it. It refers to the histories' own entries, so that a large
+A row is kept for every applied line until it is taken. It refers to the histories' own entries, so that a large
 portal costs some 200 bytes a line.
 """
 
@@ -36,7 +36,7 @@ class Happening(NamedTuple):
 
 
 class Feed:
-    """Rows that nobody has taken yet."""
+    """Rows not taken yet."""
 
     def __init__(self) -> None:
         self._rows: deque[Happening] = deque()
@@ -53,7 +53,7 @@ class Feed:
         self._rows.append(Happening(at, what, record.kind.name, record.id, source, details))
 
     def joined(self, at: int, source: str, one: Node, other: Node, *, primary: bool, label: str | None = None) -> None:
-        """Two records are associated. A primary association stands beside an unlabeled one."""
+        """Two records are associated. A primary association comes in addition to an unlabeled one."""
         self._rows.append(Happening(at, "associationChange", one.kind, one.id, source, (other, primary, False, label)))
 
     def parted(self, at: int, source: str, one: Node, other: Node, *, primary: bool, label: str | None = None) -> None:
@@ -61,14 +61,14 @@ class Feed:
 
 
 class Bonds:
-    """What one line changed between two records and around them: made before the line, told after it."""
+    """What one line changed between two records and around them: compared before and after the line."""
 
     def __init__(self, graph: Graph, owner: Node, target: Node) -> None:
         self._graph, self.owner, self.target = graph, owner, target
         self._primary = graph.primary_company(owner)
         self._labels = graph.labels(owner, target)
 
-    def tell(self, feed: Feed, at: int, source: str) -> None:
+    def report(self, feed: Feed, at: int, source: str) -> None:
         """One row for each association type that came or went; a former primary company loses only the flag."""
         before, after = self._labels, self._graph.labels(self.owner, self.target)
         primary = self._graph.primary_company(self.owner)

@@ -1,7 +1,7 @@
 """Portal-log lines: read and checked before anything is applied.
 
 A line is `{"at": ISO, "op": ..., ...}`. What a line says about the business (an amount, an e-mail) may be nonsense on
-purpose and is served as it stands; a line that cannot be played is an error with its number and field.
+purpose and is served unchanged; a line that cannot be played is an error with its number and field.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def _checked(number: int, raw: Any) -> Line:
     try:
         at = to_ms(raw["at"])
     except ValueError:
-        raise LogError(number, f"`at` is not an ISO 8601 instant: {raw['at']!r}") from None
+        raise LogError(number, f"`at` is not an ISO 8601 timestamp: {raw['at']!r}") from None
     op = raw["op"]
     required = REQUIRED.get(op)
     if required is None:
@@ -149,7 +149,7 @@ def _checked(number: int, raw: Any) -> Line:
 
 
 def parse_lines(lines: Iterable[str]) -> list[Line]:
-    """Every non-blank line, checked; they must stand in the order of `at`.
+    """Every non-blank line, checked; they must be in the order of `at`.
 
     Raises:
         LogError: at the first line that cannot be played.

@@ -1,8 +1,8 @@
 """Merges in both of HubSpot's regimes.
 
 Since 2025 a merge of contacts or companies makes a record with a third id, and the primary's values win; before, the
-primary kept its id and the most recent value won. Both parents' histories stand on the survivor, of entries with the
-same name and timestamp only the primary's. Both old ids answer with the survivor for ever.
+primary kept its id and the most recent value won. Both parents' histories are on the survivor, of entries with the
+same name and timestamp only the primary's. Both old ids return the survivor permanently.
 https://developers.hubspot.com/changelog/updated-merge-functionality-for-contacts-and-companies
 
 Simplified: HubSpot's documented exceptions for single properties are left out, except that the primary's e-mail always
@@ -58,7 +58,7 @@ def _bookkeeping(primary: Record, merged: Record, survivor_id: str, at: int) -> 
 
 
 def merge(primary: Record, merged: Record, into: str | None, at: int) -> Record:
-    """The survivor: a record of its own where `into` names one, otherwise the primary itself, changed in place."""
+    """The survivor: a third record where `into` names one, otherwise the primary itself, changed in place."""
     third = into is not None and into != primary.id
     survivor_id = into if third and into is not None else primary.id
     noted = _bookkeeping(primary, merged, survivor_id, at)

@@ -94,7 +94,7 @@ class Portal:
             LogError: when a line cannot be applied; the ones before it are.
         """
         if now < self.now:
-            raise ClockError(f"the clock stands at {iso(self.now)} and does not go back to {iso(now)}")
+            raise ClockError(f"the clock is at {iso(self.now)} and does not go back to {iso(now)}")
         self.now = now
         self._catch_up()
 
@@ -128,7 +128,7 @@ class Portal:
         return record
 
     def _write(self, record: Record, properties: Json, line: Line, what: str = "propertyChange") -> None:
-        """Set properties and what follows from them. What did not change is not told."""
+        """Set properties and what follows from them. What did not change is not reported."""
         source = _source(line)
         source_id = line.body.get("source_id")
         given = {sys.intern(name): _text(value) for name, value in properties.items()}
@@ -211,7 +211,7 @@ class Portal:
         owner, target = self._ends(line)
         bonds = Bonds(self.graph, owner, target)
         self.graph.associate(owner, target, line.body.get("primary"), line.body.get("label"))
-        bonds.tell(self.feed, line.at, _source(line))
+        bonds.report(self.feed, line.at, _source(line))
         if target.kind == "companies":
             self._sync_company(owner, line)
 
@@ -220,7 +220,7 @@ class Portal:
         bonds = Bonds(self.graph, owner, target)
         if not self.graph.dissociate(owner, target, line.body.get("label")):
             raise LogError(line.number, f"dissociate of {owner} and {target}, which are not associated so then")
-        bonds.tell(self.feed, line.at, _source(line))
+        bonds.report(self.feed, line.at, _source(line))
         if target.kind == "companies":
             self._sync_company(owner, line)
 

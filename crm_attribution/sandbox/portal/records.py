@@ -12,7 +12,7 @@ from crm_attribution.sandbox.portal.kinds import Kind
 
 
 class Entry(NamedTuple):
-    """One value a property had, as HubSpot's history tells it."""
+    """One value a property had, as HubSpot's history returns it."""
 
     value: str
     at: int
@@ -243,7 +243,7 @@ class Store:
 
 
 def _past(rows: list[Row], seen: int) -> list[Row]:
-    """`rows` as they were at `seen`: what was changed since stands where it stood, what is newer is not there."""
+    """`rows` as they were at `seen`: a row changed since keeps its place, a newer row is absent."""
     end = bisect_left(rows, (seen + 1,))
     versions = (Version(row[2], seen) for row in rows[end:] if row[2].created <= seen and isinstance(row[2], Record))
     return sorted([*rows[:end], *((version.modified, version.number, version) for version in versions)])

@@ -46,7 +46,7 @@ def stage(raw: Json, order: int, made: str) -> Json:
 
 
 def pipeline(raw: Json, made: str) -> Json:
-    """A pipeline in full, from what the log gives."""
+    """A complete pipeline, from what the log gives."""
     stages = [stage(item, order, made) for order, item in enumerate(raw["stages"])]
     head = {"label": raw["id"], "displayOrder": 0, "createdAt": made, "updatedAt": made, "archived": False}
     return {**head, **raw, "stages": stages}
@@ -71,7 +71,7 @@ def lifecycle_pipeline(kind: Kind) -> Json:
 
 
 def owner(raw: Json, made: str) -> Json:
-    """An owner in full. An archived one has no userId; the real one stands in userIdIncludingInactive."""
+    """A complete owner. An archived one has no userId; its real one is in userIdIncludingInactive."""
     user = raw.get("userId") or (int(raw["id"]) + 1_000_000 if str(raw["id"]).isdigit() else None)
     head = {"email": None, "type": "PERSON", "firstName": "", "lastName": "", "createdAt": made, "updatedAt": made}
     archived = bool(raw.get("archived", False))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.sandbox.generate import main
-from crm_attribution.sandbox.generator.scenarios import TELLERS
+from crm_attribution.sandbox.generator.scenarios import WRITERS
 from crm_attribution_tests.sandbox.generator.conftest import SAMPLE
 from crm_attribution_tests.sandbox.generator.validator import Reader, instant
 
@@ -135,14 +135,14 @@ def test_nobody_is_real(sample: Log) -> None:
     assert all(p["domain"].endswith(".example") for _, p in writes(sample, "companies") if "domain" in p)
 
 
-def test_every_scenario_is_told_and_its_ids_are_in_the_log(sample: Log) -> None:
-    for number, tell in TELLERS.items():
-        first = (tell.__doc__ or "").splitlines()[0]
+def test_every_scenario_is_described_and_its_ids_are_in_the_log(sample: Log) -> None:
+    for number, write in WRITERS.items():
+        first = (write.__doc__ or "").splitlines()[0]
         assert first.startswith(f"{number}: ")
     created = {line["id"] for line in sample if line["op"] == "create"}
     created |= {line["into"] for line in sample if "into" in line}
-    for number, tell in TELLERS.items():
-        named = re.findall(r"\b[135]9\d{4}\b", tell.__doc__ or "")
+    for number, write in WRITERS.items():
+        named = re.findall(r"\b[135]9\d{4}\b", write.__doc__ or "")
         assert set(named) <= created, number
 
 

@@ -12,17 +12,17 @@ from crm_attribution.sandbox.generator.lines import Line
 from crm_attribution.sandbox.generator.scenarios import deals, identity, lifecycle, touch
 from crm_attribution.sandbox.generator.scenarios.story import Story
 
-TELLERS: dict[int, Callable[[Story], None]] = {
-    **identity.TELLERS,
-    **lifecycle.TELLERS,
-    **deals.TELLERS,
-    **touch.TELLERS,
+WRITERS: dict[int, Callable[[Story], None]] = {
+    **identity.WRITERS,
+    **lifecycle.WRITERS,
+    **deals.WRITERS,
+    **touch.WRITERS,
 }
 
 
 def scenarios(seed: int, end: int) -> Iterator[list[tuple[int, Line]]]:
     """The lines of one scenario after the other."""
-    for number, tell in TELLERS.items():
+    for number, write in WRITERS.items():
         story = Story(seed, number)
-        tell(story)
+        write(story)
         yield story.log.until(end)

@@ -71,7 +71,7 @@ def lost(story: Story) -> None:
 
 
 def repriced(story: Story) -> None:
-    """34: 593401 is worth less on the day after the win; 593402 turns out to be in dollars."""
+    """34: 593401 is worth less on the day after the win; 593402 proves to be in dollars."""
     company, person = buyer(story, "03-05 09:10", 1, "Virelund", "Hedda Blom")
     deal = story.open("03-09 10:30", 1, "Virelund - Platform", sums(1500), company=company, people=[person])
     story.echo("03-09 10:30", "opportunity", person, company)
@@ -179,7 +179,7 @@ def currencies(story: Story) -> None:
     story.win("03-13 09:20", nothing)
 
 
-TELLERS = {
+WRITERS = {
     30: imported_wins,
     31: created_won,
     32: reopened,

@@ -177,7 +177,7 @@ def internal_tests(story: Story) -> None:
     story.win("03-12 15:31", deal)
 
 
-TELLERS = {
+WRITERS = {
     1: merge_keeping_the_primary,
     2: merge_into_a_third,
     3: merge_chain,

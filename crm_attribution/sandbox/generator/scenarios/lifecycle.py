@@ -136,7 +136,7 @@ def consent_of_all_kinds(story: Story) -> None:
     story.click("03-13 10:01", NEWSLETTER, "newsletter", story.contact(4))
 
 
-TELLERS = {
+WRITERS = {
     20: echoes_at_once,
     21: echoes_days_later,
     22: recycled,

@@ -1,4 +1,4 @@
-"""How a scenario is told: short words for what a portal log spells out.
+"""Helpers that write a scenario as lines of a portal log.
 
 Times are written `03-12 10:05[:30[.250]]` (UTC, the sample's year). Objects are numbered inside their scenario:
 contact 2 of scenario 7 is 190702, its company 390702, its deal 590702.
@@ -27,7 +27,7 @@ def sums(monthly: int, months: int = 12) -> Line:
 
 
 def amount(text: str) -> Line:
-    """An amount somebody typed; no line items."""
+    """A typed amount; no line items."""
     return {"amount": text}
 
 
@@ -36,7 +36,7 @@ def moment(text: str) -> int:
 
 
 class Story:
-    """One scenario; `log` fills while it is told."""
+    """One scenario; `log` collects its lines."""
 
     def __init__(self, seed: int, number: int) -> None:
         self.log = Log()

@@ -75,7 +75,7 @@ def shared_click_id(story: Story) -> None:
 
 
 def never_resolved(story: Story) -> None:
-    """55: clicks nobody ever claims: seven over Facebook ads, one with an `eid` that never existed."""
+    """55: clicks that are never claimed: seven over Facebook ads, one with an `eid` that never existed."""
     for place in range(7):
         story.click(f"03-0{place + 2} 13:1{place}", FACEBOOK, "resources/benchmark-report")
     story.click("03-12 17:44", NEWSLETTER, "blog", ("contacts", "199999"))
@@ -105,7 +105,7 @@ def malformed(story: Story) -> None:
     story.click("03-13 12:25", FACEBOOK, "demo", None, destination_url=None)
 
 
-TELLERS = {
+WRITERS = {
     50: scanners,
     51: late_clicks,
     52: mail_clicks,
