@@ -234,6 +234,19 @@ def release(destination: str, reason: str, as_json: bool) -> None:
     )
 
 
+@main.command()
+@click.option("--snapshot", help="Its name, as in data/snapshots; by default the newest that is whole.")
+@click.option("--json", "as_json", is_flag=True)
+@_acts_on_errors
+def restore(snapshot: str | None, as_json: bool) -> None:
+    """Put the last good copy of the warehouse back, and say what will be read again."""
+    from crm_attribution import configuration
+    from crm_attribution.operations import restore as restoring
+
+    result = restoring.restore(configuration.load(), snapshot)
+    click.echo(json.dumps(result, indent=2)) if as_json else restoring.show(result)
+
+
 @main.command("privacy-deletion")
 @click.option("--contact", "contacts", multiple=True, metavar="ID", help="A contact a person confirmed as erased.")
 @click.option("--yes", is_flag=True, help="With --contact: what is erased cannot be restored.")

@@ -149,9 +149,15 @@ MEMORY = Setting[str | None](
     None,
     "half of the memory of the machine or container",
 )
+SNAPSHOT_HOURS = whole(
+    f"{OURS}SNAPSHOT_HOURS",
+    "hours between two copies of the warehouse, made before a run; 0: before each run",
+    6,
+    most=720,
+)
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
 CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address for replaying a past portal", "wall")
-PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, ALERT_URL, CLOCK))
+PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, ALERT_URL, CLOCK))
 
 
 @dataclass(frozen=True)

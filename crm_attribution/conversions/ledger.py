@@ -194,6 +194,29 @@ def recover(session: Session, states: Mapping[str, str], now: datetime) -> None:
     _log(session, batches, log, None)
 
 
+def doubt(session: Session, destination: str, since: datetime, until: datetime, now: datetime) -> list[str]:
+    """After a snapshot of `since` was put back at `until`: what was due by then may have been sent meanwhile.
+
+    Such a row counts as sent once at `since`, so it goes to `retry`: it is sent where the platform still recognises its
+    key, and becomes unknown elsewhere. What only a person releases becomes unknown at once. So do rows that are planned
+    only afterwards: before the loss they may have been planned and sent. A row that has been through this has a
+    `first_sent_at` and is left alone. This is no step of one sender, so the table of transitions does not know it.
+
+    Returns:
+        the ids of those rows.
+    """
+    found = session.query(
+        "SELECT conversion_id, if(state = 'held' AND reason IN (SELECT unnest(?)), 'unknown', 'retry') AS state"
+        " FROM conversions.conversion WHERE destination = ? AND first_sent_at IS NULL AND ready_at < ?"
+        " AND state IN ('pending', 'held', 'retry')",
+        [list(RELEASABLE), destination, until],
+    )
+    change = {"reason": "restored", "first_sent_at": since, "updated_at": now}
+    _update(session, CONVERSION, [{**row, **change} for row in found.iter_rows(named=True)])
+    session.journal("conversion", found["conversion_id"])
+    return sorted(found["conversion_id"])
+
+
 def release(session: Session, destination: str, reason: str, now: datetime) -> list[str]:
     """A person lifts a hold (`volume_guard`, `possible_duplicate`) or sends history (`before_activation`).
 

@@ -33,6 +33,7 @@ from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.state import restored
 
 Resolve = Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]
 """Rows of `conversions.conversion` -> what is known about each, by conversion_id. Reads only: it runs inside the
@@ -188,6 +189,8 @@ class _Run:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
         now, name = self.clock.now(), self.destination.name
         with session.transaction():
+            if (gap := restored(session)) is not None:
+                ledger.doubt(session, name, *gap, now)
             orphans = _rows(ledger.in_flight(session, name))
             states = {row.conversion_id: recovered(row, self.destination.limits, self.policy, now) for row in orphans}
             ledger.recover(session, states, now)

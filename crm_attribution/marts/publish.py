@@ -13,9 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -28,7 +25,7 @@ from crm_attribution.errors import ConfigurationError, ContractViolation, Retrya
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
 from crm_attribution.marts.models import SqlTest, run_test
 from crm_attribution.warehouse.engine import open_reader
-from crm_attribution.warehouse.files import put_in_place
+from crm_attribution.warehouse.files import copy_file, put_in_place, read_storage_version
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.lock import process_alive
 
@@ -36,7 +33,6 @@ __all__ = ["Manifest", "Publication", "manifest_path", "publish", "read_manifest
 
 SCHEMA = "marts"
 STORAGE_VERSION_1_0 = 64  # DuckDB's number for files that 1.0 and every later client can read
-_COPY_PROGRAM = Path(__file__).with_name("file_copy.py")
 
 
 @dataclass(frozen=True)
@@ -108,7 +104,7 @@ def _replace_file(
     """Copy, check, rename, and say so in the manifest."""
     temporary = temporary_path(target)
     try:
-        sha256 = _copy(marts_path, temporary)
+        sha256 = copy_file(marts_path, temporary)
         if _stamp(marts_path) != stamp:
             raise Retryable(f"{marts_path} was written while it was copied; publish again after that run")
         _check_copy(temporary, content)
@@ -131,19 +127,6 @@ def _replace_file(
     )
     write_manifest(target, manifest)
     return manifest
-
-
-def read_storage_version(path: Path) -> int:
-    """The storage version in a database file's header. Never call it on a file this process has open in DuckDB.
-
-    Raises:
-        ConfigurationError: when the file is no DuckDB database.
-    """
-    with path.open("rb") as file:
-        header = file.read(20)
-    if len(header) < 20 or header[8:12] != b"DUCK":
-        raise ConfigurationError(f"{path} is not a DuckDB database")
-    return int(struct.unpack("<Q", header[12:20])[0])
 
 
 def _alias(connection: duckdb.DuckDBPyConnection, marts_path: Path) -> str:
@@ -261,20 +244,6 @@ def _clean_up(target: Path) -> None:
             pid = leftover.name.split(".")[-2]
             if not pid.isdigit() or int(pid) == os.getpid() or not process_alive(int(pid), None):
                 leftover.unlink(missing_ok=True)
-
-
-def _copy(source: Path, target: Path) -> str:
-    """Copy in a child process: closing the file in this one would free DuckDB's lock on it. Returns the SHA-256."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(  # noqa: S603 - our own program
-        [sys.executable, "-I", str(_COPY_PROGRAM), str(source), str(target)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise Terminal(f"{source} could not be copied to {target.parent}: {done.stderr.strip()}")
-    return done.stdout
 
 
 def _check_copy(copy: Path, content: _Content) -> None:

@@ -5,6 +5,7 @@ kernel frees it when the process dies.
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_
 
 from crm_attribution import configuration, mapping
 from crm_attribution.clock import Clock, WallClock, iso
-from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.errors import ConfigurationError, Terminal, WarehouseBusy, WarehouseDamaged
 from crm_attribution.http.clock import make_clock
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import settings as hubspot_settings
@@ -27,9 +28,10 @@ from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Rules
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.raw.readers import Readers, readers
-from crm_attribution.settings import Settings
+from crm_attribution.settings import SNAPSHOT_HOURS, Settings
 from crm_attribution.sources import sources
 from crm_attribution.sources.base import Source
+from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.engine import clear_spill
 from crm_attribution.warehouse.lock import RunLock, process_start_token
@@ -233,4 +235,19 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
         check_start(pipeline)
         pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
         check_closed(pipeline, pipeline.tags)
+        _take_snapshot(pipeline, log)
         yield pipeline
+
+
+def _take_snapshot(pipeline: Pipeline, log: logging.Logger) -> None:
+    """Before the run writes. A snapshot that cannot be made for want of space does not stop it."""
+    every = timedelta(hours=pipeline.settings[SNAPSHOT_HOURS] or 0)
+    try:
+        taken = snapshots.take(pipeline.warehouse, pipeline.clock.now(), every)
+    except WarehouseDamaged:
+        raise
+    except (Terminal, OSError) as error:
+        log.warning(f"no snapshot was taken, the last one stays: {error}")
+        return
+    if taken is not None:
+        log.info(f"snapshot {taken.name}")

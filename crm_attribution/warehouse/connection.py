@@ -127,7 +127,7 @@ class Warehouse:
             _damaged[self.path] = what
             # What is in memory must not reach the file, neither by detaching it nor when the process ends.
             engine.execute("PRAGMA disable_checkpoint_on_shutdown")
-            raise damaged(self.path, what) from error
+            raise damaged(self.path, what) from None  # the innermost message is the one that is shown
         finally:
             if self.path not in _damaged:
                 _detach(engine)

@@ -22,6 +22,7 @@ import duckdb
 
 from crm_attribution.errors import WarehouseDamaged
 from crm_attribution.redaction import redact
+from crm_attribution.warehouse.files import private_folder
 
 SPILL = "spill"
 """Folder of the data directory that holds the engines' spill folders."""
@@ -66,7 +67,7 @@ def default_memory() -> int:
 
 def _spill_folder(root: Path) -> tuple[Path, int]:
     """A new folder, and the descriptor of a lock on it: the kernel frees that when the process ends."""
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(root)
     while True:
         path = Path(tempfile.mkdtemp(dir=root))
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

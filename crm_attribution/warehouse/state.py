@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crm_attribution.clock import iso
+from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.session import Session
 
@@ -62,3 +62,20 @@ def newest_hour_end(session: Session) -> datetime:
     if known is None:
         raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
     return datetime.fromisoformat(known)
+
+
+_RESTORED = "restored"
+
+
+def note_restored(session: Session, since: datetime, until: datetime) -> None:
+    """The warehouse is a snapshot of `since`, put back at `until`: what was sent between the two is not known here."""
+    session.set_fact(_RESTORED, f"{iso(since)} {iso(until)}")
+
+
+def restored(session: Session) -> tuple[datetime, datetime] | None:
+    """When the snapshot was taken that was put back last, and when it was; None where none ever was."""
+    known = session.fact(_RESTORED)
+    if known is None:
+        return None
+    since, until = known.split()
+    return parse_instant(since), parse_instant(until)

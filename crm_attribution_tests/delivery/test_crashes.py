@@ -11,6 +11,8 @@ from datetime import timedelta
 import pytest
 
 from crm_attribution.conversions import ledger
+from crm_attribution.warehouse import snapshots
+from crm_attribution.warehouse.state import note_restored
 from crm_attribution_tests.delivery.bench import NOW, Bench
 from crm_attribution_tests.delivery.victim import POINTS, work
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -136,3 +138,28 @@ def test_deliveries_side_by_side_count_once(make: Make, sandbox: Sandbox, platfo
     counted = bench.counted(sandbox.received(platform)["counted"], FACTS)
     assert counted == FACTS
     assert set(bench.states().values()) <= {"accepted", "unknown"}
+
+
+def test_after_a_snapshot_was_put_back_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):
+    """The ledger forgets what was sent since; rows due by then are sent again only where our key is recognised."""
+    bench = make(platform)
+    bench.plan("a", "b")
+    snapshots.take(bench.warehouse, NOW, timedelta(0))
+    bench.deliver()
+    bench.plan("c")  # planned and sent after the snapshot, and planned once more after it was put back
+    bench.deliver()
+    before = _counted(bench, sandbox)
+    snapshots.put_back(bench.directory, NOW)
+    bench.plan("c")
+    bench.plan("later", ready_at=NOW + timedelta(hours=1))
+    with bench.warehouse.session() as session:
+        note_restored(session, NOW, NOW)
+    bench.deliver()
+    assert before == _counted(bench, sandbox) == ["a", "b", "c"]
+    states = {name: row["state"] for name, row in bench.rows().items()}
+    wanted = "accepted" if bench.destination.limits.dedupe else "unknown"
+    assert states == {**dict.fromkeys("abc", wanted), "later": "pending"}
+
+
+def _counted(bench: Bench, sandbox: Sandbox) -> list[str]:
+    return bench.counted(sandbox.received(bench.destination.name)["counted"], bench.rows())

@@ -19,6 +19,7 @@ from crm_attribution.errors import ConfigurationError, ContractViolation, Retrya
 from crm_attribution.marts import publish as module
 from crm_attribution.marts.models import SqlTest
 from crm_attribution.marts.publish import Publication, manifest_path, publish, read_manifest, read_storage_version
+from crm_attribution.warehouse.files import copy_file
 
 HOUR = datetime(2026, 1, 1, 12, tzinfo=UTC)
 POSITIVE = SqlTest("positive", "SELECT * FROM marts.funnel WHERE n < 0", Path("funnel.sql"), "marts.funnel", "n >= 0")
@@ -236,13 +237,12 @@ def test_publishing_does_not_lose_the_writers_lock(go, connection, tmp_path):
 def test_a_write_during_the_copy_is_noticed(go, target, connection, monkeypatch):
     go()
     connection.execute("DELETE FROM marts.funnel WHERE n = 0")
-    copy = module._copy
 
     def copy_and_write(source: Path, to: Path) -> str:
         connection.execute("DELETE FROM marts.funnel WHERE n = 1")
-        return copy(source, to)
+        return copy_file(source, to)
 
-    monkeypatch.setattr(module, "_copy", copy_and_write)
+    monkeypatch.setattr(module, "copy_file", copy_and_write)
     with pytest.raises(Retryable, match=r"marts\.duckdb"):
         go()
     monkeypatch.undo()
@@ -314,7 +314,7 @@ KILL = "lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL)"
     ("arm", "left"),
     [
         (f"module.put_in_place = {KILL}", "old"),
-        (f"module._copy = {KILL}", "old"),
+        (f"module.copy_file = {KILL}", "old"),
         (f"module.write_manifest = {KILL}", "new"),
     ],
     ids=["before the rename", "before the copy", "between file and manifest"],

@@ -20,6 +20,7 @@ from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
+from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.state import newest_hour_end
 
@@ -78,6 +79,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
             now=now,
             anew=True,
         )
+    copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
     return {
         "contacts erased": len(requested),
@@ -88,6 +90,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         "inbox files deleted": files.deleted,
         "inbox rows": files.rows,
         **{f"bytes: {f.file}": f"{f.bytes_before} before, {f.bytes_after} after" for f in (marts, file)},
+        "copies of the warehouse deleted": copies,
         "finance snapshot": done.snapshot_id,
         **{f"records of others that mention them: {name}": count for name, count in left.items()},
     }

@@ -1,0 +1,60 @@
+"""A damaged warehouse: the run says so, the last good copy is put back, and what it lacks is read again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from crm_attribution_tests.orchestration import bench
+from crm_attribution_tests.orchestration.bench import FIRST, LATER
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline]
+
+RAW = ("--select", 'group:"raw"')
+CONTACTS = "SELECT id, archived FROM raw.contact ORDER BY 1"
+
+
+def test_a_damaged_warehouse_is_put_back_and_read_on(tmp_path):
+    with bench.sandbox() as sandbox:
+        project = bench.project(tmp_path, sandbox, CRM_ATTRIBUTION_SNAPSHOT_HOURS="0")
+        project.hours(*FIRST[1::2], *RAW)
+        clicks = project.data_dir / "inbox" / "clicks"
+        clicks.mkdir(parents=True)
+        (clicks / "late.ndjson").write_text(
+            json.dumps(
+                {"click_id": "k1", "clicked_at": "2026-03-09T01:10:00Z", "destination_url": "https://x.example/"}
+            )
+        )
+        project.hours(*LATER[1::2], *RAW)  # takes a snapshot of what the first hour left
+        whole = project.warehouse(CONTACTS)
+        assert project.warehouse("SELECT click_id FROM raw.link_click WHERE click_id = 'k1'") == [("k1",)]
+
+        path = project.data_dir / "warehouse.duckdb"
+        content = bytearray(path.read_bytes())
+        for place in range(3 * 4096, len(content), 4096):
+            content[place + 100] ^= 1
+        path.write_bytes(content)
+        broken = project.command("backfill", *LATER, *RAW)
+        assert broken.returncode == 1
+        assert "crm-attribution restore" in broken.stderr
+        assert "Traceback" not in broken.stderr
+
+        restored = project.run("restore")
+        assert restored["files_back_in_the_inbox"] == 1
+        assert project.warehouse("SELECT count(*) FROM raw.link_click WHERE click_id = 'k1'") == [(0,)]
+        command = restored["read_again"].split()
+        assert command[:4] == ["crm-attribution", "backfill", "--from", "2026-03-09T00:00:00Z"]
+        again = project.command(*command[1:], *RAW)
+        assert again.returncode == 0, again.stderr[-2000:]
+        assert project.warehouse(CONTACTS) == whole
+        assert project.warehouse("SELECT click_id FROM raw.link_click WHERE click_id = 'k1'") == [("k1",)]
+        assert (project.data_dir / "damaged").exists()
+
+
+def test_without_a_snapshot_it_says_so(tmp_path):
+    with bench.sandbox() as sandbox:
+        project = bench.project(tmp_path, sandbox)
+        refused = project.command("restore")
+    assert refused.returncode == 1
+    assert "there are: none" in refused.stderr

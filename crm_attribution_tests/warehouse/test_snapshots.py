@@ -1,0 +1,106 @@
+"""A snapshot is what the warehouse was, or it is not there; putting it back loses nothing silently."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from crm_attribution.errors import ConfigurationError, WarehouseDamaged
+from crm_attribution.warehouse import snapshots
+from crm_attribution.warehouse.connection import Warehouse
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def write(warehouse: Warehouse, name: str) -> None:
+    with warehouse.session() as session, session.transaction():
+        session.upsert("raw.owner", pl.DataFrame({"id": [name], "email": [None], "archived": [False]}))
+
+
+def owners(directory: Path) -> list[str]:
+    with Warehouse(directory).session() as session:
+        return session.read("raw.owner")["id"].sort().to_list()
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Warehouse:
+    made = Warehouse(tmp_path)
+    write(made, "1")
+    return made
+
+
+def test_a_snapshot_is_put_back_whole_and_what_stood_there_is_kept(warehouse: Warehouse):
+    taken = snapshots.take(warehouse, NOON, HOUR)
+    assert taken is not None
+    write(warehouse, "2")
+    snapshots.put_back(warehouse.directory, NOON + HOUR)
+    assert owners(warehouse.directory) == ["1"]
+    (away,) = (warehouse.directory / "damaged").iterdir()
+    assert owners(away) == ["1", "2"]
+    for folder in (warehouse.directory / "snapshots", away, warehouse.directory / "snapshots" / taken.name):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_one_is_taken_when_something_was_written_and_the_time_has_come(warehouse: Warehouse):
+    assert snapshots.take(warehouse, NOON, HOUR) is not None
+    write(warehouse, "2")
+    assert snapshots.take(warehouse, NOON + HOUR / 2, HOUR) is None
+    assert snapshots.take(warehouse, NOON + HOUR, HOUR) is not None
+    assert snapshots.take(warehouse, NOON + 2 * HOUR, HOUR) is None  # nothing was written
+    for hours in (3, 4, 5):
+        write(warehouse, str(hours))
+        assert snapshots.take(warehouse, NOON + hours * HOUR, HOUR) is not None
+    kept = [snapshot.taken_at for snapshot in snapshots.snapshots(warehouse.directory)]
+    assert kept == ["2026-03-01T17:00:00Z", "2026-03-01T16:00:00Z"]
+
+
+def test_a_damaged_snapshot_is_passed_over(warehouse: Warehouse):
+    snapshots.take(warehouse, NOON, HOUR)
+    write(warehouse, "2")
+    newer = snapshots.take(warehouse, NOON + HOUR, HOUR)
+    assert newer is not None
+    file = warehouse.directory / "snapshots" / newer.name / "warehouse.duckdb"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    assert snapshots.put_back(warehouse.directory, NOON).taken_at == "2026-03-01T12:00:00Z"
+    assert owners(warehouse.directory) == ["1"]
+    with pytest.raises(ConfigurationError, match=newer.name):
+        snapshots.put_back(warehouse.directory, NOON, newer.name)
+
+
+def test_of_a_damaged_warehouse_no_snapshot_is_taken(warehouse: Warehouse):
+    with warehouse.session() as session, session.transaction():
+        ids = [str(n) for n in range(20_000)]
+        session.upsert(
+            "raw.owner", pl.DataFrame({"id": ids, "email": [f"{n}@x.example" for n in ids], "archived": True})
+        )
+    with warehouse.exclusive() as engine:
+        engine.execute("CHECKPOINT warehouse")
+    content = bytearray(warehouse.path.read_bytes())
+    place = content.find(b"9@x.example")  # inside a row's block, not in what opening the file reads
+    content[place] ^= 1
+    warehouse.path.write_bytes(content)
+    with pytest.raises(WarehouseDamaged, match="crm-attribution restore"):
+        snapshots.take(Warehouse(warehouse.directory), NOON, HOUR)
+    assert snapshots.snapshots(warehouse.directory) == []
+
+
+def test_a_snapshot_that_died_half_way_is_not_one(warehouse: Warehouse):
+    half = warehouse.directory / "snapshots" / ".half"
+    half.mkdir(parents=True)
+    (half / "warehouse.duckdb").write_bytes(b"half")
+    with pytest.raises(ConfigurationError, match="there are: none"):
+        snapshots.put_back(warehouse.directory, NOON)
+    assert snapshots.take(warehouse, NOON, HOUR) is not None
+    assert not half.exists()
+
+
+def test_an_erasure_leaves_no_snapshot(warehouse: Warehouse):
+    snapshots.take(warehouse, NOON, HOUR)
+    snapshots.put_back(warehouse.directory, NOON)
+    assert snapshots.forget(warehouse.directory) == 2
+    assert [path for name in ("snapshots", "damaged") for path in (warehouse.directory / name).iterdir()] == []
