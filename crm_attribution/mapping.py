@@ -23,6 +23,7 @@ from pydantic import (
 from crm_attribution.attribution.models import models
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 
 SHIPPED = Path(__file__).with_name("mapping.yaml")
 
@@ -36,10 +37,16 @@ class _Rules(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class PropertyLists(_Rules):
-    contacts: list[str]
-    companies: list[str]
-    deals: list[str]
+def _of_object_types(lists: dict[str, list[str]]) -> dict[str, list[str]]:
+    unknown, missing = sorted(lists.keys() - OBJECT_TYPES.keys()), sorted(OBJECT_TYPES.keys() - lists.keys())
+    if unknown or missing:
+        wrong = [*(f"{name} is no object type" for name in unknown), *(f"{name} is missing" for name in missing)]
+        raise ValueError(f"{'; '.join(wrong)}; there are {', '.join(OBJECT_TYPES)}")
+    return lists
+
+
+PropertyLists = Annotated[dict[str, list[str]], AfterValidator(_of_object_types)]
+"""Names of properties for each object type of `hubspot/objects.py`."""
 
 
 class Extraction(_Rules):

@@ -96,6 +96,12 @@ destinations:
     assert "'new', 'expansion', 'renewal' or 'ignore'" in found[0]
 
 
+def test_properties_are_listed_for_object_types_that_are_read(override: Load):
+    (line,) = problems(override, "history:\n  contact: [jobtitle]\n")
+    assert ", line 1: history: " in line
+    assert "contact is no object type; there are contacts, companies, deals" in line
+
+
 def test_parameters_are_those_of_the_model(override: Load):
     (line,) = problems(override, "attribution:\n  parameters:\n    linear: {half_life_days: 7}\n")
     assert ", line 2: attribution.parameters: " in line

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
 
@@ -19,7 +20,7 @@ class Event(Model):
     observed_at: Timestamp = field("when HubSpot recorded it, UTC")
     time_basis: str = field("where occurred_at comes from", isin=TIME_BASES)
     source: str = field("HubSpot's sourceType", nullable=True)
-    object_type: str = field("contacts, companies or deals", isin=["contacts", "companies", "deals"])
+    object_type: str = field("contacts, companies or deals", isin=list(OBJECT_TYPES))
     object_id: str = field("record id of that time; a merge does not change it", numbered=True)
     record_id: str = field("the live record that holds it now", numbered=True)
     contact_id: str = field("contact id as it was, for lifecycle events", nullable=True)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.hubspot import objects
 
-OBJECT_TYPES = ["contacts", "companies", "deals"]
+OBJECT_TYPES = list(objects.OBJECT_TYPES)
 _ID = r"^[0-9]+$"
 
 

@@ -11,6 +11,7 @@ from crm_attribution.events.rules import events as event_rules
 from crm_attribution.events.rules.deal_events import deal_events
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
 from crm_attribution.events.suppression import deals_to_look_at, suppressed
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.identity.rules.accounts import account_at
 from crm_attribution.mapping import Rules
@@ -19,13 +20,11 @@ from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
-RECORD_TABLES = {"contacts": "raw.contact", "companies": "raw.company", "deals": "raw.deal"}
-
 
 def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Derive the events of every record that changed, was merged, or whose account did."""
     report = Report()
-    for object_type in RECORD_TABLES:
+    for object_type in OBJECT_TYPES:
         ids, live = _families(session, object_type, _dirty(session, object_type, changes, rules))
         if ids.is_empty():
             continue
@@ -44,7 +43,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -> list[str]:
     everything = changes.everything or (object_type == "deals" and changes.of("pipeline_stage", "account_details"))
     if everything:
-        return session.query(f"SELECT id FROM {RECORD_TABLES[object_type]}")["id"].to_list()
+        return session.query(f"SELECT id FROM {OBJECT_TYPES[object_type].table}")["id"].to_list()
     found = set(changes.of(object_type))
     accounts = ids_frame("account_id", changes.of("account"))
     if object_type == "deals":
@@ -84,7 +83,7 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[st
     keys = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
     source = event_rules.Source(
         object_type,
-        session.read_keys(RECORD_TABLES[object_type], ids).sort("id"),
+        session.read_keys(OBJECT_TYPES[object_type].table, ids).sort("id"),
         session.read_keys("raw.property_history", keys),
         live,
     )

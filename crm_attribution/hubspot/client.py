@@ -8,6 +8,7 @@ from typing import Any
 
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.associations import Association, read_associations
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record, pages, rows
 from crm_attribution.hubspot.paths import Paths, segment
 from crm_attribution.hubspot.records import BatchResult, Page, batch_results, list_pages, record_path
@@ -16,7 +17,6 @@ from crm_attribution.hubspot.search import (
     ChangeFeed,
     Walk,
     id_filters,
-    modified_property,
     walk_pages,
     window_filters,
 )
@@ -51,7 +51,7 @@ class HubSpotClient:
         """
         return self._all("owners", self._paths.owners, limit=100, archived=str(archived).lower())
 
-    def pipelines(self, object_type: str = "deals") -> list[Record]:
+    def pipelines(self, object_type: str) -> list[Record]:
         """Pipelines with their stages. Not paged."""
         path = f"{self._paths.pipelines}/{segment(object_type)}"
         return rows(self.transport.request("GET", path).body, "hubspot pipelines")
@@ -87,7 +87,7 @@ class HubSpotClient:
 
     def count(self, object_type: str, since: datetime | None = None, until: datetime | None = None) -> int:
         """How many unarchived records HubSpot counts in `[since, until)`; one call."""
-        filters = window_filters(modified_property(object_type), since, until)
+        filters = window_filters(OBJECT_TYPES[object_type].modified_property, since, until)
         return self._count(object_type, filters)
 
     def count_ids(self, object_type: str, first: int, last: int) -> int:

@@ -7,7 +7,7 @@ https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,62 +15,9 @@ import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parsed import (
-    Parsed,
-    Record,
-    blank,
-    clean,
-    frame_of,
-    listed,
-    millis,
-    moment,
-    reason,
-    refuse,
-)
-from crm_attribution.money import to_minor
-
-TABLE = {"contacts": "raw.contact", "companies": "raw.company", "deals": "raw.deal"}
-
-TYPED = {
-    "contacts": ["email", "hs_additional_emails", "lifecyclestage", "associatedcompanyid", "hubspot_owner_id"],
-    "companies": ["name", "domain", "lifecyclestage", "hubspot_owner_id"],
-    "deals": [
-        "dealname",
-        "pipeline",
-        "dealstage",
-        "dealtype",
-        "deal_currency_code",
-        "amount",
-        "closedate",
-        "hubspot_owner_id",
-    ],
-}
-"""Properties with a column of their own."""
-
-NEEDED = {
-    "contacts": ["createdate", "hs_merged_object_ids", "hs_calculated_merged_vids"],
-    "companies": ["createdate", "hs_merged_object_ids"],
-    "deals": ["createdate", "hs_merged_object_ids", "hs_primary_associated_company"],
-}
-"""Further properties the product reads; kept in the JSON column."""
-
-TRACKED = {
-    "contacts": ["lifecyclestage", "email", "associatedcompanyid", "hubspot_owner_id"],
-    "companies": ["lifecyclestage", "hubspot_owner_id"],
-    "deals": [
-        "dealstage",
-        "pipeline",
-        "amount",
-        "deal_currency_code",
-        "closedate",
-        "hubspot_owner_id",
-        "hs_primary_associated_company",
-    ],
-}
-"""Properties whose history is read."""
-
-HISTORY_CAP = {"contacts": 45, "companies": 20, "deals": 20}
-"""How many values of a property HubSpot shows: reported by integrators, not documented."""
+from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType, Texts
+from crm_attribution.hubspot.parsed import Parsed, Record, frame_of, reason, refuse
+from crm_attribution.hubspot.texts import blank, clean, listed, millis
 
 _PRIMARY_TYPES = {"1", "5"}
 """contact to company (primary) and deal to company (primary).
@@ -84,13 +31,13 @@ def records(
     object_type: str, results: Iterable[Record], *, home_currency: str | None, extracted_at: datetime
 ) -> Parsed:
     """raw.contact, raw.company or raw.deal rows of a page of records."""
-    name = TABLE[object_type]
-    convert = _CONVERTERS[object_type]
+    described = OBJECT_TYPES[object_type]
+    name = described.table
     rows, refused = [], []
     for result in results:
         try:
             texts = _texts(result)
-            rows.append(_common(result, texts, object_type, extracted_at) | convert(texts, home_currency))
+            rows.append(_common(result, texts, described, extracted_at) | described.convert(texts, home_currency))
         except (ValueError, KeyError, TypeError) as error:
             refused.append(refuse(result, name, reason(error)))
     good, bad = CONTRACTS[name].split(frame_of(name, rows))
@@ -124,7 +71,7 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
                         "ordinal": places[at],
                         "source_type": blank(value.get("sourceType")),
                         "source_id": blank(value.get("sourceId")),
-                        "history_truncated": len(values) >= HISTORY_CAP[object_type],
+                        "history_truncated": len(values) >= OBJECT_TYPES[object_type].history_cap,
                         "extracted_at": extracted_at,
                     }
                 )
@@ -133,7 +80,7 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
 
 def without_history(object_type: str, results: Iterable[Record]) -> list[str]:
     """Ids of records that came without any history although a tracked property has a value, and every value has one."""
-    tracked = TRACKED[object_type]
+    tracked = OBJECT_TYPES[object_type].tracked
     return [
         str(result["id"])
         for result in results
@@ -144,8 +91,9 @@ def without_history(object_type: str, results: Iterable[Record]) -> list[str]:
 
 def stages_capped(object_type: str, result: Record) -> bool:
     """Whether HubSpot shows no more values of the record's stage than it ever shows: the first may be missing."""
-    name = "dealstage" if object_type == "deals" else "lifecyclestage"
-    return len((result.get("propertiesWithHistory") or {}).get(name) or []) >= HISTORY_CAP[object_type]
+    described = OBJECT_TYPES[object_type]
+    history = (result.get("propertiesWithHistory") or {}).get(described.stage_property) or []
+    return len(history) >= described.history_cap
 
 
 def deletions(object_type: str, results: Iterable[Record], *, noticed_at: datetime) -> pl.DataFrame:
@@ -207,10 +155,8 @@ def associations(from_type: str, to_type: str, found: Mapping[str, Sequence[Mapp
     return frame_of("raw.association", rows).drop("valid_from", "valid_to")
 
 
-def _common(
-    result: Record, texts: Mapping[str, str | None], object_type: str, extracted_at: datetime
-) -> dict[str, Any]:
-    modified = texts.get("lastmodifieddate" if object_type == "contacts" else "hs_lastmodifieddate")
+def _common(result: Record, texts: Texts, object_type: ObjectType, extracted_at: datetime) -> dict[str, Any]:
+    modified = texts.get(object_type.modified_property)
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
     return {
         "id": clean(result["id"]),
@@ -224,47 +170,7 @@ def _common(
     }
 
 
-def _contact(texts: Mapping[str, str | None], _home: str | None) -> dict[str, Any]:
-    return {
-        "email": blank(texts.get("email")),
-        "additional_emails": listed(texts.get("hs_additional_emails")),
-        "lifecyclestage": blank(texts.get("lifecyclestage")),
-        "associatedcompanyid": blank(texts.get("associatedcompanyid")),
-    }
-
-
-def _company(texts: Mapping[str, str | None], _home: str | None) -> dict[str, Any]:
-    return {name: blank(texts.get(name)) for name in ("name", "domain", "lifecyclestage")}
-
-
-def _deal(texts: Mapping[str, str | None], home: str | None) -> dict[str, Any]:
-    currency = blank(texts.get("deal_currency_code")) or home
-    amount = blank(texts.get("amount"))
-    minor = None
-    if amount is not None:
-        minor = to_minor(amount, currency or "")
-        if minor is None:
-            raise ValueError("amount:not_a_number")
-    closed = blank(texts.get("closedate"))
-    return {
-        "dealname": blank(texts.get("dealname")),
-        "pipeline": blank(texts.get("pipeline")),
-        "dealstage": blank(texts.get("dealstage")),
-        "dealtype": blank(texts.get("dealtype")),
-        "currency": currency,
-        "amount": minor,
-        "closedate": None if closed is None else moment("closedate", closed),
-    }
-
-
-_CONVERTERS: dict[str, Callable[[Mapping[str, str | None], str | None], dict[str, Any]]] = {
-    "contacts": _contact,
-    "companies": _company,
-    "deals": _deal,
-}
-
-
-def _texts(result: Record) -> Mapping[str, str | None]:
+def _texts(result: Record) -> Texts:
     properties = result.get("properties")
     if not isinstance(properties, Mapping):
         raise ValueError("properties:missing")

@@ -12,7 +12,8 @@ import polars as pl
 from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.contracts.raw import OBSOLETED
-from crm_attribution.hubspot.parsed import Parsed, Record, Refused, clean
+from crm_attribution.hubspot.parsed import Parsed, Record, Refused
+from crm_attribution.hubspot.texts import clean
 from crm_attribution.identifiers import sha256
 
 TABLE = "raw.email_click"

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.hubspot.parsed import Parsed, Record, blank, clean, frame_of, reason, refuse
+from crm_attribution.hubspot.parsed import Parsed, Record, frame_of, reason, refuse
+from crm_attribution.hubspot.texts import blank, clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 
 _CLICK_IDS = ("link_click_id", *CLICK_ID_PARAMETERS)

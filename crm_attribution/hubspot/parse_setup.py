@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from crm_attribution.hubspot.parsed import Record, blank, frame_of, number
+from crm_attribution.hubspot.parsed import Record, frame_of
+from crm_attribution.hubspot.texts import blank, number
 
 
 def properties(object_type: str, results: Iterable[Record]) -> pl.DataFrame:

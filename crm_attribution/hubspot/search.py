@@ -21,6 +21,7 @@ from typing import Any
 
 from crm_attribution.clock import from_millis, parse_instant, to_millis
 from crm_attribution.errors import Rejected, Retryable
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record, next_after, rows
 
 PAGE = 200
@@ -35,12 +36,6 @@ class Changed:
 
     id: str
     modified: datetime
-
-
-def modified_property(object_type: str) -> str:
-    """The property that search filters and sorts by: contacts have their own
-    (https://developers.hubspot.com/docs/api-reference/search/guide, default columns)."""
-    return "lastmodifieddate" if object_type in ("contacts", "contact", "0-1") else "hs_lastmodifieddate"
 
 
 def window_filters(prop: str, since: datetime | None, until: datetime | None) -> list[Filter]:
@@ -115,7 +110,7 @@ class _Search:
 
     def __init__(self, ask: Callable[[Record], Record], object_type: str) -> None:
         self._ask = ask
-        self._prop = modified_property(object_type)
+        self._prop = OBJECT_TYPES[object_type].modified_property
         self._where = f"hubspot search {object_type}"
 
     def newest(self) -> tuple[list[Changed], int]:

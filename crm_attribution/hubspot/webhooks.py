@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from crm_attribution.hubspot.parsed import Refused, clean
+from crm_attribution.hubspot.objects import OBJECT_TYPES
+from crm_attribution.hubspot.parsed import Refused
+from crm_attribution.hubspot.texts import clean
 from crm_attribution.hubspot.wire import moment, read_json, record_id
 from crm_attribution.identifiers import normalise_email, sha256
 
-SINGULAR = {"contact": "contacts", "company": "companies", "deal": "deals"}
-TYPE_ID = {"0-1": "contacts", "0-2": "companies", "0-3": "deals"}
-"""https://developers.hubspot.com/docs/api/crm/understanding-the-crm"""
+SINGULAR = {one.singular: one.name for one in OBJECT_TYPES.values()}
+TYPE_ID = {one.type_id: one.name for one in OBJECT_TYPES.values()}
 
 TABLE = "raw.webhook_event"
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Console
 from rich.table import Table
 
-from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.settings import BACKFILL_SHARE
 from crm_attribution.orchestration.budget import Plan, check_budget, make_plan, must_be_planned
 from crm_attribution.orchestration.resources import open_pipeline
@@ -24,7 +24,7 @@ def allow(given: Settings, start: datetime, end: datetime, select: str | None = 
         ConfigurationError: when it is refused.
     """
     chosen = selected(select)
-    types = [name for name, table in TABLE.items() if chosen is None or table in chosen]
+    types = [one.name for one in OBJECT_TYPES.values() if chosen is None or one.table in chosen]
     if not types or start >= end or not must_be_planned(given.start, start, end):
         return 0
     plan = make_plan(open_pipeline(given), start, types)

@@ -15,11 +15,10 @@ from typing import Any
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
 from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
-from crm_attribution.hubspot.parse import TABLE
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.settings import BACKFILL_SHARE, uses_oauth
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.raw.reading import OVERLAP
-from crm_attribution.raw.records import PAIRS
 
 BUDGET_TAG = "crm_attribution/budget"
 """On a run whose share of the day's calls was looked at before (`checked`) or does not matter (`forced`)."""
@@ -112,7 +111,7 @@ def object_line(object_type: str, found: int, total: int, *, everything: bool) -
         else {"search": pages(found, 200), "burst": history_calls(found)}
     )
     read = max(found, total) if way == "list" else found
-    calls["associations"] = association_calls(read, len(PAIRS[object_type]))
+    calls["associations"] = association_calls(read, len(OBJECT_TYPES[object_type].associated))
     return Line(object_type, {name: n for name, n in calls.items() if n}, read, way, way == "list")
 
 
@@ -125,7 +124,7 @@ def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
     ]
 
 
-def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str] = tuple(TABLE)) -> Plan:
+def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str] = tuple(OBJECT_TYPES)) -> Plan:
     """Count what a range that begins at `start` would read: one search per object, and one or two calls besides.
 
     Raises:
@@ -139,7 +138,7 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
     now, lines, first = pipeline.clock.now(), [], start <= pipeline.settings.start
     with pipeline.warehouse.session() as session:
         ended = {name: session.fact(f"extracted:{name}") for name in object_types}
-        known = {name: session.scalar(f"SELECT count(*) FROM {TABLE[name]}") for name in object_types}  # noqa: S608
+        known = {name: session.scalar(f"SELECT count(*) FROM {OBJECT_TYPES[name].table}") for name in object_types}  # noqa: S608
         forms = session.scalar("SELECT count(*) FROM raw.form")
     for name in object_types:
         until = ended[name]

@@ -222,7 +222,6 @@ class Completeness:
     def _known(self, wanted: Wanted, first: int | None, last: int | None, what: str = "count(*) AS n") -> pl.DataFrame:
         """Records we take for alive at HubSpot: stored and not archived, absorbed, erased or missing; refused ones in
         quarantine exist as well."""
-        quarantined = wanted.table.replace("raw.", "quarantine.")
 
         def within(column: str) -> str:
             return "" if first is None else f" AND {column}::BIGINT BETWEEN {first} AND {last}"
@@ -230,7 +229,7 @@ class Completeness:
         known = f"""
             SELECT t.id FROM {wanted.table} t WHERE NOT t.archived{within("t.id")}
             UNION ALL
-            SELECT DISTINCT k.key FROM {quarantined} k ANTI JOIN {wanted.table} t ON t.id = k.key
+            SELECT DISTINCT k.key FROM {wanted.described.quarantine} k ANTI JOIN {wanted.table} t ON t.id = k.key
             WHERE NOT k.resolved AND regexp_full_match(k.key, '[0-9]+'){within("k.key")}
         """
         query = f"SELECT {what} FROM ({known}) k ANTI JOIN ({gone(wanted.object_type)}) g ON k.id = g.absorbed_id"

@@ -7,8 +7,9 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.hubspot import parse, parse_setup
+from crm_attribution.hubspot import parse_setup
 from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.reading import Readings
 from crm_attribution.raw.records import wanted_of
@@ -32,7 +33,7 @@ class PropertyReader:
         without a word.
         """
         run = self.readings.begin("properties", None, self.hubspot.transport)
-        listed = pl.concat([parse_setup.properties(kind, self.hubspot.properties(kind)) for kind in parse.TABLE])
+        listed = pl.concat([parse_setup.properties(kind, self.hubspot.properties(kind)) for kind in OBJECT_TYPES])
         now = self.readings.clock.now()
         with self.readings.warehouse.session() as session, session.transaction():
             stored = session.read("raw.property")
@@ -42,11 +43,11 @@ class PropertyReader:
                 session.append("raw.property_drift", drift(stored, listed, now))
         unknown = self._unknown(listed)
         run.facts["properties the portal does not have"] = ", ".join(unknown) or "none"
-        return self.readings.end_reference(run, listed, changed, len(parse.TABLE))
+        return self.readings.end_reference(run, listed, changed, len(OBJECT_TYPES))
 
     def _unknown(self, listed: pl.DataFrame) -> list[str]:
         known = set(listed.filter(~pl.col("archived")).select(*_KEY).iter_rows())
-        wanted = [wanted_of(self.readings.warehouse, self.rules, kind) for kind in parse.TABLE]
+        wanted = [wanted_of(self.readings.warehouse, self.rules, kind) for kind in OBJECT_TYPES]
         configured = {(one.object_type, name) for one in wanted for name in (*one.copied, *one.tracked)}
         return sorted(f"{kind}.{name}" for kind, name in configured - known)
 

@@ -14,6 +14,7 @@ import polars as pl
 from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import history_calls
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.records import Page
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.completeness import Completeness
@@ -21,8 +22,6 @@ from crm_attribution.raw.reading import Extraction, Readings
 from crm_attribution.raw.records import Wanted, wanted_of
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-
-OBJECT_TYPES = ("companies", "contacts", "deals")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import polars as pl
 from crm_attribution.clock import Clock
 from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.associations import Associations, journal_associations
@@ -25,9 +26,6 @@ from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
-
-PAIRS = {"contacts": ["companies"], "companies": ["companies"], "deals": ["contacts", "companies"]}
-"""Which associations are read from which side; companies with companies are parents and children."""
 
 _HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
 ASSOCIATIONS = 1_000
@@ -53,8 +51,12 @@ class Wanted:
     home: str | None
 
     @property
+    def described(self) -> ObjectType:
+        return OBJECT_TYPES[self.object_type]
+
+    @property
     def table(self) -> str:
-        return parse.TABLE[self.object_type]
+        return self.described.table
 
     @property
     def signature(self) -> str:
@@ -64,16 +66,17 @@ class Wanted:
 def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
     """The properties the rules and the product need."""
     stages = [f"hs_lifecyclestage_{stage}_date" for stage in rules.lifecycle.stages]
-    became = stages if object_type != "deals" else []
-    configured = [rules.consent.property] if object_type == "contacts" else []
+    described = OBJECT_TYPES[object_type]
+    became = [] if described.pipelines else stages
+    configured = [rules.consent.property] if described.carries_consent else []
     copied = [
-        *parse.TYPED[object_type],
-        *parse.NEEDED[object_type],
-        *getattr(rules.properties, object_type),
+        *described.typed,
+        *described.needed,
+        *rules.properties[object_type],
         *became,
         *configured,
     ]
-    tracked = [*parse.TRACKED[object_type], *getattr(rules.history, object_type)]
+    tracked = [*described.tracked, *rules.history[object_type]]
     with warehouse.session() as session:
         home = session.scalar("SELECT company_currency FROM raw.account")
     return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)
@@ -140,7 +143,7 @@ class RecordStore:
         """
         if not live:
             return {}
-        pairs = PAIRS[object_type]
+        pairs = OBJECT_TYPES[object_type].associated
         calls = ceil(len(live) / ASSOCIATIONS)
         run.floor += len(pairs) * calls
         room = calls * ASSOCIATIONS - len(live)
@@ -196,10 +199,12 @@ class RecordStore:
         return [dated.get(str(result["id"]), result) for result in results]
 
     def _stages(self, object_type: str) -> list[str]:
-        if object_type != "deals":
+        if not OBJECT_TYPES[object_type].pipelines:
             return list(self.rules.lifecycle.stages)
         with self.warehouse.session() as session:
-            stages = session.query("SELECT stage_id FROM raw.pipeline_stage WHERE object_type = 'deals' ORDER BY 1")
+            stages = session.query(
+                "SELECT stage_id FROM raw.pipeline_stage WHERE object_type = ? ORDER BY 1", [object_type]
+            )
         return stages["stage_id"].to_list()
 
 

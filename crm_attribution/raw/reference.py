@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
+import polars as pl
+
 from crm_attribution.hubspot import parse_setup
 from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record
 from crm_attribution.raw.reading import Readings
 from crm_attribution.warehouse.report import Report
@@ -48,13 +51,14 @@ class ReferenceReader:
         )
 
     def stages(self) -> Report:
-        """All deal stages of all pipelines."""
+        """All stages of all pipelines."""
         run = self.readings.begin("pipeline_stages", None, self.hubspot.transport)
-        frame = parse_setup.stages("deals", self.hubspot.pipelines("deals"))
+        staged = [name for name, described in OBJECT_TYPES.items() if described.pipelines]
+        frame = pl.concat([parse_setup.stages(name, self.hubspot.pipelines(name)) for name in staged])
         with self.readings.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.pipeline_stage", frame)
             session.journal("pipeline_stage", changed["stage_id"])
-        return self.readings.end_reference(run, frame, changed, 1)
+        return self.readings.end_reference(run, frame, changed, len(staged))
 
     def forms(self) -> Report:
         """All forms, archived ones included."""

@@ -10,7 +10,7 @@ from crm_attribution.mapping import Rules
 from crm_attribution.raw.associations import journal_associations
 from crm_attribution.raw.completeness import gone
 from crm_attribution.raw.reading import Extraction, chunks
-from crm_attribution.raw.records import ASSOCIATIONS, PAIRS, Wanted
+from crm_attribution.raw.records import ASSOCIATIONS, Wanted
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.frames import ids_frame
 
@@ -42,7 +42,7 @@ class AssociationRotation:
 
     def _associations(self, wanted: Wanted, ids: list[str], run: Extraction) -> None:
         now = self.clock.now()
-        for other in PAIRS[wanted.object_type]:
+        for other in wanted.described.associated:
             found = self.hubspot.associations(wanted.object_type, other, ids)
             run.floor += 1
             with self.warehouse.session() as session, session.transaction():

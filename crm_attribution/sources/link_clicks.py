@@ -15,7 +15,7 @@ import polars as pl
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot.parsed import clean
+from crm_attribution.hubspot.texts import clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.raw.rules.suspects import suspects
 from crm_attribution.settings import Settings, secret, text

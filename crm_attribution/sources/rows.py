@@ -11,7 +11,8 @@ import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import Contract
-from crm_attribution.hubspot.parsed import Parsed, Refused, clean
+from crm_attribution.hubspot.parsed import Parsed, Refused
+from crm_attribution.hubspot.texts import clean
 
 Row = dict[str, Any]
 

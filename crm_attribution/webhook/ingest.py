@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.wire import moment, read_json, record_id
 
-RECORDS = ("contact", "company", "deal")
+RECORDS = tuple(one.singular for one in OBJECT_TYPES.values())
 
 
 def problems(body: bytes) -> dict[str, str]:

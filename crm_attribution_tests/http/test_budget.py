@@ -7,7 +7,7 @@ import pytest
 
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Budget
-from crm_attribution.hubspot import hubspot_budgets
+from crm_attribution.hubspot.limits import hubspot_budgets
 from crm_attribution_tests.http.scripted import reply
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot import HubSpotClient
+from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution_tests.http.scripted import Handler, Scripted, reply, serving
 
 Answering = Callable[[str, dict[str, str], Any], object]

@@ -97,5 +97,5 @@ def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox,
     left = pipeline.hubspot_limits.facts()
     assert left == {"calls per day": used + 12, "calls left today": pipeline.hubspot_limits.kept}
     sandbox.set_clock("2026-03-10T04:00:00Z")
-    pipeline.hubspot.pipelines()
+    pipeline.hubspot.pipelines("deals")
     sandbox.set_limits(on=False)

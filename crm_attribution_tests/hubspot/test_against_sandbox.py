@@ -13,7 +13,8 @@ import pytest
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Forbidden, QuotaExhausted, Rejected, Unauthorized
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot import HubSpotClient, hubspot_budgets
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.limits import hubspot_budgets
 from crm_attribution.hubspot.search import Changed, ChangeFeed
 from crm_attribution.sources.link_clicks import SOURCE
 from crm_attribution_tests.sandbox_process import Sandbox

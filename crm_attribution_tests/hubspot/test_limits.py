@@ -14,7 +14,8 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.errors import QuotaExhausted
 from crm_attribution.http.pacing import Budget
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot import HubSpotClient, Limits
+from crm_attribution.hubspot.client import HubSpotClient
+from crm_attribution.hubspot.limits import Limits
 from crm_attribution_tests.http.scripted import Scripted, reply, serving
 
 EVENING = parse_instant("2026-03-07T23:30:00-05:00")
@@ -87,7 +88,7 @@ def test_budgets_follow_the_headers_and_associations_have_their_own(most: int, b
     limits = Limits(Watch())
     with serving(Scripted([reply(200, {"results": []}, headers(most))])) as server:
         client = connected(server, limits)
-        client.pipelines()
+        client.pipelines("deals")
         assert limits.budgets["burst"].allowed == burst
         assert limits.budgets["associations"].allowed == 90, "another limiter, about which nothing was heard"
         client.associations("contacts", "companies", ["1"])
@@ -98,7 +99,7 @@ def test_budgets_follow_the_headers_and_associations_have_their_own(most: int, b
 def test_a_setting_is_a_ceiling_and_an_oauth_app_has_its_own_default():
     limits = Limits(Watch(), burst=50, oauth=True)
     with serving(Scripted([reply(200, {"results": []}, headers(190))])) as server:
-        connected(server, limits).pipelines()
+        connected(server, limits).pipelines("deals")
     assert limits.budgets["burst"].allowed == 45
     assert Limits(Watch(), oauth=True).budgets["burst"].limit == 110
 
@@ -109,11 +110,11 @@ def test_the_reserve_is_left_to_others_until_the_accounts_midnight():
     limits.in_time_zone("US/Eastern")
     with serving(Scripted([reply(200, {"results": []}, headers(100, 50, 6))])) as server:
         client = connected(server, limits)
-        client.pipelines()
+        client.pipelines("deals")
         server.play(reply(200, {"results": []}, headers(100, 50, 5)))
-        client.pipelines()
+        client.pipelines("deals")
         with pytest.raises(QuotaExhausted) as caught:
-            client.pipelines()
+            client.pipelines("deals")
         assert len(server.seen) == 2
         assert str(caught.value) == (
             "hubspot: 5 of 50 calls are left for today and 5 are kept for the account's other apps"
@@ -122,7 +123,7 @@ def test_the_reserve_is_left_to_others_until_the_accounts_midnight():
         )
         clock.moment += timedelta(minutes=30)
         server.play(reply(200, {"results": []}, headers(100, 50, 49)))
-        client.pipelines()
+        client.pipelines("deals")
     assert limits.facts() == {"calls per day": 50, "calls left today": 49}
 
 
@@ -131,18 +132,18 @@ def test_a_spent_day_names_the_instant_it_is_renewed():
     limits = Limits(clock)
     with serving(Scripted([reply(429, {"policyName": "DAILY"})])) as server:
         with pytest.raises(QuotaExhausted, match="renewed at midnight of the account's time zone"):
-            connected(server, limits).pipelines()
+            connected(server, limits).pipelines("deals")
         limits.in_time_zone("Nowhere/Land")
         limits.in_time_zone("US/Eastern")
         clock.moment += timedelta(hours=12)
         with pytest.raises(QuotaExhausted, match=r"renewed at midnight US/Eastern, 2026-03-09T04:00:00Z, and the next"):
-            connected(server, limits).pipelines()
+            connected(server, limits).pipelines("deals")
         assert len(server.seen) == 2
 
 
 def test_headers_that_are_not_numbers_teach_nothing():
     limits, wrong = Limits(Watch()), dict.fromkeys(headers(1), "many")
     with serving(Scripted([reply(200, {"results": []}, wrong)])) as server:
-        connected(server, limits).pipelines()
+        connected(server, limits).pipelines("deals")
     assert limits.budgets["burst"].allowed == 90
     assert limits.facts() == {}

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.clock import iso
 from crm_attribution.hubspot import parse, parse_forms, parse_setup
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution_tests.events.rules.histories import at
 
@@ -159,7 +160,7 @@ plain = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(
 anything = st.recursive(
     plain, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3)
 )
-NAMES = sorted({name for kind in parse.TABLE for name in (*parse.TYPED[kind], *parse.NEEDED[kind])}
+NAMES = sorted({name for kind in OBJECT_TYPES.values() for name in (*kind.typed, *kind.needed)}
                | {"lastmodifieddate", "hs_lastmodifieddate"})  # fmt: skip
 properties = st.dictionaries(
     st.sampled_from(NAMES), anything | st.from_regex(r"-?[0-9]{1,30}(\.[0-9]+)?", fullmatch=True)
@@ -167,7 +168,7 @@ properties = st.dictionaries(
 
 
 @settings(max_examples=120, deadline=None)
-@given(kind=st.sampled_from(sorted(parse.TABLE)), given_=properties, top=st.dictionaries(
+@given(kind=st.sampled_from(sorted(OBJECT_TYPES)), given_=properties, top=st.dictionaries(
     st.sampled_from(["id", "createdAt", "updatedAt", "archived"]), anything, max_size=2))  # fmt: skip
 @example(kind="deals", given_={"dealname": "\ud800"}, top={})
 @example(kind="contacts", given_={"hs_additional_emails": "\udfff"}, top={})

@@ -8,7 +8,7 @@ import pytest
 
 from crm_attribution.clock import to_millis
 from crm_attribution.errors import ConfigurationError, Rejected, Retryable
-from crm_attribution.hubspot import Paths
+from crm_attribution.hubspot.paths import Paths
 from crm_attribution_tests.hubspot.fake import client_of
 
 NOW = datetime(2026, 4, 23, 12, tzinfo=UTC)

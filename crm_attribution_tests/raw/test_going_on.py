@@ -85,9 +85,8 @@ def test_new_properties_are_read_for_all_records(tmp_path: Path):
     portal.update(minute(350), "contacts", 3, jobtitle="CFO")
     with Reading.of(tmp_path, portal, minute(400)) as reading:
         reading.read(None)
-        lists = reading.rules.properties.model_copy(
-            update={"contacts": [*reading.rules.properties.contacts, "jobtitle"]}
-        )
+        given = reading.rules.properties
+        lists = {**given, "contacts": [*given["contacts"], "jobtitle"]}
         reading.rules = reading.rules.model_copy(update={"properties": lists})
         reading.play(portal, minute(460))
         report = reading.readers().records.read("contacts", minute(400))
@@ -103,7 +102,7 @@ def test_a_reading_for_new_properties_that_died_is_gone_on_with_once(tmp_path: P
     with Reading.of(tmp_path, portal, minute(400)) as reading:
         reading.read(None)
         given = reading.rules.properties
-        lists = given.model_copy(update={"contacts": [*given.contacts, "jobtitle"]})
+        lists = {**given, "contacts": [*given["contacts"], "jobtitle"]}
         reading.rules = reading.rules.model_copy(update={"properties": lists})
         reading.play(portal, minute(460))
         dying(reading, "contacts", minute(400), 1)

@@ -8,12 +8,12 @@ from datetime import timedelta
 
 import polars as pl
 
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.mapping import Rules
 
 IMPORTED_SOURCES = ["IMPORT", "MIGRATION", "INTEGRATION"]
 """sourceType values with which HubSpot only learned of something that had happened before."""
 
-STAGE_PROPERTY = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "dealstage"}
 
 MERGED = "MERGE_OBJECTS"
 """sourceType of the values a merge writes on the surviving record."""
@@ -172,7 +172,7 @@ def lost_entries(source: Source, told: pl.DataFrame, stages: Sequence[str]) -> p
         object_id, record_id, timestamp, value.
     """
     oldest = (
-        told.filter(pl.col("property") == STAGE_PROPERTY[source.object_type])
+        told.filter(pl.col("property") == OBJECT_TYPES[source.object_type].stage_property)
         .sort("timestamp", "ordinal")
         .group_by("object_id", "record_id")
         .agg(_oldest=pl.col("timestamp").first(), _cut=pl.col("history_truncated").first())

@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.events.events import RECORD_TABLES
 from crm_attribution.events.rules.deal_events import PRICE
-from crm_attribution.events.rules.events import SEQUENCE, STAGE_PROPERTY, Source, own_history
+from crm_attribution.events.rules.events import SEQUENCE, Source, own_history
 from crm_attribution.events.rules.lifecycle_events import LEAD_STATUS
 from crm_attribution.events.rules.values import MEASURES, needed_properties
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.money import minor_units
 from crm_attribution.operations.why import links
 from crm_attribution.operations.why.brief import merged_into
@@ -58,7 +58,7 @@ def _history(told: Told, row: Row) -> pl.DataFrame:
     ids = ids_frame("id", family)
     source = Source(
         row["object_type"],
-        told.session.read_keys(RECORD_TABLES[row["object_type"]], ids).sort("id"),
+        told.session.read_keys(OBJECT_TYPES[row["object_type"]].table, ids).sort("id"),
         told.session.read_keys("raw.property_history", ids.select(object_type, object_id="id")),
         survivors_of(told.session, row["object_type"], family),
     )
@@ -107,13 +107,17 @@ def _mapped(path: str, stages: Mapping[str, str], stage: str, row: Row, told: To
 
 def _sources(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
     """The history rows of that moment; the record's own first, then the copies a merge made of them."""
-    names = PRICE if row["event"] == "deal_amount_changed" else [STAGE_PROPERTY[row["object_type"]], LEAD_STATUS]
+    names = (
+        PRICE
+        if row["event"] == "deal_amount_changed"
+        else [OBJECT_TYPES[row["object_type"]].stage_property, LEAD_STATUS]
+    )
     then = history.filter(pl.col("property").is_in(names) & (pl.col("timestamp") == row["observed_at"]))
     stage = row["next_stage"] if row["event"] == "stage_skipped" else row["to_stage"]
     if row["event"] != "deal_amount_changed":
         then = then.filter(pl.col("value") == stage)
     if then.is_empty():
-        source = f"{RECORD_TABLES[row['object_type']]}:{row['object_id']}: hs_v2_date_entered_{row['to_stage']}"
+        source = f"{OBJECT_TYPES[row['object_type']].table}:{row['object_id']}: hs_v2_date_entered_{row['to_stage']}"
         return [told.node("source", {"no_history_row": "HubSpot's cap cut it off", "source": source})]
     mine = pl.col("object_id") == row["object_id"]
     rows = then.sort(~mine, *SEQUENCE, "property").rows(named=True)

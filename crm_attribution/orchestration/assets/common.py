@@ -13,6 +13,7 @@ import dagster as dg
 from crm_attribution import configuration
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
+from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.redaction import redact
 from crm_attribution.sources import sources
@@ -94,7 +95,8 @@ def spec(
 
 
 REFUSING = {
-    *("raw.contact", "raw.company", "raw.deal", "raw.form_submission", "raw.webhook_event"),
+    *(described.table for described in OBJECT_TYPES.values()),
+    *("raw.form_submission", "raw.webhook_event"),
     *(source.table for source in sources().values()),
 }
 """Tables whose rows come from people's typing or from outside: a bad one goes to quarantine."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     RETRY,
@@ -86,8 +87,15 @@ def _account(pipeline: Pipeline, hours: Window) -> Report:
     return report
 
 
-def _objects(object_type: str) -> Read:
-    return lambda pipeline, hours: pipeline.readers.records.read(object_type, hours.since)
+def _records(described: ObjectType) -> dg.AssetsDefinition:
+    """The records of an object type."""
+    stages = ["raw.pipeline_stage"] if described.pipelines else []
+    return extraction(
+        described.table,
+        ["raw.account", *stages, "raw.webhook_event"],
+        lambda pipeline, hours: pipeline.readers.records.read(described.name, hours.since),
+        [_complete(described.table)],
+    )
 
 
 def _source(source: Source) -> Read:
@@ -180,7 +188,7 @@ def _reconciliation() -> dg.AssetsDefinition:
     return asset
 
 
-_RECORDS = ["raw.contact", "raw.company", "raw.deal"]
+_RECORDS = [described.table for described in OBJECT_TYPES.values()]
 
 assets = [
     extraction("raw.account", [], _account),
@@ -191,14 +199,7 @@ assets = [
     extraction(
         "raw.property", ["raw.account"], lambda pipeline, _: pipeline.readers.properties.read(), [_known_to_portal()]
     ),
-    extraction("raw.company", ["raw.account", "raw.webhook_event"], _objects("companies"), [_complete("raw.company")]),
-    extraction("raw.contact", ["raw.account", "raw.webhook_event"], _objects("contacts"), [_complete("raw.contact")]),
-    extraction(
-        "raw.deal",
-        ["raw.account", "raw.pipeline_stage", "raw.webhook_event"],
-        _objects("deals"),
-        [_complete("raw.deal")],
-    ),
+    *(_records(described) for described in OBJECT_TYPES.values()),
     extraction(
         "raw.form_submission", ["raw.form"], lambda pipeline, hours: pipeline.readers.streams.submissions(hours.since)
     ),
@@ -210,7 +211,7 @@ assets = [
     ),
     *(extraction(source.table, ["raw.account"], _source(source), kind=source.kind) for source in sources().values()),
     written_beside("raw.property_history", _RECORDS),
-    written_beside("raw.association", ["raw.contact", "raw.deal"]),
+    written_beside("raw.association", _RECORDS),
     written_beside("raw.merge", _RECORDS),
     written_beside("raw.deletion", _RECORDS),
     written_beside("raw.property_drift", ["raw.property"]),

@@ -1,0 +1,51 @@
+"""HubSpot writes every value as a text: read here without a surprise."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from crm_attribution.clock import from_millis, parse_instant
+
+
+def clean(value: object) -> str:
+    """As text that can be stored. Half of a surrogate pair, where a form cut an emoji in two, becomes U+FFFD."""
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def blank(value: object) -> str | None:
+    """The text without spaces around it; None where nothing is left."""
+    return None if value is None or not str(value).strip() else clean(value).strip()
+
+
+def millis(text: str | None) -> datetime | None:
+    """Epoch milliseconds as a timestamp, UTC; None for anything else."""
+    try:
+        return None if text is None else from_millis(text)
+    except ValueError:
+        return None
+
+
+def listed(text: str | None) -> list[str]:
+    """The parts between semicolons, none of them empty."""
+    return [part.strip() for part in (text or "").split(";") if part.strip()]
+
+
+def number(text: object) -> float | None:
+    """A decimal number; None for anything else."""
+    try:
+        return None if text is None else float(str(text))
+    except ValueError:
+        return None
+
+
+def moment(name: str, text: str) -> datetime:
+    """A timestamp in epoch milliseconds or ISO 8601, UTC.
+
+    Raises:
+        ValueError: `name:not_a_time`.
+    """
+    try:
+        return from_millis(text) if text.lstrip("-").isdigit() else parse_instant(text)
+    except ValueError:
+        raise ValueError(f"{name}:not_a_time") from None
