@@ -1,4 +1,4 @@
-"""Find the model files and read what they say about themselves. The syntax is described in `sql_models`."""
+"""Find the model files and read their headers. The syntax is described in `marts/models.py`."""
 
 from __future__ import annotations
 
@@ -58,19 +58,19 @@ def discover(root: Path) -> list[SqlModel]:
         raise ConfigurationError(f"{root} is not a folder; SQL models are expected in {root}/<schema>/<name>.sql")
     files = sorted(root.rglob("*.sql"))
     with DependencyReader() as reader:
-        laws: dict[str, list[SqlTest]] = {}
+        tests: dict[str, list[SqlTest]] = {}
         for path in (path for path in files if path.name.endswith(".test.sql")):
-            law = _read_law(root, path, reader)
-            laws.setdefault(law.model, []).append(law)
+            test = _read_test(root, path, reader)
+            tests.setdefault(test.model, []).append(test)
         paths = [path for path in files if not path.name.endswith(".test.sql")]
-        models = [_read_model(root, path, reader, laws) for path in paths]
-    for orphan in (test for tests in laws.values() for test in tests):
+        models = [_read_model(root, path, reader, tests) for path in paths]
+    for orphan in (test for found in tests.values() for test in found):
         raise ConfigurationError(f"{orphan.path}: tests {orphan.model}, which has no file; rename the test or add it")
     return sorted(models, key=lambda model: model.key)
 
 
 def order(models: Sequence[SqlModel]) -> list[SqlModel]:
-    """The models so that each comes after those it reads; ties in order of their keys.
+    """Sort the models so that each comes after those it reads; ties by key.
 
     Raises:
         ConfigurationError: when models read each other in a circle; the message shows the circle.
@@ -100,12 +100,12 @@ def _key(root: Path, path: Path, name: str) -> tuple[str, str]:
     if len(parts) != 2 or not _PART.fullmatch(parts[0]) or not _PART.fullmatch(name):
         raise ConfigurationError(
             f"{path}: a model is {root}/<schema>/<name>.sql in lower case (a-z, 0-9, _); its tests are"
-            " <name>.test.sql or <name>.<what>.test.sql beside it"
+            " <name>.test.sql or <name>.<what>.test.sql in the same folder"
         )
     return parts[0], name
 
 
-def _read_law(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
+def _read_test(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
     name, _, what = path.name.removesuffix(".test.sql").partition(".")
     schema, name = _key(root, path, name)
     if what and not _PART.fullmatch(what):
@@ -113,26 +113,26 @@ def _read_law(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
     sql = path.read_text(encoding="utf-8")
     header = parse_header(sql, path)
     if not header.description:
-        raise ConfigurationError(f"{path}: say in a first `--` line what must hold")
+        raise ConfigurationError(f"{path}: describe in a first `--` line what must hold")
     if header.columns or header.unique:
         raise ConfigurationError(f"{path}: @column and @unique belong to the model's file, not to a test")
     depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
-    return SqlTest(what or "law", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
+    return SqlTest(what or "check", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
 
 
-def _read_model(root: Path, path: Path, reader: DependencyReader, laws: dict[str, list[SqlTest]]) -> SqlModel:
+def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str, list[SqlTest]]) -> SqlModel:
     schema, name = _key(root, path, path.name.removesuffix(".sql"))
     key = f"{schema}.{name}"
     sql = path.read_text(encoding="utf-8")
     header = parse_header(sql, path)
     if not header.description:
-        raise ConfigurationError(f"{path}: begin with `--` lines that say what one row of the table is")
+        raise ConfigurationError(f"{path}: begin with `--` lines that describe one row of the table")
     if not header.columns:
         raise ConfigurationError(f"{path}: document each result column as `-- @column name: description`")
     depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
     if key in depends:
         raise ConfigurationError(f"{path}: reads {key}, the table it fills; select from what it is made of")
-    tests = [*_rule_tests(schema, name, path, header), *laws.pop(key, [])]
+    tests = [*_rule_tests(schema, name, path, header), *own.pop(key, [])]
     names = [test.name for test in tests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -53,7 +53,7 @@ def _traced(sql: str, columns: Mapping[str, Sequence[str]]) -> Lineage:
 
 
 def _by_position(union: exp.SetOperation) -> None:
-    """Put the right side of a UNION BY NAME in the order of the left one, as lineage goes by position."""
+    """Put the right side of a UNION BY NAME in the order of the left one, because lineage matches by position."""
     left, right = union.left.unnest(), union.right.unnest()
     if not union.args.get("by_name") or not (isinstance(left, exp.Select) and isinstance(right, exp.Select)):
         return

@@ -1,4 +1,4 @@
-"""The file beside the published one that says what it is, and how both are put in place."""
+"""The manifest of the published file, and how both are put in place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from crm_attribution.warehouse.files import put_in_place
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `finance.manifest.json` says about the file beside it."""
+    """The content of `finance.manifest.json`, which describes `finance.duckdb`."""
 
     file: str
     snapshot_id: str
@@ -31,7 +31,7 @@ def manifest_path(target: Path) -> Path:
 
 
 def read_manifest(target: Path) -> Manifest | None:
-    """The manifest of a published file; None when there is none that can be read."""
+    """The manifest of a published file; None when it is missing or unreadable."""
     try:
         return Manifest(**json.loads(manifest_path(target).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -50,5 +50,5 @@ def write_manifest(target: Path, manifest: Manifest) -> None:
 
 
 def temporary_path(target: Path) -> Path:
-    """A name in the same folder that carries the number of this process, so that leftovers can be told."""
+    """A name in the same folder with the number of this process, so that leftovers are recognised."""
     return target.with_name(f".{target.name}.{os.getpid()}.tmp")

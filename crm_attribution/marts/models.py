@@ -8,7 +8,7 @@ A file is a header and one SELECT:
     --
     -- @column funnel_date [not_null]: the day, in the account's time zone
     -- @column channel [not_null] [in paid, organic, direct]: where the touch came from;
-    --   a description goes on in lines indented by two spaces or more
+    --   a description continues in lines indented by two spaces or more
     -- @column outcomes [not_null] [>= 0] [<= 1000000]: how many reached the step
     -- @unique: funnel_date, channel
     -- @depends: staging.deal, attribution.credit
@@ -19,8 +19,8 @@ A file is a header and one SELECT:
   `@unique` is the grain of the table: there two nulls are equal. Each rule becomes a test.
 * `@depends` is needed only where the query calls a macro, which hides its tables (`@depends: none` if it has none).
   Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
-* `<name>.test.sql` or `<name>.<what>.test.sql` beside it is a law: one SELECT that returns the bad rows. Its leading
-  comment says what must hold. Tests are named `law`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
+* `<name>.test.sql` or `<name>.<what>.test.sql` is a data test: one SELECT that returns the bad rows. Its leading
+  comment describes what must hold. Tests are named `check`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
 """
 
 from __future__ import annotations

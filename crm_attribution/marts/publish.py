@@ -37,14 +37,14 @@ STORAGE_VERSION_1_0 = 64  # DuckDB's number for files that 1.0 and every later c
 
 @dataclass(frozen=True)
 class Publication:
-    """What one call of `publish` did and why. `bytes` and `rows` are those of the file that stands now."""
+    """What one call of `publish` did and why. `bytes` and `rows` are those of the current file."""
 
     published: bool
     reason: str
     snapshot_id: str
     rows: Mapping[str, int]
     bytes: int
-    laws: int
+    tests: int
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,21 @@ def publish(
     as_of: datetime,
     tests: Sequence[SqlTest],
     now: datetime,
-    anew: bool = False,
+    rewrite: bool = False,
 ) -> Publication:
-    """Check the laws and, where the marts changed, replace `target` by a copy of the marts file.
+    """Run the data tests and, where the marts changed, replace `target` by a copy of the marts file.
 
     The caller holds the run lock; `connection` has the marts file attached and is outside a transaction.
 
     Args:
         as_of: the end of the newest hour the marts contain; kept up to date in the manifest also when they did not
             change.
-        tests: every law of the marts.
+        tests: every data test of the marts.
         now: for the manifest.
-        anew: also where nothing changed: the file that stands still holds bytes of rows deleted since.
+        rewrite: publish although nothing changed, because the current file holds bytes of deleted rows.
 
     Raises:
-        Terminal: when a law is broken, or a `.wal` beside the target shows that somebody writes to it. The published
+        Terminal: when a data test fails, or a `.wal` file of the target shows that it is being written. The published
             file stays as it was.
         Retryable: when the marts are being written meanwhile.
     """
@@ -85,11 +85,11 @@ def publish(
     _refuse_wal(target)
     _clean_up(target)
     stamp = _checkpoint(connection, alias, marts_path)
-    _check_laws(connection, tests)
+    _run_tests(connection, tests)
     _check_marts_only(connection, alias)
     content = _content(connection, alias)
     old = read_manifest(target)
-    reason = "something was erased" if anew else _why(old, target, content)
+    reason = "something was erased" if rewrite else _why(old, target, content)
     if reason is None and old is not None:
         if old.as_of != iso(as_of):
             write_manifest(target, replace(old, as_of=iso(as_of)))
@@ -101,7 +101,7 @@ def publish(
 def _replace_file(
     marts_path: Path, target: Path, stamp: tuple[int, int, int], content: _Content, as_of: datetime, now: datetime
 ) -> Manifest:
-    """Copy, check, rename, and say so in the manifest."""
+    """Copy, check, rename, and write the manifest."""
     temporary = temporary_path(target)
     try:
         sha256 = copy_file(marts_path, temporary)
@@ -156,7 +156,7 @@ def _stamp(marts_path: Path) -> tuple[int, int, int]:
     return state.st_ino, state.st_size, state.st_mtime_ns
 
 
-def _check_laws(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest]) -> None:
+def _run_tests(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest]) -> None:
     broken = []
     for test in tests:
         result = run_test(connection, test, limit=0)
@@ -164,7 +164,7 @@ def _check_laws(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest])
             broken.append(f"{test.model} {test.name} ({result.bad_rows} bad rows; {test.path})")
     if broken:
         raise Terminal(
-            f"not published, the last published file stays: {len(broken)} of {len(tests)} laws are broken:"
+            f"not published, the last published file stays: {len(broken)} of {len(tests)} data tests fail:"
             f" {'; '.join(broken)}. Run the named query to see the rows, correct their cause and publish again"
         )
 
@@ -215,7 +215,7 @@ def _content(connection: duckdb.DuckDBPyConnection, alias: str) -> _Content:
 
 
 def _why(old: Manifest | None, target: Path, content: _Content) -> str | None:
-    """The reason to publish, or None when the file that stands is the one we would make."""
+    """The reason to publish, or None when the current file already has this content."""
     if not target.exists():
         return "there is no published file"
     if old is None:
@@ -232,7 +232,7 @@ def _refuse_wal(target: Path) -> None:
     wal = target.with_name(target.name + ".wal")
     if wal.exists():
         raise Terminal(
-            f"{wal} shows that somebody opened {target.name} for writing; its changes would be replayed into the next"
+            f"{wal} shows that {target.name} was opened for writing; its changes would be replayed into the next"
             " copy. Close that session, delete the .wal file, open the file with read_only=True, and publish again"
         )
 
@@ -251,7 +251,7 @@ def _check_copy(copy: Path, content: _Content) -> None:
     version = read_storage_version(copy)
     if version != STORAGE_VERSION_1_0:
         raise ConfigurationError(
-            f"the marts file has storage version {version}, which older DuckDB clients cannot open; make it anew with"
+            f"the marts file has storage version {version}, which older DuckDB clients cannot open; create it with"
             " ATTACH … (STORAGE_VERSION 'v1.0.0')"
         )
     with open_reader(copy) as reader:

@@ -102,7 +102,7 @@ def _step(given: settings.Settings, control: Transport, start: datetime, end: da
         "to": iso(end),
         "run_id": run_id,
         "calls": summary["calls"],
-        "least_possible_calls": summary["least_possible_calls"],
+        "minimum_calls": summary["minimum_calls"],
         "seconds": round(time.monotonic() - began, 1),
     }
 
@@ -136,7 +136,7 @@ def _settle_environment(data_dir: Path, **more: str) -> settings.Settings:
 
 @contextmanager
 def sandbox(data_dir: Path, clock: datetime, say: Say) -> Iterator[Transport]:
-    """The sandbox on the sample portal as a process of its own; its control path."""
+    """Start the sandbox on the sample portal as a separate process; yields its control path."""
     if not PORTAL.exists():
         raise ConfigurationError(f"{PORTAL}: not there; the demo runs in a checkout of the repository")
     env_file = data_dir / "sandbox.env"
@@ -147,7 +147,7 @@ def sandbox(data_dir: Path, clock: datetime, say: Say) -> Iterator[Transport]:
     try:
         ready = process.stdout.readline() if process.stdout else ""
         if not ready:
-            raise Terminal("the sandbox did not start; its message stands above")
+            raise Terminal("the sandbox did not start; see its message above")
         base = json.loads(ready)["base_url"]
         say(f"sandbox on {base}, clock {iso(clock)}")
         yield Transport(base, service="sandbox")
@@ -218,11 +218,9 @@ def show(result: dict[str, Any]) -> None:
     for name, count in result["rows"].items():
         layers.add_row(name, f"{count:,}")
     console.print(layers)
-    runs = Table("hours", "calls", "least possible", "seconds", title="Runs")
+    runs = Table("hours", "calls", "minimum", "seconds", title="Runs")
     for run in result["runs"]:
-        runs.add_row(
-            f"{run['from']} to {run['to']}", str(run["calls"]), str(run["least_possible_calls"]), str(run["seconds"])
-        )
+        runs.add_row(f"{run['from']} to {run['to']}", str(run["calls"]), str(run["minimum_calls"]), str(run["seconds"]))
     console.print(runs)
     sent = Table("destination", "state", "reason", "conversions", title="Conversions")
     for row in result["conversions"]:

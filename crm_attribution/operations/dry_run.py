@@ -18,7 +18,7 @@ from crm_attribution.warehouse.session import Session
 EXAMPLES = 5
 """Ids shown per kind of change."""
 
-_UNTOLD = {"mapping_version"}
+_NOT_COMPARED = {"mapping_version"}
 """Columns whose change alone is no change."""
 
 Difference = dict[str, Any]
@@ -83,13 +83,13 @@ def _compared(session: Session, table: str, name: str) -> Difference:
     ).fetchall()
     found: dict[str, dict[str, Any]] = {"gained": {}, "lost": {}, "renamed": {}}
     for was, becomes, count, examples in rows:
-        told = {"count": count, "examples": examples}
+        counted = {"count": count, "examples": examples}
         if was is None:
-            found["gained"][becomes] = told
+            found["gained"][becomes] = counted
         elif becomes is None:
-            found["lost"][was] = told
+            found["lost"][was] = counted
         else:
-            found["renamed"][f"{was} -> {becomes}"] = told
+            found["renamed"][f"{was} -> {becomes}"] = counted
     return {**found, "changed": _columns(session, table)}
 
 
@@ -104,8 +104,8 @@ def _columns(session: Session, table: str) -> dict[str, dict[str, int]]:
     """Of the rows that keep their key: how many differ in which column, by their name."""
     contract = CONTRACTS[table]
     name = {"events.event": "event", "events.milestone": "milestone", "conversions.conversion": "action"}[table]
-    told = [column for column in contract.compared if column not in contract.key and column not in _UNTOLD]
-    differs = {column: f"a.{q(column)} IS DISTINCT FROM b.{q(column)}" for column in told}
+    compared = [column for column in contract.compared if column not in contract.key and column not in _NOT_COMPARED]
+    differs = {column: f"a.{q(column)} IS DISTINCT FROM b.{q(column)}" for column in compared}
     counts = ", ".join(f"count(*) FILTER ({test})" for test in differs.values())
     using = ", ".join(q(column) for column in contract.key)
     rows = session.connection.execute(
@@ -114,7 +114,7 @@ def _columns(session: Session, table: str) -> dict[str, dict[str, int]]:
     ).fetchall()
     found: dict[str, dict[str, int]] = defaultdict(dict)
     for label, *numbers in rows:
-        found[label] |= {column: count for column, count in zip(told, numbers, strict=True) if count}
+        found[label] |= {column: count for column, count in zip(compared, numbers, strict=True) if count}
     return dict(found)
 
 

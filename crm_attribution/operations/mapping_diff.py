@@ -40,8 +40,8 @@ def show(result: dict[str, Any]) -> None:
     for layer in ("events", "milestones"):
         table = Table("what", "name", "rows", "for example", title=layer)
         for kind in ("gained", "lost", "renamed"):
-            for name, told in result[layer][kind].items():
-                table.add_row(kind, name, str(told["count"]), told["examples"][0])
+            for name, found in result[layer][kind].items():
+                table.add_row(kind, name, str(found["count"]), found["examples"][0])
         _changed(table, result[layer]["changed"])
         _print(console, table, f"{layer}: no difference")
     table = Table("what", "destination and action", "rows", "state", title="conversions")

@@ -1,4 +1,4 @@
-"""Everything after raw, derived anew from raw. What is memory stays: person ids, credit versions, the ledger."""
+"""Derive everything after raw again. Kept: person ids, credit versions, the ledger."""
 
 from __future__ import annotations
 

@@ -30,10 +30,10 @@ def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
 
 def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:
     """HTTP calls made and the least the sources' page sizes allow, where an asset counts them."""
-    counted = [facts for facts in tables.values() if "least possible calls" in facts]
+    counted = [facts for facts in tables.values() if "minimum calls" in facts]
     return {
         "calls": sum(int(facts["calls"]) for facts in counted),
-        "least_possible_calls": sum(int(facts["least possible calls"]) for facts in counted),
+        "minimum_calls": sum(int(facts["minimum calls"]) for facts in counted),
     }
 
 
@@ -115,7 +115,7 @@ def show_run(result: dict[str, Any]) -> None:
     for name, facts in result["tables"].items():
         table.add_row(name, str(facts.get("dagster/row_count", "")), str(facts.get("changed rows", "")))
     Console().print(table)
-    Console().print(f"calls made {result['calls']}, least possible {result['least_possible_calls']}")
+    Console().print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
 
 
 def show_status(result: dict[str, Any]) -> None:

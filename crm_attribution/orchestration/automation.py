@@ -1,4 +1,4 @@
-"""When things run by themselves: the hourly schedule, dead runs, freshness, and who is told of a failure."""
+"""What runs by itself: the hourly schedule, and sensors for dead runs, waiting files and failures."""
 
 import re
 from datetime import timedelta
@@ -71,7 +71,7 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_
     name="dead_runs",
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Marks runs failed whose process is gone; otherwise the queue would wait for them for ever.",
+    description="Marks runs failed whose process is gone; otherwise the queue would wait for them permanently.",
 )
 def dead_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     failed = fail_dead_runs(context.instance, configuration.load())
@@ -116,7 +116,7 @@ def privacy_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
         return dg.SkipReason("privacy_deletion is queued or running")
     contacts = privacy_waiting(given, iso(now))
     if contacts is None:
-        return dg.SkipReason("a run holds the warehouse; the next look will tell")
+        return dg.SkipReason("a run holds the warehouse; the next tick looks again")
     if not contacts:
         return dg.SensorResult(skip_reason="no contact waits", cursor=seen)
     key = f"{sha256(' '.join(contacts))[:16]}:{now:%Y-%m-%dT%H}"

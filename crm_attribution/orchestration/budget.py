@@ -27,14 +27,14 @@ SMALL = timedelta(hours=24)
 """A range up to this long that does not have the first hour in it is never refused, and not counted beforehand."""
 
 _ARCHIVED = 1
-"""A listing goes through the archived records too, of which nobody knows the number beforehand."""
+"""A listing goes through the archived records too, whose number is not known beforehand."""
 _REFERENCE = 6
 """The account, owners and archived owners, pipelines, forms and archived forms."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One stream. `calls` by limiter; `way` is how records are read; `at_least` where nobody can count beforehand."""
+    """One stream. `calls` by limiter; `way` is how records are read; `at_least` where it is not known beforehand."""
 
     stream: str
     calls: Mapping[str, int]
@@ -67,7 +67,7 @@ class Plan:
 
     @property
     def minutes(self) -> float:
-        """At the pace of the tightest limiter: the limiters count beside each other."""
+        """At the pace of the tightest limiter: the limiters count independently."""
         return max((calls / self.rates[name] for name, calls in self.by_limiter.items()), default=0.0) / 60
 
     @property
@@ -116,7 +116,7 @@ def object_line(object_type: str, found: int, total: int, *, everything: bool) -
 
 
 def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
-    """What is read beside the records. Submissions and e-mail clicks cannot be counted without reading them."""
+    """What is read in addition to the records. Submissions and e-mail clicks cannot be counted without reading them."""
     return [
         Line("reference", {"burst": _REFERENCE + len(object_types)}),
         Line("form submissions", {"burst": max(1, forms)}, at_least=True),
@@ -125,7 +125,7 @@ def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
 
 
 def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str] = tuple(OBJECT_TYPES)) -> Plan:
-    """Count what a range that begins at `start` would read: one search per object, and one or two calls besides.
+    """Count what a range that begins at `start` would read: one search per object, and one or two more calls.
 
     Raises:
         ConfigurationError, Unauthorized, Forbidden: as a run would.
@@ -156,7 +156,7 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
 
 
 def _learn_usage(pipeline: Pipeline) -> None:
-    """The day's use from HubSpot's own counter, where headers do not tell; some accounts have none."""
+    """The day's use from HubSpot's own counter, where headers do not report it; some accounts have none."""
     try:
         used = pipeline.hubspot.daily_usage()
     except (Rejected, Forbidden):
@@ -183,7 +183,7 @@ def check_budget(plan: Plan, percent: int) -> None:
             f"this range would take at least {plan.calls} calls, {plan.share:.0%} of the account's {plan.daily} a day;"
             f" {percent}% are allowed (HUBSPOT_BACKFILL_SHARE). Look at crm-attribution plan; then a later --from,"
             f" or --force (in Dagster the run tag {BUDGET_TAG}: forced): a run that meets the end of the day stops and"
-            " the next one goes on"
+            " the next run continues"
         )
 
 

@@ -39,7 +39,7 @@ _UNKNOWN_AFTER = timedelta(minutes=10)
 def dagster_home(given: Settings) -> Path:
     """The data directory's own Dagster home, with its dagster.yaml, created where it is missing.
 
-    Only one process may initialise an empty home: two at once leave it in a state that neither can open again. So
+    Only one process may initialise an empty home: two together leave it in a state that neither can open again. So
     whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
     """
     home = given.data_dir / "dagster"
@@ -68,10 +68,10 @@ def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
     if first is not None:
         return reason(first, secrets)
     step = f"{event.step_key}: " if event.step_key else ""
-    told = getattr(data, "user_failure_data", None)
+    failure = getattr(data, "user_failure_data", None)
     error = getattr(data, "error", None)
-    if told is not None and told.description:
-        return step + redact_secrets(told.description, secrets)
+    if failure is not None and failure.description:
+        return step + redact_secrets(failure.description, secrets)
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:
@@ -90,7 +90,7 @@ def clear_dead_runs(given: Settings) -> None:
 def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock | None = None) -> list[str]:
     """Mark runs failed whose process is gone (killed, power loss); returns their ids.
 
-    A run that holds the queue for ever is worse than a second run: the lock keeps two from writing at once. Nobody is
+    A run that blocks the queue is worse than a second run: the lock keeps two from writing together. No run is
     declared dead while the run lock is held: its holder may be a process of another container, not visible from here.
     """
     now = (clock or WallClock()).now()

@@ -40,7 +40,7 @@ _LIMITS: dict[tuple[str, str], Limits] = {}
 """The limits of an account and its credential, for the whole process: HubSpot counts every run and client together."""
 
 WAREHOUSE_WAIT = 30.0
-"""Seconds to wait for another process to let go of the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
+"""Seconds to wait for another process to release the writer's file, CRM_ATTRIBUTION_LOCK_WAIT where that is less."""
 
 _progress: list[Callable[[str], None]] = []
 
@@ -126,7 +126,7 @@ class Pipeline:
 
 @contextmanager
 def progress(listener: Callable[[str], None]) -> Iterator[None]:
-    """Have `listener` told what runs in this process do."""
+    """Send what runs in this process report to `listener`."""
     _progress.append(listener)
     try:
         yield
@@ -152,7 +152,7 @@ def run_lock(given: Settings) -> RunLock:
 
 
 def warehouse_stamp(given: Settings) -> str | None:
-    """Changes with every write to the warehouse file; opens nothing. None where there is none yet."""
+    """Changes with every write to the warehouse file; opens nothing. None while it does not exist."""
     path = Warehouse(given.data_dir).path
     if not path.exists():
         return None
@@ -162,7 +162,7 @@ def warehouse_stamp(given: Settings) -> str | None:
 
 
 def privacy_waiting(given: Settings, since: str) -> list[str] | None:
-    """Contacts whose erasure waits, read between two runs; None while a run goes on."""
+    """Contacts whose erasure waits, read between two runs; None during a run."""
     holder = {"run_id": "privacy_requests", "command": "looks for privacy deletions", "since": since}
     try:
         with run_lock(given).acquire(0, holder), open_warehouse(given, 0).session() as session:
@@ -172,7 +172,7 @@ def privacy_waiting(given: Settings, since: str) -> list[str] | None:
 
 
 def note_process(given: Settings, run_id: str, since: str) -> None:
-    """Write down which process executes a run, so that a killed one can be told from a slow one."""
+    """Write down which process executes a run, so that a killed run is distinguished from a slow one."""
     folder = given.data_dir / "runs"
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})

@@ -93,8 +93,8 @@ def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str,
         if not outcome.success:
             raise Terminal(_why(outcome, given.secrets()))
     ended = [event for event in outcome.all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
-    told: list[Any] = [event.event_specific_data for event in ended]
-    return outcome.run_id, {name: value.value for data in told for name, value in data.metadata.items()}
+    data: list[Any] = [event.event_specific_data for event in ended]
+    return outcome.run_id, {name: value.value for one in data for name, value in one.metadata.items()}
 
 
 def selected(select: str | None) -> set[str] | None:

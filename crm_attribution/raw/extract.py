@@ -94,7 +94,7 @@ class RecordReader:
         left = self._left_over(wanted)
         if left is not None:
             run.window_end = left.window_end
-            run.count("readings gone on with", 1)
+            run.count("resumed extractions", 1)
             self._go_on(wanted, left, run)
             if left.walk is None:
                 self._remember_properties(wanted)  # a listing has read all records with them

@@ -74,7 +74,7 @@ class Extraction:
             changed=self.changed,
             facts={
                 "calls": self.calls,
-                "least possible calls": self.floor,
+                "minimum calls": self.floor,
                 "found": self.found or 0,
                 "quarantined": self.quarantined,
                 **({} if self.source_total is None else {"HubSpot counts": self.source_total}),

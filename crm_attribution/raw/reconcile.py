@@ -76,8 +76,8 @@ class Reconciler:
         ).filter((pl.col("properties") == pl.col("_stored")) & ~pl.col("_archived"))["id"]
         refused = {row.key for row in parsed.refused} & here
         differing = sorted({*ids} - {*same} - refused, key=int)
-        run.count("records that had changed silently", len(read_before & set(differing)))
-        run.count("records that were not here", len(set(differing) - read_before))
+        run.count("records changed silently", len(read_before & set(differing)))
+        run.count("records added", len(set(differing) - read_before))
         run.floor += history_calls(len(differing))
         missing = self.completeness.read_ids(wanted, differing, run) if differing else []
         self.completeness.explain(wanted, {*missing, *(here - set(ids))}, run)

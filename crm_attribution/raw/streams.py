@@ -69,7 +69,7 @@ class StreamReader:
                 run.floor += 1
         report = self.readings.end(run)
         report.facts |= {"forms read": due.height - silent, "forms that do not answer": silent}
-        report.facts |= {"forms whose turn is later": forms.height - due.height}
+        report.facts |= {"forms deferred": forms.height - due.height}
         return report
 
     def _form(self, run: Extraction, form_id: str, bound: datetime | None) -> None:

@@ -9,7 +9,7 @@ from crm_attribution.warehouse.session import Session
 
 
 def duplicate_keys(session: Session, name: str) -> int:
-    """How many keys stand more than once."""
+    """Count the keys that occur more than once."""
     keys = ", ".join(q(column) for column in CONTRACTS[name].key)
     count = session.scalar(
         f"SELECT count(*) FROM (SELECT 1 FROM {table_name(name)} GROUP BY {keys} HAVING count(*) > 1)"

@@ -1,6 +1,6 @@
 """The warehouse: `warehouse.duckdb` (raw … delivery) with `marts.duckdb` attached. Open late, close early.
 
-A transaction writes one of the two files, never both. No connection is held while HTTP goes on.
+A transaction writes one of the two files, never both. No connection is held during HTTP.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MARTS_STORAGE = "v1.0.0"
 
 @dataclass(frozen=True)
 class Warehouse:
-    """Where the warehouse's files are and how long to wait for another process to let go of them.
+    """Where the warehouse's files are and how long to wait for another process to release them.
 
     Attributes:
         directory: the data directory.
@@ -133,7 +133,7 @@ class Warehouse:
                 _detach(engine)
 
     def _attach(self, engine: duckdb.DuckDBPyConnection) -> None:
-        """Open both files, waiting for another process to let go of them."""
+        """Open both files, waiting for another process to release them."""
         deadline = time.monotonic() + self.wait_seconds
         while True:
             try:
@@ -164,12 +164,12 @@ def _detach(engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def fresh_path(path: Path) -> Path:
-    """Where a database file is written anew before it takes the old one's place."""
+    """Where the new version of a database file is written before it replaces the old one."""
     return path.with_name(path.name + ".rewriting")
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a rewriting that died has left. The caller has the database open: nobody else is rewriting it."""
+    """Remove what a rewrite that died has left. The caller has the database open, so no other process rewrites it."""
     fresh = fresh_path(path)
     fresh.unlink(missing_ok=True)
     fresh.with_name(fresh.name + ".wal").unlink(missing_ok=True)

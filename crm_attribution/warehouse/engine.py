@@ -1,4 +1,4 @@
-"""DuckDB engines: each with a spill folder of its own and a memory limit, and the errors after which none goes on.
+"""DuckDB engines: each with its own spill folder and a memory limit, and the errors after which a process must end.
 
 DuckDB spills to `.tmp` of the working directory and takes 80 % of the memory unless it is configured. Two processes
 that spill into one folder read each other's blocks: most often that ends in "Corrupted uncompressed string segment",
@@ -40,7 +40,7 @@ def open_engine(data_dir: Path, memory_limit: str | None = None) -> duckdb.DuckD
     Args:
         data_dir: its `spill` folder gets a new folder of mode 0700, which goes when the connection does.
         memory_limit: as DuckDB writes it (`4GB`); by default half of what this machine or container has, so that
-            Polars and Dagster have room beside it.
+            Polars and Dagster have room.
     """
     spill, lock = _spill_folder(data_dir / SPILL)
     limit = memory_limit or f"{default_memory() // 2**20}MiB"

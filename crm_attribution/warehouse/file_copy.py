@@ -1,4 +1,4 @@
-"""Copy a file to disk and print its SHA-256. Run as a program of its own, never imported by the writer.
+"""Copy a file to disk and print its SHA-256. Run as a separate program, never imported by the writer.
 
 DuckDB guards a database with a POSIX record lock, and such a lock is lost as soon as its process closes any
 descriptor of that file. A writer that opened its own database file to copy it would let a second writer in; a child

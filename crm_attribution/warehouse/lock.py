@@ -28,7 +28,7 @@ _POLL_FIRST, _POLL_LONGEST = 0.02, 0.5
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds the lock. `started` tells two processes of one number apart."""
+    """Who holds the lock. `started` distinguishes two processes with one number."""
 
     pid: int
     started: str
@@ -72,7 +72,7 @@ class RunLock:
             on_wait: called once, with the present holder where known, before waiting begins.
 
         Raises:
-            WarehouseBusy: when somebody else still holds the lock after `timeout`; names them.
+            WarehouseBusy: when another process still holds the lock after `timeout`; names them.
         """
         mine = Holder(
             os.getpid(), process_start_token() or "", holder["run_id"], holder["command"], holder.get("since", "")
@@ -85,7 +85,7 @@ class RunLock:
             self._leave()
 
     def holder(self) -> Holder | None:
-        """Who holds the lock now, as far as the file tells: None when nobody alive is written there."""
+        """Who holds the lock now, according to the file: None when it names no living process."""
         stored = self._stored()
         return stored if stored and process_alive(stored.pid, stored.started) else None
 
@@ -162,21 +162,21 @@ class RunLock:
 
 
 def process_start_token(pid: int | None = None) -> str | None:
-    """What no other process of the same number shares: its start within this boot.
+    """A token that no other process with this number has: its start within this boot.
 
-    None when there is no such process, when it has ended (a zombie too), or when the system does not tell.
+    None when there is no such process, when it has ended (a zombie too), or when the system does not report it.
     """
     pid = os.getpid() if pid is None else pid
     if Path("/proc/self/stat").exists():
         return _linux_start_token(pid)
-    told = subprocess.run(  # noqa: S603 - a fixed program and a number
+    listed = subprocess.run(  # noqa: S603 - a fixed program and a number
         ["/bin/ps", "-o", "stat=,lstart=", "-p", str(pid)],
         capture_output=True,
         text=True,
         check=False,
         env={"LC_ALL": "C"},
     )
-    state, _, started = told.stdout.strip().partition(" ")
+    state, _, started = listed.stdout.strip().partition(" ")
     return started.strip() or None if not state.startswith("Z") else None
 
 
@@ -194,7 +194,7 @@ def _linux_start_token(pid: int) -> str | None:
 def process_alive(pid: int, started: str | None) -> bool:
     """Whether the process that had this number and start token still runs.
 
-    Without a token (older records), or where the system does not tell one, any process of that number counts as
+    Without a token (older records), or where the system reports none, any process of that number counts as
     alive: a living run must never be taken for dead.
     """
     token = process_start_token(pid)

@@ -61,10 +61,10 @@ def rewrite_warehouse(
         warehouse: without an open session; the caller holds the run lock.
         finish: called with a session on the new file before it takes the old one's place: what it writes is there
             exactly when the rewriting is done.
-        at: told the name of each point a crash is tested at.
+        at: called with the name of each point at which a crash is tested.
 
     Raises:
-        Retryable: when somebody writes meanwhile.
+        Retryable: when the file is written meanwhile.
         ContractViolation: when the copy does not hold what the file holds; the file stays as it was.
     """
     return _rewrite(warehouse, "warehouse", warehouse.path, finish, at or _unwatched)
@@ -101,7 +101,7 @@ def _rewrite(
         _refuse_wal(path, fresh)
         _sync(fresh)
         at("synced")
-        # The old file is still open and locked here: nobody writes to it between the copy and the renaming.
+        # The old file is still open and locked here: no process writes to it between the copy and the renaming.
         put_in_place(fresh, path)
         at("renamed")
     return Rewritten(path.name, before, path.stat().st_size)
@@ -146,7 +146,7 @@ _STRUCTURE = {
 
 
 def _refuse_wal(path: Path, fresh: Path) -> None:
-    """A write-ahead log beside either file would be replayed into the new one."""
+    """A write-ahead log of either file would be replayed into the new one."""
     for file in (path, fresh):
         wal = file.with_name(file.name + ".wal")
         if wal.exists() and wal.stat().st_size:

@@ -87,15 +87,15 @@ def test_the_path_is_the_key_and_the_header_is_read(root, write):
     ]
 
 
-def test_laws_are_attached_to_the_model_beside_them(root, write):
+def test_data_tests_are_attached_to_their_model(root, write):
     write("marts/funnel.sql", FUNNEL)
     write("marts/funnel.test.sql", "-- Every touch is counted.\nSELECT 1 FROM marts.funnel, raw.link_click")
     write("marts/funnel.conserved.test.sql", "-- Sums agree.\nSELECT 1 FROM marts.funnel WHERE false")
     (model,) = discover(root)
-    laws = {test.name: test for test in model.tests}
-    assert laws["law"].description == "Every touch is counted."
-    assert laws["law"].depends == ("marts.funnel", "raw.link_click")
-    assert laws["conserved"].model == "marts.funnel"
+    tests = {test.name: test for test in model.tests}
+    assert tests["check"].description == "Every touch is counted."
+    assert tests["check"].depends == ("marts.funnel", "raw.link_click")
+    assert tests["conserved"].model == "marts.funnel"
 
 
 def test_macros_are_declared_in_the_header(root, write):
@@ -216,7 +216,7 @@ def test_descriptions_become_comments_also_when_only_they_change(root, write, co
     assert connection.execute(comments).fetchall()[0] == ("One row per cause.",)
 
 
-def test_other_columns_or_types_make_the_table_anew(root, write, connection):
+def test_other_columns_or_types_create_the_table_again(root, write, connection):
     write("marts/t.sql", simple("SELECT 1::INTEGER AS a", "a"))
     materialize(connection, model_of(root, "marts.t"))
     write("marts/t.sql", simple("SELECT i::BIGINT AS a FROM range(2) r(i)", "a"))
@@ -347,7 +347,7 @@ def test_rules_find_the_rows_that_break_them(root, write, connection):
         "outcomes_at_least": 1,
         "outcomes_below": 1,
         "unique_day_channel": 1,
-        "law": 1,
+        "check": 1,
     }
 
 

@@ -1,4 +1,4 @@
-"""What holds for every model: it runs on nothing, says what it is, keeps its laws, and does not depend on order."""
+"""Every model runs on empty tables, describes itself, passes its data tests, and does not depend on row order."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def contents(session: Session) -> dict[str, list[tuple[object, ...]]]:
     }
 
 
-def test_an_empty_warehouse_gives_empty_tables_that_keep_every_law(empty: Session) -> None:
+def test_an_empty_warehouse_gives_empty_tables_that_pass_every_data_test(empty: Session) -> None:
     assert world.build(empty) == 0
     assert set(map(len, contents(empty).values())) == {0}
     assert [name(test) for test in TESTS if not run_test(empty.connection, test).passed] == []
 
 
 @pytest.mark.parametrize("model", MODELS, ids=key)
-def test_the_world_keeps_every_law(marts: Session, model: SqlModel) -> None:
+def test_filled_tables_pass_every_data_test(marts: Session, model: SqlModel) -> None:
     assert [(test.name, run_test(marts.connection, test).sample) for test in model.tests] == [
         (test.name, []) for test in model.tests
     ]
@@ -51,7 +51,7 @@ def test_a_second_run_changes_nothing(marts: Session) -> None:
 
 
 @pytest.mark.parametrize("model", MARTS, ids=key)
-def test_a_mart_has_a_grain_required_columns_and_a_law(model: SqlModel) -> None:
+def test_a_mart_has_a_grain_required_columns_and_a_data_test(model: SqlModel) -> None:
     names = {test.name for test in model.tests}
     assert any(text.startswith("unique_") for text in names)
     assert any(text.endswith("_not_null") for text in names)

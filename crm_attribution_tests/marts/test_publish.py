@@ -1,4 +1,4 @@
-"""Publishing: readers never wait and never see half a file; laws come first; nothing is copied without a change."""
+"""Publishing: readers never wait and never see half a file; data tests come first; only changes are copied."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_broken_law_keeps_the_last_file(go, target, connection):
     fine = replace(POSITIVE, name="fine", sql="FROM marts.empty")
     with pytest.raises(Terminal) as refusal:
         go(hour=1, tests=(POSITIVE, fine, other))
-    assert "2 of 3 laws" in str(refusal.value)
+    assert "2 of 3 data tests" in str(refusal.value)
     assert "marts.funnel positive (10 bad rows; funnel.sql)" in str(refusal.value)
     assert "fine" not in str(refusal.value)
     assert numbers(target) == list(range(10))

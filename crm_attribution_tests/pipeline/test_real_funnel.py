@@ -44,7 +44,7 @@ def funnel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
         }
         project = Project(folder / "data", env)
         result = project.hours("2018-11-30", "2018-12-01")
-        print(f"calls made {result['calls']}, floor {result['least_possible_calls']}")
+        print(f"calls made {result['calls']}, floor {result['minimum_calls']}")
         yield project, sandbox, result
 
 
@@ -68,7 +68,7 @@ def test_no_history_is_uploaded(funnel: tuple[Project, Sandbox, dict[str, int]])
 
 def test_calls_are_the_least_possible(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
     _, sandbox, result = funnel
-    assert result["calls"] == result["least_possible_calls"]
+    assert result["calls"] == result["minimum_calls"]
     assert sandbox.calls()["total"] == result["calls"] + result["calls_to_plan"], "every call is counted"
 
 

@@ -174,7 +174,7 @@ def test_files_keep_what_is_of_others(story: Story) -> None:
 def test_the_report_counts_and_names_nobody(story: Story) -> None:
     figures = story.figures
     assert figures["contacts erased"] == 1
-    assert figures["ids with what was merged into them"] == 3
+    assert figures["ids with merged ones"] == 3
     assert figures["rows: raw.webhook_event"] == 3
     assert figures["inbox files rewritten"] == 6
     assert figures["inbox files deleted"] == 3

@@ -16,7 +16,7 @@
 -- @column won_amount [not_null]: sum of the won deals' amounts
 -- @column won_arr [not_null]: sum of the new ARR of the won deals
 -- @unique: account_id, currency
-with told as (
+with amount as (
     select
         account_id,
         currency,
@@ -59,7 +59,7 @@ summed as (
         sum(won_amount)::bigint as won_amount_minor,
         sum(won_arr)::bigint as won_arr_minor,
         sum(renewed_amount)::bigint as renewed_amount_minor
-    from told
+    from amount
     group by account_id, currency
 )
 

@@ -1,4 +1,4 @@
--- Per subject, step and day the facts counted are those of events.milestone; a milestone that is no step is told.
+-- Per subject, step and day the facts counted are those of events.milestone; a milestone that is no step fails.
 with fact as (
     select milestone, booked_on, unnest([
         case

@@ -73,7 +73,7 @@ first_reached as (
     group by placed.subject, placed.subject_id, step.step_number
 ),
 
-told as (
+per_step as (
     select subject, subject_id, step_number, booked_on, 1 as reached, 0 as milestones from first_reached
     union all
     select subject, subject_id, step_number, booked_on, 0, 1
@@ -82,15 +82,15 @@ told as (
 )
 
 select
-    told.booked_on,
-    date_trunc('month', told.booked_on)::date as booked_month,
-    told.subject,
-    told.step_number,
+    per_step.booked_on,
+    date_trunc('month', per_step.booked_on)::date as booked_month,
+    per_step.subject,
+    per_step.step_number,
     step.step,
     entry.channel,
-    sum(told.reached)::bigint as reached,
-    sum(told.milestones)::bigint as milestones
-from told
-join step on step.step_number = told.step_number
-left join staging.funnel_entry as entry on entry.subject = told.subject and entry.subject_id = told.subject_id
+    sum(per_step.reached)::bigint as reached,
+    sum(per_step.milestones)::bigint as milestones
+from per_step
+join step on step.step_number = per_step.step_number
+left join staging.funnel_entry as entry on entry.subject = per_step.subject and entry.subject_id = per_step.subject_id
 group by all

@@ -1,5 +1,5 @@
 -- marts.milestone holds every row of events.milestone with the same state, day and money, and nothing else.
-with told as (
+with derived as (
     select
         milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
         amount_at_event, mrr_at_event, arr_at_event, tcv_at_event,
@@ -15,6 +15,6 @@ shown as (
     from marts.milestone
 )
 
-select 'missing' as what, * from (select * from told except all select * from shown)
+select 'missing' as what, * from (select * from derived except all select * from shown)
 union all
-select 'not in events.milestone', * from (select * from shown except all select * from told)
+select 'not in events.milestone', * from (select * from shown except all select * from derived)

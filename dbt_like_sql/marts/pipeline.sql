@@ -38,7 +38,7 @@ with zone as (
     from staging.account
 ),
 
-told as (
+fact as (
     select
         deal_id,
         coalesce(
@@ -62,7 +62,7 @@ company as (
 select
     deal.deal_id,
     case
-        when deal.is_won or coalesce(told.has_standing_win, false) then 'won'
+        when deal.is_won or coalesce(fact.has_standing_win, false) then 'won'
         when deal.is_closed then 'lost'
         else 'open'
     end as status,
@@ -82,18 +82,18 @@ select
     coalesce(entry.channel, 'Unattributed') as channel,
     entry.source,
     entry.campaign,
-    coalesce(told.is_suppressed, false) as is_suppressed,
+    coalesce(fact.is_suppressed, false) as is_suppressed,
     deal.currency,
     deal.amount_minor,
     round(deal.amount_minor::decimal(19, 0) * deal.probability)::bigint as weighted_minor,
-    told.mrr as mrr_minor,
-    told.arr as arr_minor,
-    told.tcv as tcv_minor,
+    fact.mrr as mrr_minor,
+    fact.arr as arr_minor,
+    fact.tcv as tcv_minor,
     deal.amount_minor::decimal(19, 0) * currency.unit as amount,
     round(deal.amount_minor::decimal(19, 0) * deal.probability)::decimal(19, 0) * currency.unit as weighted
 from staging.deal as deal
 cross join zone
-left join told on told.deal_id = deal.deal_id
+left join fact on fact.deal_id = deal.deal_id
 left join identity.deal_account as owner on owner.deal_id = deal.deal_id
 left join company on company.account_id = owner.account_id
 left join staging.funnel_entry as entry on entry.subject = 'deal' and entry.subject_id = deal.deal_id

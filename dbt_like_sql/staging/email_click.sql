@@ -1,4 +1,4 @@
--- One row per click in a HubSpot marketing e-mail, filtered ones, suspects and duplicates included and flagged, without
+-- One row per click in a HubSpot marketing e-mail, filtered ones, bot clicks and duplicates included and flagged, without
 -- who clicked from where.
 --
 -- Recipient, user agent, hashed address and the full address of the link stay in raw.
@@ -11,10 +11,10 @@
 -- @column sent_at: when the e-mail was sent, UTC
 -- @column country: country of the click
 -- @column device: device class
--- @column contact_id: the contact that speaks for the recipient; null for suspects and unknown recipients
+-- @column contact_id: the contact of the recipient; null for bot clicks and unknown recipients
 -- @column status [not_null] [in resolved, unresolved, suspect, duplicate]: only resolved ones are touches
 -- @column reason: the rule that says so
--- @column link_click_id: duplicate: the click on a tracked link that tells of the same act
+-- @column link_click_id: duplicate: the click on a tracked link that is the same act
 -- @unique: created_at, id
 select
     click.created_at,

@@ -10,8 +10,8 @@
 -- @column link_click_id: our own click id that came with the form
 -- @column click_id_kinds [not_null]: which platforms' click ids came with it (gclid, fbclid, li_fat_id, …)
 -- @column utm_source: utm_source of the page's address, else of a hidden field
--- @column utm_medium: utm_medium, likewise
--- @column utm_campaign: utm_campaign, likewise
+-- @column utm_medium: utm_medium of the page
+-- @column utm_campaign: utm_campaign of the page
 -- @unique: form_id, conversion_id
 select
     form_id,

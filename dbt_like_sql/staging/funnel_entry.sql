@@ -2,7 +2,7 @@
 --
 -- It entered with its earliest live milestone. Its first touch is the earliest known touch of the person, or of the
 -- account of the deal, up to one hour after that: HubSpot often dates a contact some moments before the form that made
--- it. Later touches do not change where somebody came from. There is no look-back window: this is no attribution
+-- it. Later touches do not change the first channel. There is no look-back window: this is no attribution
 -- model but the one definition of "first touch" that the marts share.
 -- What looks like an e-mail address in a source, medium or campaign is withheld.
 -- Milestones of internal and test traffic (suppressed) do not count.

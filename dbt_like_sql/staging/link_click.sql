@@ -1,4 +1,4 @@
--- One row per click on a tracked link, suspects included and flagged, without who clicked from where.
+-- One row per click on a tracked link, bot clicks included and flagged, without who clicked from where.
 --
 -- User agent, hashed address, full addresses of pages and the click ids themselves stay in raw.
 --

@@ -23,11 +23,11 @@ chain_end as (
 )
 
 select
-    told.object_type,
-    told.absorbed_id,
-    told.survivor_id,
+    merge.object_type,
+    merge.absorbed_id,
+    merge.survivor_id,
     chain_end.live_id,
-    told.merged_at,
-    told.source
-from raw.merge as told
-left join chain_end on chain_end.object_type = told.object_type and chain_end.absorbed_id = told.absorbed_id
+    merge.merged_at,
+    merge.source
+from raw.merge as merge
+left join chain_end on chain_end.object_type = merge.object_type and chain_end.absorbed_id = merge.absorbed_id

@@ -36,7 +36,7 @@ PipelineParam = dg.ResourceParam[Pipeline]
 
 @dataclass(frozen=True)
 class Window:
-    """The hours a run stands for.
+    """The hours of a run.
 
     Attributes:
         since: lower bound; None where the first partition is among them: it reaches back to the beginning.
@@ -73,7 +73,7 @@ def column_schema(contract: Contract) -> dg.TableSchema:
 
 def newest(name: str) -> dg.AssetDep:
     """What an unpartitioned asset needs of an hourly one: its newest hour. (All hours, Dagster's default, are listed
-    anew for every dependency and run.)"""
+    again for every dependency and run.)"""
     return dg.AssetDep(key_of(name), partition_mapping=dg.LastPartitionMapping())
 
 
@@ -102,14 +102,14 @@ REFUSING = {
 """Tables whose rows come from people's typing or from outside: a bad one goes to quarantine."""
 
 
-def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:
-    """The key of the table, and of those written beside it, is unique; tables fed from outside show refused rows."""
+def table_checks(name: str, *more: str) -> list[dg.AssetCheckSpec]:
+    """The key of the table, and of those written with it, is unique; tables fed from outside show refused rows."""
     checks = [
         dg.AssetCheckSpec(
             "keys_are_unique",
             asset=key_of(name),
             blocking=True,
-            description=f"No two rows share a key in {', '.join([name, *beside])}.",
+            description=f"No two rows share a key in {', '.join([name, *more])}.",
         )
     ]
     if name in REFUSING:
@@ -117,23 +117,23 @@ def table_checks(name: str, *beside: str) -> list[dg.AssetCheckSpec]:
             dg.AssetCheckSpec(
                 "nothing_in_quarantine",
                 asset=key_of(name),
-                description="Refused rows wait in quarantine with their reasons; the good rows went on.",
+                description="Refused rows wait in quarantine with their reasons; the good rows were processed.",
             )
         )
     return checks
 
 
-def run_table_checks(pipeline: Pipeline, name: str, *beside: str) -> list[dg.AssetCheckResult]:
+def run_table_checks(pipeline: Pipeline, name: str, *more: str) -> list[dg.AssetCheckResult]:
     """Results for `table_checks`."""
     with pipeline.warehouse.session() as session:
-        doubles = {table: duplicate_keys(session, table) for table in (name, *beside)}
+        doubles = {table: duplicate_keys(session, table) for table in (name, *more)}
         refused = open_quarantine(session, name) if name in REFUSING else None
     results = [
         dg.AssetCheckResult(
             check_name="keys_are_unique",
             asset_key=key_of(name),
             passed=not any(doubles.values()),
-            metadata={f"keys that stand more than once in {table}": count for table, count in doubles.items()},
+            metadata={f"duplicate keys in {table}": count for table, count in doubles.items()},
         )
     ]
     if refused is not None:
@@ -171,7 +171,7 @@ class UnexpectedError(Exception):
 
 @contextmanager
 def acting_on_errors() -> Iterator[None]:
-    """Errors by what to do next: a terminal one fails the step at once, with its message; others may be retried."""
+    """Errors by what to do next: a terminal one fails the step immediately, with its message; others may be retried."""
     try:
         yield
     except Terminal as error:

@@ -23,16 +23,16 @@ from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import broken_conservation, unmapped_pipelines
 from crm_attribution.warehouse.state import watermark
 
-Law = Callable[[Pipeline], dg.AssetCheckResult]
+Judge = Callable[[Pipeline], dg.AssetCheckResult]
 
 
-def derived(layer: Layer, laws: Sequence[tuple[dg.AssetCheckSpec, Law]] = ()) -> dg.AssetsDefinition:
+def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) -> dg.AssetsDefinition:
     """An asset per table that a layer writes in one transaction. The first table's metadata has the layer's figures."""
 
     @dg.multi_asset(
         name=layer.writes[0].replace(".", "__"),
         specs=[spec(table, layer.reads) for table in layer.writes],
-        check_specs=[*table_checks(*layer.writes), *(law for law, _ in laws)],
+        check_specs=[*table_checks(*layer.writes), *(spec for spec, _ in more)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
     )
@@ -41,7 +41,7 @@ def derived(layer: Layer, laws: Sequence[tuple[dg.AssetCheckSpec, Law]] = ()) ->
         with acting_on_errors(), pipeline.warehouse.session() as session:
             report = run(layer, session, pipeline.rules, watermark(session, window(context).end))
             counts = {table: reports.count(session, table) for table in rest}
-            checks = [*run_table_checks(pipeline, *layer.writes), *(law(pipeline) for _, law in laws)]
+            checks = [*run_table_checks(pipeline, *layer.writes), *(judge(pipeline) for _, judge in more)]
         yield result(pipeline, first, report, checks)
         for table in rest:
             yield result(pipeline, table, counts[table], [])
@@ -86,9 +86,9 @@ PIPELINES_MAPPED = dg.AssetCheckSpec(
     description="Every pipeline with deals has a kind; deals of the others make no milestones.",
 )
 
-LAWS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Law]]] = {
+CHECKS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Judge]]] = {
     MILESTONES.name: [(PIPELINES_MAPPED, _pipelines_mapped)],
     CREDITS.name: [(CONSERVED, _conserved)],
 }
 
-assets = [derived(layer, LAWS.get(layer.name, ())) for layer in LAYERS]
+assets = [derived(layer, CHECKS.get(layer.name, ())) for layer in LAYERS]

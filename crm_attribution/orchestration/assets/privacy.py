@@ -15,7 +15,7 @@ from crm_attribution.layers import derive
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
-from crm_attribution.orchestration.assets.sql import LAWS, MODELS
+from crm_attribution.orchestration.assets.sql import MODELS, TESTS
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
@@ -31,7 +31,7 @@ Figures = dict[str, int | str]
 
 
 class PrivacyDeletion(dg.Config):
-    """Nothing to fill in for the deletions HubSpot told of."""
+    """Leave empty for the deletions HubSpot reported."""
 
     contact_ids: list[str] = Field(
         default=[], description="HubSpot contact ids a person confirmed as erased, e.g. from raw.missing. No e-mails."
@@ -75,17 +75,17 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
             marts_path=warehouse.marts_path,
             target=warehouse.finance_path,
             as_of=as_of,
-            tests=LAWS,
+            tests=TESTS,
             now=now,
-            anew=True,
+            rewrite=True,
         )
     copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
     return {
         "contacts erased": len(requested),
-        "ids with what was merged into them": len(traces.contact_ids),
+        "ids with merged ones": len(traces.contact_ids),
         **{f"rows: {name}": count for name, count in erased.items()},
-        "inbox files looked at": files.looked_at,
+        "inbox files searched": files.looked_at,
         "inbox files rewritten": files.rewritten,
         "inbox files deleted": files.deleted,
         "inbox rows": files.rows,
@@ -112,7 +112,7 @@ def erase(context: dg.OpExecutionContext, config: PrivacyDeletion, pipeline: Pip
 @dg.job(
     name=JOB,
     executor_def=dg.in_process_executor,
-    description="Erases every contact whose privacy deletion HubSpot told of (raw.deletion, kind privacy, erased_at "
+    description="Erases every contact whose privacy deletion HubSpot reported (raw.deletion, kind privacy, erased_at "
     "null) and contacts named and confirmed in the config, in the warehouse, the inbox and the file finance reads; "
     "ends by rewriting the files, so that no deleted byte stays. Never deletes anything in HubSpot.",
 )

@@ -1,4 +1,4 @@
-"""raw/*: what HubSpot and the click sources say changed."""
+"""raw/*: what changed in HubSpot and the click sources."""
 
 from collections.abc import Callable, Sequence
 
@@ -33,18 +33,18 @@ from crm_attribution.warehouse.state import check_first_load, check_portal
 Read = Callable[[Pipeline, Window], Report]
 
 
-Law = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
+Check = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
 
 
 def extraction(
-    name: str, deps: list[str], read: Read, laws: Sequence[Law] = (), kind: str = "hubspot"
+    name: str, deps: list[str], read: Read, checked: Sequence[Check] = (), kind: str = "hubspot"
 ) -> dg.AssetsDefinition:
-    """An asset that reads one stream of a source into `name`; `laws` judge by its report."""
+    """An asset that reads one stream of a source into `name`; `checked` are checks of its report."""
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
         specs=[spec(name, deps, kinds=[kind, "duckdb"])],
-        check_specs=[*table_checks(name), *(spec for spec, _ in laws)],
+        check_specs=[*table_checks(name), *(spec for spec, _ in checked)],
         backfill_policy=BACKFILL,
         retry_policy=RETRY,
     )
@@ -52,23 +52,23 @@ def extraction(
         with acting_on_errors():
             report = read(pipeline, window(context))
             with pipeline.warehouse.session() as session:
-                checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in laws)]
+                checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in checked)]
                 return result(pipeline, name, reports.with_table_rows(session, name, report), checks)
 
     return asset
 
 
-def _is_read(name: str) -> Law:
-    """A stream that may be refused: the check fails with the reason, and the hour goes on with what is known."""
+def _is_read(name: str) -> Check:
+    """A stream that may be refused: the check fails with the reason, and the hour continues with what is stored."""
     check = dg.AssetCheckSpec(
         "is_read", asset=key_of(name), description="HubSpot lets us read this stream, or the mapping switches it off."
     )
 
     def judge(report: Report) -> dg.AssetCheckResult:
         problem = report.facts.get(NOT_READ)
-        told = {} if problem is None else {"problem": str(problem)}
+        metadata = {} if problem is None else {"problem": str(problem)}
         return dg.AssetCheckResult(
-            check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=told
+            check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=metadata
         )
 
     return check, judge
@@ -106,7 +106,7 @@ def _webhooks(pipeline: Pipeline, _: Window) -> Report:
     return inbox.load(pipeline.warehouse, pipeline.clock, pipeline.settings.inbox)
 
 
-def _complete(name: str) -> Law:
+def _complete(name: str) -> Check:
     """HubSpot's count of unarchived records is ours."""
     check = dg.AssetCheckSpec(
         "complete",
@@ -127,7 +127,7 @@ def _complete(name: str) -> Law:
     return check, judge
 
 
-def _known_to_portal() -> Law:
+def _known_to_portal() -> Check:
     """Every configured property exists."""
     check = dg.AssetCheckSpec(
         "configured_properties_exist",

@@ -24,17 +24,17 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
 
 FOLDERS = tuple(Path(__file__).parents[level] / "dbt_like_sql" for level in (2, 3))
-"""In a wheel beside the modules, in a checkout beside the package."""
+"""In a wheel next to the modules, in a checkout next to the package."""
 
 MODELS = order(discover(next(folder for folder in FOLDERS if folder.is_dir())))
-LAWS: list[SqlTest] = [test for model in MODELS if model.schema == "marts" for test in model.tests]
+TESTS: list[SqlTest] = [test for model in MODELS if model.schema == "marts" for test in model.tests]
 SCHEMAS = list(dict.fromkeys(model.schema for model in MODELS))
 PUBLICATION = "finance.publication"
 COLUMNS = "columns_hold"
 
 
-def laws_of(model: SqlModel) -> list[SqlTest]:
-    """The model's own law files, each a check of its own."""
+def tests_of(model: SqlModel) -> list[SqlTest]:
+    """The model's own test files, each a separate check."""
     return [test for test in model.tests if test.path != model.path]
 
 
@@ -80,14 +80,14 @@ def _lineage(key: str) -> dict[str, dg.TableColumnLineage | str]:
 
 def _check_specs(model: SqlModel) -> list[dg.AssetCheckSpec]:
     rules = "; ".join(test.name for test in column_rules_of(model))
-    named = [(COLUMNS, rules), *((test.name, test.description) for test in laws_of(model))]
+    named = [(COLUMNS, rules), *((test.name, test.description) for test in tests_of(model))]
     return [dg.AssetCheckSpec(name, asset=key_of(model.key), blocking=True, description=text) for name, text in named]
 
 
 def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
     """One asset per SQL file of a schema, run in the order of their dependencies; any part can be materialized alone.
 
-    They are not partitioned: a file is run in full and says how things stand, whatever hour the run is for.
+    They are not partitioned: a file is run completely and holds the current state, for any hour of the run.
     """
 
     @dg.multi_asset(
@@ -105,7 +105,7 @@ def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
                     pipeline.say(f"{model.key}: {figures(result)}")
                     yield result
                     if not all(check.passed for check in result.check_results or ()):
-                        return  # what reads it would stand on sand; Dagster fails the step for the blocking check
+                        return  # downstream assets would read bad data; Dagster fails the step for the blocking check
 
     return assets
 
@@ -113,7 +113,7 @@ def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
 def _materialize(session: Session, model: SqlModel) -> Result:
     outcome = materialize(session.connection, model)
     rules = [run_test(session.connection, test) for test in column_rules_of(model)]
-    laws = [run_test(session.connection, test) for test in laws_of(model)]
+    results = [run_test(session.connection, test) for test in tests_of(model)]
     described = {column.name: column.description for column in model.columns}
     columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in outcome.columns]
     return dg.MaterializeResult(
@@ -124,7 +124,7 @@ def _materialize(session: Session, model: SqlModel) -> Result:
             "dagster/column_schema": dg.TableSchema(columns),
             **_lineage(model.key),
         },
-        check_results=[_check(model, COLUMNS, rules), *(_check(model, law.test.name, [law]) for law in laws)],
+        check_results=[_check(model, COLUMNS, rules), *(_check(model, one.test.name, [one]) for one in results)],
     )
 
 
@@ -155,7 +155,7 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     group_name="finance",
     kinds={"duckdb"},
     owners=["team:finance", *OWNERS],
-    description="data/finance.duckdb, the copy of the marts that finance opens: every law of the marts is checked, "
+    description="data/finance.duckdb, the copy of the marts for finance: every data test of the marts must pass, "
     "then the file is replaced in one step. Readers keep their snapshot; an unchanged hour copies nothing.",
     retry_policy=RETRY,
 )
@@ -169,7 +169,7 @@ def publication(pipeline: PipelineParam) -> Result:
             marts_path=pipeline.warehouse.marts_path,
             target=pipeline.warehouse.finance_path,
             as_of=as_of,
-            tests=LAWS,
+            tests=TESTS,
             now=now,
         )
     pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
@@ -180,7 +180,7 @@ def publication(pipeline: PipelineParam) -> Result:
             "snapshot": done.snapshot_id,
             "as of": as_of.isoformat(),
             "bytes": done.bytes,
-            "laws checked": done.laws,
+            "data tests": done.tests,
             "rows": dg.MetadataValue.json(dict(done.rows)),
         }
     )

@@ -1,4 +1,4 @@
-"""Every law returns rows when it is broken: one way to break each."""
+"""Every data test returns rows when it should: one way to break each."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ def test_every_law_has_its_break() -> None:
     assert set(BREAKS) == LAWS
 
 
-@pytest.mark.parametrize(("law", "change"), [*BREAKS.items(), *MORE])
-def test_a_broken_law_shows(breakable: Session, law: str, change: str) -> None:
-    test = TESTS[law]
+@pytest.mark.parametrize(("name", "change"), [*BREAKS.items(), *MORE])
+def test_a_broken_rule_shows(breakable: Session, name: str, change: str) -> None:
+    test = TESTS[name]
     assert run_test(breakable.connection, test).passed
     breakable.connection.execute(change)
     result = run_test(breakable.connection, test)
