@@ -23,7 +23,7 @@ from crm_attribution.identifiers import sha256
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.privacy import erase_waiting
-from crm_attribution.orchestration.assets.sql import TESTS, MODELS
+from crm_attribution.orchestration.assets.sql import MODELS, TESTS
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
