@@ -52,7 +52,7 @@ lock: setup ## re-resolve requirements.lock from pyproject.toml
 bench: setup ## calls, speed and memory of extraction, as ratios
 	$(BIN)/python -m benchmarks.extraction --peers $(PEERS)
 
-bench-peers: ## dlt and tap-hubspot in build/peers, each in an environment of its own, to be measured beside
+bench-peers: ## dlt and tap-hubspot in build/peers, each in an environment of its own, for comparison
 	$(PYTHON) -m venv $(PEERS)/dlt && $(PYTHON) -m venv $(PEERS)/tap-hubspot
 	$(PEERS)/dlt/bin/python -m pip install --quiet 'dlt[duckdb]==1.31.0' 'duckdb==2.0.1'
 	$(PEERS)/tap-hubspot/bin/python -m pip install --quiet 'tap-hubspot==4.5.0'

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests import sandbox_process
-from crm_attribution_tests.flow.chain import Chain, new_warehouse
+from crm_attribution_tests.flow.chain import Chain
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
+from crm_attribution_tests.helpers import new_warehouse
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,12 +33,3 @@ def session(tmp_path: Path) -> Iterator[Session]:
     """An empty warehouse, open."""
     with new_warehouse(tmp_path).session() as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def empty_warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copied for every test: making the tables takes longer than most tests."""
-    directory = tmp_path_factory.mktemp("empty")
-    with Warehouse(directory).session():
-        pass
-    return directory

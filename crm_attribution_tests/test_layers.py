@@ -22,9 +22,10 @@ from crm_attribution.destinations import destinations
 from crm_attribution.layers import LAYERS, PLANNING, SENDING, Step
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import RULES, Chain, at, rules
+from crm_attribution_tests.flow.chain import RULES, Chain, rules
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.operations.test_dry_run import SEND
 from crm_attribution_tests.sandbox.lines import email_click
 from crm_attribution_tests.sandbox_process import Line

@@ -9,8 +9,9 @@ import pytest
 
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, Chain, at
+from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import world
 
 pytestmark = pytest.mark.sandbox

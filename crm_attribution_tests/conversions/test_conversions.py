@@ -14,7 +14,8 @@ from crm_attribution.conversions import ledger
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.identifiers import delivery_key
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import at, rules
+from crm_attribution_tests.flow.chain import rules
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import world
 
 pytestmark = pytest.mark.warehouse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from datetime import timedelta
@@ -17,6 +16,7 @@ from crm_attribution.contracts.conversions import STATES
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+from crm_attribution_tests.helpers import new_warehouse
 
 pytestmark = pytest.mark.warehouse
 
@@ -36,8 +36,8 @@ RELIABILITY_TABLE = {
 
 
 @pytest.fixture
-def bench(tmp_path: Path, empty_warehouse: Path) -> Bench:
-    shutil.copytree(empty_warehouse, tmp_path / "w")
+def bench(tmp_path: Path) -> Bench:
+    new_warehouse(tmp_path / "w")
     return Bench(tmp_path / "w", ENV, SMALL["meta"], tag="")
 
 
@@ -155,13 +155,11 @@ NAMES = ["a", "b", "c"]
 class Operations(RuleBasedStateMachine):
     """Any order of claims, answers, late answers, recoveries and reconciliations, against a dictionary."""
 
-    empty: Path
-
     @initialize()
     def start(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         directory = Path(self.folder.name) / "w"
-        shutil.copytree(self.empty, directory)
+        new_warehouse(directory)
         self.bench = Bench(directory, ENV, SMALL["meta"], tag="")
         self.keys = dict(zip(NAMES, self.bench.plan(*NAMES), strict=True))
         self.states = dict.fromkeys(NAMES, "pending")
@@ -236,12 +234,11 @@ class Operations(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-def test_any_sequence_of_operations(empty_warehouse: Path):
-    machine = type("Operations", (Operations,), {"empty": empty_warehouse})
+def test_any_sequence_of_operations():
     bounds = settings(
         max_examples=12, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
-    run_state_machine_as_test(machine, settings=bounds)
+    run_state_machine_as_test(Operations, settings=bounds)
 
 
 def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(bench: Bench):

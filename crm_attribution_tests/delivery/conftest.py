@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 
 from crm_attribution.destinations.base import Destination
 from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
 
 
@@ -33,12 +33,12 @@ def platform(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def make(sandbox: Sandbox, tmp_path: Path, empty_warehouse: Path) -> Callable[..., Bench]:
+def make(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Bench]:
     """A bench of a platform, in a warehouse of its own."""
 
     def make(platform: str, destination: Destination | None = None, name: str = "", **changes: Any) -> Bench:
         directory = tmp_path / (name or platform)
-        shutil.copytree(empty_warehouse, directory)
+        new_warehouse(directory)
         return Bench(directory, sandbox.env, destination or SMALL[platform], **changes)
 
     return make

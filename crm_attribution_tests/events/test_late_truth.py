@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from crm_attribution_tests.flow.chain import Chain, at
+from crm_attribution_tests.flow.chain import Chain
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import create, day, join, update
 
 pytestmark = pytest.mark.sandbox

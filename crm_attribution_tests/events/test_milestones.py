@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from crm_attribution.clock import iso
-from crm_attribution_tests.flow.chain import Chain, at, differences
+from crm_attribution_tests.flow.chain import Chain, differences
 from crm_attribution_tests.flow.stories import STORIES, portal
 from crm_attribution_tests.flow.stories import money_and_moves as moves
 from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
+from crm_attribution_tests.helpers import at
 
 pytestmark = pytest.mark.sandbox
 

@@ -6,19 +6,16 @@ and derives it again from raw, as `crm-attribution rebuild` does.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 import polars as pl
 
-from crm_attribution.clock import FixedClock, parse_instant
+from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
@@ -30,6 +27,7 @@ from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.sandbox_process import Line, Sandbox
 
 RULES = """
@@ -47,20 +45,6 @@ accounts:
 a pipeline nobody mapped."""
 
 
-@cache
-def _template() -> Path:
-    """An empty warehouse, made once: creating all tables costs a second."""
-    folder = Path(mkdtemp(prefix="chain-template-"))
-    with Warehouse(folder).session():
-        pass
-    return folder
-
-
-def new_warehouse(folder: Path) -> Warehouse:
-    shutil.copytree(_template(), folder, dirs_exist_ok=True)
-    return Warehouse(folder)
-
-
 def rules(folder: Path, text: str = RULES) -> Rules:
     path = folder / "mapping.yaml"
     path.write_text(text, encoding="utf-8")
@@ -69,10 +53,6 @@ def rules(folder: Path, text: str = RULES) -> Rules:
 
 LOADED = load()
 """The shipped rules."""
-
-
-def at(text: str) -> datetime:
-    return parse_instant(text)
 
 
 def derive(session: Session, mapping: Rules, now: datetime) -> list[int]:

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.layers import CLICKS, IDENTITY, LAYERS, TOUCHES, run
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, at, new_warehouse
+from crm_attribution_tests.flow.chain import LOADED
+from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import ADDRESSES, someday
 from crm_attribution_tests.marts import world

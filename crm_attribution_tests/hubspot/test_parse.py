@@ -15,7 +15,7 @@ from crm_attribution.clock import iso
 from crm_attribution.hubspot import parse, parse_forms, parse_setup
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.parsed import Parsed
-from crm_attribution_tests.events.rules.histories import at
+from crm_attribution_tests.helpers import at
 
 NOW = at("07-01T00:00:00")
 STAMP = "2026-03-01T09:00:00Z"

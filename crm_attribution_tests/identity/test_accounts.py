@@ -11,8 +11,9 @@ from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, RULES, Chain, at, differences
+from crm_attribution_tests.flow.chain import LOADED, RULES, Chain, differences
 from crm_attribution_tests.flow.chain import rules as chain_rules
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import world
 from crm_attribution_tests.sandbox.lines import create, day, join
 from crm_attribution_tests.sandbox.lines import update as change

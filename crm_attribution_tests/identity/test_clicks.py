@@ -10,7 +10,8 @@ import pytest
 
 from crm_attribution.layers import CLICKS, IDENTITY, TOUCHES, run
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, at
+from crm_attribution_tests.flow.chain import LOADED
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import world
 
 pytestmark = pytest.mark.warehouse

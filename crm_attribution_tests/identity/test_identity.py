@@ -12,7 +12,8 @@ from crm_attribution.identity.update import quality, remember_clicks
 from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, at, differences, dump
+from crm_attribution_tests.flow.chain import LOADED, differences, dump
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.identity.contacts import Contacts
 
 pytestmark = pytest.mark.warehouse

@@ -19,7 +19,8 @@ import pytest
 from crm_attribution import configuration
 from crm_attribution.clock import iso
 from crm_attribution.conversions import plan as conversions
-from crm_attribution_tests.flow.chain import Chain, at, differences, rules
+from crm_attribution_tests.flow.chain import Chain, differences, rules
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import create, day, join, merge, update
 from crm_attribution_tests.sandbox_process import Line
 

@@ -12,7 +12,8 @@ from crm_attribution.identity.persons import live_persons
 from crm_attribution.layers import CLICKS, CREDITS, IDENTITY, TOUCHES, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, at
+from crm_attribution_tests.flow.chain import LOADED
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import person_of
 from crm_attribution_tests.marts import world

@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.marts import world
 
 
 @pytest.fixture(scope="session")
 def marts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     """The world's warehouse with every model made. Tests leave it as it is."""
-    with world.warehouse(tmp_path_factory.mktemp("marts")).session() as session:
+    with new_warehouse(tmp_path_factory.mktemp("marts")).session() as session:
         world.fill(session, world.tables())
         world.build(session)
         yield session
@@ -21,5 +22,5 @@ def marts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
 @pytest.fixture
 def empty(tmp_path: Path) -> Iterator[Session]:
     """A warehouse with tables and no rows."""
-    with world.warehouse(tmp_path).session() as session:
+    with new_warehouse(tmp_path).session() as session:
         yield session

@@ -10,6 +10,7 @@ import pytest
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.marts.models import SqlModel, SqlTest, run_test
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.marts import world
 
 MODELS = world.models()
@@ -82,7 +83,7 @@ def test_money_in_minor_units_has_its_currency_beside(model: SqlModel) -> None:
 
 def test_the_order_of_rows_changes_nothing(marts: Session, tmp_path: Path) -> None:
     chance = random.Random(1)
-    with world.warehouse(tmp_path).session() as session:
+    with new_warehouse(tmp_path).session() as session:
         world.fill(session, {table: chance.sample(rows, len(rows)) for table, rows in world.tables().items()})
         world.build(session)
         assert contents(session) == contents(marts)
@@ -91,7 +92,7 @@ def test_the_order_of_rows_changes_nothing(marts: Session, tmp_path: Path) -> No
 def test_touches_at_one_moment_are_told_apart_by_their_id(empty: Session) -> None:
     tables = world.tables()
     tables["attribution.touch"] = [
-        {**row, "touched_at": world.at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": world.ACME}
+        {**row, "touched_at": at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": world.ACME}
         for row in reversed(tables["attribution.touch"])
     ]
     world.fill(empty, tables)
@@ -110,7 +111,7 @@ def test_person_ids_leave_no_trace_in_the_marts(marts: Session, tmp_path: Path) 
         tables[table] = [
             {**row, "person_id": row["person_id"] and f"other-{row['person_id']}"} for row in tables[table]
         ]
-    with world.warehouse(tmp_path).session() as session:
+    with new_warehouse(tmp_path).session() as session:
         world.fill(session, tables)
         world.build(session)
         theirs, ours = contents(session), contents(marts)

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 from crm_attribution.money import _EXPONENTS, exponent
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import at, rows
 from crm_attribution_tests.marts import world
-from crm_attribution_tests.marts.world import ACME, BIRK, at
+from crm_attribution_tests.marts.world import ACME, BIRK
 
 D = Decimal
 MARCH = date(2026, 3, 1)
-
-
-def rows(session: Session, sql: str) -> list[tuple[Any, ...]]:
-    return session.connection.execute(sql).fetchall()
 
 
 def day(number: int, month: int = 3) -> date:

@@ -8,7 +8,7 @@ has only touches from later on; one is internal. Every free text that could name
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,10 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.attribution.rules.credits import CREDITED
-from crm_attribution.clock import parse_instant
 from crm_attribution.marts.models import SqlModel, discover, materialize, order
 from crm_attribution.money import split
-from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import at
 
 ROOT = Path(__file__).parents[2] / "dbt_like_sql"
 CANARY = "canary.person@private.example"
@@ -28,14 +27,6 @@ BEGINNING = "1970-01-01T00:00:00Z"
 
 Row = dict[str, Any]
 Tables = dict[str, list[Row]]
-
-
-def at(text: str) -> datetime:
-    return parse_instant(text)
-
-
-def warehouse(folder: Path) -> Warehouse:
-    return Warehouse(folder)
 
 
 @cache

@@ -11,9 +11,10 @@ from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.layers import PLANNING, derive, needed_by
 from crm_attribution.operations.dry_run import difference
-from crm_attribution_tests.flow.chain import RULES, Chain, at, rules
+from crm_attribution_tests.flow.chain import RULES, Chain, rules
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
+from crm_attribution_tests.helpers import at
 
 pytestmark = pytest.mark.sandbox
 

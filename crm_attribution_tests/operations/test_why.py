@@ -18,10 +18,11 @@ from crm_attribution.identifiers import lifecycle_event_id
 from crm_attribution.layers import IDENTITY, run
 from crm_attribution.operations.why import KINDS, Node, explain
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, Chain, at, new_warehouse
+from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.flow.stories import money_and_moves as moves
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.flow.story import SETUP
+from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.identity.contacts import Contacts
 from crm_attribution_tests.marts import world
 

@@ -28,7 +28,8 @@ from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
 from crm_attribution.webhook.inbox import envelope
-from crm_attribution_tests.flow.chain import Chain, at, rules
+from crm_attribution_tests.flow.chain import Chain, rules
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import FORM, Line, click, create, day, join, merge, submit, update
 
 EMAIL, FORMER, SECOND = "annabelle.petrowa@quelle.example", "a.petrowa+old@private.example", "anna2@quelle.example"

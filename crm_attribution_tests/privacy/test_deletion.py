@@ -13,7 +13,8 @@ import pytest
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.raw.tombstones import tombstones
-from crm_attribution_tests.flow.chain import at, differences
+from crm_attribution_tests.flow.chain import differences
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.privacy.house import (
     BOBS,
     EMAIL,

@@ -13,7 +13,7 @@ from crm_attribution.orchestration.automation import privacy_requests
 from crm_attribution.orchestration.resources import run_lock, warehouse_stamp
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution_tests.flow.chain import at, new_warehouse
+from crm_attribution_tests.helpers import at, new_warehouse
 
 ROOT = Path(__file__).parents[2]
 NOW = at("2026-03-10")
@@ -48,7 +48,7 @@ def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes
                 [NOW, NOW],
             )
         with run_lock(given).acquire(1, {"run_id": "r", "command": "a run"}):
-            assert look(instance, cursor)[0] == ["a run holds the warehouse; the next look will tell"]
+            assert look(instance, cursor)[0] == ["a run holds the warehouse; the next tick looks again"]
         first, cursor = look(instance, cursor)
         again, cursor = look(instance, cursor)
         assert len(first) == 1

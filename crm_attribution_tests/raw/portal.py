@@ -15,7 +15,7 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution_tests.flow.chain import new_warehouse
+from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
 
 START = parse_instant("2026-03-02T00:00:00Z")

@@ -16,7 +16,8 @@ from crm_attribution.mapping import Rules
 from crm_attribution.raw.rules.turns import forms_due
 from crm_attribution.raw.streams import NOT_READ
 from crm_attribution.warehouse.report import Report
-from crm_attribution_tests.flow.chain import LOADED, Chain, at, rules
+from crm_attribution_tests.flow.chain import LOADED, Chain, rules
+from crm_attribution_tests.helpers import at
 
 pytestmark = pytest.mark.sandbox
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.identity.rules.email_clicks import settle
 from crm_attribution.raw.rules.suspects import bursts, email_suspects, link_suspects, suspects
-from crm_attribution_tests.events.rules.histories import RULES, at, frame
+from crm_attribution_tests.events.rules.histories import RULES, frame
+from crm_attribution_tests.helpers import at
 
 CLICKED = at("03-20T12:00:00")
 CLICKS = RULES.clicks

@@ -20,7 +20,7 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.raw import webhooks as inbox
 from crm_attribution.warehouse.session import Session
 from crm_attribution.webhook.inbox import Inbox
-from crm_attribution_tests.flow.chain import new_warehouse
+from crm_attribution_tests.helpers import new_warehouse
 
 pytestmark = pytest.mark.warehouse
 

@@ -16,7 +16,7 @@ from crm_attribution.marts.publish import STORAGE_VERSION_1_0, read_storage_vers
 from crm_attribution.warehouse.connection import Warehouse, fresh_path
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import new_warehouse
+from crm_attribution_tests.helpers import new_warehouse
 
 SECRET = "somebody.who.was.here@example.com"
 POINTS = ["attached", "copied", "finished", "closed", "synced", "renamed"]

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from crm_attribution.attribution.models.base import Model
 from crm_attribution.attribution.rules.credits import COUNT_UNIT, CREDITED, credits
 from crm_attribution.mapping import Attribution
-from crm_attribution_tests.events.rules.histories import RULES, at
+from crm_attribution_tests.events.rules.histories import RULES
+from crm_attribution_tests.helpers import at
 
 DAY = at("06-01T12:00:00")
 MODELS = RULES.attribution.models

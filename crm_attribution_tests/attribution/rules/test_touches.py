@@ -10,7 +10,8 @@ import pytest
 from crm_attribution.attribution.rules.touches import touches
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.mapping import ChannelRule
-from crm_attribution_tests.events.rules.histories import RULES, at, frame
+from crm_attribution_tests.events.rules.histories import RULES, frame
+from crm_attribution_tests.helpers import at
 
 WHEN = "03-05T09:00:00"
 

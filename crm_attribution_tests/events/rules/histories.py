@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import polars as pl
 
-from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.events.rules.events import Source
 from crm_attribution.mapping import load
+from crm_attribution_tests.helpers import at
 
 RULES = load()
 Change = tuple[str, str, str | None] | tuple[str, str, str | None, str]
 """(time, property, value) and, where it matters, HubSpot's sourceType; in HubSpot's order."""
 
 STAGE = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "dealstage"}
-
-
-def at(text: str) -> datetime:
-    """`04-23T11:04:19` in 2026, UTC."""
-    return parse_instant(text if text[4:5] == "-" else f"2026-{text}Z")
 
 
 def frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

@@ -12,7 +12,8 @@ from crm_attribution.clock import iso
 from crm_attribution.events.rules.deal_events import deal_events
 from crm_attribution.events.rules.events import Source
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
-from crm_attribution_tests.events.rules.histories import RULES, Change, at, source, stages
+from crm_attribution_tests.events.rules.histories import RULES, Change, source, stages
+from crm_attribution_tests.helpers import at
 
 IN_ORDER = [
     ("subscriber", "lead_captured"),

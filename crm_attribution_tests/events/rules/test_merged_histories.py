@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from crm_attribution.events.rules.events import MERGED, Source
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
-from crm_attribution_tests.events.rules.histories import RULES, at, frame
+from crm_attribution_tests.events.rules.histories import RULES, frame
+from crm_attribution_tests.helpers import at
 
 STAGES = ["lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", ""]
 START = at("03-01T00:00:00")

@@ -12,7 +12,8 @@ import pytest
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.identity.rules.accounts import account_at, accounts, deal_accounts, memberships
 from crm_attribution.mapping import load
-from crm_attribution_tests.events.rules.histories import Change, at, frame, history
+from crm_attribution_tests.events.rules.histories import Change, frame, history
+from crm_attribution_tests.helpers import at
 
 Span = tuple[str, str, str | None]
 ALWAYS = "1970-01-01"

@@ -10,7 +10,8 @@ import pytest
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.identity.rules.clicks import resolve, withheld
-from crm_attribution_tests.events.rules.histories import RULES, at, frame
+from crm_attribution_tests.events.rules.histories import RULES, frame
+from crm_attribution_tests.helpers import at
 
 CLICKED = at("03-20T12:00:00")
 LATE = CLICKED + timedelta(days=30)
