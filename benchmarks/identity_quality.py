@@ -105,7 +105,7 @@ def main() -> None:
             ("raw.form_submission", portal.forms),
         ):
             session.append(table, pl.DataFrame(rows, infer_schema_length=None))
-        facts = run(IDENTITY, session, load(), START + timedelta(days=30)).facts
+        facts = run(IDENTITY, session, load(), START + timedelta(days=30)).figures
         found = dict(
             session.query(
                 "SELECT identifier, person_id FROM identity.alias WHERE identifier_type = 'contact'"

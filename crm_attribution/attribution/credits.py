@@ -26,7 +26,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     if keys.height:
         report.changed = _store(session, keys, _credits(session, keys, rules), as_of)
     report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
-    report.facts = dict(
+    report.figures = dict(
         session.connection.execute(
             "SELECT model, count(DISTINCT milestone || milestone_id) FROM attribution.credit"
             " WHERE superseded_at IS NULL GROUP BY 1 ORDER BY 1"

@@ -37,7 +37,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
         session.journal("touch_person", changed["person_id"])
         report.changed = changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
-    report.facts = dict(
+    report.figures = dict(
         session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
     )
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import polars as pl
@@ -17,6 +18,7 @@ from crm_attribution.settings import Settings
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.state import Figures
 
 TOPICS = ["milestone"]
 
@@ -26,23 +28,33 @@ def consumer(destination: str) -> str:
     return f"conversions:{destination}"
 
 
-def update(session: Session, rules: Rules, settings: Settings, now: datetime) -> Report:
+@dataclass
+class Planning(Report):
+    """What was planned, and of each destination that was skipped, why."""
+
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def shown(self) -> Figures:
+        return {f"{name}: skipped": why for name, why in self.skipped.items()} | self.figures
+
+
+def update(session: Session, rules: Rules, settings: Settings, now: datetime) -> Planning:
     """Plan new rows and refresh the value of unsent ones; for configured destinations, where sending is on."""
-    report, planned = Report(), False
+    report, planned = Planning(), False
     for name, destination in destinations().items():
         reason = why_not(destination, rules, settings)
         if reason is not None:
-            report.facts[f"{name}: skipped"] = reason
+            report.skipped[name] = reason
             continue
         report.changed += _plan_one(session, destination, rules, settings, now)
         planned = True
     if planned:
-        session.set_fact("planned", "yes")  # from now on a rule not seen before is a new rule
+        session.state.planned = True  # from now on a rule not seen before is a new rule
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
     ).fetchall()
-    report.facts |= dict(counts)
+    report.figures |= dict(counts)
     report.rows = sum(count for _, count in counts)
     return report
 
@@ -84,15 +96,14 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
 def _effective(session: Session, name: str, mine: rules_module.Destination) -> rules_module.Destination:
     """The rules with `start` made the moment a rule was first seen, where that was after the first planning: a rule
     added later uploads no history unless its `send_from` names an instant."""
-    watermark = session.fact("watermark")
-    first_planning = session.fact("planned") is None
+    watermark = session.state.watermark
+    first_planning = session.state.planned is None
     rules = []
     for rule in mine.conversions:
-        fact = f"rule:{name}:{rule.milestone}:{rule.action}"
-        since = session.fact(fact)
-        if since is None:
-            since = "start" if first_planning or watermark is None else iso(datetime.fromisoformat(watermark))
-            session.set_fact(fact, since)
+        seen = session.state.rule_since[name, rule.milestone, rule.action]
+        since = seen or ("start" if first_planning or watermark is None else iso(watermark))
+        if seen is None:
+            session.state.rule_since[name, rule.milestone, rule.action] = since
         wanted = rule.send_from or mine.send_from
         rules.append(rule.model_copy(update={"send_from": since if wanted == "start" else wanted}))
     return mine.model_copy(update={"conversions": rules})

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import polars as pl
 
-from crm_attribution.clock import Clock, iso, parse_instant
+from crm_attribution.clock import Clock, iso
 from crm_attribution.conversions import ledger
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.report import DeliveryReport
@@ -33,7 +33,6 @@ from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.state import restored
 
 Resolve = Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]
 """Rows of `conversions.conversion` -> what is known about each, by conversion_id. Reads only: it runs inside the
@@ -158,7 +157,6 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.account = self.destination.account(self.settings)
-        self.pause = f"delivery.pause:{self.destination.name}:{self.account}"
         self.queue: deque[list[str]] = deque()
         self.pace = Pace(self.policy)
 
@@ -189,16 +187,16 @@ class _Run:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
         now, name = self.clock.now(), self.destination.name
         with session.transaction():
-            if (gap := restored(session)) is not None:
+            if (gap := session.state.restored) is not None:
                 ledger.doubt(session, name, *gap, now)
             orphans = _rows(ledger.in_flight(session, name))
             states = {row.conversion_id: recovered(row, self.destination.limits, self.policy, now) for row in orphans}
             ledger.recover(session, states, now)
             self._ended((key, state, "interrupted") for key, state in states.items())
-            until = session.fact(self.pause)
-            if until is not None and now < parse_instant(until):
-                self.report.paused_until = parse_instant(until)
-                self.report.stopped = f"the platform asked for a pause until {until}"
+            until = session.state.pause[name, self.account]
+            if until is not None and now < until:
+                self.report.paused_until = until
+                self.report.stopped = f"the platform asked for a pause until {iso(until)}"
                 return
             due = ledger.due(session, name, window_end, now)
             decisions = self._decide(session, due, now)
@@ -327,7 +325,7 @@ class _Run:
             return
         until = self.clock.now() + timedelta(seconds=pause)
         with session.transaction():
-            session.set_fact(self.pause, iso(until))
+            session.state.pause[self.destination.name, self.account] = until
         self.report.paused_until = until
         self.report.stopped = f"the platform asked for a pause until {iso(until)}"
 

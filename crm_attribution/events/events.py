@@ -34,7 +34,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
         session.journal(f"event_{object_type}", changed["record_id"])
         report.changed += changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.event")
-    report.facts = dict(
+    report.figures = dict(
         session.connection.execute("SELECT event, count(*) FROM events.event GROUP BY event ORDER BY event").fetchall()
     )
     return report

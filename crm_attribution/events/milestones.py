@@ -45,7 +45,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
         session.journal("milestone_account", changed["account_id"])
         report.changed = changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.milestone")
-    report.facts = dict(
+    report.figures = dict(
         session.connection.execute(
             "SELECT milestone || ' (' || state || ')', n FROM"
             " (SELECT milestone, state, count(*) AS n FROM events.milestone GROUP BY ALL) ORDER BY 1"

@@ -42,7 +42,7 @@ class Credential(Protocol):
 
     def headers(self) -> dict[str, str]: ...
 
-    def facts(self) -> dict[str, int | str | float]: ...
+    def figures(self) -> dict[str, int | str | float]: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class AccessToken:
     def headers(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.token}"}
 
-    def facts(self) -> dict[str, int | str | float]:
+    def figures(self) -> dict[str, int | str | float]:
         return {"authentication": self.kind}
 
 

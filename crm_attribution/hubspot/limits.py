@@ -123,7 +123,7 @@ class Limits:
         moment = self.renews_at(self._clock.now())
         return f"at midnight {self.time_zone.key}, {iso(moment)}"
 
-    def facts(self) -> dict[str, int | str | float]:
+    def figures(self) -> dict[str, int | str | float]:
         """For metadata: what is known of the day's quota."""
         known: dict[str, int | None] = {"calls per day": self.daily, "calls left today": self.remaining}
         return {name: value for name, value in known.items() if value is not None}

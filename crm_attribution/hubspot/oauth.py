@@ -190,7 +190,7 @@ class OAuth:
         """The account the token file is for, if it names one."""
         return (self._tokens or self._file.read()).hub_id
 
-    def facts(self) -> dict[str, int | str | float]:
+    def figures(self) -> dict[str, int | str | float]:
         """The credential's state for metadata and `status`, without a token."""
         tokens = self._file.read()
         moments = {

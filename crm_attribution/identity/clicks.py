@@ -13,7 +13,6 @@ from crm_attribution.identity import click_scope
 from crm_attribution.identity.lookups import contacts_by_email, normalised, persons_of
 from crm_attribution.identity.rules import clicks as rules_of_clicks
 from crm_attribution.identity.rules.email_clicks import KEY, settle
-from crm_attribution.identity.update import remember_clicks
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.rules.suspects import email_suspects, link_suspects
 from crm_attribution.warehouse.frames import ids_frame
@@ -27,15 +26,14 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     written = 0
     if scope.write_links.height or scope.write_emails.height:
         written = _settle(session, scope, rules, as_of)
-    facts = dict(
-        session.connection.execute(
-            "SELECT status || ': ' || reason, count(*) FROM identity.click GROUP BY 1"
-            " UNION ALL SELECT 'e-mail ' || status || ': ' || reason, count(*) FROM identity.email_click GROUP BY 1"
-            " ORDER BY 1"
-        ).fetchall()
+    counted = session.query(
+        "SELECT status || ': ' || reason AS name, status <> 'resolved' AS open, count(*) AS n FROM identity.click"
+        " GROUP BY ALL UNION ALL SELECT 'e-mail ' || status || ': ' || reason, status <> 'resolved', count(*)"
+        " FROM identity.email_click GROUP BY ALL ORDER BY name"
     )
-    remember_clicks(session, facts)
-    return Report(rows=session.scalar("SELECT count(*) FROM identity.click"), changed=written, facts=facts)
+    session.state.click_figures = {f"clicks {name}": n for name, still_open, n in counted.iter_rows() if still_open}
+    figures = dict(counted.select("name", "n").iter_rows())
+    return Report(rows=session.scalar("SELECT count(*) FROM identity.click"), changed=written, figures=figures)
 
 
 def _settle(session: Session, scope: click_scope.Scope, rules: Rules, as_of: datetime) -> int:

@@ -11,7 +11,6 @@ from crm_attribution.warehouse.session import Session
 
 NODE = "identity.node"
 
-_VERSION = "identity:hash"
 _ONE, _TWO = "(hash(node_type, identifier) >> 1)::BIGINT", "(hash(identifier, node_type, 2) >> 1)::BIGINT"
 _HASHES = f"{_ONE} AS hash_one, {_TWO} AS hash_two"
 _REHASH = f"hash_one = {_ONE}, hash_two = {_TWO}"
@@ -59,9 +58,9 @@ def _find(session: Session, asked: pl.DataFrame) -> pl.DataFrame:
 def _same_hash(session: Session) -> None:
     """DuckDB's hash may change with its version: then all are computed anew."""
     version = str(session.scalar("SELECT version()"))
-    if session.fact(_VERSION) != version:
+    if session.state.hash_version != version:
         session.change(f"UPDATE identity.node SET {_REHASH} WHERE node_type <> 'erased'")
-        session.set_fact(_VERSION, version)
+        session.state.hash_version = version
 
 
 def emails(session: Session, numbers: Iterable[str]) -> set[str]:

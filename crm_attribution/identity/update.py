@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from crm_attribution.identity import accounts, persons
@@ -10,9 +9,9 @@ from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.state import Figures
 
-_QUALITY = "identity:quality"
-_CLICKS = "identity:clicks"
+_PERSONS = "SELECT count(*) FROM identity.person WHERE merged_into IS NULL"
 
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
@@ -30,22 +29,25 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         reach = moved.persons | accounts.update(session, changes, rules)
         touched = moved.persons | accounts.memberships(session, changes, reach, rules)
         session.journal("person", touched)
-        session.set_fact(_QUALITY, json.dumps(quality(session)))
+        session.state.identity_figures = quality(session)
         report.changed = len(touched)
-        report.facts = _moved(session, moved)
-    known = json.loads(session.fact(_QUALITY) or "{}")
-    report.facts = {**known, **json.loads(session.fact(_CLICKS) or "{}"), **report.facts}
-    report.rows = known.get("persons", 0)
+        report.figures = _moved(session, moved)
+    report.figures = {
+        **(session.state.identity_figures or {}),
+        **(session.state.click_figures or {}),
+        **report.figures,
+    }
+    report.rows = session.scalar(_PERSONS)
     return report
 
 
-def quality(session: Session) -> dict[str, int | str | float]:
+def quality(session: Session) -> Figures:
     """Identity in figures: persons, aliases, the largest person, accounts, rejected edges by rule.
 
     Counted when something changed, remembered while nothing does.
     """
-    facts: dict[str, int | str | float] = {
-        "persons": session.scalar("SELECT count(*) FROM identity.person WHERE merged_into IS NULL"),
+    figures: Figures = {
+        "persons": session.scalar(_PERSONS),
         "aliases": session.scalar("SELECT count(*) FROM identity.alias"),
         "largest person (identifiers)": session.scalar("SELECT coalesce(max(identifiers), 0) FROM identity.person"),
         "accounts": session.scalar("SELECT count(*) FROM identity.account"),
@@ -54,21 +56,11 @@ def quality(session: Session) -> dict[str, int | str | float]:
     for rule, count in session.connection.execute(
         "SELECT rule, count(*) FROM identity.edge_rejected GROUP BY rule ORDER BY rule"
     ).fetchall():
-        facts[f"rejected edges: {rule}"] = count
-    return facts
+        figures[f"rejected edges: {rule}"] = count
+    return figures
 
 
-def remember_clicks(session: Session, by_state: dict[str, int]) -> None:
-    """Keep the clicks that are not resolved, by reason, for the figures of identity."""
-    facts = {
-        f"clicks {state}": count
-        for state, count in by_state.items()
-        if not state.removeprefix("e-mail ").startswith("resolved")
-    }
-    session.set_fact(_CLICKS, json.dumps(facts))
-
-
-def _moved(session: Session, moved: persons.Moved) -> dict[str, int | str | float]:
+def _moved(session: Session, moved: persons.Moved) -> Figures:
     """How much moved to another person: contacts, persons, and the events and conversions of these contacts."""
     if not moved.contacts:
         return {}

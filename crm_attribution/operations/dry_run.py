@@ -12,7 +12,6 @@ from crm_attribution.layers import PLANNING, derive, needed_by
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.identifiers import quote_identifier as q
-from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 
 EXAMPLES = 5
@@ -54,12 +53,12 @@ def difference(
             "conversions": {
                 "planned": _planned(session),
                 "changed": _columns(session, "conversions.conversion"),
-                "not planned": {name: why for name, why in planned.facts.items() if name.endswith(": skipped")},
+                "not planned": planned.skipped,
             },
         }
 
 
-def _plan(session: Session, rules: Rules, settings: Settings, as_of: datetime, now: datetime) -> Report:
+def _plan(session: Session, rules: Rules, settings: Settings, as_of: datetime, now: datetime) -> conversions.Planning:
     derive(session, rules, as_of, needed_by(PLANNING))
     return conversions.update(session, rules, settings, now)
 

@@ -28,7 +28,7 @@ def compare(given: Settings, file: Path) -> dict[str, Any]:
     lock = run_lock(given).acquire(given.lock_wait_seconds, holder)
     now = pipeline.clock.now()
     with lock, pipeline.warehouse.session() as session:
-        as_of = newest_hour_end(session)
+        as_of = newest_hour_end(session.state)
         return difference(session, pipeline.rules, proposed, given, as_of, now)
 
 
@@ -51,7 +51,7 @@ def show(result: dict[str, Any]) -> None:
     _changed(table, result["conversions"]["changed"])
     _print(console, table, "conversions: no difference")
     for name, why in result["conversions"]["not planned"].items():
-        console.print(f"{name}: {why}", highlight=False)
+        console.print(f"{name}: skipped: {why}", highlight=False)
 
 
 def _changed(table: Table, changed: dict[str, dict[str, int]]) -> None:

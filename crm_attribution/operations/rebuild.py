@@ -8,6 +8,7 @@ from crm_attribution.operations.status import run_summary
 from crm_attribution.orchestration.resources import WAREHOUSE_WAIT, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import HOUR, run_hours
 from crm_attribution.settings import Settings
+from crm_attribution.warehouse.report import CHANGED
 from crm_attribution.warehouse.state import newest_hour_end
 
 _GROUPS = [table.split(".")[0] for step in (*LAYERS, PLANNING) for table in step.writes]
@@ -23,8 +24,8 @@ def rebuild_all(given: Settings) -> dict[str, int]:
     warehouse = open_warehouse(given, WAREHOUSE_WAIT)
     holder = {"run_id": "rebuild", "command": "crm-attribution rebuild", "since": iso(WallClock().now())}
     with run_lock(given).acquire(given.lock_wait_seconds, holder), warehouse.session() as session:
-        end = newest_hour_end(session)
+        end = newest_hour_end(session.state)
         forget(session)
     run_id = run_hours(given, end - HOUR, end, select=SELECTION, tags={"crm_attribution/rebuild": "true"})
     tables = run_summary(given, run_id)["tables"]
-    return {name: int(facts["changed rows"]) for name, facts in tables.items() if name.startswith("marts.")}
+    return {name: int(facts[CHANGED]) for name, facts in tables.items() if name.startswith("marts.")}

@@ -38,7 +38,7 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
     with run_lock(given).acquire(given.lock_wait_seconds, holder):
         chosen = snapshots.put_back(given.data_dir, began, wanted)
         with open_warehouse(given, 0).session() as session, session.transaction():
-            note_restored(session, parse_instant(chosen.taken_at), now)
+            note_restored(session.state, parse_instant(chosen.taken_at), now)
         files = _unarchive(given.inbox, given.data_dir / snapshots.FOLDER / chosen.name / snapshots.MANIFEST)
     since = chosen.newest_hour_ends
     last = now.replace(minute=0, second=0, microsecond=0)

@@ -16,6 +16,7 @@ from crm_attribution.orchestration.resources import Pipeline, open_pipeline, ope
 from crm_attribution.orchestration.runs import materializations
 from crm_attribution.raw.webhooks import waiting
 from crm_attribution.settings import Settings
+from crm_attribution.warehouse.report import CALLS, CHANGED, MINIMUM_CALLS, ROWS
 from crm_attribution.warehouse.session import Session
 
 _PATIENCE = 5.0
@@ -30,10 +31,10 @@ def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
 
 def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:
     """HTTP calls made and the least the sources' page sizes allow, where an asset counts them."""
-    counted = [facts for facts in tables.values() if "minimum calls" in facts]
+    counted = [facts for facts in tables.values() if MINIMUM_CALLS in facts]
     return {
-        "calls": sum(int(facts["calls"]) for facts in counted),
-        "minimum_calls": sum(int(facts["minimum calls"]) for facts in counted),
+        "calls": sum(int(facts[CALLS]) for facts in counted),
+        "minimum_calls": sum(int(facts[MINIMUM_CALLS]) for facts in counted),
     }
 
 
@@ -79,9 +80,10 @@ def status(given: Settings) -> dict[str, Any]:
         return {**answer, "warehouse": "empty: materialize the first hour"}
     try:
         with warehouse.session() as session:
+            watermark = session.state.watermark
             answer |= {
-                "portal_id": session.fact("portal_id"),
-                "newest_hour_ends": session.fact("watermark"),
+                "portal_id": session.state.portal_id,
+                "newest_hour_ends": watermark and watermark.isoformat(),
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
                 "conversions": conversions_by_outcome(session),
@@ -94,7 +96,7 @@ def status(given: Settings) -> dict[str, Any]:
 def _authentication(pipeline: Pipeline) -> dict[str, Any]:
     """How HubSpot is asked, from settings and the token file; HubSpot itself is not asked."""
     try:
-        return dict(pipeline.credential.facts())
+        return dict(pipeline.credential.figures())
     except ConfigurationError as error:
         return {"authentication": str(error)}
 
@@ -113,7 +115,7 @@ def show_run(result: dict[str, Any]) -> None:
     Console().print(f"run {result['run_id']}", highlight=False)
     table = Table("table", "rows", "changed")
     for name, facts in result["tables"].items():
-        table.add_row(name, str(facts.get("dagster/row_count", "")), str(facts.get("changed rows", "")))
+        table.add_row(name, str(facts.get(ROWS, "")), str(facts.get(CHANGED, "")))
     Console().print(table)
     Console().print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from crm_attribution.clock import iso, parse_instant
+from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
 from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.objects import OBJECT_TYPES
@@ -137,12 +137,12 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
         _learn_usage(pipeline)
     now, lines, first = pipeline.clock.now(), [], start <= pipeline.settings.start
     with pipeline.warehouse.session() as session:
-        ended = {name: session.fact(f"extracted:{name}") for name in object_types}
+        ended = {name: session.state.extracted[name] for name in object_types}
         known = {name: session.scalar(f"SELECT count(*) FROM {OBJECT_TYPES[name].table}") for name in object_types}  # noqa: S608
         forms = session.scalar("SELECT count(*) FROM raw.form")
     for name in object_types:
         until = ended[name]
-        since = None if first or until is None else min(start, parse_instant(until)) - OVERLAP
+        since = None if first or until is None else min(start, until) - OVERLAP
         found = hubspot.count(name, since, None if since is None else now)
         lines.append(object_line(name, found, known[name], everything=since is None))
     return Plan(

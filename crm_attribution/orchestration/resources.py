@@ -35,6 +35,7 @@ from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.engine import clear_spill
 from crm_attribution.warehouse.lock import RunLock, process_start_token
+from crm_attribution.warehouse.state import check_start
 
 _LIMITS: dict[tuple[str, str], Limits] = {}
 """The limits of an account and its credential, for the whole process: HubSpot counts every run and client together."""
@@ -181,24 +182,6 @@ def note_process(given: Settings, run_id: str, since: str) -> None:
     half.replace(folder / f"{run_id}.json")
 
 
-def check_start(pipeline: Pipeline) -> None:
-    """A data directory belongs to one START: its first partition holds all history.
-
-    Raises:
-        ConfigurationError: when the directory was begun with another CRM_ATTRIBUTION_START.
-    """
-    start = iso(pipeline.settings.start)
-    with pipeline.warehouse.session() as session:
-        known = session.fact("start")
-        if known is None:
-            session.set_fact("start", start)
-        elif known != start:
-            raise ConfigurationError(
-                f"the data directory was begun with CRM_ATTRIBUTION_START={known}, now it is {start}: "
-                "restore the setting, or name another CRM_ATTRIBUTION_DATA_DIR"
-            )
-
-
 def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
     """An hour is run when it is over. What a run knows as of its hour's end never goes back, so an hour of next year,
     run by a typing mistake, would move every window of the warehouse there for good.
@@ -232,7 +215,8 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
         clear_spill(given.data_dir)
         pipeline = open_pipeline(given, run_id)
-        check_start(pipeline)
+        with pipeline.warehouse.session() as session:
+            check_start(session.state, given.start)
         pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
         check_closed(pipeline, pipeline.tags)
         _take_snapshot(pipeline, log)

@@ -8,9 +8,10 @@ Missing alone never erases anything: it is a row in raw.missing for a person to 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from typing import Any
 
 import polars as pl
 
@@ -197,9 +198,11 @@ class Completeness:
         self.explain(wanted, surplus, run)
         run.source_total, run.known_total = first_count, self._count_known(wanted)
         if open_ranges:
-            run.facts["ids not accounted for"] = ", ".join(f"{first} to {last}" for first, last in open_ranges[:5])
+            run.unaccounted = ", ".join(f"{first} to {last}" for first, last in open_ranges[:5])
 
-    def read_ids(self, wanted: Wanted, ids: list[str], run: Extraction, progress: str | None = None) -> list[str]:
+    def read_ids(
+        self, wanted: Wanted, ids: list[str], run: Extraction, progress: Mapping[str, Any] | None = None
+    ) -> list[str]:
         """Read and store records by id; those that did not answer."""
         answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked)
         self.learn_aliases(wanted, answer.aliases)

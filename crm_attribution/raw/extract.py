@@ -7,7 +7,6 @@ stored with the same modified time is not read again. A reading that dies is gon
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,10 +20,9 @@ from crm_attribution.hubspot.cost import LIST_PAGE, SEARCH_PAGE, cheaper, histor
 from crm_attribution.hubspot.search import Changed, Walk
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.completeness import Completeness
-from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, Readings, chunks
+from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, Readings, StreamReport, chunks
 from crm_attribution.raw.records import Record, RecordStore, Wanted, wanted_of
 from crm_attribution.raw.rotation import AssociationRotation
-from crm_attribution.warehouse.report import Report
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,18 @@ class Progress:
             raise ValueError("a listing does not walk by ids")
         return replace(self, walk=replace(self.walk, last_id=last_id))
 
-    def text(self) -> str:
+    def as_json(self) -> Mapping[str, Any]:
         walk = self.walk and [self.walk.since and iso(self.walk.since), iso(self.walk.until), self.walk.last_id]
-        return json.dumps(
-            {
-                "signature": self.signature,
-                "window_end": self.window_end.isoformat(),
-                "archived": self.archived,
-                "after": self.after,
-                "walk": walk,
-            }
-        )
+        return {
+            "signature": self.signature,
+            "window_end": self.window_end.isoformat(),
+            "archived": self.archived,
+            "after": self.after,
+            "walk": walk,
+        }
 
     @classmethod
-    def of(cls, text: str) -> Progress:
-        given: Mapping[str, Any] = json.loads(text)
+    def of(cls, given: Mapping[str, Any]) -> Progress:
         walk = given["walk"]
         if walk is not None:
             since = None if walk[0] is None else parse_instant(walk[0])
@@ -84,7 +79,7 @@ class RecordReader:
     completeness: Completeness
     rotation: AssociationRotation
 
-    def read(self, object_type: str, since: datetime | None) -> Report:
+    def read(self, object_type: str, since: datetime | None) -> StreamReport:
         """Contacts, companies or deals changed since (None: all), with history, merges, associations and deletions.
 
         The report tells how many unarchived records HubSpot counts and how many of them are known here.
@@ -132,7 +127,7 @@ class RecordReader:
             total += len(page.records)
             if kept and (len(kept) + LIST_PAGE > CHUNK or page.after is None):
                 done = archived or page.after is None
-                self.store.store(wanted, kept, run, replace(progress, after=page.after, archived=done).text())
+                self.store.store(wanted, kept, run, replace(progress, after=page.after, archived=done).as_json())
                 kept = []
         run.floor += list_calls(total)
         return total
@@ -185,7 +180,7 @@ class RecordReader:
 
     def _read_chunk(self, wanted: Wanted, ids: list[str], run: Extraction, progress: Progress | None) -> list[str]:
         run.floor += history_calls(len(ids))
-        return self.completeness.read_ids(wanted, ids, run, None if progress is None else progress.text())
+        return self.completeness.read_ids(wanted, ids, run, None if progress is None else progress.as_json())
 
     def _new(self, wanted: Wanted, found: list[Changed]) -> list[str]:
         """The found ids whose stored copy is older or missing, ascending."""
@@ -211,8 +206,8 @@ class RecordReader:
 
     def _left_over(self, wanted: Wanted) -> Progress | None:
         with self.readings.warehouse.session() as session:
-            text = session.fact(f"progress:{wanted.object_type}")
-        left = None if text is None else Progress.of(text)
+            kept = session.state.progress[wanted.object_type]
+        left = None if kept is None else Progress.of(kept)
         return left if left is not None and left.signature == wanted.signature else None
 
     def _go_on(self, wanted: Wanted, left: Progress, run: Extraction) -> None:
@@ -227,15 +222,16 @@ class RecordReader:
     def _properties_added(self, wanted: Wanted, run: Extraction) -> bool:
         """Whether the rules name properties no record was read with: then all records are read once more."""
         with self.readings.warehouse.session() as session:
-            text = session.fact(f"properties:{wanted.object_type}")
-        known = {name for names in json.loads(text) for name in names} if text else set()
-        tracked = set(json.loads(text)[1]) if text else set()
-        added = sorted(({*wanted.copied, *wanted.tracked} - known) | (set(wanted.tracked) - tracked))
-        if text is None or not added:
+            read = session.state.properties[wanted.object_type]
+        if read is None:
             return False
-        run.facts["all records read again for new properties"] = ", ".join(added)
+        copied, tracked = map(set, read)
+        added = sorted(({*wanted.copied, *wanted.tracked} - (copied | tracked)) | (set(wanted.tracked) - tracked))
+        if not added:
+            return False
+        run.figures["all records read again for new properties"] = ", ".join(added)
         return True
 
     def _remember_properties(self, wanted: Wanted) -> None:
         with self.readings.warehouse.session() as session:
-            session.set_fact(f"properties:{wanted.object_type}", json.dumps([wanted.copied, wanted.tracked]))
+            session.state.properties[wanted.object_type] = [wanted.copied, wanted.tracked]

@@ -13,10 +13,9 @@ import polars as pl
 from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_folder
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
-from crm_attribution.raw.reading import OVERLAP, Extraction, Readings, quarantine
+from crm_attribution.raw.reading import OVERLAP, Extraction, Readings, StreamReport, quarantine
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.sources.base import Source
-from crm_attribution.warehouse.report import Report
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class SourceReader:
     readings: Readings
     inbox: Path
 
-    def read(self, source: Source, transport: Transport | None, since: datetime | None) -> Report:
+    def read(self, source: Source, transport: Transport | None, since: datetime | None) -> StreamReport:
         """Rows from the source's API, and from the files in its drop folder, which are archived then.
 
         Args:

@@ -11,9 +11,8 @@ from crm_attribution.hubspot import parse_setup
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.reading import Readings
+from crm_attribution.raw.reading import Readings, StreamReport
 from crm_attribution.raw.records import wanted_of
-from crm_attribution.warehouse.report import Report
 
 _KEY = ["object_type", "name"]
 
@@ -26,10 +25,10 @@ class PropertyReader:
     hubspot: HubSpotClient
     rules: Rules
 
-    def read(self) -> Report:
+    def read(self) -> StreamReport:
         """Read the definitions of all object types, and note what is another than at the last reading.
 
-        The report's figure `unknown` names configured properties the portal does not have: HubSpot ignores them
+        The report's `unknown_properties` are configured properties the portal does not have: HubSpot ignores them
         without a word.
         """
         run = self.readings.begin("properties", None, self.hubspot.transport)
@@ -41,9 +40,9 @@ class PropertyReader:
             changed = session.upsert("raw.property", pl.concat([listed, gone]))
             if stored.height:
                 session.append("raw.property_drift", drift(stored, listed, now))
-        unknown = self._unknown(listed)
-        run.facts["properties the portal does not have"] = ", ".join(unknown) or "none"
-        return self.readings.end_reference(run, listed, changed, len(OBJECT_TYPES))
+        report = self.readings.end_reference(run, listed, changed, len(OBJECT_TYPES))
+        report.unknown_properties = self._unknown(listed)
+        return report
 
     def _unknown(self, listed: pl.DataFrame) -> list[str]:
         known = set(listed.filter(~pl.col("archived")).select(*_KEY).iter_rows())

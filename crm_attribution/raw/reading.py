@@ -10,12 +10,13 @@ from typing import TypeVar
 
 import polars as pl
 
-from crm_attribution.clock import Clock, parse_instant
+from crm_attribution.clock import Clock
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.report import CALLS, MINIMUM_CALLS, Report
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.state import Figures
 
 T = TypeVar("T")
 
@@ -43,6 +44,68 @@ class Rotation:
 
 
 @dataclass
+class StreamReport(Report):
+    """What became of one reading of a stream.
+
+    Attributes:
+        calls: HTTP calls made; None where nothing was read.
+        floor: the least calls the source's page sizes allow.
+        found: records the source named.
+        quarantined: rows refused.
+        source_total: unarchived records as HubSpot counts them.
+        known_total: how many of these are known here, those in quarantine included.
+        unaccounted: ranges of ids in which the two still differ; empty where none is known.
+        unknown_properties: configured properties the portal does not have; None where they were not compared.
+        not_read: why the stream could not be read, and what to do.
+    """
+
+    calls: int | None = None
+    floor: int = 0
+    found: int = 0
+    quarantined: int = 0
+    source_total: int | None = None
+    known_total: int | None = None
+    unaccounted: str = ""
+    unknown_properties: list[str] | None = None
+    not_read: str | None = None
+
+    def shown(self) -> Figures:
+        unknown = self.unknown_properties
+        given: dict[str, int | str | float | None] = {
+            CALLS: self.calls,
+            MINIMUM_CALLS: None if self.calls is None else self.floor,
+            "found": None if self.calls is None else self.found,
+            "quarantined": None if self.calls is None else self.quarantined,
+            "HubSpot counts": self.source_total,
+            "known here": self.known_total,
+            "ids not accounted for": self.unaccounted or None,
+            "properties the portal does not have": None if unknown is None else ", ".join(unknown) or "none",
+            "not read": self.not_read,
+        }
+        return {name: value for name, value in given.items() if value is not None} | self.figures
+
+    def plus(self, other: StreamReport) -> StreamReport:
+        """Two readings of one run: figures add up, of texts and totals the later one stands."""
+        figures = dict(self.figures)
+        for name, value in other.figures.items():
+            before = figures.get(name)
+            both = isinstance(before, int) and isinstance(value, int)
+            figures[name] = before + value if both else value  # type: ignore[operator]
+        return StreamReport(
+            rows=self.rows + other.rows,
+            changed=self.changed + other.changed,
+            figures=figures,
+            calls=(self.calls or 0) + (other.calls or 0),
+            floor=self.floor + other.floor,
+            found=self.found + other.found,
+            quarantined=self.quarantined + other.quarantined,
+            source_total=self.source_total if other.source_total is None else other.source_total,
+            known_total=self.known_total if other.known_total is None else other.known_total,
+            unaccounted=other.unaccounted or self.unaccounted,
+        )
+
+
+@dataclass
 class Extraction:
     """One stream and window: counted while it runs, logged in raw.extraction."""
 
@@ -60,7 +123,8 @@ class Extraction:
     changed: int = 0
     source_total: int | None = None
     known_total: int | None = None
-    facts: dict[str, int | str | float] = field(default_factory=dict)
+    unaccounted: str = ""
+    figures: Figures = field(default_factory=dict)
     rotation: Rotation = field(default_factory=Rotation)
 
     @property
@@ -68,25 +132,24 @@ class Extraction:
         """Calls made since it began."""
         return 0 if self.transport is None else self.transport.calls - self.calls_before
 
-    def report(self) -> Report:
-        return Report(
+    def report(self) -> StreamReport:
+        return StreamReport(
             rows=self.rows,
             changed=self.changed,
-            facts={
-                "calls": self.calls,
-                "minimum calls": self.floor,
-                "found": self.found or 0,
-                "quarantined": self.quarantined,
-                **({} if self.source_total is None else {"HubSpot counts": self.source_total}),
-                **({} if self.known_total is None else {"known here": self.known_total}),
-                **self.facts,
-            },
+            figures=self.figures,
+            calls=self.calls,
+            floor=self.floor,
+            found=self.found or 0,
+            quarantined=self.quarantined,
+            source_total=self.source_total,
+            known_total=self.known_total,
+            unaccounted=self.unaccounted,
         )
 
-    def count(self, fact: str, number: int) -> None:
+    def count(self, figure: str, number: int) -> None:
         """Add to a figure of the report; none is shown for nothing."""
         if number:
-            self.facts[fact] = int(self.facts.get(fact, 0)) + number
+            self.figures[figure] = int(self.figures.get(figure, 0)) + number
 
 
 @dataclass(frozen=True)
@@ -117,19 +180,19 @@ class Readings:
             transport: whose calls are counted; None where files are read.
         """
         with self.warehouse.session() as session:
-            ended = session.fact(f"extracted:{stream}")
-        effective = None if since is None or ended is None else min(since, parse_instant(ended))
+            ended = session.state.extracted[stream]
+        effective = None if since is None or ended is None else min(since, ended)
         now = self.clock.now()
         calls_before = 0 if transport is None else transport.calls
         return Extraction(stream, effective, effective or BEGINNING, now, now, transport, calls_before)
 
-    def end_reference(self, run: Extraction, frame: pl.DataFrame, changed: pl.DataFrame, floor: int) -> Report:
+    def end_reference(self, run: Extraction, frame: pl.DataFrame, changed: pl.DataFrame, floor: int) -> StreamReport:
         """The same for a small table that is read whole."""
         run.found = run.rows = frame.height
         run.changed, run.floor = changed.height, floor
         return self.end(run)
 
-    def end(self, run: Extraction) -> Report:
+    def end(self, run: Extraction) -> StreamReport:
         calls = run.calls
         row = {
             "stream": run.stream,
@@ -147,10 +210,10 @@ class Readings:
         }
         with self.warehouse.session() as session, session.transaction():
             session.upsert("raw.extraction", pl.DataFrame([row], infer_schema_length=None))
-            ended = session.fact(f"extracted:{run.stream}")
-            if ended is None or parse_instant(ended) < run.window_end:
-                session.set_fact(f"extracted:{run.stream}", run.window_end.isoformat())
-            session.forget_fact(f"progress:{run.stream}")
+            ended = session.state.extracted[run.stream]
+            if ended is None or ended < run.window_end:
+                session.state.extracted[run.stream] = run.window_end
+            del session.state.progress[run.stream]
         return run.report()
 
 

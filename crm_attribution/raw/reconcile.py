@@ -6,7 +6,6 @@ that changed without a new modified stamp (calculated properties).
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import polars as pl
@@ -18,10 +17,9 @@ from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.records import Page
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.completeness import Completeness
-from crm_attribution.raw.reading import Extraction, Readings
+from crm_attribution.raw.reading import Extraction, Readings, StreamReport
 from crm_attribution.raw.records import Wanted, wanted_of
 from crm_attribution.warehouse.frames import ids_frame
-from crm_attribution.warehouse.report import Report
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,16 @@ class Reconciler:
     rules: Rules
     completeness: Completeness
 
-    def run(self) -> Report:
+    def run(self) -> StreamReport:
         """All object types, `extraction.reconcile_calls` pages of each; the next reconciliation goes on from there."""
-        report = Report()
+        report = StreamReport()
         for object_type in OBJECT_TYPES:
             report = report.plus(self._reconcile(object_type))
         with self.readings.warehouse.session() as session:
             report.rows = session.scalar("SELECT count(*) FROM raw.missing")
         return report
 
-    def _reconcile(self, object_type: str) -> Report:
+    def _reconcile(self, object_type: str) -> StreamReport:
         run = self.readings.begin(f"reconcile:{object_type}", None, self.hubspot.transport)
         wanted = wanted_of(self.readings.warehouse, self.rules, object_type)
         self.completeness.read_archived(wanted, run)
@@ -87,10 +85,9 @@ class Reconciler:
     def _place(self, object_type: str) -> tuple[str | None, int]:
         """Where the last reconciliation stopped: the listing's cursor, and the highest id it had compared."""
         with self.readings.warehouse.session() as session:
-            text = session.fact(f"reconciled:{object_type}")
-        after, last = json.loads(text) if text else (None, 0)
+            after, last = session.state.reconciled[object_type] or (None, 0)
         return after, int(last)
 
     def _remember(self, object_type: str, after: str | None, last: int) -> None:
         with self.readings.warehouse.session() as session:
-            session.set_fact(f"reconciled:{object_type}", json.dumps([after, last]))
+            session.state.reconciled[object_type] = [after, last]

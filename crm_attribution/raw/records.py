@@ -91,7 +91,9 @@ class RecordStore:
     clock: Clock
     rules: Rules
 
-    def store(self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: str | None = None) -> None:
+    def store(
+        self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: Mapping[str, Any] | None = None
+    ) -> None:
         """Store records, live or archived, with what came beside them.
 
         Args:
@@ -129,7 +131,7 @@ class RecordStore:
             quarantine(session, "raw.property_history", refused_history, now)
             forget_rereads(session, wanted.object_type, [str(result["id"]) for result in results])
             if progress is not None:
-                session.set_fact(f"progress:{run.stream}", progress)
+                session.state.progress[run.stream] = progress
         run.rows += records.rows.height
         run.changed += len(dirty | absorbed)
         run.quarantined += len(records.refused) + len(refused_history)

@@ -11,8 +11,7 @@ from crm_attribution.hubspot import parse_setup
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record
-from crm_attribution.raw.reading import Readings
-from crm_attribution.warehouse.report import Report
+from crm_attribution.raw.reading import Readings, StreamReport
 from crm_attribution.warehouse.state import check_portal
 
 _PAGE = 100
@@ -25,7 +24,7 @@ class ReferenceReader:
     readings: Readings
     hubspot: HubSpotClient
 
-    def account(self) -> Report:
+    def account(self) -> StreamReport:
         """The portal itself: its id, time zone and home currency. The first thing a run reads.
 
         Raises:
@@ -34,12 +33,12 @@ class ReferenceReader:
         run = self.readings.begin("account", None, self.hubspot.transport)
         frame = parse_setup.account(self.hubspot.account_details())
         with self.readings.warehouse.session() as session, session.transaction():
-            check_portal(session, frame["portal_id"].item())
+            check_portal(session.state, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
             session.journal("account_details", ["*"] if changed.height else [])
         return self.readings.end_reference(run, frame, changed, 1)
 
-    def owners(self) -> Report:
+    def owners(self) -> StreamReport:
         """All owners, archived ones included."""
         run = self.readings.begin("owners", None, self.hubspot.transport)
         gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
@@ -50,7 +49,7 @@ class ReferenceReader:
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )
 
-    def stages(self) -> Report:
+    def stages(self) -> StreamReport:
         """All stages of all pipelines."""
         run = self.readings.begin("pipeline_stages", None, self.hubspot.transport)
         staged = [name for name, described in OBJECT_TYPES.items() if described.pipelines]
@@ -60,7 +59,7 @@ class ReferenceReader:
             session.journal("pipeline_stage", changed["stage_id"])
         return self.readings.end_reference(run, frame, changed, len(staged))
 
-    def forms(self) -> Report:
+    def forms(self) -> StreamReport:
         """All forms, archived ones included."""
         run = self.readings.begin("forms", None, self.hubspot.transport)
         gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()

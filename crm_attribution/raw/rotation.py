@@ -38,7 +38,7 @@ class AssociationRotation:
         run.rotation.read += alone
         if run.rotation.read:
             with self.warehouse.session() as session:
-                session.set_fact(f"swept:{wanted.object_type}", run.rotation.read[-1])
+                session.state.swept[wanted.object_type] = int(run.rotation.read[-1])
 
     def _associations(self, wanted: Wanted, ids: list[str], run: Extraction) -> None:
         now = self.clock.now()
@@ -75,6 +75,6 @@ class AssociationRotation:
             " WHERE NOT archived AND id::BIGINT > ? ORDER BY id::BIGINT LIMIT ?"
         )
         with self.warehouse.session() as session:
-            last = int(session.fact(f"swept:{wanted.object_type}") or 0)
+            last = session.state.swept[wanted.object_type] or 0
             ids: list[str] = session.query(query, [last, most])["id"].to_list()
             return ids or session.query(query, [0, most])["id"].to_list()

@@ -9,28 +9,22 @@ from math import ceil
 
 import polars as pl
 
-from crm_attribution.clock import parse_instant
 from crm_attribution.errors import Forbidden, Rejected
 from crm_attribution.hubspot import parse_email, parse_forms
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Readings, chunks
+from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Readings, StreamReport, chunks
 from crm_attribution.raw.rules.suspects import suspects
 from crm_attribution.raw.rules.turns import forms_due
-from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 
 _SUBMISSIONS = 50
 _EMAIL_EVENTS = 1_000
 _NOT_FOUND = 404
-_READ_TO = "form_read_to:"
 
 SECOND_THOUGHTS = timedelta(hours=24)
 """How long HubSpot may take to filter or replace an e-mail event so that the next hour still sees it."""
-
-NOT_READ = "not read"
-"""The fact in a report that says why a stream could not be read."""
 
 _EMAIL_CLICKS_FIX = (
     "Clicks in marketing e-mails are not read: grant the scope `content`, or switch them off in the mapping"
@@ -46,7 +40,7 @@ class StreamReader:
     hubspot: HubSpotClient
     rules: Rules
 
-    def submissions(self, since: datetime | None) -> Report:
+    def submissions(self, since: datetime | None) -> StreamReport:
         """Submissions of the forms whose turn it is, back to where each form was last read completely.
 
         The endpoint answers newest first and knows no time filter: a reading that breaks off has the newest and not the
@@ -55,7 +49,7 @@ class StreamReader:
         """
         run = self.readings.begin("form_submissions", since, self.hubspot.transport)
         with self.readings.warehouse.session() as session:
-            resumes = session.fact("extracted:form_submissions") is None
+            resumes = session.state.extracted["form_submissions"] is None
             forms = _forms(session)
         due = forms_due(forms, run.since, run.window_end, self.rules.streams.forms)
         silent = 0
@@ -68,8 +62,8 @@ class StreamReader:
                 silent += 1
                 run.floor += 1
         report = self.readings.end(run)
-        report.facts |= {"forms read": due.height - silent, "forms that do not answer": silent}
-        report.facts |= {"forms deferred": forms.height - due.height}
+        report.figures |= {"forms read": due.height - silent, "forms that do not answer": silent}
+        report.figures |= {"forms deferred": forms.height - due.height}
         return report
 
     def _form(self, run: Extraction, form_id: str, bound: datetime | None) -> None:
@@ -86,21 +80,21 @@ class StreamReader:
         run.found = (run.found or 0) + listed
         run.floor += max(1, ceil(listed / _SUBMISSIONS))
         with self.readings.warehouse.session() as session, session.transaction():
-            known = session.fact(f"{_READ_TO}{form_id}")
-            if known is None or (newest is not None and parse_instant(known) < newest):
-                session.set_fact(f"{_READ_TO}{form_id}", (newest or BEGINNING).isoformat())
+            known = session.state.form_read_to[form_id]
+            if known is None or (newest is not None and known < newest):
+                session.state.form_read_to[form_id] = newest or BEGINNING
 
-    def email_clicks(self, since: datetime | None) -> Report:
+    def email_clicks(self, since: datetime | None) -> StreamReport:
         """Clicks in marketing e-mails, those HubSpot filters or has since replaced too.
 
         The last day is read again every hour: HubSpot marks an event as obsolete after the fact, and only reading it
         again shows that. What is marked later still is found when its hour is run again.
 
-        A token that may not read them leaves the table as it is and says so in the fact `not read`; the next reading
-        that succeeds begins where the last one ended.
+        A token that may not read them leaves the table as it is and says so in the report (`not_read`); the next
+        reading that succeeds begins where the last one ended.
         """
         if not self.rules.streams.email_clicks:
-            return Report(facts={"stream": "off (streams.email_clicks in the mapping)"})
+            return StreamReport(figures={"stream": "off (streams.email_clicks in the mapping)"})
         run = self.readings.begin("email_clicks", since, self.hubspot.transport)
         run.found = 0
         bound = None if run.since is None else run.since - SECOND_THOUGHTS
@@ -115,7 +109,7 @@ class StreamReader:
             if isinstance(error, Rejected) and error.status != _NOT_FOUND:
                 raise
             report = run.report()
-            report.facts[NOT_READ] = f"{error}. {_EMAIL_CLICKS_FIX}"
+            report.not_read = f"{error}. {_EMAIL_CLICKS_FIX}"
             return report
         run.floor = max(1, ceil(run.found / _EMAIL_EVENTS))
         return self.readings.end(run)
@@ -129,9 +123,9 @@ def _earlier(read_to: datetime | None, since: datetime | None) -> datetime | Non
 def _forms(session: Session) -> pl.DataFrame:
     """id, archived, newest (latest stored submission) and read_to (as far as it was read completely) of each form."""
     frame = session.query(
-        "SELECT f.id, f.archived, max(s.submitted_at) AS newest, any_value(m.value) AS read_to FROM raw.form f"
-        " LEFT JOIN raw.form_submission s ON s.form_id = f.id LEFT JOIN meta.fact m ON m.name = ? || f.id"
-        " GROUP BY f.id, f.archived ORDER BY f.id",
-        [_READ_TO],
+        "SELECT f.id, f.archived, max(s.submitted_at) AS newest FROM raw.form f"
+        " LEFT JOIN raw.form_submission s ON s.form_id = f.id GROUP BY f.id, f.archived ORDER BY f.id"
     )
-    return frame.with_columns(pl.col("read_to").map_elements(parse_instant, return_dtype=pl.Datetime("us", "UTC")))
+    moment = pl.Datetime("us", "UTC")
+    read_to = session.state.form_read_to.all()
+    return frame.with_columns(read_to=pl.col("id").replace_strict(read_to, default=None, return_dtype=moment))

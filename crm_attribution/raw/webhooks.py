@@ -21,10 +21,9 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.hubspot.webhooks import TABLE, Event, Named, events, read_delivery
 from crm_attribution.raw.merges import record_merges
-from crm_attribution.raw.reading import chunks, quarantine
+from crm_attribution.raw.reading import StreamReport, chunks, quarantine
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 
 FOLDER = "webhooks"
@@ -37,16 +36,18 @@ def waiting(inbox: Path) -> list[Path]:
     return sorted(path for path in (inbox / FOLDER).glob("[!.]*.json") if path.is_file())
 
 
-def load(warehouse: Warehouse, clock: Clock, inbox: Path) -> Report:
+def load(warehouse: Warehouse, clock: Clock, inbox: Path) -> StreamReport:
     """Take in all waiting deliveries. Until the portal is known they wait: whose they are cannot be told.
 
     Returns:
         files, events, duplicates, quarantined, and events by subscription type.
     """
     files = waiting(inbox)
-    report = Report(facts={"files": len(files), "events": 0, "duplicates": 0, "quarantined": 0, "to be read again": 0})
+    report = StreamReport(
+        figures={"files": len(files), "events": 0, "duplicates": 0, "quarantined": 0, "to be read again": 0}
+    )
     with warehouse.session() as session:
-        portal = session.fact("portal_id")
+        portal = session.state.portal_id
     if portal is None:
         return report
     for chunk in chunks(files, _FILES):
@@ -68,7 +69,9 @@ def _read(paths: Sequence[Path], portal: str) -> tuple[list[Event], list[Refused
     return heard, refused
 
 
-def _store(session: Session, heard: Sequence[Event], refused: Sequence[Refused], now: datetime, report: Report) -> None:
+def _store(
+    session: Session, heard: Sequence[Event], refused: Sequence[Refused], now: datetime, report: StreamReport
+) -> None:
     once = {event.row["event_key"]: event for event in reversed(heard)}
     erased = _erased(session, once.values())
     rows = [_without_values(event, erased).row for event in once.values()]
@@ -84,7 +87,7 @@ def _store(session: Session, heard: Sequence[Event], refused: Sequence[Refused],
     report.changed += len(new)
     counted = {"events": len(heard), "duplicates": len(heard) - len(new), "quarantined": len(refused)}
     for name, count in {**counted, "to be read again": reread, **_by_type(fresh)}.items():
-        report.facts[name] = int(report.facts.get(name, 0)) + count
+        report.figures[name] = int(report.figures.get(name, 0)) + count
 
 
 def _by_type(fresh: Iterable[Event]) -> dict[str, int]:

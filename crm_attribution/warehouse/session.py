@@ -21,6 +21,7 @@ from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CommitLost
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import number_of, table_name, written
+from crm_attribution.warehouse.state import State
 
 _WIDE = 10
 """Columns from which on reading a table's keys first costs less than reading it once."""
@@ -58,6 +59,7 @@ class Session:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self.connection = connection
+        self.state = State(connection)
         self._dry_run = False
 
     # --- reading
@@ -335,23 +337,6 @@ class Session:
             "DELETE FROM meta.change WHERE seq <= (SELECT min(seq) FROM meta.cursor)"
             " AND seq < (SELECT max(seq) FROM meta.change)"
         )
-
-    # --- facts about the data directory
-
-    def fact(self, name: str) -> str | None:
-        value = self.scalar("SELECT value FROM meta.fact WHERE name = ?", [name])
-        return None if value is None else str(value)
-
-    def set_fact(self, name: str, value: str) -> None:
-        """Also outside a transaction: one statement, since the table has no key that would make it one."""
-        self.connection.execute(
-            "MERGE INTO meta.fact f USING (SELECT ? AS name, ? AS value) n ON f.name = n.name"
-            " WHEN MATCHED THEN UPDATE SET value = n.value WHEN NOT MATCHED THEN INSERT VALUES (n.name, n.value)",
-            [name, value],
-        )
-
-    def forget_fact(self, name: str) -> None:
-        self.connection.execute("DELETE FROM meta.fact WHERE name = ?", [name])
 
     # --- inside
 

@@ -61,7 +61,7 @@ def take(warehouse: Warehouse, now: datetime, every: timedelta) -> Snapshot | No
     if known and now - parse_instant(known[0].taken_at) < every:
         return None
     with warehouse.session() as session:
-        hour = session.fact("watermark")
+        watermark = session.state.watermark
     root = warehouse.directory / FOLDER
     with warehouse.exclusive() as engine:
         for name in ("warehouse", "marts_file"):
@@ -76,6 +76,7 @@ def take(warehouse: Warehouse, now: datetime, every: timedelta) -> Snapshot | No
         files = {path.name: copy_file(path, half / path.name) for path in paths}
         for path in paths:
             _verify(half / path.name, path)
+    hour = None if watermark is None else watermark.isoformat()
     made = Snapshot(iso(now), hour, files, source)
     (half / MANIFEST).write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
     sync_folder(half)

@@ -1,26 +1,175 @@
-"""A data directory belongs to one portal and one START, and its first hour comes first."""
+"""What a data directory remembers besides its tables: every key of `meta.fact`, with its type and meaning.
+
+A value is text in the table and typed here; nobody else reads or writes the keys. Reading one gives None where nothing
+was stored.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Generic, TypeVar, overload
+
+import duckdb
 
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.warehouse.session import Session
+
+T = TypeVar("T")
+Figures = dict[str, int | str | float]
+Key = str | tuple[str, ...]
 
 
-def check_first_load(session: Session, start: datetime, since: datetime | None) -> None:
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """How a value is read from text and written as text."""
+
+    read: Callable[[str], T]
+    write: Callable[[T], str]
+
+
+TEXT: Kind[str] = Kind(str, str)
+NUMBER: Kind[int] = Kind(int, str)
+INSTANT: Kind[datetime] = Kind(parse_instant, datetime.isoformat)
+FLAG: Kind[bool] = Kind(lambda text: text == "yes", lambda flag: "yes" if flag else "no")
+FIGURES: Kind[Figures] = Kind(json.loads, json.dumps)
+JSON: Kind[Any] = Kind(json.loads, json.dumps)
+
+
+def _interval(text: str) -> tuple[datetime, datetime]:
+    since, until = text.split()
+    return parse_instant(since), parse_instant(until)
+
+
+INTERVAL: Kind[tuple[datetime, datetime]] = Kind(_interval, lambda ends: " ".join(map(iso, ends)))
+
+
+class Value(Generic[T]):
+    """A property of `State` that is one row."""
+
+    def __init__(self, name: str, kind: Kind[T], meaning: str) -> None:
+        self.name, self.kind, self.meaning = name, kind, meaning
+
+    @overload
+    def __get__(self, state: None, owner: type) -> Value[T]: ...
+    @overload
+    def __get__(self, state: State, owner: type) -> T | None: ...
+    def __get__(self, state: State | None, owner: type) -> Value[T] | T | None:
+        if state is None:
+            return self
+        text = state.text(self.name)
+        return None if text is None else self.kind.read(text)
+
+    def __set__(self, state: State, value: T) -> None:
+        state.store(self.name, self.kind.write(value))
+
+
+@dataclass(frozen=True)
+class Found(Generic[T]):
+    """The rows of a `Values` property, by key."""
+
+    state: State
+    prefix: str
+    kind: Kind[T]
+
+    def __getitem__(self, key: Key) -> T | None:
+        text = self.state.text(self._name(key))
+        return None if text is None else self.kind.read(text)
+
+    def __setitem__(self, key: Key, value: T) -> None:
+        self.state.store(self._name(key), self.kind.write(value))
+
+    def __delitem__(self, key: Key) -> None:
+        self.state.forget(self._name(key))
+
+    def _name(self, key: Key) -> str:
+        return self.prefix + (key if isinstance(key, str) else ":".join(key))
+
+    def all(self) -> dict[str, T]:
+        """Every key with its value."""
+        return {key: self.kind.read(text) for key, text in self.state.starting_with(self.prefix)}
+
+
+class Values(Generic[T]):
+    """A property of `State` that has a row per key, e.g. per stream."""
+
+    def __init__(self, name: str, key: str, kind: Kind[T], meaning: str) -> None:
+        self.name, self.key, self.kind, self.meaning = name, key, kind, meaning
+
+    @overload
+    def __get__(self, state: None, owner: type) -> Values[T]: ...
+    @overload
+    def __get__(self, state: State, owner: type) -> Found[T]: ...
+    def __get__(self, state: State | None, owner: type) -> Values[T] | Found[T]:
+        return self if state is None else Found(state, f"{self.name}:", self.kind)
+
+
+class State:
+    """The state of a data directory, over one connection."""
+
+    portal_id = Value("portal_id", TEXT, "HubSpot portal the data directory belongs to")
+    start = Value("start", INSTANT, "CRM_ATTRIBUTION_START of the first run: its first hour holds all history")
+    watermark = Value("watermark", INSTANT, "end of the newest hour a run has stood for")
+    restored = Value("restored", INTERVAL, "time of the snapshot that was put back last, and when it was put back")
+    planned = Value("planned", FLAG, "conversions were planned: from now on a rule not seen before is a new rule")
+    hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
+    identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")
+    click_figures = Value("identity:clicks", FIGURES, "clicks that are not resolved, by reason")
+
+    extracted = Values("extracted", "stream", INSTANT, "upper bound of the stream's last complete reading")
+    progress = Values("progress", "stream", JSON, "how far a reading of records came that has not ended")
+    properties = Values("properties", "object type", JSON, "names of the copied and of the tracked properties read")
+    swept = Values("swept", "object type", NUMBER, "record whose associations were read last, in rotation")
+    reconciled = Values("reconciled", "object type", JSON, "listing cursor and highest id of the last reconciliation")
+    form_read_to = Values("form_read_to", "form", INSTANT, "newest submission of the form's last complete reading")
+    rule_since = Values(
+        "rule", "destination:milestone:action", TEXT, "send_from of a conversion rule when first seen: start, or a time"
+    )
+    pause = Values("delivery.pause", "destination:account", INSTANT, "end of a pause the platform asked for")
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def text(self, name: str) -> str | None:
+        rows = self._connection.execute("SELECT value FROM meta.fact WHERE name = ?", [name]).fetchall()
+        return None if not rows else str(rows[0][0])
+
+    def store(self, name: str, text: str) -> None:
+        """Also outside a transaction: one statement, since the table has no key that would make it one."""
+        self._connection.execute(
+            "MERGE INTO meta.fact f USING (SELECT ? AS name, ? AS value) n ON f.name = n.name"
+            " WHEN MATCHED THEN UPDATE SET value = n.value WHEN NOT MATCHED THEN INSERT VALUES (n.name, n.value)",
+            [name, text],
+        )
+
+    def forget(self, name: str) -> None:
+        self._connection.execute("DELETE FROM meta.fact WHERE name = ?", [name])
+
+    def starting_with(self, prefix: str) -> list[tuple[str, str]]:
+        return self._connection.execute(
+            "SELECT name[length(?) + 1:], value FROM meta.fact WHERE starts_with(name, ?) ORDER BY name",
+            [prefix, prefix],
+        ).fetchall()
+
+
+ENTRIES: list[Value[Any] | Values[Any]] = [one for one in vars(State).values() if isinstance(one, Value | Values)]
+"""Every key of `meta.fact`, for the documentation and the tests."""
+
+
+def check_first_load(state: State, start: datetime, since: datetime | None) -> None:
     """The first partition holds all history; a later hour on an empty warehouse would leave it out for good.
 
     Args:
-        session: an open session.
+        state: of the data directory.
         start: CRM_ATTRIBUTION_START.
         since: lower bound of the run's window, None where it has the first partition in it.
 
     Raises:
         ConfigurationError: with the hint to run the first hour.
     """
-    if since is not None and session.fact("extracted:account") is None:
+    if since is not None and state.extracted["account"] is None:
         raise ConfigurationError(
             f"the warehouse is empty and {iso(since)} is not its first hour: materialize the partition "
             f"{start:%Y-%m-%d-%H:%M} first, it loads the whole history "
@@ -28,15 +177,15 @@ def check_first_load(session: Session, start: datetime, since: datetime | None) 
         )
 
 
-def check_portal(session: Session, portal: str) -> None:
+def check_portal(state: State, portal: str) -> None:
     """Two portals never share a data directory.
 
     Raises:
         ConfigurationError: naming both portals.
     """
-    known = session.fact("portal_id")
+    known = state.portal_id
     if known is None:
-        session.set_fact("portal_id", portal)
+        state.portal_id = portal
     elif known != portal:
         raise ConfigurationError(
             f"this data directory belongs to HubSpot portal {known}, the token is for portal {portal}: "
@@ -44,38 +193,41 @@ def check_portal(session: Session, portal: str) -> None:
         )
 
 
-def watermark(session: Session, end: datetime) -> datetime:
+def check_start(state: State, start: datetime) -> None:
+    """A data directory belongs to one START: its first partition holds all history.
+
+    Raises:
+        ConfigurationError: when the directory was begun with another CRM_ATTRIBUTION_START.
+    """
+    known = state.start
+    if known is None:
+        state.start = start
+    elif known != start:
+        raise ConfigurationError(
+            f"the data directory was begun with CRM_ATTRIBUTION_START={iso(known)}, now it is {iso(start)}: "
+            "restore the setting, or name another CRM_ATTRIBUTION_DATA_DIR"
+        )
+
+
+def advance_watermark(state: State, end: datetime) -> datetime:
     """The end of the newest hour any run has stood for: what is known as of now, whatever hour is run again."""
-    known = session.fact("watermark")
-    newest = end if known is None else max(end, datetime.fromisoformat(known))
-    session.set_fact("watermark", newest.isoformat())
+    known = state.watermark
+    newest = end if known is None else max(end, known)
+    state.watermark = newest
     return newest
 
 
-def newest_hour_end(session: Session) -> datetime:
+def newest_hour_end(state: State) -> datetime:
     """The end of the newest hour any run has stood for.
 
     Raises:
         ConfigurationError: when there has been none.
     """
-    known = session.fact("watermark")
-    if known is None:
+    if (known := state.watermark) is None:
         raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
-    return datetime.fromisoformat(known)
+    return known
 
 
-_RESTORED = "restored"
-
-
-def note_restored(session: Session, since: datetime, until: datetime) -> None:
+def note_restored(state: State, since: datetime, until: datetime) -> None:
     """The warehouse is a snapshot of `since`, put back at `until`: what was sent between the two is not known here."""
-    session.set_fact(_RESTORED, f"{iso(since)} {iso(until)}")
-
-
-def restored(session: Session) -> tuple[datetime, datetime] | None:
-    """When the snapshot was taken that was put back last, and when it was; None where none ever was."""
-    known = session.fact(_RESTORED)
-    if known is None:
-        return None
-    since, until = known.split()
-    return parse_instant(since), parse_instant(until)
+    state.restored = since, until

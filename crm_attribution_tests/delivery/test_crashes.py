@@ -153,7 +153,7 @@ def test_after_a_snapshot_was_put_back_nothing_is_counted_twice(make: Make, sand
     bench.plan("c")
     bench.plan("later", ready_at=NOW + timedelta(hours=1))
     with bench.warehouse.session() as session:
-        note_restored(session, NOW, NOW)
+        note_restored(session.state, NOW, NOW)
     bench.deliver()
     assert before == _counted(bench, sandbox) == ["a", "b", "c"]
     states = {name: row["state"] for name, row in bench.rows().items()}

@@ -94,7 +94,7 @@ def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox,
     pipeline.learn_time_zone()
     with pytest.raises(QuotaExhausted, match=r"renewed at midnight US/Eastern, 2026-03-10T04:00:00Z"):
         list(map(pipeline.hubspot.pipelines, ["deals"] * 20))
-    left = pipeline.hubspot_limits.facts()
+    left = pipeline.hubspot_limits.figures()
     assert left == {"calls per day": used + 12, "calls left today": pipeline.hubspot_limits.kept}
     sandbox.set_clock("2026-03-10T04:00:00Z")
     pipeline.hubspot.pipelines("deals")

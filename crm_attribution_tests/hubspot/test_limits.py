@@ -124,7 +124,7 @@ def test_the_reserve_is_left_to_others_until_the_accounts_midnight():
         clock.moment += timedelta(minutes=30)
         server.play(reply(200, {"results": []}, headers(100, 50, 49)))
         client.pipelines("deals")
-    assert limits.facts() == {"calls per day": 50, "calls left today": 49}
+    assert limits.figures() == {"calls per day": 50, "calls left today": 49}
 
 
 def test_a_spent_day_names_the_instant_it_is_renewed():
@@ -146,4 +146,4 @@ def test_headers_that_are_not_numbers_teach_nothing():
     with serving(Scripted([reply(200, {"results": []}, wrong)])) as server:
         connected(server, limits).pipelines("deals")
     assert limits.budgets["burst"].allowed == 90
-    assert limits.facts() == {}
+    assert limits.figures() == {}

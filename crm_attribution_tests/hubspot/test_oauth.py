@@ -120,7 +120,7 @@ def test_a_token_is_renewed_ninety_seconds_before_its_end_and_kept_until_then(ap
     there = file.read()
     assert (there.version, there.refresh_token) == (2, f"{SECRET}-refresh-1")
     assert there.expires_at == parse_instant("2026-03-09T12:58:30Z")
-    assert due.facts() == {
+    assert due.figures() == {
         "authentication": "OAuth app",
         "token expires": "2026-03-09T12:58:30Z",
         "token renewed": "2026-03-09T12:28:30Z",
@@ -155,7 +155,7 @@ def test_killed_between_hubspots_answer_and_the_file(app, url, file, rotates):
     if rotates:
         with pytest.raises(RefreshRefused, match="install it again and run crm-attribution authorize"):
             next_one.headers()
-        assert next_one.facts()["last attempt ended with"] == "RefreshRefused"
+        assert next_one.figures()["last attempt ended with"] == "RefreshRefused"
     else:
         assert next_one.headers() == {"Authorization": f"Bearer {SECRET}-access-2"}
 

@@ -72,6 +72,17 @@ def test_a_submission_resolves_a_waiting_click(session: Session):
     assert after(session, 3) == {"k": "resolved: form_submission"}
 
 
+def test_identity_shows_the_clicks_that_are_not_resolved(session: Session):
+    contact(session, "1", "ann@a.example")
+    click(session, "k", contact_id="1")
+    click(session, "l")
+    after(session, 1)
+    shown = run(IDENTITY, session, LOADED, CLICKED).figures
+    assert {name: count for name, count in shown.items() if name.startswith("clicks")} == {
+        "clicks pending: no_submission_with_click_id": 1
+    }
+
+
 def test_a_contact_we_learn_of_after_the_wait_still_gets_its_click(session: Session):
     """Its record was refused at first, or read late: what ends the same in a rebuild ends the same now."""
     click(session, "k", contact_id="1")

@@ -8,7 +8,7 @@ from collections import defaultdict
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identity.update import quality, remember_clicks
+from crm_attribution.identity.update import quality
 from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
@@ -169,7 +169,3 @@ def test_quality_counts_what_is_there(session: Session):
     assert facts["aliases"] == 3
     assert facts["largest person (identifiers)"] == 2
     assert facts["rejected edges: role_mailbox"] == 1
-    remember_clicks(session, {"resolved: contact_id": 3, "unresolved: no_form": 2, "e-mail resolved: recipient": 1})
-    remembered = run(IDENTITY, session, LOADED, NOW).facts
-    assert remembered["clicks unresolved: no_form"] == 2
-    assert not [name for name in remembered if "clicks" in name and "unresolved" not in name]

@@ -28,7 +28,7 @@ def rules(**changes: Any) -> Rules:
 
 
 def update(session: Session, mapping: Rules = LOADED) -> dict[str, Any]:
-    return run(IDENTITY, session, mapping, NOW).facts
+    return run(IDENTITY, session, mapping, NOW).figures
 
 
 def refused(session: Session) -> list[tuple[str, str, str]]:

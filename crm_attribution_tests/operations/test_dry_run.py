@@ -52,7 +52,7 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
     with Chain.start(tmp_path, portal(), LAST_DAY, rules(tmp_path, RULES + SEND)) as chain:
         chain.run()
         with chain.warehouse.session() as session:
-            session.set_fact("watermark", NOW.isoformat())
+            session.state.watermark = NOW
             conversions.update(session, chain.mapping, GIVEN, NOW)
         before = _state(chain)
         proposed = rules(tmp_path, PROPOSED + SEND)

@@ -87,4 +87,4 @@ def test_a_stale_file_does_not_bring_back_an_erased_contact(reader: SourceReader
     report = reader.read(SOURCE, None, NOW)
     with reader.readings.warehouse.session() as session:
         assert sorted(session.read("raw.link_click")["click_id"]) == ["c2", "c3"]
-    assert report.facts["rows of erased contacts left out"] == 1
+    assert report.figures["rows of erased contacts left out"] == 1

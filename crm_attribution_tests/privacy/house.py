@@ -127,7 +127,7 @@ class House:
         """What an hourly run does after extraction, but for sending."""
         self.chain.derive()
         with self.chain.warehouse.session() as session:
-            session.set_fact("watermark", at(NOW).isoformat())
+            session.state.watermark = at(NOW)
             conversions.update(session, self.chain.mapping, self.pipeline.settings, at(NOW))
             self.show(session)
 

@@ -90,7 +90,7 @@ def test_new_properties_are_read_for_all_records(tmp_path: Path):
         reading.rules = reading.rules.model_copy(update={"properties": lists})
         reading.play(portal, minute(460))
         report = reading.readers().records.read("contacts", minute(400))
-        assert report.facts["all records read again for new properties"] == "jobtitle"
+        assert report.figures["all records read again for new properties"] == "jobtitle"
         titled = reading.rows("SELECT id FROM raw.contact WHERE json_extract_string(properties, '$.jobtitle') = 'CFO'")
         assert titled == [("3",)]
         reading.play(portal, minute(520))
@@ -116,7 +116,7 @@ def test_drift_of_properties_is_told_and_breaks_nothing(tmp_path: Path):
     with Reading.of(tmp_path, portal, minute(400)) as reading:
         first = reading.readers().properties.read()
         assert reading.rows("SELECT * FROM raw.property_drift") == []
-        unknown = str(first.facts["properties the portal does not have"])
+        unknown = first.unknown_properties or []
         assert "contacts.no_such_property" not in unknown
         reading.sandbox.request(
             "PUT",
@@ -138,7 +138,7 @@ def test_drift_of_properties_is_told_and_breaks_nothing(tmp_path: Path):
             ("lifecyclestage", "retyped"),
             ("score", "added"),
         ]
-        assert "contacts.lastname" in str(second.facts["properties the portal does not have"])
+        assert "contacts.lastname" in (second.unknown_properties or [])
         reading.read(None)
         assert reading.problems(portal) == []
 

@@ -84,7 +84,7 @@ def test_a_record_nobody_told_us_of_is_found_by_counting(tmp_path: Path):
         reading.read(minute(520), "contacts")
         assert reading.problems(portal) == []
         with reading.warehouse.session() as session:
-            session.set_fact("extracted:contacts", minute(580).isoformat())  # as if it had been read without that one
+            session.state.extracted["contacts"] = minute(580)  # as if it had been read without that one
             session.connection.execute("DELETE FROM raw.contact WHERE id = '31'")
             session.connection.execute("DELETE FROM raw.property_history WHERE object_id = '31'")
         reading.play(portal, minute(640))
@@ -136,13 +136,13 @@ def test_reconciliation_finds_what_moved_no_stamp_and_what_counts_hid(tmp_path: 
         reading.read(minute(400), "contacts")
         assert missing(reading) == []
         first = reading.readers().reconciliation.run()
-        assert first.facts["records changed silently"] == 1
-        assert first.facts["records added"] == 1
+        assert first.figures["records changed silently"] == 1
+        assert first.figures["records added"] == 1
         assert missing(reading) == ["200"]
         assert "old@c.example" not in str(reading.rows("SELECT properties FROM raw.contact WHERE id = '33'"))
         again = reading.readers().reconciliation.run()
         assert again.changed == 0
-        assert "records changed silently" not in again.facts
+        assert "records changed silently" not in again.figures
 
 
 def test_reconciliation_goes_on_where_its_calls_ended(tmp_path: Path):
@@ -153,7 +153,7 @@ def test_reconciliation_goes_on_where_its_calls_ended(tmp_path: Path):
             session.connection.execute("UPDATE raw.contact SET properties = '{}' WHERE id = '440'")
         small = reading.rules.extraction.model_copy(update={"reconcile_calls": 2})
         reading.rules = reading.rules.model_copy(update={"extraction": small})
-        found = [reading.readers().reconciliation.run().facts.get("records changed silently", 0) for _ in range(4)]
+        found = [reading.readers().reconciliation.run().figures.get("records changed silently", 0) for _ in range(4)]
         assert found == [0, 0, 1, 0]
 
 

@@ -13,9 +13,8 @@ import pytest
 from crm_attribution.clock import iso
 from crm_attribution.errors import Retryable
 from crm_attribution.mapping import Rules
+from crm_attribution.raw.reading import StreamReport
 from crm_attribution.raw.rules.turns import forms_due
-from crm_attribution.raw.streams import NOT_READ
-from crm_attribution.warehouse.report import Report
 from crm_attribution_tests.flow.chain import LOADED, Chain, rules
 from crm_attribution_tests.helpers import at
 
@@ -45,10 +44,10 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
         yield made
 
 
-def read(chain: Chain, stream: str, since: datetime | None, mapping: Rules | None = None) -> tuple[Report, int]:
+def read(chain: Chain, stream: str, since: datetime | None, mapping: Rules | None = None) -> tuple[StreamReport, int]:
     """One reading and what it cost, counted by the other side."""
     before = chain.sandbox.calls()["total"]
-    report: Report = getattr(chain.readers(mapping).streams, stream)(since)
+    report: StreamReport = getattr(chain.readers(mapping).streams, stream)(since)
     return report, chain.sandbox.calls()["total"] - before
 
 
@@ -87,8 +86,8 @@ def test_an_event_that_is_replaced_later_is_marked_within_a_day(chain: Chain) ->
 def test_without_the_scope_nothing_is_lost_and_the_reason_is_told(chain: Chain, tmp_path: Path) -> None:
     chain.sandbox.faults([{"route": EVENTS, "kind": "403", "scope": "content", "count": 1}])
     report, _ = read(chain, "email_clicks", OPEN + HOUR)
-    assert "content" in str(report.facts[NOT_READ])
-    assert "streams: {email_clicks: off}" in str(report.facts[NOT_READ])
+    assert "content" in str(report.not_read)
+    assert "streams: {email_clicks: off}" in str(report.not_read)
     assert read(chain, "email_clicks", OPEN + HOUR)[0].changed == 1_001, "the next reading begins where none had ended"
     off = rules(tmp_path, "streams: {email_clicks: off}")
     assert read(chain, "email_clicks", None, off)[1] == 0
@@ -124,8 +123,8 @@ def test_a_form_that_does_not_answer_stops_no_other(chain: Chain) -> None:
     chain.readers().reference.forms()
     chain.sandbox.faults([{"route": SUBMISSIONS, "kind": "404", "count": 1}])
     report, _ = read(chain, "submissions", None)
-    assert report.facts["forms that do not answer"] == 1
-    assert report.facts["forms read"] == 1
+    assert report.figures["forms that do not answer"] == 1
+    assert report.figures["forms read"] == 1
     chain.readers().streams.submissions(OPEN + HOUR)
     assert len(chain.table("raw.form_submission")) == 131
 

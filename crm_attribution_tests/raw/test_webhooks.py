@@ -74,7 +74,7 @@ class World:
         with self.warehouse.session() as session:
             session.truncate(["raw.contact", *LOADED])
             session.connection.execute("DELETE FROM meta.change; DELETE FROM quarantine.webhook_event")
-            session.set_fact("portal_id", str(PORTAL))
+            session.state.portal_id = str(PORTAL)
 
     def deliver(self, *events: dict[str, Any], kind: str = "hubspot") -> None:
         """One delivery; its file is written as the receiver writes it."""
@@ -142,7 +142,7 @@ def test_an_event_becomes_a_row_and_its_file_is_archived(world: World):
     assert world.reread() == [("contacts", "101")]
     assert inbox.waiting(world.inbox) == []
     assert len(list((world.inbox / "archive" / "webhooks").iterdir())) == 1
-    assert report.facts == {"files": 1, "events": 1, "duplicates": 0, "quarantined": 0, "to be read again": 1,
+    assert report.figures == {"files": 1, "events": 1, "duplicates": 0, "quarantined": 0, "to be read again": 1,
                             "new contact.propertyChange": 1}  # fmt: skip
     assert "ada" not in repr(report)
 
@@ -155,7 +155,7 @@ def test_an_event_that_comes_again_is_the_same_event(world: World, changed: dict
     with world.warehouse.session() as session, session.transaction():
         session.truncate(["raw.reread"])
     report = world.load([again])
-    assert report.facts["duplicates"] == 1
+    assert report.figures["duplicates"] == 1
     assert len(world.rows("raw.webhook_event")) == 1
     assert world.reread() == []  # what was read again meanwhile is not asked for once more
 
@@ -297,7 +297,7 @@ def test_both_ends_of_an_association_are_read_again(world: World):
     world.load([there, generic, ticket])
     assert world.reread() == [("companies", "8"), ("contacts", "101"), ("contacts", "5"), ("deals", "5")]
     removed = {**there, "associationRemoved": True}
-    assert world.load([there, removed]).facts["duplicates"] == 1
+    assert world.load([there, removed]).figures["duplicates"] == 1
 
 
 def test_what_we_do_not_read_is_kept_and_has_no_effect(world: World):
@@ -336,7 +336,7 @@ def test_what_cannot_be_taken_waits_in_quarantine_with_its_reason_and_the_rest_g
     assert [row[0] for row in world.query("SELECT reasons FROM quarantine.webhook_event")] == [reason]
     assert world.reread() == [("contacts", "101")]
     assert world.rows("raw.deletion") == []
-    assert report.facts["quarantined"] == 1
+    assert report.figures["quarantined"] == 1
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ def test_half_written_files_are_left_alone(world: World):
     half = world.put.folder / ".20260302T120000000000Z-hubspot-00.json.part"
     half.write_bytes(b'{"kind": "hubspot", "bo')
     (world.put.folder / ".hidden.json").write_bytes(b"[]")
-    assert world.load().facts["files"] == 0
+    assert world.load().figures["files"] == 0
     assert half.exists()
 
 
@@ -419,7 +419,7 @@ def test_what_a_workflow_posts_asks_for_a_reading_and_is_no_event_of_ours(world:
     assert world.reread() == [("companies", "55"), ("contacts", "101")]
     rows = world.rows("raw.webhook_event", "source", "subscription_type", "object_type", "object_id", "portal_id")
     assert rows == [("ingest", "demo_booked", "contacts", "101", str(PORTAL))]
-    assert report.facts["new of ingest, other"] == 1
+    assert report.figures["new of ingest, other"] == 1
 
 
 def test_an_address_names_the_contacts_that_have_it(world: World):
@@ -493,7 +493,7 @@ def test_a_thousand_malformed_bodies_are_loaded_or_quarantined(world: World):
         for _ in range(5):
             world.deliver({**WORKFLOW, chance.choice(list(WORKFLOW)): chance.choice(values)}, kind="ingest")
         count += 5
-    facts = world.load().facts
+    facts = world.load().figures
     assert facts["events"] + facts["quarantined"] == count
     assert len(world.rows("raw.webhook_event")) == facts["events"] - facts["duplicates"]
     assert {row[0] for row in world.query("SELECT DISTINCT kind FROM raw.deletion")} <= {"archived", "privacy"}

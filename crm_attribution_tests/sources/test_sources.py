@@ -100,7 +100,7 @@ def test_files_of_a_source_that_nobody_wrote_code_for(costs: Source, tmp_path: P
         )
     reader = SourceReader(Readings(warehouse, FixedClock(NOW)), tmp_path / "inbox")
     report = reader.read(costs, None, None)
-    assert (report.rows, report.facts["rows of erased contacts left out"]) == (1, 1)
+    assert (report.rows, report.figures["rows of erased contacts left out"]) == (1, 1)
     assert reader.read(costs, None, NOW).rows == 0
     with warehouse.session() as session:
         assert session.query("SELECT campaign FROM raw.cost_of_a_test")["campaign"].to_list() == ["Brand"]

@@ -93,7 +93,7 @@ def change(
                 session.delete(TABLE, keys)
             else:
                 session.upsert(TABLE, rows(new))
-            session.set_fact("round", str(len(new)))
+            session.state.store("round", str(len(new)))
             if chance.random() < 0.15:
                 raise Changed
     except Changed:
@@ -110,12 +110,12 @@ def writer(folder: Path, seed: int) -> None:
     while True:
         with warehouse.session() as session:
             for _ in range(chance.randrange(1, 5)):
-                generation = int(session.fact("generation") or 0) + 1
+                generation = int(session.state.text("generation") or 0) + 1
                 part = chance.randrange(PARTS)
                 with session.transaction():
                     session.upsert(TABLE, part_of(part, generation))
-                    session.set_fact(f"part:{part}", str(generation))
-                    session.set_fact("generation", str(generation))
+                    session.state.store(f"part:{part}", str(generation))
+                    session.state.store("generation", str(generation))
                 print(generation, flush=True)
 
 
@@ -137,12 +137,12 @@ def kills(seconds: float, seed: int) -> Result:
             child.wait()
             killed += 1
             with Warehouse(Path(folder)).session() as session:
-                known = int(session.fact("generation") or 0)
+                known = int(session.state.text("generation") or 0)
                 if known < max([newest, *acknowledged]):
                     return {"ok": False, "kills": killed, "failure": f"commit {known} < {max(acknowledged)}"}
                 wanted: dict[str, str] = {}
                 for part in range(PARTS):
-                    generation = session.fact(f"part:{part}")
+                    generation = session.state.text(f"part:{part}")
                     if generation:
                         wanted |= dict(part_of(part, int(generation)).select("id", "email").iter_rows())
                 if stored(session) != wanted:

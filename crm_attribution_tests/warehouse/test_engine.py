@@ -74,7 +74,7 @@ def test_the_warehouse_has_no_indexes(tmp_path: Path):
         assert kinds == ["NOT NULL"]
         assert session.scalar("SELECT count(*) FROM duckdb_indexes()") == 0
         for value in ("one", "two"):
-            session.set_fact("name", value)
+            session.state.store("name", value)
         assert session.query("SELECT value FROM meta.fact WHERE name = 'name'")["value"].to_list() == ["two"]
 
 
@@ -91,7 +91,7 @@ def test_an_older_warehouse_loses_its_indexes_and_nothing_else(tmp_path: Path):
         session.change("UPDATE meta.schema_version SET version = 3")
     with Warehouse(tmp_path).session() as session:
         assert session.scalar("SELECT count(*) FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'") == 0
-        assert session.fact("portal_id") == "7"
+        assert session.state.text("portal_id") == "7"
         assert session.query("FROM meta.cursor").rows() == [("events", 3, "s")]
         with session.transaction():
             session.upsert("raw.owner", OWNER)

@@ -59,14 +59,14 @@ def described(session: Session) -> list[object]:
 def kept(warehouse: Warehouse) -> list[str | None]:
     with Warehouse(warehouse.directory).session() as session:
         marts = session.scalar("SELECT value FROM marts_file.marts.fact")
-        return [session.fact("what"), marts, session.fact("done")]
+        return [session.state.text("what"), marts, session.state.text("done")]
 
 
 def test_deleted_bytes_are_gone_and_all_else_is_as_it_was(warehouse: Warehouse) -> None:
     with warehouse.session() as session:
         before, sequence = described(session), session.scalar("SELECT nextval('meta.change_seq')")
     sizes = {path: path.stat().st_size for path in (warehouse.marts_path, warehouse.path)}
-    done = [rewrite_marts(warehouse), rewrite_warehouse(warehouse, lambda fresh: fresh.set_fact("done", "yes"))]
+    done = [rewrite_marts(warehouse), rewrite_warehouse(warehouse, lambda fresh: fresh.state.store("done", "yes"))]
     assert [holds(path) for path in (warehouse.path, warehouse.marts_path)] == [False, False]
     with warehouse.session() as session:
         assert described(session) == before
@@ -97,7 +97,7 @@ def test_killed_anywhere_it_leaves_the_old_file_or_the_new(warehouse: Warehouse,
             if which == "marts":
                 rewrite_marts(mine, at=die_at(point))
             else:
-                rewrite_warehouse(mine, lambda fresh: fresh.set_fact("done", "yes"), at=die_at(point))
+                rewrite_warehouse(mine, lambda fresh: fresh.state.store("done", "yes"), at=die_at(point))
         finally:
             os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL

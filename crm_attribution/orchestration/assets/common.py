@@ -19,7 +19,7 @@ from crm_attribution.redaction import redact
 from crm_attribution.sources import sources
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
-from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.report import CHANGED, ROWS, Report
 
 START = configuration.load().start
 HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
@@ -154,13 +154,21 @@ def run_table_checks(pipeline: Pipeline, name: str, *more: str) -> list[dg.Asset
 
 
 def result(
-    pipeline: Pipeline, name: str, report: Report, checks: Sequence[dg.AssetCheckResult] | None = None
+    pipeline: Pipeline,
+    name: str,
+    report: Report,
+    checks: Sequence[dg.AssetCheckResult] | None = None,
+    *,
+    whole: Report | None = None,
 ) -> Result:
-    """What an asset hands to Dagster: row counts, figures, and the table's checks."""
-    pipeline.say(f"{name}: {report.rows} rows, {report.changed} changed")
+    """What an asset hands to Dagster: row counts, figures, and the table's checks. Where a report is of a window,
+    `whole` counts the table."""
+    rows = report.rows if whole is None else whole.rows
+    window = {} if whole is None else {"dagster/partition_row_count": report.rows}
+    pipeline.say(f"{name}: {rows} rows, {report.changed} changed")
     return dg.MaterializeResult(
         asset_key=key_of(name),
-        metadata={"dagster/row_count": report.rows, "changed rows": report.changed, **report.facts},
+        metadata={ROWS: rows, CHANGED: report.changed, **window, **report.shown()},
         check_results=run_table_checks(pipeline, name) if checks is None else checks,
     )
 

@@ -21,7 +21,7 @@ from crm_attribution.orchestration.assets.common import (
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import broken_conservation, unmapped_pipelines
-from crm_attribution.warehouse.state import watermark
+from crm_attribution.warehouse.state import advance_watermark
 
 Judge = Callable[[Pipeline], dg.AssetCheckResult]
 
@@ -39,7 +39,8 @@ def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) 
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
         first, *rest = layer.writes
         with acting_on_errors(), pipeline.warehouse.session() as session:
-            report = run(layer, session, pipeline.rules, watermark(session, window(context).end))
+            as_of = advance_watermark(session.state, window(context).end)
+            report = run(layer, session, pipeline.rules, as_of)
             counts = {table: reports.count(session, table) for table in rest}
             checks = [*run_table_checks(pipeline, *layer.writes), *(judge(pipeline) for _, judge in more)]
         yield result(pipeline, first, report, checks)

@@ -52,7 +52,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")
     warehouse, now = pipeline.warehouse, pipeline.clock.now()
     with warehouse.session() as session:
-        as_of = newest_hour_end(session)
+        as_of = newest_hour_end(session.state)
         if named:
             privacy.confirm(session, named, now)
         if not (requested := privacy.waiting(session)):

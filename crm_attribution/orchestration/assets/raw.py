@@ -23,17 +23,16 @@ from crm_attribution.orchestration.assets.common import (
 from crm_attribution.orchestration.budget import check_run
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.raw import webhooks as inbox
-from crm_attribution.raw.streams import NOT_READ
+from crm_attribution.raw.reading import StreamReport
 from crm_attribution.sources import sources
 from crm_attribution.sources.base import Source
 from crm_attribution.warehouse import report as reports
-from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.state import check_first_load, check_portal
 
-Read = Callable[[Pipeline, Window], Report]
+Read = Callable[[Pipeline, Window], StreamReport]
 
 
-Check = tuple[dg.AssetCheckSpec, Callable[[Report], dg.AssetCheckResult]]
+Check = tuple[dg.AssetCheckSpec, Callable[[StreamReport], dg.AssetCheckResult]]
 
 
 def extraction(
@@ -53,7 +52,7 @@ def extraction(
             report = read(pipeline, window(context))
             with pipeline.warehouse.session() as session:
                 checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in checked)]
-                return result(pipeline, name, reports.with_table_rows(session, name, report), checks)
+                return result(pipeline, name, report, checks, whole=reports.count(session, name))
 
     return asset
 
@@ -64,9 +63,9 @@ def _is_read(name: str) -> Check:
         "is_read", asset=key_of(name), description="HubSpot lets us read this stream, or the mapping switches it off."
     )
 
-    def judge(report: Report) -> dg.AssetCheckResult:
-        problem = report.facts.get(NOT_READ)
-        metadata = {} if problem is None else {"problem": str(problem)}
+    def judge(report: StreamReport) -> dg.AssetCheckResult:
+        problem = report.not_read
+        metadata = {} if problem is None else {"problem": problem}
         return dg.AssetCheckResult(
             check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=metadata
         )
@@ -74,16 +73,16 @@ def _is_read(name: str) -> Check:
     return check, judge
 
 
-def _account(pipeline: Pipeline, hours: Window) -> Report:
+def _account(pipeline: Pipeline, hours: Window) -> StreamReport:
     readers, hub_id = pipeline.readers, pipeline.credential.hub_id
     with pipeline.warehouse.session() as session:
-        check_first_load(session, pipeline.settings.start, hours.since)
-        if hub_id is not None and session.fact("portal_id") is not None:
-            check_portal(session, hub_id)
+        check_first_load(session.state, pipeline.settings.start, hours.since)
+        if hub_id is not None and session.state.portal_id is not None:
+            check_portal(session.state, hub_id)
     check_run(pipeline, hours.since, hours.end)
     report = readers.reference.account()
     pipeline.learn_time_zone()
-    report.facts |= pipeline.credential.facts() | pipeline.hubspot_limits.facts()
+    report.figures |= pipeline.credential.figures() | pipeline.hubspot_limits.figures()
     return report
 
 
@@ -94,7 +93,7 @@ def _records(described: ObjectType) -> dg.AssetsDefinition:
         described.table,
         ["raw.account", *stages, "raw.webhook_event"],
         lambda pipeline, hours: pipeline.readers.records.read(described.name, hours.since),
-        [_complete(described.table)],
+        [complete(described.table)],
     )
 
 
@@ -102,11 +101,11 @@ def _source(source: Source) -> Read:
     return lambda pipeline, hours: pipeline.readers.sources.read(source, pipeline.transport_to(source), hours.since)
 
 
-def _webhooks(pipeline: Pipeline, _: Window) -> Report:
+def _webhooks(pipeline: Pipeline, _: Window) -> StreamReport:
     return inbox.load(pipeline.warehouse, pipeline.clock, pipeline.settings.inbox)
 
 
-def _complete(name: str) -> Check:
+def complete(name: str) -> Check:
     """HubSpot's count of unarchived records is ours."""
     check = dg.AssetCheckSpec(
         "complete",
@@ -114,20 +113,23 @@ def _complete(name: str) -> Check:
         description="As many unarchived records as HubSpot counts are known here, those in quarantine included.",
     )
 
-    def judge(report: Report) -> dg.AssetCheckResult:
-        theirs, ours = report.facts.get("HubSpot counts"), report.facts.get("known here")
-        where = report.facts.get("ids not accounted for", "none")
+    def judge(report: StreamReport) -> dg.AssetCheckResult:
+        theirs, ours = report.source_total, report.known_total
         return dg.AssetCheckResult(
             check_name="complete",
             asset_key=key_of(name),
-            passed=theirs == ours,
-            metadata={"HubSpot counts": str(theirs), "known here": str(ours), "ids not accounted for": where},
+            passed=theirs is not None and theirs == ours,
+            metadata={
+                "HubSpot counts": str(theirs),
+                "known here": str(ours),
+                "ids not accounted for": report.unaccounted or "none",
+            },
         )
 
     return check, judge
 
 
-def _known_to_portal() -> Check:
+def properties_exist() -> Check:
     """Every configured property exists."""
     check = dg.AssetCheckSpec(
         "configured_properties_exist",
@@ -135,15 +137,15 @@ def _known_to_portal() -> Check:
         description="The portal has every property the mapping names; HubSpot ignores unknown names without a word.",
     )
 
-    def judge(report: Report) -> dg.AssetCheckResult:
-        unknown = report.facts["properties the portal does not have"]
+    def judge(report: StreamReport) -> dg.AssetCheckResult:
+        unknown = report.unknown_properties
         return dg.AssetCheckResult(
             check_name="configured_properties_exist",
             asset_key=key_of("raw.property"),
-            passed=unknown == "none",
+            passed=unknown == [],
             severity=dg.AssetCheckSeverity.WARN,
             metadata={
-                "unknown": unknown,
+                "unknown": "not compared" if unknown is None else ", ".join(unknown) or "none",
                 "fix": "correct the names under properties, history, values or consent in the mapping file",
             },
         )
@@ -170,7 +172,7 @@ def _reconciliation() -> dg.AssetsDefinition:
     def asset(pipeline: PipelineParam) -> Result:
         with acting_on_errors():
             with pipeline.warehouse.session() as session:
-                check_first_load(session, pipeline.settings.start, pipeline.clock.now())
+                check_first_load(session.state, pipeline.settings.start, pipeline.clock.now())
             report = pipeline.readers.reconciliation.run()
             with pipeline.warehouse.session() as session:
                 rows = session.query(
@@ -197,7 +199,7 @@ assets = [
     extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.forms()),
     extraction("raw.webhook_event", ["raw.account"], _webhooks),
     extraction(
-        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.readers.properties.read(), [_known_to_portal()]
+        "raw.property", ["raw.account"], lambda pipeline, _: pipeline.readers.properties.read(), [properties_exist()]
     ),
     *(_records(described) for described in OBJECT_TYPES.values()),
     extraction(

@@ -20,6 +20,7 @@ from crm_attribution.orchestration.assets.common import (
     key_of,
     newest,
 )
+from crm_attribution.warehouse.report import CHANGED, ROWS
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
 
@@ -119,8 +120,8 @@ def _materialize(session: Session, model: SqlModel) -> Result:
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
         metadata={
-            "dagster/row_count": outcome.rows,
-            "changed rows": outcome.changed_rows,
+            ROWS: outcome.rows,
+            CHANGED: outcome.changed_rows,
             "dagster/column_schema": dg.TableSchema(columns),
             **_lineage(model.key),
         },
@@ -131,7 +132,7 @@ def _materialize(session: Session, model: SqlModel) -> Result:
 def figures(result: Result) -> str:
     """A materialization in few words."""
     facts = result.metadata or {}
-    return f"{facts['dagster/row_count']} rows, {facts['changed rows']} changed"
+    return f"{facts[ROWS]} rows, {facts[CHANGED]} changed"
 
 
 def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheckResult:
@@ -162,7 +163,7 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
 def publication(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
-        as_of = newest_hour_end(session)
+        as_of = newest_hour_end(session.state)
         session.compact_journal()
         done = publish(
             session.connection,
