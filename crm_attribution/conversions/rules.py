@@ -1,4 +1,4 @@
-"""Planning: which business fact is which platform's conversion, once per destination, whatever the facts merge into."""
+"""Planning: which business fact becomes which platform's conversion, once per destination, also after merges."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ class Plan:
 
 
 def family(milestone: pl.Expr) -> pl.Expr:
-    """Milestones of which a business fact can only be one: a win that is renamed stays the same conversion."""
+    """Group the milestones that are one business fact: a renamed win stays the same conversion."""
     return pl.when(milestone.is_in(WINS)).then(pl.lit("win")).otherwise(milestone)
 
 
 def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """New conversions.conversion rows.
+    """Return new conversions.conversion rows.
 
     Nothing is planned where any linked event already has a row of that destination and action, was planned under
     another name of the same fact (a first win that became an expansion), or under an action that no rule has any
-    more: a rule that is renamed tells nothing twice, a second rule beside it tells its own. What occurred before
-    `send_from` is suppressed, so that a first load, a new destination or a new rule uploads no history. What may be
-    the copy of an archived deal's fact is held until a person decides.
+    more: a renamed rule plans nothing twice, a second rule plans its own rows. What occurred before `send_from` is
+    suppressed, so that a first load, a new destination or a new rule uploads no history. What may be the copy of an
+    archived deal's fact is held until a person decides.
 
     Args:
         plan_: the destination.
-        milestones: live events.milestone rows with `once_person`, the person a once-per-person rule counts.
+        milestones: live events.milestone rows with once_person String, the person a once-per-person rule counts.
         existing: this destination's rows that any linked event or once-per-person rule could meet.
-        now: log time.
+        now: log time, UTC.
     """
     rows = [_of_rule(plan_, rule, milestones) for rule in plan_.rules.conversions]
     if not rows or milestones.is_empty():
@@ -99,7 +99,7 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
 
 
 def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
-    """action, milestone_id of what has a row already."""
+    """Return action, milestone_id of what has a row already."""
     actions: dict[str, list[str]] = {}
     for rule in plan_.rules.conversions:
         actions.setdefault(rule.milestone, []).append(rule.action)
@@ -123,8 +123,8 @@ def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -
             how="left",
         )
     )
-    told = wanted.select("action", "milestone", "milestone_id", "_family", _event="linked_event_ids").explode("_event")
-    met = told.join(taken, on=["_family", "_event"])
+    each = wanted.select("action", "milestone", "milestone_id", "_family", _event="linked_event_ids").explode("_event")
+    met = each.join(taken, on=["_family", "_event"])
     same = (
         (pl.col("action") == pl.col("_action"))
         | (pl.col("milestone") != pl.col("_milestone"))
@@ -158,7 +158,7 @@ def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame
 
 
 def _value(rule: mapping.ConversionRule) -> pl.Expr:
-    """What a rule sends: the measure as it stands, of a renewal only what it adds to recurring revenue."""
+    """The value a rule sends, in minor units: the current measure, or the change to recurring revenue of a renewal."""
     if rule.value is None:
         return pl.lit(None, pl.Int64)
     current = pl.col(f"{rule.value}_current")
@@ -168,7 +168,7 @@ def _value(rule: mapping.ConversionRule) -> pl.Expr:
 
 
 def _once_per_person(new: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
-    """Of a once-per-person rule only the first conversion of each person is sent; the others say why not."""
+    """Suppress all but the first conversion of each person under a once-per-person rule, with the reason."""
     counted = existing.filter(pl.col("reason").ne_missing("once_per_person")).select(
         "action", once_person="person_id", _has=True
     )
@@ -181,9 +181,9 @@ def _once_per_person(new: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
 
 
 def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: datetime) -> pl.DataFrame:
-    """Unsent rows whose fact has moved meanwhile, as it stands now: what is sent is how things are at `ready_at`.
+    """Return unsent rows whose fact has changed, with its current state: what is sent is the state at `ready_at`.
 
-    The time moves where a win was taken back and won again, the value wherever somebody typed another.
+    The time changes when a win was taken back and won again, the value when it was edited.
     """
     facts = milestones.explode("linked_event_ids").select(
         _family=family(pl.col("milestone")),
@@ -217,18 +217,18 @@ def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: 
 
 
 def standing(existing: pl.DataFrame, milestones: pl.DataFrame) -> pl.DataFrame:
-    """Which unsent rows must change their state because facts became one, or may be copies of others, or no longer.
+    """Return the unsent rows that must change their state because facts became one, or may be copies, or no longer.
 
-    Of several rows of one action that tell one fact (persons merged after both were planned) the one already sent
-    stays, else the earliest; the others are suppressed as `duplicate`, and come back should the persons part again.
-    What looks like the copy of an archived deal's fact is held as `possible_duplicate`; a person's release stands.
+    Of several rows of one action and one fact (persons merged after both were planned) the one already sent stays,
+    else the earliest; the others are suppressed as `duplicate`, and become pending again if the persons split.
+    What looks like the copy of an archived deal's fact is held as `possible_duplicate`, unless a person released it.
 
     Args:
         existing: the destination's rows that any linked event could meet.
         milestones: live events.milestone rows.
 
     Returns:
-        conversion_id, state, reason of the rows to move.
+        conversion_id String, state String, reason String of the rows to move.
     """
     facts = milestones.select(
         "possible_duplicate_of",

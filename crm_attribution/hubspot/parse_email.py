@@ -20,7 +20,7 @@ TABLE = "raw.email_click"
 
 
 def email_clicks(events: Iterable[Record], *, extracted_at: datetime) -> Parsed:
-    """raw.email_click rows of CLICK events; `bot_reason` where HubSpot itself reports it; see `raw.rules.suspects`.
+    """raw.email_click rows of CLICK events; `bot_reason` where HubSpot itself reports it; see `raw.rules.bot_clicks`.
 
     `filteredEvent` is HubSpot's own filter of bots and internal addresses; an event with `obsoletedBy` was replaced by
     another. Both stay as rows.

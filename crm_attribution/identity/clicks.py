@@ -14,7 +14,7 @@ from crm_attribution.identity.lookups import contacts_by_email, normalised, pers
 from crm_attribution.identity.rules import clicks as rules_of_clicks
 from crm_attribution.identity.rules.email_clicks import KEY, settle
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.rules.suspects import email_suspects, link_suspects
+from crm_attribution.raw.rules.bot_clicks import email_bot_clicks, link_bot_clicks
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
@@ -37,9 +37,9 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
 
 
 def _settle(session: Session, scope: click_scope.Scope, rules: Rules, as_of: datetime) -> int:
-    links = link_suspects(scope.links, rules.clicks)
+    links = link_bot_clicks(scope.links, rules.clicks)
     answers = _resolve(session, links, rules, as_of)
-    emails = email_suspects(scope.emails.with_columns(address=normalised(scope.emails["recipient"])), rules.clicks)
+    emails = email_bot_clicks(scope.emails.with_columns(address=normalised(scope.emails["recipient"])), rules.clicks)
     emails = emails.join(_recipients(session, emails["address"]), on="address", how="left", maintain_order="left")
     named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
     suspects, email_answers = settle(named, emails, rules.clicks)
@@ -69,9 +69,9 @@ def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: dateti
 
 
 def _recipients(session: Session, addresses: pl.Series) -> pl.DataFrame:
-    """address, person_id and speaker (the contact that speaks for the person) of each address that names a person."""
+    """address, person_id and representative (the person's contact) of each address that names a person."""
     return session.query(
-        "SELECT a.identifier AS address, a.person_id, p.contact_id AS speaker FROM identity.alias a"
+        "SELECT a.identifier AS address, a.person_id, p.contact_id AS representative FROM identity.alias a"
         " SEMI JOIN addresses ON a.identifier = addresses.address JOIN identity.person p USING (person_id)"
         " WHERE a.identifier_type = 'email'",
         addresses=ids_frame("address", addresses.drop_nulls()),

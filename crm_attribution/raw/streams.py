@@ -15,8 +15,8 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Readings, StreamReport, chunks
-from crm_attribution.raw.rules.suspects import suspects
-from crm_attribution.raw.rules.turns import forms_due
+from crm_attribution.raw.rules.bot_clicks import mark_bots
+from crm_attribution.raw.rules.form_schedule import forms_due
 from crm_attribution.warehouse.session import Session
 
 _SUBMISSIONS = 50
@@ -103,7 +103,7 @@ class StreamReader:
                 now = self.readings.clock.now()
                 run.found += len(page)
                 parsed = parse_email.email_clicks(page, extracted_at=now)
-                rows = Parsed(suspects(parsed.rows), parsed.refused)
+                rows = Parsed(mark_bots(parsed.rows), parsed.refused)
                 self.readings.write(run, "raw.email_click", rows, "email_click", ["id"], now)
         except (Forbidden, Rejected) as error:
             if isinstance(error, Rejected) and error.status != _NOT_FOUND:

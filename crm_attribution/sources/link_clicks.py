@@ -17,7 +17,7 @@ from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.texts import clean
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
-from crm_attribution.raw.rules.suspects import suspects
+from crm_attribution.raw.rules.bot_clicks import mark_bots
 from crm_attribution.settings import Settings, secret, text
 from crm_attribution.sources.base import Connection, Given, Source
 from crm_attribution.sources.rows import Row, listed
@@ -69,7 +69,7 @@ class LinkClicks(Source):
         return _click(given)
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
-        return suspects(rows)
+        return mark_bots(rows)
 
 
 def _page(body: object) -> tuple[list[dict[str, Any]], str | None]:

@@ -14,7 +14,7 @@ from crm_attribution.clock import iso
 from crm_attribution.errors import Retryable
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.reading import StreamReport
-from crm_attribution.raw.rules.turns import forms_due
+from crm_attribution.raw.rules.form_schedule import forms_due
 from crm_attribution_tests.flow.chain import LOADED, Chain, rules
 from crm_attribution_tests.helpers import at
 

@@ -27,15 +27,16 @@ _GROUP = [*_OUTCOME, "model", "measure"]
 def credits(
     outcomes: pl.DataFrame, touches: pl.DataFrame, wins: pl.DataFrame, contacts: pl.DataFrame, rules: Attribution
 ) -> pl.DataFrame:
-    """attribution.credit columns without the two recording times.
+    """Return attribution.credit columns without the two recording times; credit is Int64 in minor units, or
+    in millionths of an outcome for the measure `count`.
 
     Args:
         outcomes: live events.milestone rows that count as outcomes.
         touches: attribution.touch rows of their accounts (and persons, for outcomes without an account); read are
             touch_id, touched_at, account_id, person_id, contact_id and channel.
-        wins: account_id, occurred_at of live wins: an expansion's window opens after the previous one.
-        contacts: contact_id, created_at: contacts created after the close are left out.
-        rules: models and look-backs.
+        wins: account_id String, occurred_at UTC of live wins: an expansion's window opens after the previous one.
+        contacts: contact_id, created_at UTC: contacts created after the close are left out.
+        rules: models, and look-backs in days.
     """
     paths = _paths(outcomes, touches, wins, contacts, rules)
     amounts = _amounts(outcomes)
@@ -45,13 +46,13 @@ def credits(
     )
     split = _split(weighted.join(amounts, on=_OUTCOME))
     names = pl.DataFrame({"model": rules.models}, schema={"model": pl.String})
-    nobody = (
+    unattributed = (
         amounts.join(names, how="cross")
         .join(weighted.select(*_OUTCOME, "model").unique(), on=[*_OUTCOME, "model"], how="anti")
         .select(*_GROUP, "currency", touch_id=pl.lit(""), credit="total")
     )
     return (
-        pl.concat([split, nobody])
+        pl.concat([split, unattributed])
         .with_columns(scope=pl.lit("account"))
         .select(*_OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit")
         .sort(*_OUTCOME, "model", "measure", "touch_id")

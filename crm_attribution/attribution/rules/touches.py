@@ -1,5 +1,5 @@
-"""Touches: link clicks, e-mail clicks and form submissions of known persons, and of mailboxes that name none but belong
-to an account. A submission that names a click is that click."""
+"""Touches: link clicks, e-mail clicks and form submissions of known persons, and of mailboxes that belong to an account
+only. A submission that names a click is that click."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def touches(
     membership: pl.DataFrame,
     rules: Touches,
 ) -> pl.DataFrame:
-    """attribution.touch rows.
+    """Return attribution.touch rows.
 
     Args:
         clicks: raw.link_click columns with `person_id`, `resolved_contact_id`, `form_id`, `conversion_id` of
@@ -40,17 +40,17 @@ def of_mailboxes(
     by_domain: pl.DataFrame,
     rules: Touches,
 ) -> pl.DataFrame:
-    """attribution.touch rows without a person: what mailboxes did that name an account at most.
+    """Return attribution.touch rows without a person: acts of mailboxes that name an account at most.
 
-    The account is the one that everybody who has the mailbox belonged to at that moment; where they are of several, or
-    of none, the account of its business domain. Without an account it is no touch.
+    The account is the one that all owners of the mailbox belonged to at that moment; where they have several, or
+    none, the account of its business domain. Without an account there is no touch.
 
     Args:
         clicks: as for `touches`, of clicks that a submission from such a mailbox names; `person_id` is the mailbox.
         email_clicks: as for `touches`; `person_id` is the mailbox.
         submissions: as for `touches`; `person_id` is the mailbox.
-        spans: mailbox, account_id, valid_from, valid_to of everybody who has the mailbox.
-        by_domain: mailbox, account_id of its business domain.
+        spans: mailbox String, account_id String, valid_from UTC, valid_to UTC (null: still) of all owners.
+        by_domain: mailbox String, account_id String of its business domain.
         rules: channel rules.
     """
     acts = _acts(clicks, email_clicks, submissions).rename({"person_id": "mailbox"})
@@ -131,8 +131,8 @@ def _of_clicks(clicks: pl.DataFrame) -> pl.DataFrame:
 
 def _of_emails(clicks: pl.DataFrame) -> pl.DataFrame:
     urls = clicks["url"].unique().drop_nulls()
-    told = [{"url": url, **{name: url_parameters(url).get(name) for name in _UTM}} for url in urls]
-    utm = pl.DataFrame(told, schema=dict.fromkeys(["url", *_UTM], pl.String))
+    parsed = [{"url": url, **{name: url_parameters(url).get(name) for name in _UTM}} for url in urls]
+    utm = pl.DataFrame(parsed, schema=dict.fromkeys(["url", *_UTM], pl.String))
     key = pl.col("created_at").dt.epoch("ms").cast(pl.String) + ":" + pl.col("id")
     return clicks.join(utm, on="url", how="left").select(
         touch_id=pl.lit("email:") + key,

@@ -1,4 +1,4 @@
-"""Whose click was it: link clicks resolved to contacts and persons."""
+"""Resolve link clicks to contacts and persons."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ def resolve(
     rules: Identity,
     as_of: datetime,
 ) -> pl.DataFrame:
-    """identity.click rows, suspects not told from people yet (`withheld` does).
+    """Return identity.click rows; bot clicks are not separated yet (`withheld` does).
 
     Order: the contact the link carried (`eid`); else the latest submission with the same click id (or our own)
     within [click - 14 days, click + 72 hours] whose e-mail names one contact; else pending for 72 hours; else
     unresolved with its reason, until the first submission with the same click id within 90 days names one after all.
     A click whose link carried one person and whose submission names another is a forwarded mail: it stays with the
-    contact of the link, flagged. A click that nobody is named by keeps the submission it came with: the account may
+    contact of the link, flagged. A click that names no contact keeps the submission it came with: the account may
     still be known.
 
     Args:
         clicks: raw.link_click rows.
         submissions: raw.form_submission rows that may name them, with `email_normalised`.
-        contacts_by_email: email, contact_id; e-mails that name exactly one contact.
-        persons: contact_id, person_id.
-        rules: windows.
-        as_of: the watermark that ends waiting.
+        contacts_by_email: email String, contact_id; e-mails that name exactly one contact.
+        persons: contact_id, person_id String.
+        rules: windows in days and hours.
+        as_of: the watermark, UTC; later than a click's window ends its waiting.
     """
     found = clicks.join(_by_submission(clicks, submissions, contacts_by_email, rules), on="click_id", how="left")
     known = persons.select("contact_id", "person_id")
@@ -81,7 +81,12 @@ def resolve(
 
 
 def withheld(answers: pl.DataFrame, suspects: pl.DataFrame) -> pl.DataFrame:
-    """The same identity.click rows; suspects (click_id, reason) belong to nobody and keep their reason."""
+    """Return the same identity.click rows; bot clicks belong to no person and keep their reason.
+
+    Args:
+        answers: identity.click rows of `resolve`.
+        suspects: click_id String, reason String of bot clicks.
+    """
     found = answers.join(
         suspects.rename({"reason": "_suspect"}), on="click_id", how="left", maintain_order="left"
     ).with_columns(

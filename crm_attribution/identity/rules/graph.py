@@ -1,8 +1,8 @@
 """The graph core, in integers: components of all edges, of new edges only, and the dictionary that names the nodes.
 
-A component's label is its smallest node, so a label is a pure function of the edges. A rebuild hands all edges to
-scipy; new edges are contracted to the labels of their ends and joined there, at a cost that knows only the new
-edges; where edges went, the components they were in are labelled again from the edges they have left.
+A component's label is its smallest node, so a label is a pure function of the edges. A rebuild gives all edges to
+scipy; new edges are contracted to the labels of their ends and joined there, at a cost that depends only on the new
+edges; where edges were removed, their components are labelled again from the remaining edges.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NODE = {"node_type": pl.String, "identifier": pl.String}
 
 
 def labels(nodes: int, u: Ints, v: Ints) -> Ints:
-    """The smallest node of each node's component.
+    """Return the smallest node of each node's component, Int64 by node.
 
     Args:
         nodes: how many there are; they are numbered from 0.
@@ -51,10 +51,10 @@ def labels_among(nodes: Ints, u: Ints, v: Ints) -> Ints:
 
 
 def contract(u: Ints, v: Ints) -> tuple[Ints, Ints]:
-    """Which labels become which through new edges, of whose ends only the labels are given.
+    """Return which labels change through new edges, given the labels of their ends.
 
     Returns:
-        the labels that go, and for each the label that its nodes have from now on.
+        the labels that disappear, and for each the new label of its nodes.
     """
     touched = np.unique(np.concatenate([u, v]))
     now = labels_among(touched, u, v)
@@ -63,10 +63,10 @@ def contract(u: Ints, v: Ints) -> tuple[Ints, Ints]:
 
 
 def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
-    """A dictionary from scratch: each distinct text gets a number.
+    """Number each distinct text.
 
-    Texts are told apart by a 64-bit hash, sorted: far cheaper than a join of texts. Should two texts share a hash,
-    which a second hash tells, the texts themselves decide.
+    Texts are distinguished by a sorted 64-bit hash: far cheaper than a join of texts. If two texts share a hash,
+    which a second hash shows, the texts themselves decide.
 
     Returns:
         the texts by number, and the numbers of `left` and `right`.
@@ -80,13 +80,13 @@ def number(left: pl.Series, right: pl.Series) -> tuple[pl.Series, Ints, Ints]:
     if not np.all(new[1:] | (check[1:] == check[:-1])):
         return _number_by_text(texts, len(left))
     index = np.int32 if len(order) < 2**31 else np.int64
-    speakers = order[new]  # of each distinct text one place; numbers follow these places, so that no text is moved
-    spoken = np.zeros(len(order), np.bool_)
-    spoken[speakers] = True
-    numbers = (np.cumsum(spoken, dtype=index) - 1)[speakers]
+    representatives = order[new]  # one place of each distinct text, in order, so that no text is moved
+    chosen = np.zeros(len(order), np.bool_)
+    chosen[representatives] = True
+    numbers = (np.cumsum(chosen, dtype=index) - 1)[representatives]
     codes: Ints = np.empty(len(order), index)
     codes[order] = numbers[np.cumsum(new, dtype=index) - 1]
-    return texts.filter(pl.Series(spoken)), codes[: len(left)], codes[len(left) :]
+    return texts.filter(pl.Series(chosen)), codes[: len(left)], codes[len(left) :]
 
 
 def _number_by_text(texts: pl.Series, lefts: int) -> tuple[pl.Series, Ints, Ints]:
@@ -97,15 +97,15 @@ def _number_by_text(texts: pl.Series, lefts: int) -> tuple[pl.Series, Ints, Ints
 
 
 def extend(known: pl.DataFrame, wanted: pl.DataFrame, first: int) -> pl.DataFrame:
-    """New nodes for the identifiers a dictionary does not know, each a component of its own.
+    """Make new nodes for identifiers that are not in the dictionary, each its own component.
 
     Args:
-        known: the dictionary's rows of `wanted`: node_type, identifier.
-        wanted: node_type, identifier; in any order, with repetitions.
+        known: the dictionary's rows of `wanted`: node_type String, identifier String.
+        wanted: node_type String, identifier String; in any order, with repetitions.
         first: the number of the first new node.
 
     Returns:
-        identity.node rows.
+        identity.node rows: node_id Int64, node_type String, identifier String, component Int64.
     """
     new = wanted.unique().join(known, on=list(NODE), how="anti").sort("node_type", "identifier")
     node = pl.int_range(pl.len(), dtype=pl.Int64) + first

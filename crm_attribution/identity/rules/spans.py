@@ -1,4 +1,4 @@
-"""Stretches of time around moments."""
+"""Intervals around timestamps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 
 
 def spans(moments: pl.Series, reach: timedelta) -> pl.DataFrame:
-    """starts, ends (both inclusive) of the disjoint stretches that lie within `reach` of any moment."""
+    """Return the disjoint intervals within `reach` of any moment: starts, ends (UTC, both inclusive)."""
     sorted_moments = pl.DataFrame({"at": moments.unique().sort()})
     fresh = (pl.col("at").diff() > 2 * reach).fill_null(True)
     return (

@@ -1,6 +1,6 @@
-"""Scanners told from people: pure rules, by what one click tells and by what several tell together.
+"""Bot clicks: rules over one click, and over several clicks together.
 
-None of them asks in which order clicks arrived. Thresholds are the mapping's section `clicks`.
+No rule depends on the order of arrival. Thresholds are the mapping's section `clicks`.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ KNOWN_AGENTS = (
     r"(?i)(^|[^u]|[^c]u)bot\b|crawler|spider|curl/|wget/|python-requests|headless|preview|scanner"
     r"|proofpoint|mimecast|barracuda|safelinks"
 )
-"""Programs that follow links by themselves. Cubot is a maker of telephones."""
+"""Programs that follow links. Cubot is a maker of telephones."""
 
 
-def suspects(clicks: pl.DataFrame) -> pl.DataFrame:
+def mark_bots(clicks: pl.DataFrame) -> pl.DataFrame:
     """Set is_bot and bot_reason of raw.link_click or raw.email_click rows by the rules that need one click only.
 
-    A reason the source gave stays; else a HEAD request (link clicks), else a user_agent that names a program.
+    A reason from the source stays; else a HEAD request (link clicks), else a user_agent that names a program.
     """
     head = pl.col("method").str.to_uppercase() == "HEAD" if "method" in clicks.columns else pl.lit(False)
     reason = (
@@ -34,23 +34,23 @@ def suspects(clicks: pl.DataFrame) -> pl.DataFrame:
     return clicks.with_columns(bot_reason=reason).with_columns(is_bot=pl.col("bot_reason").is_not_null())
 
 
-def link_suspects(clicks: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
-    """raw.link_click rows with `suspicion`: the raw reason, scanner_network or burst; null for people.
+def link_bot_clicks(clicks: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
+    """Return raw.link_click rows with suspicion String: the raw reason, scanner_network or burst; null for people.
 
     Args:
-        clicks: complete for each `contact_id` within `burst_seconds` of the clicks one wants to know of.
+        clicks: complete for each `contact_id` within `burst_seconds` of the clicks in question.
         rules: thresholds.
     """
     followed = clicks.select(key="click_id", who="contact_id", at="clicked_at", link="destination_url")
     return _judged(clicks.with_columns(key="click_id"), followed, pl.lit(False), rules)
 
 
-def email_suspects(clicks: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
-    """raw.email_click rows with `suspicion`: the raw reason, scanner_network, after_send or burst.
+def email_bot_clicks(clicks: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
+    """Return raw.email_click rows with suspicion String: the raw reason, scanner_network, after_send or burst.
 
     Args:
-        clicks: with `address`, the normalised recipient; complete for each within `burst_seconds` of the clicks one
-            wants to know of.
+        clicks: with address String, the normalised recipient; complete for each within `burst_seconds` of the clicks in
+            question.
         rules: thresholds.
     """
     keyed = clicks.with_columns(key=pl.struct("created_at", "id"))
@@ -61,10 +61,10 @@ def email_suspects(clicks: pl.DataFrame, rules: Clicks) -> pl.DataFrame:
 
 
 def bursts(followed: pl.DataFrame, rules: Clicks) -> pl.Series:
-    """The keys of clicks that lie, with at least `burst_links` distinct links of one contact, within `burst_seconds`.
+    """Return the keys of clicks that are among at least `burst_links` distinct links of one contact in `burst_seconds`.
 
     Args:
-        followed: key, who (null is nobody known), at, link.
+        followed: key, who (null: contact unknown), at UTC, link String.
         rules: thresholds.
     """
     span = f"{rules.burst_seconds}s"

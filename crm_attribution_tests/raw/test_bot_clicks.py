@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.identity.rules.email_clicks import settle
-from crm_attribution.raw.rules.suspects import bursts, email_suspects, link_suspects, suspects
+from crm_attribution.raw.rules.bot_clicks import bursts, email_bot_clicks, link_bot_clicks, mark_bots
 from crm_attribution_tests.events.rules.histories import RULES, frame
 from crm_attribution_tests.helpers import at
 
@@ -48,7 +48,7 @@ def mail(**more: Any) -> Row:
     ],
 )  # fmt: skip
 def test_suspects_by_one_click(method: str | None, agent: str | None, reason: str | None):
-    (row,) = suspects(frame("raw.link_click", [click(method=method, user_agent=agent)])).rows(named=True)
+    (row,) = mark_bots(frame("raw.link_click", [click(method=method, user_agent=agent)])).rows(named=True)
     assert (row["bot_reason"], row["is_bot"]) == (reason, reason is not None)
 
 
@@ -111,14 +111,14 @@ def test_what_counts_follows_the_rules_in_any_order(links: list[Any], mails: lis
 def decided(link_rows: list[Row], mail_rows: list[Row]) -> Decided:
     """Key -> why it is a suspect, and the click it is a duplicate of."""
     persons = {"person_id": pl.String}
-    raw = suspects(frame("raw.link_click", [{k: v for k, v in row.items() if k != "person_id"} for row in link_rows]))
-    links = link_suspects(raw, CLICKS).with_columns(
+    raw = mark_bots(frame("raw.link_click", [{k: v for k, v in row.items() if k != "person_id"} for row in link_rows]))
+    links = link_bot_clicks(raw, CLICKS).with_columns(
         pl.Series("person_id", [r["person_id"] for r in link_rows], pl.String)
     )
     mails = frame("raw.email_click", [{k: v for k, v in row.items() if k != "person_id"} for row in mail_rows])
     known = pl.DataFrame([{"person_id": row["person_id"]} for row in mail_rows], schema=persons)
-    mails = pl.concat([mails, known], how="horizontal").with_columns(address="recipient", speaker="person_id")
-    bad_links, answers = settle(links, email_suspects(mails, CLICKS), CLICKS)
+    mails = pl.concat([mails, known], how="horizontal").with_columns(address="recipient", representative="person_id")
+    bad_links, answers = settle(links, email_bot_clicks(mails, CLICKS), CLICKS)
     contract = CONTRACTS["identity.email_click"]
     answers = contract.validate(contract.conform(answers))
     why = dict(bad_links.iter_rows())
