@@ -130,8 +130,8 @@ def _identity(session: Session, half: int) -> None:
 def _derived(session: Session, half: int) -> None:
     """Events and milestones as they lie there: as many rows, of the same width."""
     run = session.connection.execute
-    told = zip(CONTACT_STAGES, ["lead_captured", "qualified_lead", "sales_qualified_lead"], strict=True)
-    for place, (stage, event) in enumerate(told):
+    named = zip(CONTACT_STAGES, ["lead_captured", "qualified_lead", "sales_qualified_lead"], strict=True)
+    for place, (stage, event) in enumerate(named):
         run(
             "INSERT INTO events.event BY NAME SELECT id::BIGINT AS object_id_number, id::BIGINT AS"
             " record_id_number, sha256(n || ?) AS event_id, ? AS event, moment AS"
@@ -200,11 +200,11 @@ def hour(session: Session, half: int, changed: int, day: int) -> tuple[float, fl
         session.journal(object_type, ids["id"])
     rules = load()
     began = time.perf_counter()
-    told = run(EVENTS, session, rules, NOW).changed
+    written = run(EVENTS, session, rules, NOW).changed
     between = time.perf_counter()
     run(MILESTONES, session, rules, NOW)
     ended = time.perf_counter()
-    assert told >= changed
+    assert written >= changed
     return between - began, ended - between
 
 

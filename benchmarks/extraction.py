@@ -1,9 +1,9 @@
-"""How near extraction is to the fewest calls possible, how fast it is, and how much memory it takes.
+"""Calls of extraction against the minimum, its speed and its memory.
 
     .venv/bin/python -m benchmarks.extraction [--quick] [--peers DIR]
 
 `make bench-peers` puts `dlt` and `tap-hubspot` into build/peers. Times are processor seconds of the process that
-extracts, so that what else the machine does hardly shows; compare ratios only.
+extracts, so that other load on the machine hardly shows; compare ratios only.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def calls(quick: bool) -> Iterator[Row]:
     for result in chain(company, on_one_stamp(25_000, 4_000)):
         verdict = "" if result.ratio <= result.goal + 1e-9 else "  MISSED"
         wrong = f"{result.wrong} WRONG ROWS" if result.wrong else "no row wrong"
-        counted = f"{result.calls} of {result.floor} calls, {wrong}"
+        counted = f"{result.calls} of {result.minimum} calls, {wrong}"
         yield f"calls: {result.name}", f"{result.ratio:.3f}", f"{result.goal:g}{verdict}", counted
 
 
@@ -78,14 +78,14 @@ def _run(command: Iterable[str]) -> dict[str, Any]:
 
 
 def ours(sandbox: Sandbox) -> dict[str, Any]:
-    """A first load of the contacts in a process of its own."""
+    """A first load of the contacts in a separate process."""
     with TemporaryDirectory() as folder:
         child = [sys.executable, "-m", "benchmarks.extraction_child"]
         return _run([*child, sandbox.base_url, sandbox.env["HUBSPOT_ACCESS_TOKEN"], folder, CLOCK])
 
 
 def theirs(sandbox: Sandbox, peers: Path, name: str) -> dict[str, Any] | None:
-    """The same by somebody else, current values only; None where it is not installed."""
+    """The same by another tool, current values only; None where it is not installed."""
     python = peers / name / "bin" / "python"
     if not python.exists():
         return None
@@ -103,14 +103,14 @@ def _processor(process: int) -> float:
 
 
 def speed(size: int, peers: Path) -> Iterator[Row]:
-    """Rows per second with limits off, and others beside it on the same sandbox."""
+    """Rows per second with limits off, next to other tools on the same sandbox."""
     with Sandbox.start(lines(size), CLOCK) as sandbox:
         before = _processor(sandbox.process.pid)
         mine = ours(sandbox)
         served = _processor(sandbox.process.pid) - before
         rate = mine["rows"] / mine["cpu"]
-        told = f"{rate:,.0f} rows a processor second, {mine['rows'] / mine['seconds']:,.0f} a second by the wall"
-        yield f"speed: {size:,} with history, merges, associations", "1.00", "", told
+        text = f"{rate:,.0f} rows a processor second, {mine['rows'] / mine['seconds']:,.0f} a second by the wall"
+        yield f"speed: {size:,} with history, merges, associations", "1.00", "", text
         share = served / (served + mine["cpu"])
         yield "the sandbox's share of all processor seconds", f"{share:.2f}", "", "the rest is ours"
         for name in PEERS:
@@ -119,8 +119,8 @@ def speed(size: int, peers: Path) -> Iterator[Row]:
                 yield f"speed: {name}", "-", "", f"not installed in {peers}; make bench-peers"
                 continue
             other = found["rows"] / found["cpu"]
-            told = f"{other:,.0f} rows a processor second, {found['rows'] / found['seconds']:,.0f} by the wall"
-            yield f"speed: {name}, current values of {found['rows']:,}", f"{other / rate:.2f}", "", told
+            text = f"{other:,.0f} rows a processor second, {found['rows'] / found['seconds']:,.0f} by the wall"
+            yield f"speed: {name}, current values of {found['rows']:,}", f"{other / rate:.2f}", "", text
 
 
 def memory(small: int, large: int) -> Iterator[Row]:

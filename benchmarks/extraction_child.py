@@ -1,4 +1,4 @@
-"""A process that only extracts: its peak memory and its time are nobody else's.
+"""A process that only extracts, so that its peak memory and time can be measured.
 
 `python -m benchmarks.extraction_child BASE_URL TOKEN FOLDER CLOCK` reads the contacts of a portal into an empty
 warehouse and prints one line of JSON.

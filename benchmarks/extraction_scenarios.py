@@ -1,9 +1,9 @@
-"""Days of a portal and the fewest calls they can be read with, by formula alone: the product's own floor is not used.
+"""Days of a portal and the fewest calls they can be read with, by formula alone: the product's own minimum is not used.
 
 N changed records of one object: ⌈N/200⌉ searches, one at least, and ⌈N/50⌉ batch reads; ⌈N/1000⌉ for each pair of
 associated objects, the hourly rotation of associations included: it has its configured calls, the first of which it
 shares with changed records where they leave it room. All T records: ⌈T/50⌉ pages, ⌈T/1000⌉ for each pair, and one call
-that tells that the archive is empty. Where listing is cheaper than reading by id, the floor is one search and the
+that shows that the archive is empty. Where listing is cheaper than reading by id, the minimum is one search and the
 listing.
 """
 
@@ -42,20 +42,20 @@ class Result:
     Attributes:
         name: what happened.
         calls: HTTP requests as the sandbox counted them.
-        floor: the fewest that could do.
+        minimum: the fewest that could do.
         goal: the ratio that is aimed at.
         wrong: rows missing, duplicated or wrong afterwards.
     """
 
     name: str
     calls: int
-    floor: int
+    minimum: int
     goal: float
     wrong: int
 
     @property
     def ratio(self) -> float:
-        return self.calls / self.floor
+        return self.calls / self.minimum
 
 
 class Days:
@@ -70,24 +70,24 @@ class Days:
         return self._result(name, calls, sum(listing(kind, self.total(kind)) for kind in calls), 1.05)
 
     def hour(self, name: str, numbers: Mapping[str, int], change: Callable[[datetime], None], to: float) -> Result:
-        """`change` happens at an hour's half; `numbers` says how many records of each object that changes."""
+        """`change` happens in the middle of an hour; `numbers` are the changed records of each object type."""
         since = self.now
         at = int((since - minute(0)).total_seconds()) // 60
         change(minute(at + 30))
         self.now = minute(at + 60)
         self.reading.play(self.portal, self.now)
         calls = self.reading.read(since, *numbers)
-        floor = sum(changed(kind, number, self.total(kind), self.rotation) for kind, number in numbers.items())
-        return self._result(name, calls, floor, to)
+        minimum = sum(changed(kind, number, self.total(kind), self.rotation) for kind, number in numbers.items())
+        return self._result(name, calls, minimum, to)
 
     def total(self, kind: str) -> int:
         return sum(1 for key in self.portal.records if key[0] == kind)
 
-    def _result(self, name: str, calls: Mapping[str, Mapping[str, int]], floor: int, goal: float) -> Result:
+    def _result(self, name: str, calls: Mapping[str, Mapping[str, int]], minimum: int, goal: float) -> Result:
         # How associations follow a merge is not in the log, so they cannot be compared after one.
         problems = [p for p in self.reading.problems(self.portal) if not (self.portal.merges and p[:5] == "assoc")]
         made = sum(count for routes in calls.values() for count in routes.values())
-        return Result(name, made, floor, goal, len(problems))
+        return Result(name, made, minimum, goal, len(problems))
 
 
 def company(contacts: int) -> Portal:

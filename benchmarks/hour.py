@@ -1,4 +1,4 @@
-"""CPU seconds and peak memory of hourly runs on portals of several sizes, beside another release.
+"""CPU seconds and peak memory of hourly runs on portals of several sizes, next to another release.
 
     python -m benchmarks.hour --contacts 2000 20000 --against build/previous/.venv/bin/python
 

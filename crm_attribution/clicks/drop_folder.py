@@ -1,6 +1,6 @@
 """Files dropped into a folder: NDJSON, CSV or Parquet, read as rows of strings.
 
-Typing and validation are the contracts' work; here every value becomes a string, so that one bad value costs
+The contracts type and validate; here every value becomes a string, so that one bad value costs
 one row and not the file.
 """
 

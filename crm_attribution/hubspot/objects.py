@@ -34,7 +34,7 @@ class ObjectType:
         tracked: properties whose history is read.
         history_cap: how many values of a property HubSpot shows: reported by integrators, not documented.
         associated: types whose associations are read from its side.
-        stage_property: what says where it stands.
+        stage_property: the property that holds its stage.
         pipelines: whether its stages are those of pipelines, and not the account's lifecycle stages.
         modified_property: what search filters and sorts by
             (https://developers.hubspot.com/docs/api-reference/search/guide, default columns).

@@ -1,4 +1,4 @@
-"""The sources besides HubSpot: rows of their APIs and of the files in their drop folders."""
+"""The sources other than HubSpot: rows of their APIs and of the files in their drop folders."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class SourceReader:
         return self.readings.end(run)
 
     def _write(self, run: Extraction, source: Source, parsed: Parsed, now: datetime) -> None:
-        """Store rows, but for those a late page or a stale file still has of an erased contact."""
+        """Store rows, without those of an erased contact that a late page or a stale file still has."""
         kept = parsed.rows
         if source.owner_column is not None:
             owner = pl.col(source.owner_column)

@@ -31,7 +31,7 @@ class Readers:
         properties: property definitions and what changed about them.
         streams: form submissions and clicks in marketing e-mails.
         reconciliation: compares records with HubSpot, a bounded number a day.
-        sources: what is read besides HubSpot.
+        sources: what is read other than HubSpot.
     """
 
     records: RecordReader

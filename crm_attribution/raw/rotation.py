@@ -17,7 +17,7 @@ from crm_attribution.warehouse.frames import ids_frame
 
 @dataclass(frozen=True)
 class AssociationRotation:
-    """Reads associations again of records in the order of their ids, whatever their modified times say."""
+    """Reads associations again, of records in the order of their ids, regardless of their modified times."""
 
     warehouse: Warehouse
     hubspot: HubSpotClient
@@ -29,8 +29,8 @@ class AssociationRotation:
         run.rotation.waiting = self._next(wanted, self.rules.extraction.association_calls * ASSOCIATIONS)
 
     def end(self, wanted: Wanted, run: Extraction) -> None:
-        """Read what found no room beside changed records, in calls of its own; the first thousand of an hour that
-        changed nothing needs one, else it has had its room."""
+        """Read what the calls for changed records had no room for, in separate calls; the first thousand of an hour
+        without changes needs one, in other hours it was read already."""
         calls = self.rules.extraction.association_calls - bool(run.rotation.read)
         alone = run.rotation.waiting[: calls * ASSOCIATIONS]
         for ids in chunks([*self._once_associated(wanted, run.rotation.bare), *alone], ASSOCIATIONS):
@@ -52,7 +52,7 @@ class AssociationRotation:
             run.count("records with changed associations", len(changed))
 
     def _once_associated(self, wanted: Wanted, bare: set[str]) -> list[str]:
-        """Of live records that HubSpot told no associations of, those that had some."""
+        """The live records for which HubSpot returned no associations although they had some."""
         if not bare:
             return []
         with self.warehouse.session() as session:

@@ -41,7 +41,7 @@ class StreamReader:
     rules: Rules
 
     def submissions(self, since: datetime | None) -> StreamReport:
-        """Submissions of the forms whose turn it is, back to where each form was last read completely.
+        """Read submissions of the forms due, back to where each form was last read completely.
 
         The endpoint answers newest first and knows no time filter: a reading that breaks off has the newest and not the
         oldest. So a form's place is noted only when its last page is stored, never taken from its newest row. A form
@@ -90,7 +90,7 @@ class StreamReader:
         The last day is read again every hour: HubSpot marks an event as obsolete after the fact, and only reading it
         again shows that. What is marked later still is found when its hour is run again.
 
-        A token that may not read them leaves the table as it is and says so in the report (`not_read`); the next
+        A token that may not read them leaves the table unchanged, and the report has `not_read`; the next
         reading that succeeds begins where the last one ended.
         """
         if not self.rules.streams.email_clicks:

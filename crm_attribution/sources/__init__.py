@@ -1,4 +1,4 @@
-"""What is read besides HubSpot, one source per file: a module here that defines `SOURCE` is one."""
+"""Sources other than HubSpot, one per file: a module here that defines `SOURCE` is one."""
 
 from __future__ import annotations
 

@@ -2,9 +2,9 @@
 
 A source is one file of this folder that defines `SOURCE`. Its rows come from files in `inbox/FOLDER` and, where it has
 an API and the settings for it, from there too. It knows one provider's fields and nothing else: no tables, no clock.
-When it is read and what becomes of its rows is decided in `raw/plugins.py`, alike for all.
+When it is read and where its rows go is decided in `raw/plugins.py`, the same for all.
 
-A source of files alone is an instance of `Source` and a contract; one with an API is a class of its own.
+A source of files alone is an instance of `Source` and a contract; one with an API is a subclass.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def _page(body: object) -> tuple[list[dict[str, Any]], str | None]:
 
 
 def _click(row: Given) -> Row:
-    """What the row does not say, the address it leads to may: contact id (`eid`), UTM parameters, click ids."""
+    """What the row lacks is taken from the destination URL: contact id (`eid`), UTM parameters, click ids."""
     given = {name: _text(value) for name, value in row.items() if name != "link_tags"}
     landing = url_parameters(given.get("destination_url"))
     clicked = given.get("clicked_at")

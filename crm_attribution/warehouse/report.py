@@ -28,7 +28,7 @@ class Report:
     figures: Figures = field(default_factory=dict)
 
     def shown(self) -> Figures:
-        """All figures besides the rows, by the name people see."""
+        """All figures other than the rows, by the name people see."""
         return self.figures
 
 

@@ -29,7 +29,7 @@ KEEP = 2
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What `snapshot.json` says.
+    """The content of `snapshot.json`.
 
     Attributes:
         taken_at: by the pipeline's clock, ISO 8601.
@@ -101,7 +101,7 @@ def snapshots(data_dir: Path) -> list[Snapshot]:
 def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapshot:
     """Replace both files by the newest snapshot that is whole, or the one named. The caller holds the run lock.
 
-    The files that stand now are moved to `damaged/`, not deleted.
+    The current files are moved to `damaged/`, not deleted.
 
     Raises:
         ConfigurationError: when there is no such snapshot, or none that is whole.

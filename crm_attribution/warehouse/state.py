@@ -1,6 +1,6 @@
-"""What a data directory remembers besides its tables: every key of `meta.fact`, with its type and meaning.
+"""State of a data directory other than its tables: every key of `meta.fact`, with its type and meaning.
 
-A value is text in the table and typed here; nobody else reads or writes the keys. Reading one gives None where nothing
+A value is text in the table and typed here; only this module uses the keys. Reading one gives None where nothing
 was stored.
 """
 
@@ -210,7 +210,7 @@ def check_start(state: State, start: datetime) -> None:
 
 
 def advance_watermark(state: State, end: datetime) -> datetime:
-    """The end of the newest hour any run has stood for: what is known as of now, whatever hour is run again."""
+    """The end of the newest hour of any run: the data is known as of this time, also when an older hour runs again."""
     known = state.watermark
     newest = end if known is None else max(end, known)
     state.watermark = newest

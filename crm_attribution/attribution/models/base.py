@@ -1,4 +1,4 @@
-"""What an attribution model is: a name, and a weight for every touch of every journey."""
+"""An attribution model: a name, and a weight for every touch of every journey."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Model:
     - touch_id, channel (String), touched_at (Datetime us, UTC): the touch; channel is null where it is not known.
     - i, n (Int64): the touch is the i-th of n, from 1.
 
-    A journey whose weights are all 0 goes to nobody: its outcome is unattributed.
+    When all weights of a journey are 0, its outcome is unattributed.
 
     Attributes:
         name: as in the mapping (`attribution.models`) and in attribution.credit.
