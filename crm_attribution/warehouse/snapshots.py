@@ -153,7 +153,7 @@ def _verify(copy: Path, source: Path) -> None:
 
 def _read_all(reader: duckdb.DuckDBPyConnection) -> None:
     tables = reader.execute(
-        "SELECT schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary"
+        "SELECT database_name, schema_name, table_name FROM duckdb_tables() WHERE NOT internal AND NOT temporary"
     ).fetchall()
-    for schema, table in tables:
-        reader.execute(f"SELECT bit_xor(hash(t)) FROM {q(schema, table)} t").fetchall()
+    for name in tables:  # in full: marts.duckdb opens as a catalog `marts` with a schema of that name
+        reader.execute(f"SELECT bit_xor(hash(t)) FROM {q(*name)} t").fetchall()

@@ -46,6 +46,15 @@ def test_a_snapshot_is_put_back_whole_and_what_stood_there_is_kept(warehouse: Wa
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_the_file_of_the_marts_is_read_though_its_schema_has_its_name(warehouse: Warehouse):
+    with warehouse.session() as session:
+        session.change("CREATE TABLE marts.funnel AS SELECT 1 AS step")
+    assert snapshots.take(warehouse, NOON, HOUR) is not None
+    snapshots.put_back(warehouse.directory, NOON + HOUR)
+    with Warehouse(warehouse.directory).session() as session:
+        assert session.scalar("SELECT step FROM marts.funnel") == 1
+
+
 def test_one_is_taken_when_something_was_written_and_the_time_has_come(warehouse: Warehouse):
     assert snapshots.take(warehouse, NOON, HOUR) is not None
     write(warehouse, "2")
