@@ -39,7 +39,7 @@ def test_an_id_names_the_instant_whatever_its_zone():
     assert identifiers.deal_event_id("1", "s", elsewhere) == identifiers.deal_event_id("1", "s", MOMENT)
 
 
-def test_the_delivery_key_is_told_part_by_part():
+def test_the_delivery_key_is_hashed_part_by_part():
     parts = "1:14:meta2:ds4:Lead2:ü1:0"
     assert identifiers.delivery_key("meta", "ds", "Lead", "ü", 0) == hashlib.sha256(parts.encode()).hexdigest()
 

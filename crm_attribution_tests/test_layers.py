@@ -106,8 +106,8 @@ def lines() -> list[Line]:
         more.click(f"{hour}:00:00", 1, contact_id=None, gclid=f"G{hour}")
         more.submit(f"{hour}:10:00", 1, gclid=f"G{hour}")
         more.lines.append(email_click(f"2026-{hour}:20:00Z", f"m{hour}", f"c{more.id(1)}@buyer.example"))
-    told: list[Line] = [*portal()[len(SETUP) :], *more.lines]
-    return [*SETUP, *sorted(told, key=lambda line: str(line["at"]))]
+    everything: list[Line] = [*portal()[len(SETUP) :], *more.lines]
+    return [*SETUP, *sorted(everything, key=lambda line: str(line["at"]))]
 
 
 @pytest.fixture(scope="module")

@@ -32,7 +32,7 @@ def test_without_anything_there_are_defaults():
     assert found.unknown == ()
 
 
-def test_every_problem_is_told_at_once():
+def test_every_problem_is_named_in_one_error():
     wrong = {
         "CRM_ATTRIBUTION_START": "yesterday",
         "CRM_ATTRIBUTION_SEND": "maybe",

@@ -42,7 +42,7 @@ def amounts(session: Session, as_of: datetime) -> dict[str, int]:
 
 
 @pytest.fixture
-def told(session: Session) -> Session:
+def credited(session: Session) -> Session:
     """One win and one touch, credited on Monday."""
     world.fill(session, {"events.milestone": [WON]})
     session.journal("milestone", ["customer_won|w"])
@@ -51,44 +51,44 @@ def told(session: Session) -> Session:
     return session
 
 
-def test_a_second_touch_closes_and_opens_only_what_differs(told: Session):
-    touched(told, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
+    touched(credited, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     # last touch: one row goes, one comes; linear: one goes, two come; first touch stays; twice, for count and amount
-    assert credit(told, TUESDAY) == 2 * (2 + 3)
-    assert amounts(told, MONDAY) == {"click:a": 1001}
-    assert amounts(told, TUESDAY) == amounts(told, WEDNESDAY) == {"click:a": 501, "click:b": 500}
-    assert told.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL") == 8
+    assert credit(credited, TUESDAY) == 2 * (2 + 3)
+    assert amounts(credited, MONDAY) == {"click:a": 1001}
+    assert amounts(credited, TUESDAY) == amounts(credited, WEDNESDAY) == {"click:a": 501, "click:b": 500}
+    assert credited.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL") == 8
 
 
-def test_the_same_again_writes_nothing(told: Session):
-    before = told.query("SELECT * FROM attribution.credit ORDER BY ALL").rows()
-    told.journal("milestone", ["customer_won|w"])
-    told.journal("touch_account", ["company:1"])
-    assert credit(told, TUESDAY) == 0
-    assert credit(told, WEDNESDAY) == 0
-    told.forget_cursors([CREDITS.name])
-    assert credit(told, WEDNESDAY) == 0
-    assert told.query("SELECT * FROM attribution.credit ORDER BY ALL").rows() == before
+def test_the_same_again_writes_nothing(credited: Session):
+    before = credited.query("SELECT * FROM attribution.credit ORDER BY ALL").rows()
+    credited.journal("milestone", ["customer_won|w"])
+    credited.journal("touch_account", ["company:1"])
+    assert credit(credited, TUESDAY) == 0
+    assert credit(credited, WEDNESDAY) == 0
+    credited.forget_cursors([CREDITS.name])
+    assert credit(credited, WEDNESDAY) == 0
+    assert credited.query("SELECT * FROM attribution.credit ORDER BY ALL").rows() == before
 
 
-def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(told: Session):
-    world.fill(told, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
-    told.journal("milestone", ["customer_won|w"])
-    assert credit(told, TUESDAY) == 6
-    assert amounts(told, TUESDAY) == {}
-    assert amounts(told, MONDAY) == {"click:a": 1001}
+def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(credited: Session):
+    world.fill(credited, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
+    credited.journal("milestone", ["customer_won|w"])
+    assert credit(credited, TUESDAY) == 6
+    assert amounts(credited, TUESDAY) == {}
+    assert amounts(credited, MONDAY) == {"click:a": 1001}
 
 
-def test_knowledge_never_goes_backwards(told: Session):
+def test_knowledge_never_goes_backwards(credited: Session):
     """An old hour, run again with something new, records at the newest watermark."""
-    touched(told, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
-    credit(told, WEDNESDAY)
-    touched(told, world.touch("click:c", "2026-03-03T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
-    credit(told, TUESDAY)
-    assert amounts(told, MONDAY) == {"click:a": 1001}
-    assert amounts(told, TUESDAY) == {"click:a": 1001}, "nothing is known before it was recorded"
-    assert amounts(told, WEDNESDAY) == {"click:a": 334, "click:b": 334, "click:c": 333}
-    assert told.read("attribution.credit").filter(pl.col("superseded_at") <= pl.col("recorded_at")).is_empty()
+    touched(credited, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    credit(credited, WEDNESDAY)
+    touched(credited, world.touch("click:c", "2026-03-03T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    credit(credited, TUESDAY)
+    assert amounts(credited, MONDAY) == {"click:a": 1001}
+    assert amounts(credited, TUESDAY) == {"click:a": 1001}, "nothing is known before it was recorded"
+    assert amounts(credited, WEDNESDAY) == {"click:a": 334, "click:b": 334, "click:c": 333}
+    assert credited.read("attribution.credit").filter(pl.col("superseded_at") <= pl.col("recorded_at")).is_empty()
 
 
 def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:

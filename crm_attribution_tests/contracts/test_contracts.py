@@ -1,4 +1,4 @@
-"""Every contract: types survive the warehouse, bad rows are told apart with their reasons, nothing is undescribed."""
+"""Every contract: types survive the warehouse, bad rows are separated with their reasons, nothing is undescribed."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def conversion(
 
 
 def resolved(milestone_id: str, **changes: Any) -> Resolved:
-    """A person with everything, told by the business fact."""
+    """A person with everything, identified by the business fact."""
     known = {
         "consent": "granted",
         "person_id": f"person_{milestone_id}",
@@ -154,7 +154,7 @@ class Bench:
         return str(row["milestone_id"]).removeprefix(self.tag)
 
     def counted(self, events: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
-        """Which of our business facts are among events, once per event: told by the person, never by our key."""
+        """Which of our business facts are among events, once per event: identified by the person, never by our key."""
         marks = {sha256(f"{self.tag}{name}@example.com"): name for name in names}
         return sorted(marks[mark] for mark in map(email_of, events) if mark in marks)
 

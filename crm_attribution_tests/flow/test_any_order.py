@@ -91,18 +91,18 @@ def fact(chance: Random, number: int) -> Act:
             "email": email,
             "link_click_id": link,
         }
-        return told("raw.form_submission", {**row, **ids}, "form_submission", f"f:{number}")
+        return act("raw.form_submission", {**row, **ids}, "form_submission", f"f:{number}")
     if kind == "click":
         row = world.click(str(number), when.isoformat(), contact_id=chance.choice([None, "1", "2", "5"]), **ids)
-        return told("raw.link_click", row, "link_click", str(number))
+        return act("raw.link_click", row, "link_click", str(number))
     if kind == "mail":
         row = {"id": str(number), "created_at": when, "recipient": email, "is_bot": False, "extracted_at": when}
-        return told("raw.email_click", row, "email_click", str(number))
+        return act("raw.email_click", row, "email_click", str(number))
     row = world.record(str(number), domain=f"{chance.choice('abcdg')}.example")
-    return told("raw.company", row, "companies", str(number))
+    return act("raw.company", row, "companies", str(number))
 
 
-def told(table: str, row: world.Row, topic: str, key: str) -> Act:
+def act(table: str, row: world.Row, topic: str, key: str) -> Act:
     def act(session: Session) -> None:
         world.fill(session, {table: [row]})
         session.journal(topic, [key])
@@ -133,7 +133,7 @@ def test_histories_end_the_same_in_any_order(seed: int):
 
 
 def as_it_happened(session: Session, crm: Contacts, facts: list[Act], chance: Random) -> State:
-    """The state after a history that is told while it goes on, every record as it is at the end."""
+    """The state after a history that is act while it goes on, every record as it is at the end."""
     for round_ in range(3):
         for _ in range(6):
             someday(crm, chance)

@@ -59,8 +59,8 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
     assert sandbox.calls()["total"] == 1
     sandbox.set_clock("2026-03-09T13:00:00Z")
     pipeline.hubspot.account_details()
-    told = status(given)["hubspot"]
-    assert told == {
+    shown = status(given)["hubspot"]
+    assert shown == {
         "authentication": "OAuth app",
         "token expires": "2026-03-09T13:30:00Z",
         "token renewed": "2026-03-09T13:00:00Z",
@@ -71,8 +71,8 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
     sandbox.set_clock("2026-03-09T14:00:00Z")
     with pytest.raises(RefreshRefused, match="BAD_REFRESH_TOKEN"):
         pipeline.hubspot.account_details()
-    told = status(given)["hubspot"]
-    assert (told["last attempt to renew"], told["last attempt ended with"]) == (
+    shown = status(given)["hubspot"]
+    assert (shown["last attempt to renew"], shown["last attempt ended with"]) == (
         "2026-03-09T14:00:00Z",
         "RefreshRefused",
     )

@@ -133,8 +133,8 @@ def test_a_token_is_renewed_ninety_seconds_before_its_end_and_kept_until_then(ap
 def test_two_processes_share_one_file_and_ask_once_per_expiry(app, url, file):
     """HubSpot as strict as it could be: every refresh token works once. A lost pair would end in a refusal."""
     processes = [start(url, file, 8) for _ in range(2)]
-    told = [process.communicate(timeout=60)[1] for process in processes]
-    assert told == ["", ""]
+    message = [process.communicate(timeout=60)[1] for process in processes]
+    assert message == ["", ""]
     assert [process.returncode for process in processes] == [0, 0]
     assert app.refreshes == 8
     assert (file.read().version, file.version_seen()) == (9, 9)
@@ -176,7 +176,7 @@ def test_a_clock_far_ahead_does_not_renew_at_every_call(app, url, file):
     assert app.refreshes == 1
 
 
-def test_a_file_from_a_backup_is_renewed_before_use_or_told_apart(app, url, file):
+def test_a_file_from_a_backup_is_renewed_before_use_or_recognised(app, url, file):
     old = file.path.read_bytes()
     app.rotates = False
     user = credential(url, file.path, "2026-03-09T12:30:00Z")
@@ -220,7 +220,7 @@ def test_a_file_that_is_none_is_refused_without_being_quoted(file, text):
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "grant", "kind", "told"),
+    ("status", "body", "grant", "kind", "message"),
     [
         (400, {"status": "BAD_REFRESH_TOKEN"}, "refresh_token", RefreshRefused, "uninstalled"),
         (400, {"error": "invalid_grant"}, "refresh_token", RefreshRefused, "uninstalled"),
@@ -237,10 +237,10 @@ def test_a_file_that_is_none_is_refused_without_being_quoted(file, text):
         (403, {}, "refresh_token", Unauthorized, "no reason that is known"),
     ],
 )
-def test_every_refusal_is_an_error_of_its_own(status, body, grant, kind, told):
+def test_every_refusal_is_an_error_of_its_own(status, body, grant, kind, message):
     error = refusal(body, status, grant)
     assert type(error) is kind
-    assert told in str(error)
+    assert message in str(error)
     assert SECRET not in str(error)
 
 

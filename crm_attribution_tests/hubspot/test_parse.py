@@ -82,7 +82,7 @@ def past(*values: tuple[Any, Any], number: str = "1", name: str = "lifecyclestag
     return {"id": number, "propertiesWithHistory": {name: [{"timestamp": t, "value": v} for t, v in values]}}
 
 
-def test_histories_are_told_oldest_first_and_equal_times_keep_their_order():
+def test_histories_are_sorted_oldest_first_and_equal_times_keep_their_order():
     later = "2026-03-02T09:00:00Z"
     rows = parse.history(
         "contacts", [past((later, "c"), (STAMP, "b"), (STAMP, None), (STAMP, "a"))], extracted_at=NOW

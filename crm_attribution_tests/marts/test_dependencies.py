@@ -1,4 +1,4 @@
-"""What a query reads, told by the parser; what cannot be told is refused with line and fix."""
+"""The tables a query reads, by the parser; what cannot be known is refused with line and fix."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("sql", "says"), REFUSED, ids=[sql for sql, _ in REFUSED])
-def test_what_cannot_be_told_is_refused(reader, sql, says):
+def test_what_cannot_be_known_is_refused(reader, sql, says):
     with pytest.raises(ConfigurationError) as refusal:
         reader.read(sql, PATH)
     assert str(PATH) in str(refusal.value)

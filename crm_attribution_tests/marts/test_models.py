@@ -89,7 +89,7 @@ def test_the_order_of_rows_changes_nothing(marts: Session, tmp_path: Path) -> No
         assert contents(session) == contents(marts)
 
 
-def test_touches_at_one_moment_are_told_apart_by_their_id(empty: Session) -> None:
+def test_touches_at_one_moment_are_ordered_by_their_id(empty: Session) -> None:
     tables = world.tables()
     tables["attribution.touch"] = [
         {**row, "touched_at": at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": world.ACME}

@@ -58,16 +58,16 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         proposed = rules(tmp_path, PROPOSED + SEND)
         with chain.warehouse.session() as session:
             same = difference(session, chain.mapping, chain.mapping, GIVEN, NOW, NOW)
-            told = difference(session, chain.mapping, proposed, GIVEN, NOW, NOW)
+            found = difference(session, chain.mapping, proposed, GIVEN, NOW, NOW)
         assert _state(chain) == before
         nothing: dict[str, Any] = {"gained": {}, "lost": {}, "renamed": {}, "changed": {}}
         assert (same["events"], same["milestones"], same["conversions"]["planned"]) == (nothing, nothing, [])
-        assert list(told["events"]["renamed"]) == ["proposal_sent -> negotiation_started"]
-        assert told["events"]["changed"]["lead_captured"]["suppressed_by"] > 5
-        assert told["milestones"]["gained"]["customer_won"]["count"] == 1, "the win in the trial pipeline"
-        assert set(told["milestones"]["lost"]) == {"proposal_sent"}
-        assert {row["state"] for row in told["conversions"]["planned"]} == {"pending"}
-        gained = sum(row["conversions"] for row in told["conversions"]["planned"])
+        assert list(found["events"]["renamed"]) == ["proposal_sent -> negotiation_started"]
+        assert found["events"]["changed"]["lead_captured"]["suppressed_by"] > 5
+        assert found["milestones"]["gained"]["customer_won"]["count"] == 1, "the win in the trial pipeline"
+        assert set(found["milestones"]["lost"]) == {"proposal_sent"}
+        assert {row["state"] for row in found["conversions"]["planned"]} == {"pending"}
+        gained = sum(row["conversions"] for row in found["conversions"]["planned"])
         with chain.warehouse.session() as session:
             derive(session, proposed, NOW, needed_by(PLANNING))
             conversions.update(session, proposed, GIVEN, NOW)

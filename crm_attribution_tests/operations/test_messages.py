@@ -39,22 +39,22 @@ def project(begun, sandbox, tmp_path) -> Project:
 def refused(project: Project, *arguments: str, **env: str) -> str:
     """The message of a command that fails as it should; its whitespace in one line."""
     done = project.command(*arguments, **env)
-    told = done.stdout + done.stderr
-    assert done.returncode == 1, told
+    message = done.stdout + done.stderr
+    assert done.returncode == 1, message
     assert done.stdout == ""
-    assert "Traceback" not in told
+    assert "Traceback" not in message
     assert "Error: " in done.stderr
     secrets = [value for name, value in project.env.items() if name.endswith("_TOKEN") and value]
-    assert [secret for secret in secrets if secret in told] == []
-    assert not re.search(r"[\w.]+@[\w.]+\.example", told)
+    assert [secret for secret in secrets if secret in message] == []
+    assert not re.search(r"[\w.]+@[\w.]+\.example", message)
     return " ".join(done.stderr.split())
 
 
 def test_missing_settings_are_named_together_with_where_to_get_them(project):
-    told = refused(project, "backfill", *FIRST, *ACCOUNT, HUBSPOT_ACCESS_TOKEN="", CLICKS_TOKEN="")
-    assert "HUBSPOT_ACCESS_TOKEN: HubSpot: Development > Keys > Service keys" in told
-    assert "CLICKS_TOKEN: your link service's API settings" in told
-    assert "--env-file" in told
+    message = refused(project, "backfill", *FIRST, *ACCOUNT, HUBSPOT_ACCESS_TOKEN="", CLICKS_TOKEN="")
+    assert "HUBSPOT_ACCESS_TOKEN: HubSpot: Development > Keys > Service keys" in message
+    assert "CLICKS_TOKEN: your link service's API settings" in message
+    assert "--env-file" in message
 
 
 @pytest.mark.parametrize(
@@ -72,57 +72,57 @@ def test_missing_settings_are_named_together_with_where_to_get_them(project):
 def test_hubspot_refuses_the_token(project, sandbox: Sandbox, fault, wanted):
     sandbox.faults([{"route": READING_THE_PORTAL, **fault}])
     try:
-        told = refused(project, "backfill", *FIRST, *ACCOUNT)
+        message = refused(project, "backfill", *FIRST, *ACCOUNT)
         (struck,) = sandbox.faults()
     finally:
         sandbox.faults([])
-    assert all(text in told for text in wanted), told
+    assert all(text in message for text in wanted), message
     assert struck["hits"] == 1, "a person must act: asking again changes nothing"
 
 
 def test_a_wrong_mapping_names_file_line_and_path(project):
     rules = project.data_dir / "rules.yaml"
     rules.write_text("attribution:\n  models:\n    - first_touch\n    - twist\nnonsense: 1\n", encoding="utf-8")
-    told = refused(project, "status", CRM_ATTRIBUTION_MAPPING=str(rules))
+    message = refused(project, "status", CRM_ATTRIBUTION_MAPPING=str(rules))
     assert (
         f"{rules}, line 4: attribution.models.1: Value error, no such attribution model; there are first_touch, "
-        in told
+        in message
     )
-    assert f"{rules}, line 5: nonsense: Extra inputs are not permitted" in told
+    assert f"{rules}, line 5: nonsense: Extra inputs are not permitted" in message
 
 
 def test_a_wrong_mapping_stops_a_run_with_the_same_words(project):
     rules = project.data_dir / "rules.yaml"
     rules.write_text("attribution: [\n", encoding="utf-8")
-    told = refused(project, "backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_MAPPING=str(rules))
-    assert told.startswith(f"Error: ConfigurationError: {rules}, line 2: not YAML")
+    message = refused(project, "backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_MAPPING=str(rules))
+    assert message.startswith(f"Error: ConfigurationError: {rules}, line 2: not YAML")
 
 
 def test_a_data_directory_of_another_portal(begun):
     first = bench.START
     with bench.sandbox([{"at": first, "op": "account", "account": OTHER_PORTAL}]) as other:
-        told = refused(begun, "backfill", *FIRST, *ACCOUNT, **other.env)
-    assert "belongs to HubSpot portal 1000001, the token is for portal 2000002" in told
-    assert "CRM_ATTRIBUTION_DATA_DIR" in told
+        message = refused(begun, "backfill", *FIRST, *ACCOUNT, **other.env)
+    assert "belongs to HubSpot portal 1000001, the token is for portal 2000002" in message
+    assert "CRM_ATTRIBUTION_DATA_DIR" in message
 
 
 def test_a_data_directory_of_another_start(begun):
-    told = refused(begun, "backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_START="2026-03-08T00:00:00Z")
-    assert f"begun with CRM_ATTRIBUTION_START={bench.START}, now it is 2026-03-08T00:00:00Z" in told
+    message = refused(begun, "backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_START="2026-03-08T00:00:00Z")
+    assert f"begun with CRM_ATTRIBUTION_START={bench.START}, now it is 2026-03-08T00:00:00Z" in message
 
 
 def test_a_later_hour_on_an_empty_warehouse_hints_at_the_first(project):
-    told = refused(project, "backfill", *LATER, *ACCOUNT)
-    assert "2026-03-09T01:00:00Z is not its first hour" in told
-    assert "2026-03-09-00:00 first, it loads the whole history" in told
+    message = refused(project, "backfill", *LATER, *ACCOUNT)
+    assert "2026-03-09T01:00:00Z is not its first hour" in message
+    assert "2026-03-09-00:00 first, it loads the whole history" in message
 
 
 def test_an_hour_that_is_not_over_is_refused(begun):
     """Run by a typing mistake, an hour of next year would move what is known as of now there for good."""
     years = ("--from", "2027-03-09T01:00:00Z", "--to", "2027-03-09T02:00:00Z")
-    told = refused(begun, "backfill", *years, *ACCOUNT)
-    assert "the hour 2027-03-09-01:00 (UTC) is not over: it is 2026-03-10T00:00:00Z" in told
-    assert "the newest hour that can be run is 2026-03-09-23:00" in told
+    message = refused(begun, "backfill", *years, *ACCOUNT)
+    assert "the hour 2027-03-09-01:00 (UTC) is not over: it is 2026-03-10T00:00:00Z" in message
+    assert "the newest hour that can be run is 2026-03-09-23:00" in message
 
 
 @pytest.mark.parametrize(
@@ -147,12 +147,12 @@ def test_a_selection_that_is_none(project, select, wanted):
 
 
 def test_what_cannot_be_read_is_refused_before_anything_starts(project):
-    told = refused(
+    message = refused(
         project, "status", CRM_ATTRIBUTION_START="noon", CRM_ATTRIBUTION_SEND="maybe", CRM_ATTRIBUTION_LOCK_WAIT="long"
     )
-    assert "CRM_ATTRIBUTION_START: not an ISO 8601 timestamp" in told
-    assert "CRM_ATTRIBUTION_SEND: must be on or off" in told
-    assert "CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds" in told
+    assert "CRM_ATTRIBUTION_START: not an ISO 8601 timestamp" in message
+    assert "CRM_ATTRIBUTION_SEND: must be on or off" in message
+    assert "CRM_ATTRIBUTION_LOCK_WAIT: must be whole seconds" in message
 
 
 def test_an_env_file_with_a_broken_line_names_it_and_does_not_show_it(project):

@@ -93,8 +93,8 @@ def test_the_plan_of_a_first_load_is_what_it_then_asks(sandbox, env):
 def test_an_expensive_backfill_is_refused_and_a_short_one_costs_nothing(sandbox, env):
     sandbox.set_limits(on=True, daily=40)
     given = configuration.load({**env, "HUBSPOT_BACKFILL_SHARE": "10", "HUBSPOT_DAILY_RESERVE": "0"})
-    told = r"at least \d+ calls, \d+% of the account's 40 a day; 10% are allowed \(HUBSPOT_BACKFILL_SHARE\).*--force"
-    with pytest.raises(ConfigurationError, match=told):
+    message = r"at least \d+ calls, \d+% of the account's 40 a day; 10% are allowed \(HUBSPOT_BACKFILL_SHARE\).*--force"
+    with pytest.raises(ConfigurationError, match=message):
         backfilling.allow(given, START, START + timedelta(hours=1))
     sandbox.reset_calls()
     hour = START + timedelta(hours=30)

@@ -69,9 +69,9 @@ def test_what_happens_in_hubspot_reaches_the_warehouse_by_webhook(sandbox: Sandb
     with receiver(tmp_path, CRM_ATTRIBUTION_CLOCK=sandbox.env["CRM_ATTRIBUTION_CLOCK"]) as running:
         where = f"http://127.0.0.1:{running.port}/webhooks/hubspot"
         wrong = sandbox.webhooks(where, "another secret", public_url=URL)
-        told = sandbox.webhooks(where, SECRET, public_url=URL, duplicate=True, shuffle=7, batch=3, parallel=4)
-    assert (wrong["delivered"], told["refused"]) == (0, 0)
-    assert told["delivered"] >= len(HAPPENED)
+        delivered = sandbox.webhooks(where, SECRET, public_url=URL, duplicate=True, shuffle=7, batch=3, parallel=4)
+    assert (wrong["delivered"], delivered["refused"]) == (0, 0)
+    assert delivered["delivered"] >= len(HAPPENED)
 
     with dg.DagsterInstance.ephemeral() as instance:
         first = f"{configuration.load().start:%Y-%m-%d-%H:%M}"
@@ -83,9 +83,9 @@ def test_what_happens_in_hubspot_reaches_the_warehouse_by_webhook(sandbox: Sandb
         assert asked(instance).run_key == request.run_key  # type: ignore[union-attr]  # asked for once
         figures = run(instance, "inbox", request.partition_key, "raw.webhook_event")
         assert asked(instance) == "no webhooks wait"
-    assert figures["events"] == told["delivered"]
+    assert figures["events"] == delivered["delivered"]
     assert figures["quarantined"] == 0
-    assert figures["dagster/row_count"] == told["delivered"] - int(str(figures["duplicates"]))
+    assert figures["dagster/row_count"] == delivered["delivered"] - int(str(figures["duplicates"]))
     with Warehouse(tmp_path).session() as session:
         merges = session.read("raw.merge").select("absorbed_id", "survivor_id", "source").sort("absorbed_id")
         gone = session.read("raw.deletion").select("object_type", "object_id", "kind", "source").sort("object_id")

@@ -88,9 +88,9 @@ def test_two_commands_at_once_on_a_fresh_directory_run_one_after_the_other(sandb
     """Also their set-up: two processes that initialise one empty Dagster home destroy it for good."""
     project = bench.project(tmp_path, sandbox)
     both = [bench.begin(project, "backfill", *FIRST, *ACCOUNT, "--json") for _ in range(2)]
-    told = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], [err[-2000:] for _, err in told]
-    ids = {json.loads(out)["run_id"] for out, _ in told}
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], [err[-2000:] for _, err in outputs]
+    ids = {json.loads(out)["run_id"] for out, _ in outputs}
     assert bench.runs(project) == dict.fromkeys(bench.runs(project), "SUCCESS")
     assert set(bench.runs(project)) == ids
     assert len(ids) == 2

@@ -48,7 +48,7 @@ def funnel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Project, 
         yield project, sandbox, result
 
 
-def test_every_lead_and_win_is_told_once(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+def test_every_lead_and_win_is_counted_once(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
     project, _, _ = funnel
     assert project.warehouse("SELECT count(*) FROM raw.contact") == [(8000,)]
     assert project.warehouse("SELECT count(*) FROM events.event WHERE event = 'deal_won'") == [(842,)]

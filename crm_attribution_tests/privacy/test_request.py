@@ -28,11 +28,11 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 def look(instance: dg.DagsterInstance, cursor: str | None = None) -> tuple[list[str], str | None]:
     """What one look of the sensor asks for (or why it does not), and its cursor."""
     with dg.build_sensor_context(instance, cursor=cursor) as context:
-        told = privacy_requests(context)
-    if isinstance(told, SkipReason):
-        return [str(told.skip_message)], cursor
-    assert isinstance(told, dg.SensorResult)
-    return [request.run_key or "" for request in told.run_requests or ()], told.cursor or cursor
+        outcome = privacy_requests(context)
+    if isinstance(outcome, SkipReason):
+        return [str(outcome.skip_message)], cursor
+    assert isinstance(outcome, dg.SensorResult)
+    return [request.run_key or "" for request in outcome.run_requests or ()], outcome.cursor or cursor
 
 
 def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes_on(warehouse: Warehouse) -> None:

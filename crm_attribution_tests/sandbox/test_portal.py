@@ -23,14 +23,14 @@ def contact(portal: Portal, identifier: int) -> Record:
     return found
 
 
-def told(record: Record, name: str) -> list[tuple[str, str, str]]:
+def history_of(record: Record, name: str) -> list[tuple[str, str, str]]:
     """The history, newest first, as (value, day, source)."""
     return [(entry.value, iso(entry.at)[8:10], entry.source) for entry in record.entries(name)]
 
 
 def test_history_is_newest_first_with_its_sources():
     record = contact(play(*COMPANY), 11)
-    assert told(record, "lifecyclestage") == [
+    assert history_of(record, "lifecyclestage") == [
         ("customer", "20", "CRM_UI"),
         ("opportunity", "04", "CRM_UI"),
         ("marketingqualifiedlead", "03", "AUTOMATION_PLATFORM"),
@@ -106,7 +106,7 @@ def test_the_first_company_is_primary_and_a_property():
 
 def test_a_new_primary_company_takes_the_flag_and_moves_the_record():
     portal = play(*COMPANY, join(day(21), ("companies", 32), ("contacts", 11), primary=True))
-    assert told(contact(portal, 11), "associatedcompanyid") == [("32", "21", "CRM_UI"), ("31", "02", "CRM_UI")]
+    assert history_of(contact(portal, 11), "associatedcompanyid") == [("32", "21", "CRM_UI"), ("31", "02", "CRM_UI")]
     assert iso(contact(portal, 11).modified) == day(21)
     assert portal.graph.primary_company(Node("contacts", "11")) == "32"
 
@@ -123,7 +123,7 @@ def test_dissociating_the_primary_company_clears_the_property():
     away = {**join(day(21), ("contacts", 11), ("companies", 31)), "op": "dissociate"}
     record = contact(play(*COMPANY, away), 11)
     assert record.value("associatedcompanyid") is None
-    assert told(record, "associatedcompanyid")[0] == ("", "21", "CRM_UI")
+    assert history_of(record, "associatedcompanyid")[0] == ("", "21", "CRM_UI")
 
 
 def test_archived_records_come_back_with_restore():
@@ -158,13 +158,13 @@ def test_a_merge_into_a_third_id_keeps_the_primary_values():
     record = contact(portal, 1)
     assert record is contact(portal, 2) is contact(portal, 9)
     assert record.id == "9"
-    assert told(record, "lifecyclestage") == [
+    assert history_of(record, "lifecyclestage") == [
         ("lead", "03", "MERGE_OBJECTS"),
         ("customer", "02", "CRM_UI"),
         ("lead", "01", "CRM_UI"),
     ]
     assert record.value("phone") == "1"
-    assert told(record, "phone") == [("1", "02", "CRM_UI")]
+    assert history_of(record, "phone") == [("1", "02", "CRM_UI")]
     assert record.value("hs_additional_emails") == "b@x.example"
     assert record.value("hs_merged_object_ids") == "1;2"
     assert record.value("hs_calculated_merged_vids") == f"1:{to_ms(day(3))};2:{to_ms(day(3))}"
@@ -199,13 +199,13 @@ def test_chains_are_named_in_full_by_one_property_and_not_by_the_other():
 def test_of_equal_timestamps_only_the_primary_entry_is_kept():
     twins = [create(day(1), "contacts", n, city=city) for n, city in ((1, "Bonn"), (2, "Köln"))]
     record = contact(play(*twins, merge(day(3), "contacts", 1, 2, into=9)), 9)
-    assert told(record, "city") == [("Bonn", "01", "CRM_UI")]
+    assert history_of(record, "city") == [("Bonn", "01", "CRM_UI")]
 
 
 def test_contacts_follow_a_merged_company():
     portal = play(*MERGED, merge(day(3), "companies", 5, 6, into=7))
     assert [contact(portal, n).value("associatedcompanyid") for n in (1, 2)] == ["7", "7"]
-    assert told(contact(portal, 1), "associatedcompanyid")[0] == ("7", "03", "MERGE_OBJECTS")
+    assert history_of(contact(portal, 1), "associatedcompanyid")[0] == ("7", "03", "MERGE_OBJECTS")
 
 
 def test_the_clock_plays_lines_up_to_and_with_its_instant():

@@ -1,4 +1,4 @@
-"""Webhooks of the sandbox: what is told, in which shape, signed as HubSpot's own client checks it, and retried."""
+"""Webhooks of the sandbox: what is delivered, in which shape, signed as HubSpot's own client checks it, and retried."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ PEOPLE = [create(day(1), "contacts", n, "FORM", email=f"p{n}@x.example") for n i
 COMPANY = create(day(1), "companies", 5, name="Fünf")
 
 
-def told(start: Callable[..., Sandbox], receiver: Receiver, before: list[Line], *lines: Line, **options: Any) -> Any:
+def delivered(
+    start: Callable[..., Sandbox], receiver: Receiver, before: list[Line], *lines: Line, **options: Any
+) -> Any:
     """The events of `lines` alone."""
     sandbox = start(before, day(2))
     sandbox.forget_webhooks()
@@ -90,12 +92,12 @@ def test_a_creation_and_its_properties(start: Callable[..., Sandbox], receiver: 
     created = {**head("contact.creation", day(3), "FORM"), "objectId": 7, "changeFlag": "NEW"}
     changed = {**head("contact.propertyChange", day(3), "FORM"), "objectId": 7, "sourceId": "form:1"}
     changed |= {"propertyName": "email", "propertyValue": "x@x.example", "isSensitive": False}
-    assert told(start, receiver, [], line) == [created, changed]
+    assert delivered(start, receiver, [], line) == [created, changed]
 
 
-def test_a_change_is_told_once_and_what_did_not_change_is_not(start: Callable[..., Sandbox], receiver: Receiver):
+def test_a_change_is_delivered_once_and_what_did_not_change_is_not(start: Callable[..., Sandbox], receiver: Receiver):
     lines = [update(day(3), "contacts", 1, email="p1@x.example", city=None, jobtitle="CEO", lifecyclestage="lead")]
-    events = told(start, receiver, PEOPLE, *lines)
+    events = delivered(start, receiver, PEOPLE, *lines)
     assert [(event["propertyName"], event["changeSource"]) for event in events] == [
         ("jobtitle", "CRM_UI"),
         ("lifecyclestage", "CRM_UI"),
@@ -104,8 +106,8 @@ def test_a_change_is_told_once_and_what_did_not_change_is_not(start: Callable[..
     ]
 
 
-def test_a_primary_association_is_told_with_the_unlabeled_one(start: Callable[..., Sandbox], receiver: Receiver):
-    events = told(start, receiver, [*PEOPLE, COMPANY], join(day(3), ("contacts", 1), ("companies", 5)))
+def test_a_primary_association_is_delivered_with_the_unlabeled_one(start: Callable[..., Sandbox], receiver: Receiver):
+    events = delivered(start, receiver, [*PEOPLE, COMPANY], join(day(3), ("contacts", 1), ("companies", 5)))
     ends = {"fromObjectId": 1, "toObjectId": 5, "associationType": "CONTACT_TO_COMPANY", "associationRemoved": False}
     assert events[0] == {**head("contact.associationChange", day(3)), **ends, "isPrimaryAssociation": True}
     assert [
@@ -124,7 +126,7 @@ def test_labels_and_partings(start: Callable[..., Sandbox], receiver: Receiver):
     joined = join(day(2), ("deals", 9), ("contacts", 1))
     labeled = join(day(3), ("deals", 9), ("contacts", 1), label="Buyer")
     parted = {**join(day(4), ("deals", 9), ("contacts", 1)), "op": "dissociate"}
-    events = told(start, receiver, [*PEOPLE, deal, joined], labeled, parted, types=["deal.*"])
+    events = delivered(start, receiver, [*PEOPLE, deal, joined], labeled, parted, types=["deal.*"])
     assert [(event["occurredAt"], event["associationRemoved"]) for event in events] == [
         (to_ms(day(3)), False),
         (to_ms(day(4)), True),
@@ -135,7 +137,7 @@ def test_labels_and_partings(start: Callable[..., Sandbox], receiver: Receiver):
 @pytest.mark.parametrize("into", [None, 3])
 def test_a_merge(start: Callable[..., Sandbox], receiver: Receiver, into: int | None):
     before = [*PEOPLE, update(day(2), "contacts", 2, phone="1")]
-    events = told(start, receiver, before, merge(day(3), "contacts", 1, 2, into))
+    events = delivered(start, receiver, before, merge(day(3), "contacts", 1, 2, into))
     ids = {"objectId": into or 1, "primaryObjectId": 1, "mergedObjectIds": [2], "newObjectId": into or 1}
     moved = {"numberOfPropertiesMoved": 1, "changeFlag": "MERGED"}
     assert events == [{**head("contact.merge", day(3), "MERGE_OBJECTS"), **ids, **moved}]
@@ -147,7 +149,7 @@ def test_what_ends_and_comes_back(start: Callable[..., Sandbox], receiver: Recei
         {"at": day(4), "op": "restore", "object": "contacts", "id": "1"},
         {"at": day(5), "op": "privacy_delete", "object": "contacts", "id": "2"},
     ]
-    events = told(start, receiver, PEOPLE, *lines)
+    events = delivered(start, receiver, PEOPLE, *lines)
     assert [(event["subscriptionType"], event["objectId"], event.get("changeFlag")) for event in events] == [
         ("contact.deletion", 1, "DELETED"),
         ("contact.restore", 1, "RESTORED"),
@@ -159,7 +161,7 @@ def test_what_ends_and_comes_back(start: Callable[..., Sandbox], receiver: Recei
 def test_the_generic_types(start: Callable[..., Sandbox], receiver: Receiver):
     lines = [join(day(3), ("contacts", 1), ("companies", 5)), update(day(3), "contacts", 1, city="Bonn")]
     options = {"generic": True, "type_key": "eventType", "types": ["object.*"]}
-    events = told(start, receiver, [*PEOPLE, COMPANY], *lines, **options)
+    events = delivered(start, receiver, [*PEOPLE, COMPANY], *lines, **options)
     assert {event["eventType"] for event in events} == {"object.associationChange", "object.propertyChange"}
     assert (events[-1]["objectTypeId"], events[-1]["propertyName"]) == ("0-1", "city")
     types = [(event["fromObjectTypeId"], event["toObjectTypeId"], event["associationTypeId"]) for event in events[:4]]

@@ -1,4 +1,4 @@
-"""Sessions: what is written, what is told to later steps, and what an older or newer warehouse does."""
+"""Sessions: what is written, what later steps are given, and what an older or newer warehouse does."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def test_a_delivery_is_kept_as_it_came(app: App):
     [b'[{"subscriptionType": "starship.launch"}]', b'{"a": 1}', b"null", b"[]", b"", b"not json", b"\xff\xfe\x00"],
 )
 def test_what_is_signed_is_kept_whatever_it_is(app: App, body: bytes):
-    """HubSpot repeats what is refused ten times and then gives it up; what we cannot read is told when it is loaded."""
+    """HubSpot retries a refused delivery ten times and gives up; unreadable content is reported when it is loaded."""
     assert hubspot(app, body).status == 200
     [kept] = app.files()
     assert (base64.b64decode(kept["body_base64"]) if "body_base64" in kept else kept["body"].encode()) == body

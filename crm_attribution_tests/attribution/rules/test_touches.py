@@ -51,7 +51,7 @@ def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
             "valid_to": None if end is None else at(end), "basis": "history"}  # fmt: skip
 
 
-def told(
+def rows_of(
     click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
 ) -> list[dict[str, Any]]:
     rows = touches(click, mails, form, frame("identity.membership", members), RULES.touches)
@@ -73,7 +73,7 @@ def told(
     ],
 )
 def test_channels_of_the_shipped_rules(channel: str, given: dict[str, str]):
-    (row,) = told(clicks({"person_id": "p", **given}), forms())
+    (row,) = rows_of(clicks({"person_id": "p", **given}), forms())
     assert row["channel"] == channel
 
 
@@ -91,20 +91,20 @@ def test_every_condition_of_a_rule_must_hold_and_the_first_rule_wins():
 
 def test_a_submission_that_named_a_click_is_that_click():
     click = clicks({"person_id": "p", "form_id": "f", "conversion_id": "1"}, {"person_id": "p"})
-    rows = told(click, forms({"conversion_id": "1"}, {"conversion_id": "2"}))
+    rows = rows_of(click, forms({"conversion_id": "1"}, {"conversion_id": "2"}))
     assert [row["touch_id"] for row in rows] == ["click:k0", "click:k1", "form:f:2"]
 
 
 def test_a_touch_belongs_to_the_account_of_its_moment():
     given = clicks({"person_id": "p", "clicked_at": at("03-05T08:59:59")}, {"person_id": "p"})
-    rows = told(given, forms(), member("company:1", "1970-01-01", WHEN), member("company:2", WHEN))
+    rows = rows_of(given, forms(), member("company:1", "1970-01-01", WHEN), member("company:2", WHEN))
     assert [row["account_id"] for row in rows] == ["company:1", "company:2"]
-    assert [row["account_id"] for row in told(given, forms())] == [None, None]
+    assert [row["account_id"] for row in rows_of(given, forms())] == [None, None]
 
 
-def test_a_click_in_a_marketing_mail_is_told_by_its_link_else_by_its_send():
+def test_a_click_in_a_marketing_mail_is_named_by_its_link_else_by_its_send():
     link = "https://v.example/?utm_source=Newsletter&utm_campaign=May"
-    rows = told(clicks(), forms(), mails=emails({"url": link, "email_campaign_id": "7"}, {"email_campaign_id": "7"}))
+    rows = rows_of(clicks(), forms(), mails=emails({"url": link, "email_campaign_id": "7"}, {"email_campaign_id": "7"}))
     assert [(row["channel"], row["source"], row["medium"], row["campaign"]) for row in rows] == [
         ("E-mail", "newsletter", "email", "May"),
         ("E-mail", "hubspot", "email", "7"),

@@ -75,8 +75,8 @@ def test_sorting_on_disk_gives_the_bytes_of_sorting_in_memory(tmp_path: Path, mo
 
 def test_a_second_comes_before_its_milliseconds_and_equal_instants_keep_their_order(tmp_path: Path) -> None:
     stamps = ["10:00:00.250Z", "10:00:00Z", "09:59:59.999Z", "10:00:00Z"]
-    told = [[(0, {"at": f"2026-03-12T{stamp}", "n": n})] for n, stamp in enumerate(stamps)]
-    assert spool.write_sorted(told, tmp_path / "out.jsonl") == 4
+    lists = [[(0, {"at": f"2026-03-12T{stamp}", "n": n})] for n, stamp in enumerate(stamps)]
+    assert spool.write_sorted(lists, tmp_path / "out.jsonl") == 4
     assert [line["n"] for line in read((tmp_path / "out.jsonl").read_text())] == [2, 1, 3, 0]
 
 

@@ -1,4 +1,4 @@
-"""Who is told of a failed run, with what, and that telling never makes it worse."""
+"""A failed run is reported, with what, and reporting never makes it worse."""
 
 from __future__ import annotations
 
