@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from crm_attribution.sources import sources
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests import sandbox_process
 from crm_attribution_tests.flow.chain import Chain
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
 from crm_attribution_tests.helpers import new_warehouse
+
+sources()  # registers the contracts that stand in the files of sources
 
 
 @pytest.hookimpl(wrapper=True)

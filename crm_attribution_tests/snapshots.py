@@ -1,6 +1,7 @@
 """Rewrites what is compared with the registries word for word; run by `make snapshots`, then read the difference.
 
-Asset keys, checks and the table of settings follow from the code. They are files so that a change of them is seen.
+Asset keys, checks, settings, sources and the lists in README follow from the code. They are files so that a change of
+them is seen.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from crm_attribution.attribution.models import models
 from crm_attribution.configuration import table
+from crm_attribution.destinations import destinations
+from crm_attribution.marts.discovery import discover
+from crm_attribution.sources import sources
+from crm_attribution.sources.base import Source, columns
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -22,6 +30,42 @@ SETTINGS_TEXT = f"""# Settings
 Everything comes from the environment or from `--env-file` (same names). This page is generated: `make snapshots`.
 
 {table()}"""
+SOURCES_TEXT = """# Sources
+
+What is read besides HubSpot. Times are ISO 8601 with a zone; columns that are not listed are left out. This page
+is generated: `make snapshots`.
+"""
+SOURCES = ROOT / "docs" / "sources.md"
+README = ROOT / "README.md"
+
+
+def named(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def readme(text: str) -> str:
+    """README with its lists of what there is."""
+    marts = [model.key.partition(".")[2] for model in discover(ROOT / "dbt_like_sql") if model.schema == "marts"]
+    lists = {
+        "marts": f"The marts: {named(marts)}.",
+        "plug-ins": f"There are the destinations {named(destinations())}, the sources {named(sources())} and the"
+        f" attribution models {named(models())}.",
+    }
+    for name, listed in lists.items():
+        begin, end = f"<!-- {name}: make snapshots -->\n", "<!-- end -->"
+        before, found, rest = text.partition(begin)
+        assert found, f"README has no place for {name}"
+        filled = textwrap.fill(listed, 120, break_on_hyphens=False, break_long_words=False)
+        text = f"{before}{begin}{filled}\n{end}{rest.partition(end)[2]}"
+    return text
+
+
+def of_source(source: Source) -> str:
+    """A source for docs/sources.md: where its rows come from and what a row may say."""
+    rows = [f"| `{name}` | {text} | {'yes' if needed else ''} |" for name, text, needed in columns(source)]
+    ways = f"Files (NDJSON, CSV, Parquet) in `inbox/{source.folder}/`" + (" or an API" if source.required else "")
+    head = [f"## {source.name}", "", f"{ways}, into `{source.table}`. {source.contract.description}", ""]
+    return "\n".join([*head, "| column | meaning | needed |", "| --- | --- | --- |", *rows]) + "\n"
 
 
 def inventory(root: Path = ROOT) -> dict[str, Any]:
@@ -45,6 +89,8 @@ def snapshots(seen: dict[str, Any]) -> dict[Path, str]:
     checks = [f"{name}{' (blocking)' if check['blocking'] else ''}" for name, check in seen["checks"].items()]
     return {
         SETTINGS: SETTINGS_TEXT,
+        SOURCES: "\n".join([SOURCES_TEXT, *(of_source(source) for source in sources().values())]),
+        README: readme(README.read_text(encoding="utf-8")),
         ORCHESTRATION / "asset_keys.txt": "".join(f"{key}\n" for key in sorted(seen["assets"])),
         ORCHESTRATION / "checks.txt": "".join(f"{check}\n" for check in sorted(checks)),
     }

@@ -161,6 +161,7 @@ class Destination(ABC):
         key_field: the platform's own field for our key.
         kinds: which of conversion, restatement and retraction it can take.
         documentation: where the platform describes the call.
+        example_action: an action as the mapping may name it.
     """
 
     name: ClassVar[str]
@@ -173,6 +174,7 @@ class Destination(ABC):
     kinds: ClassVar[frozenset[str]] = frozenset({"conversion"})
     limits: ClassVar[Limits]
     documentation: ClassVar[str]
+    example_action: ClassVar[str]
 
     @property
     def required(self) -> list[Setting[str]]:

@@ -60,6 +60,7 @@ class LinkedIn(Destination):
     credential: ClassVar[str] = "LINKEDIN_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "li_fat_id"
     key_field: ClassVar[str] = "eventId"
+    example_action: ClassVar[str] = "104012"
     limits: ClassVar[Limits] = Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
     documentation: ClassVar[str] = (
         "https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api"

@@ -66,6 +66,7 @@ class Meta(Destination):
     credential: ClassVar[str] = "META_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "fbclid"
     key_field: ClassVar[str] = "event_id"
+    example_action: ClassVar[str] = "Purchase"
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
     limits: ClassVar[Limits] = Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
     documentation: ClassVar[str] = (

@@ -52,6 +52,8 @@ class Source:
         owner_column: the column with the HubSpot contact a row is about: rows of erased contacts are left out.
         settings: its own settings. It has an API where it has required ones; without values for them it reads files
             only, with values for some of them the others are missing.
+        derived: columns that `row` or `judge` makes and no file has.
+        filled: columns that `row` fills where a file does not have them.
         page_size: rows of an answer of the API.
         documentation: where the fields of a file and the API are described.
     """
@@ -61,6 +63,8 @@ class Source:
     folder: str
     owner_column: str | None = None
     settings: Sequence[Setting[str]] = ()
+    derived: Sequence[str] = ()
+    filled: Sequence[str] = ()
     page_size: int = 1_000
     documentation: str = ""
 
@@ -139,4 +143,8 @@ class Source:
 
 def columns(source: Source) -> Iterable[tuple[str, str, bool]]:
     """Name, description and whether it is needed, of each column a file of a source may have."""
-    return ((c.name, c.description, not c.nullable) for c in source.contract.columns if not c.log)
+    return (
+        (column.name, column.description, not column.nullable and column.name not in source.filled)
+        for column in source.contract.columns
+        if not column.log and column.name not in source.derived
+    )

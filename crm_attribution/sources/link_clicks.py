@@ -123,5 +123,7 @@ SOURCE = LinkClicks(
     folder="clicks",
     owner_column="contact_id",
     settings=(BASE_URL, TOKEN),
+    derived=("is_bot", "bot_reason"),
+    filled=("received_at",),
     page_size=PAGE,
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import polars as pl
 
@@ -17,9 +18,8 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions import ledger
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
+from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination, Limits, Resolved
-from crm_attribution.destinations.linkedin import LinkedIn
-from crm_attribution.destinations.meta import Meta
 from crm_attribution.identifiers import delivery_key, sha256
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
@@ -27,18 +27,6 @@ from crm_attribution.warehouse.session import Session
 NOW = parse_instant("2026-03-10T12:00:00Z")
 WINDOW_END = NOW
 RULES = mapping.load()
-ACTIONS = {"meta": "Purchase", "linkedin": "104012"}
-
-
-class SmallMeta(Meta):
-    limits = replace(Meta.limits, batch=2)
-
-
-class SmallLinkedIn(LinkedIn):
-    limits = replace(LinkedIn.limits, batch=2)
-
-
-SMALL: dict[str, Destination] = {"meta": SmallMeta(), "linkedin": SmallLinkedIn()}
 
 
 def with_limits(destination: Destination, **changes: Any) -> Destination:
@@ -48,12 +36,36 @@ def with_limits(destination: Destination, **changes: Any) -> Destination:
     return copy
 
 
+def small(destination: Destination) -> Destination:
+    """The same destination with batches of two, so that a few rows make several."""
+    return with_limits(destination, batch=2)
+
+
+SMALL = {name: small(destination) for name, destination in destinations().items()}
+"""Every destination there is: tests of delivery run over all of them."""
+
+
+def emulator(destination: Destination, env: Mapping[str, str]) -> str:
+    """The sandbox's platform that stands for a destination: the first part of the address it gives for it.
+
+    Raises:
+        AssertionError: where there is none.
+    """
+    needed = [destination.base_url_setting, *(setting.name for setting in destination.required)]
+    missing = [name for name in needed if not env.get(name)]
+    assert not missing, (
+        f"the sandbox has no counterpart of {destination.name}: it does not set {', '.join(missing)};"
+        " add one in crm_attribution/sandbox/platforms/"
+    )
+    return urlsplit(env[destination.base_url_setting]).path.strip("/").split("/")[0]
+
+
 def conversion(
     destination: Destination, values: Mapping[str, str], milestone_id: str, **changes: Any
 ) -> dict[str, Any]:
     """A row as planning writes it."""
     account = destination.account(values)
-    action = changes.get("action", ACTIONS[destination.name])
+    action = changes.get("action", destination.example_action)
     occurred = changes.pop("occurred_at", NOW - timedelta(hours=5))
     return {
         "conversion_id": delivery_key(destination.name, account, action, milestone_id, 0),
@@ -113,6 +125,15 @@ class Bench:
     def __post_init__(self) -> None:
         self.warehouse = Warehouse(self.directory)
         self.rules = RULES
+
+    @property
+    def emulator(self) -> str:
+        return emulator(self.destination, self.env)
+
+    @property
+    def forgets(self) -> bool:
+        """The platform may count an event twice, so that an uncertain one is never sent again by itself."""
+        return self.destination.limits.dedupe is None
 
     @property
     def values(self) -> dict[str, str]:

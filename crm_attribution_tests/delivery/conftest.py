@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.destinations.base import Destination
-from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench, emulator
 from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -49,7 +49,7 @@ def counted(sandbox: Sandbox) -> Callable[[Bench], list[str]]:
     """Business facts of a bench that its platform counts, one entry per count."""
 
     def counted(bench: Bench) -> list[str]:
-        return bench.counted(sandbox.received(bench.destination.name)["counted"], bench.rows())
+        return bench.counted(sandbox.received(bench.emulator)["counted"], bench.rows())
 
     return counted
 
@@ -57,6 +57,6 @@ def counted(sandbox: Sandbox) -> Callable[[Bench], list[str]]:
 @pytest.fixture
 def requests(sandbox: Sandbox) -> Callable[[str], int]:
     def requests(platform: str) -> int:
-        return int(sandbox.received(platform)["requests"])
+        return int(sandbox.received(emulator(SMALL[platform], sandbox.env))["requests"])
 
     return requests

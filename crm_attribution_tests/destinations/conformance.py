@@ -1,7 +1,4 @@
-"""What every destination must hold, known or new: `check(destination, account)` for one more file is all it takes.
-
-A destination needs an example action (`ACTIONS`) only where any text will not do.
-"""
+"""What every destination must hold, known or new: `check(destination, account)` for one more file is all it takes."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from crm_attribution.destinations.base import Answer, Destination, Outcome, Read
 from crm_attribution.identifiers import sha256
 
 WHEN = datetime(2026, 3, 10, 11, 22, 33, 456000, UTC)
-ACTIONS = {"linkedin": "104012"}
 PRIVATE = ("Jane.Roe@Example.com", "jane.roe@example.com", "+1 650 555 1212", "16505551212", "Jane-First", "Roe-Last")
 OPTIONS = {"crm_name": "HubSpot"}
 
@@ -38,7 +34,7 @@ def ready(destination: Destination, number: int = 0, **changes: Any) -> Ready:
     """A conversion with everything a platform may ask for."""
     known = Ready(
         conversion_id=sha256(f"conversion {number}"),
-        action=ACTIONS.get(destination.name, "Purchase"),
+        action=destination.example_action,
         kind="conversion",
         occurred_at=WHEN,
         value=123456,

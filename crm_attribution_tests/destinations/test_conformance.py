@@ -108,7 +108,7 @@ def test_a_file_in_the_folder_is_all_a_destination_needs(tmp_path: Path, monkeyp
         "from crm_attribution.destinations.meta import Meta\nclass New(Meta):\n    name = 'new'\nDESTINATION = New()\n"
     )
     _folder(tmp_path, monkeypatch, brand_new=source)
-    assert sorted(destinations.__wrapped__()) == ["linkedin", "meta", "new"]
+    assert sorted(destinations.__wrapped__()) == sorted([*destinations(), "new"])
 
 
 def test_two_files_with_one_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
