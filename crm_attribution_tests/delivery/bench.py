@@ -26,7 +26,17 @@ from crm_attribution.warehouse.session import Session
 
 NOW = parse_instant("2026-03-10T12:00:00Z")
 WINDOW_END = NOW
-RULES = mapping.load()
+
+
+def rules() -> mapping.Rules:
+    """The shipped rules, with an entry for every destination: a new one needs none to be tested."""
+    shipped = mapping.load()
+    plain = mapping.Destination(send_from="start", click_days=90, options={}, conversions=[])
+    named = {name: shipped.destinations.get(name, plain) for name in destinations()}
+    return shipped.model_copy(update={"destinations": named})
+
+
+RULES = rules()
 
 
 def with_limits(destination: Destination, **changes: Any) -> Destination:

@@ -95,7 +95,7 @@ CHECKS = {
     "delivery/made_up:account_can_send",
     "raw/made_up_cost:keys_are_unique (blocking)",
     "raw/made_up_cost:nothing_in_quarantine",
-    "marts/made_up:columns (blocking)",
+    "marts/made_up:columns_hold (blocking)",
     "marts/made_up:positive (blocking)",
 }
 TESTED = [
@@ -108,8 +108,8 @@ TESTED = [
     "delivery/test_crashes.py::test_killed_at_a_point[made_up-body_sent_answer_not_read]",
     "delivery/test_faults.py::test_applied_but_not_answered[made_up-drop_after_accept]",
     "delivery/test_delivery.py::test_the_attempt_log_tells_every_send[made_up]",
-    "marts/test_models.py::test_a_mart_has_a_grain_required_columns_and_a_law[marts.made_up]",
-    "marts/test_laws.py::test_a_law_nobody_wrote_a_break_for_is_broken_by_a_simple_change[made_up.positive]",
+    "marts/test_models.py::test_a_mart_has_a_grain_required_columns_and_a_data_test[marts.made_up]",
+    "marts/test_data_tests.py::test_a_data_test_without_a_break_is_broken_by_a_simple_change[made_up.positive]",
     "orchestration/test_definitions.py",
     "test_settings.py::test_the_table_of_settings_is_current",
 ]
@@ -168,7 +168,7 @@ def test_assets_checks_and_pages_follow(copied: Copy) -> None:
 
 def test_tests_of_what_there_is_cover_them(copied: Copy) -> None:
     nodes = [f"crm_attribution_tests/{name}" for name in TESTED]
-    said = copied.run("pytest", "-v", "-p", "no:cacheprovider", *nodes)
+    said = copied.run("pytest", "-vv", "-p", "no:cacheprovider", *nodes)
     passed = set(re.findall(r"^crm_attribution_tests/(\S+) PASSED", said, re.MULTILINE))
     assert {name for name in TESTED if "::" in name} <= passed
 
