@@ -1,7 +1,7 @@
 """The outbox's only writer of states: which transition is legal is decided here and nowhere else.
 
 Every function works inside the caller's transaction, journals what it changed under the topic `conversion`, and
-raises `IllegalTransition` for a step the table does not know. None of them opens a transaction of its own.
+raises `IllegalTransition` for a step the table does not know. None of them opens a transaction.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def move(session: Session, moves: Iterable[Move], now: datetime) -> list[str]:
 def claim(session: Session, batch_id: str, claims: Sequence[Claim], now: datetime) -> None:
     """Commit to sending a batch: from here on bytes may leave. The caller commits before the first does.
 
-    What a key stands for is fixed at its first claim.
+    The content of a key is fixed at its first claim.
 
     Raises:
         IllegalTransition: a row is not there for claiming, or its key was used for another event.
@@ -160,7 +160,7 @@ def settle(session: Session, batch_id: str, results: Sequence[Settled], http_sta
     """Record an answer row by row.
 
     It moves only rows that this batch still holds, or that were given up as unknown while it was out; a row that a
-    newer batch has claimed keeps its state, and the answer stands in the attempt log alone.
+    newer batch has claimed keeps its state, and the answer is only in the attempt log.
     """
     before = _by_id(session, (result.conversion_id for result in results))
     changes = []
@@ -233,9 +233,9 @@ def release(session: Session, destination: str, reason: str, now: datetime) -> l
 
 
 def reconcile(session: Session, conversion_ids: Iterable[str], state: str, reason: str, now: datetime) -> list[str]:
-    """A person or a report of the platform tells what became of unknown rows: accepted, rejected, or `retry`.
+    """Settle unknown rows by a person's decision or a report of the platform: accepted, rejected, or `retry`.
 
-    `retry` states that nothing was applied, so they start anew under the same key. Returns the ids that changed.
+    `retry` means that nothing was applied, so they are sent again under the same key. Returns the ids that changed.
     """
     fresh = {"attempts": 0, "first_sent_at": None, "next_attempt_at": None} if state == "retry" else {}
     before = _by_id(session, conversion_ids)
@@ -247,7 +247,7 @@ def reconcile(session: Session, conversion_ids: Iterable[str], state: str, reaso
 
 
 def retell(session: Session, events: Mapping[str, str]) -> None:
-    """Tie conversions to another event that tells the same fact, where the one they were planned for is gone.
+    """Tie conversions to another event of the same fact, where the one they were planned for is gone.
 
     Args:
         events: conversion_id -> event_id. The delivery key stays: it was fixed when the row was planned.

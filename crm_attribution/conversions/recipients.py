@@ -14,8 +14,8 @@ from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import merged
 from crm_attribution.warehouse.session import Session
 
-NOBODY = Resolved(consent="granted")
-"""A deal without contacts: there is nobody to ask and nobody to recognise; the platform's rules hold it for that."""
+NO_CONTACT = Resolved(consent="granted")
+"""A deal without contacts: no consent and no identifier; the platform's rules hold it for that."""
 
 
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
@@ -23,7 +23,7 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
 
     The person of a deal's conversion is the contact with the configured association label, else the one with the
     latest eligible click of that platform, else the earliest created. A row claimed before keeps its person and click.
-    A row whose milestone no longer stands is left out, and so held.
+    A row whose milestone is no longer live is left out, and so held.
     """
     mine = rules.destinations[destination.name]
 
@@ -33,21 +33,21 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
         clicks = _clicks(session, candidates, destination.click_id, mine.click_days)
         chosen = _choose(candidates, clicks)
         details = _details(session, chosen, rules)
-        nobody = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
+        unresolved = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
         found = {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
-        return found | dict.fromkeys(nobody, NOBODY)
+        return found | dict.fromkeys(unresolved, NO_CONTACT)
 
     return resolve
 
 
 def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
-    """The due rows whose business fact is live, with its subject of now. Rows sent before stand in any case."""
-    told = session.query(
+    """Return the due rows whose business fact is live, with its current subject. Rows sent before always stay."""
+    live = session.query(
         "SELECT m.milestone, unnest(m.linked_event_ids) AS milestone_id, m.person_id AS _person, m.deal_id, m.state"
         " FROM events.milestone m WHERE list_has_any(m.linked_event_ids, (SELECT list(milestone_id) FROM ids))",
         ids=rows.select("milestone_id").unique(),
     ).with_columns(_family=planning.family(pl.col("milestone")))
-    told = told.sort("state").unique(["_family", "milestone_id"], keep="first", maintain_order=True)
+    live = live.sort("state").unique(["_family", "milestone_id"], keep="first", maintain_order=True)
     wanted = rows.select(
         "conversion_id",
         "milestone_id",
@@ -57,20 +57,20 @@ def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
         sent=pl.col("payload_hash").is_not_null(),
         _family=planning.family(pl.col("milestone")),
     )
-    return wanted.join(told.drop("milestone"), on=["_family", "milestone_id"], how="left").filter(
+    return wanted.join(live.drop("milestone"), on=["_family", "milestone_id"], how="left").filter(
         (pl.col("state") == "live") | pl.col("sent")
     )
 
 
 def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.DataFrame:
     """conversion_id, contact_id, person_id, place (earliest first), labelled, of everyone a conversion may be about."""
-    speakers = session.query(
+    representatives = session.query(
         "SELECT p.person_id AS _person, p.contact_id FROM identity.person p SEMI JOIN ids ON p.person_id = ids._person",
         ids=live.select("_person").drop_nulls().unique(),
     )
     live = live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"})
     base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact"]
-    person = live.filter(pl.col("_person").is_not_null()).select(*base, "_person").join(speakers, on="_person")
+    person = live.filter(pl.col("_person").is_not_null()).select(*base, "_person").join(representatives, on="_person")
     people = person.select(
         *base,
         "contact_id",

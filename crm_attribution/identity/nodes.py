@@ -56,7 +56,7 @@ def _find(session: Session, asked: pl.DataFrame) -> pl.DataFrame:
 
 
 def _same_hash(session: Session) -> None:
-    """DuckDB's hash may change with its version: then all are computed anew."""
+    """DuckDB's hash may change with its version: then all are computed again."""
     version = str(session.scalar("SELECT version()"))
     if session.state.hash_version != version:
         session.change(f"UPDATE identity.node SET {_REHASH} WHERE node_type <> 'erased'")
@@ -84,7 +84,7 @@ def rename_components(session: Session, gone: Ints, now: Ints) -> None:
 
 
 def set_components(session: Session, labelled: pl.DataFrame) -> None:
-    """Store labels that were computed anew: node_id, component."""
+    """Store computed labels: node_id Int64, component Int64."""
     if labelled.height:
         session.change(
             "UPDATE identity.node SET component = m.component FROM moves m WHERE identity.node.node_id = m.node_id",

@@ -24,7 +24,7 @@ _EMAIL_EVENTS = 1_000
 _NOT_FOUND = 404
 
 SECOND_THOUGHTS = timedelta(hours=24)
-"""How long HubSpot may take to filter or replace an e-mail event so that the next hour still sees it."""
+"""How late HubSpot may filter or replace an e-mail event and the next hour still sees it."""
 
 _EMAIL_CLICKS_FIX = (
     "Clicks in marketing e-mails are not read: grant the scope `content`, or switch them off in the mapping"

@@ -27,7 +27,7 @@ def registrable(host: str | None) -> str | None:
 
 
 def business(hosts: pl.Series, rules: Accounts) -> pl.Series:
-    """The business domain of each host name; null where it is none or a free-mail provider's."""
+    """Return the business domain of each host name (String); null for none and for free-mail providers."""
     free = set(rules.free_mail_domains)
     names = {host: registrable(host) for host in hosts.unique().drop_nulls()}
     kept = {host: name for host, name in names.items() if name is not None and name not in free}
