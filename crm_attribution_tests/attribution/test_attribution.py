@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 import pytest
 
+from crm_attribution.attribution.models.base import Model
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
@@ -89,6 +90,30 @@ def test_knowledge_never_goes_backwards(credited: Session):
     assert amounts(credited, TUESDAY) == {"click:a": 1001}, "nothing is known before it was recorded"
     assert amounts(credited, WEDNESDAY) == {"click:a": 334, "click:b": 334, "click:c": 333}
     assert credited.read("attribution.credit").filter(pl.col("superseded_at") <= pl.col("recorded_at")).is_empty()
+
+
+def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session, monkeypatch: pytest.MonkeyPatch):
+    """A touch of one account makes its channel more frequent: the credit of the other account's win moves with it."""
+    frequent = Model("frequent", "By channel.", lambda *_: pl.len().over("channel"), over_all=True)
+    monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"frequent": frequent})
+    rules = LOADED.model_copy(update={"attribution": LOADED.attribution.model_copy(update={"models": ["frequent"]})})
+    other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
+    world.fill(session, {"events.milestone": [WON, other]})
+    session.journal("milestone", ["customer_won|w", "customer_won|v"])
+    touched(
+        session,
+        world.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM),
+        world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Direct", *UTM),
+    )
+    run(CREDITS, session, rules, MONDAY)
+    counted = "SELECT touch_id, credit FROM attribution.credit WHERE milestone_id = 'w' AND measure = 'count'"
+    counted += " AND superseded_at IS NULL"
+    assert dict(session.query(counted).iter_rows()) == {"click:a": 500_000, "click:b": 500_000}
+    touch = world.touch("click:c", "2026-03-01T09:00:00Z", "q", "company:2", "Direct", *UTM)
+    world.fill(session, {"attribution.touch": [touch]})
+    session.journal("touch_account", ["company:2"])
+    run(CREDITS, session, rules, TUESDAY)
+    assert dict(session.query(counted).iter_rows()) == {"click:a": 333_333, "click:b": 666_667}
 
 
 def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:
