@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -20,6 +18,7 @@ from pydantic import (
     field_validator,
 )
 
+from crm_attribution import layered_yaml
 from crm_attribution.attribution.models import models
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
@@ -325,64 +324,9 @@ def load(override: Path | None = None) -> Rules:
     Raises:
         ConfigurationError: naming file, line, YAML path and problem of every wrong entry.
     """
-    sources = [path for path in (override, SHIPPED) if path is not None]
-    nodes = {path: _compose(path) for path in sources}
-    merged: Any = {}
-    for path in reversed(sources):
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if not isinstance(data, dict):
-            raise ConfigurationError(f"{path}, line 1: expected a mapping of sections")
-        merged = _merge(merged, data)
+    merged = layered_yaml.read([path for path in (override, SHIPPED) if path is not None])
     try:
-        return Rules.model_validate(merged)
+        return Rules.model_validate(merged.data)
     except ValidationError as error:
-        lines = [_explain(nodes, problem["loc"], problem["msg"]) for problem in error.errors()]
-        raise ConfigurationError("the mapping is wrong:\n" + "\n".join(f"  {line}" for line in lines)) from None
-
-
-def _compose(path: Path) -> yaml.Node | None:
-    try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except FileNotFoundError:
-        raise ConfigurationError(f"{path}: no such mapping file (CRM_ATTRIBUTION_MAPPING)") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigurationError(f"{path}, line {line}: not YAML: {error.problem}") from None
-    except yaml.reader.ReaderError as error:
-        raise ConfigurationError(f"{path}, at character {error.position}: not YAML: {error.reason}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
-
-
-def _merge(base: Any, top: Any) -> Any:
-    if isinstance(base, dict) and isinstance(top, dict):
-        return {
-            key: _merge(base[key], top[key]) if key in base and key in top else top.get(key, base.get(key))
-            for key in [*base, *(key for key in top if key not in base)]
-        }
-    return top
-
-
-def _explain(nodes: Mapping[Path, yaml.Node | None], where: Sequence[int | str], message: str) -> str:
-    dotted = ".".join(str(part) for part in where)
-    places = [(*_locate(node, where), path) for path, node in nodes.items()]
-    _, line, path = max(places, key=lambda place: place[0])
-    return f"{path}, line {line}: {dotted}: {message}"
-
-
-def _locate(node: yaml.Node | None, where: Sequence[int | str]) -> tuple[int, int]:
-    """How many steps of a path a file knows, and the line of the last of them."""
-    line, depth = 1, 0
-    for part in where:
-        found: yaml.Node | None = None
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                if str(key.value) == str(part):
-                    found, line = value, key.start_mark.line + 1
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            found = node.value[part]
-            line = found.start_mark.line + 1
-        if found is None:
-            break
-        node, depth = found, depth + 1
-    return depth, line
+        lines = [f"  {merged.located(problem['loc'], problem['msg'])}" for problem in error.errors()]
+        raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines)) from None
