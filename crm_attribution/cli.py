@@ -61,7 +61,7 @@ def _settings() -> settings.Settings:
     """The settings of this process; names that look like one and are none are reported."""
     from crm_attribution import configuration
 
-    given = configuration.load()
+    given = configuration.load(named=click.get_current_context().find_root().obj or ())
     for message in given.unknown:
         say(f"warning: {message}")
     return given
@@ -77,7 +77,7 @@ def main(context: click.Context, env_file: Path | None, on_demo: bool) -> None:
         raise click.UsageError("--demo and --env-file exclude each other")
     try:
         if env_file is not None:
-            settings.apply_env_file(env_file)
+            context.obj = settings.apply_env_file(env_file)
         if on_demo:
             _use_demo(context)
     except CrmAttributionError as error:

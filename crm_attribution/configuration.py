@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from crm_attribution import settings
@@ -32,13 +32,13 @@ def groups() -> list[Group]:
     return found
 
 
-def load(environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings; by default from the process's environment.
+def load(environment: Mapping[str, str] | None = None, named: Collection[str] = ()) -> Settings:
+    """Read the settings; by default from the process's environment. `named` are those of an --env-file.
 
     Raises:
         ConfigurationError: listing every value that cannot be read, and every name of ours that looks mistyped.
     """
-    return settings.read(groups(), environment)
+    return settings.read(groups(), environment, named)
 
 
 def table() -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
@@ -21,6 +21,7 @@ from crm_attribution.errors import ConfigurationError
 T = TypeVar("T")
 
 OURS = "CRM_ATTRIBUTION_"
+_OF_OTHERS = "DAGSTER_"
 
 
 @dataclass(frozen=True)
@@ -235,8 +236,15 @@ class Settings:
         return [value for value in (*given, *parts) if len(value) > 3]
 
 
-def read(groups: Iterable[Group], environment: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings of some groups; by default from the process's environment.
+def read(
+    groups: Iterable[Group], environment: Mapping[str, str] | None = None, named: Collection[str] = ()
+) -> Settings:
+    """Read the settings of some groups.
+
+    Args:
+        groups: what is declared.
+        environment: by default the process's.
+        named: names that somebody wrote down as settings: one that nothing declares is reported with any beginning.
 
     Raises:
         ConfigurationError: listing every value that cannot be read, and every name of ours that looks mistyped.
@@ -253,7 +261,8 @@ def read(groups: Iterable[Group], environment: Mapping[str, str] | None = None) 
             setting.read(given)
         except ValueError as error:
             problems.append(f"{name}: {error}")
-    refused, unknown = _unknown(env, declared, {group.prefix for group in groups} - {""} | {OURS})
+    prefixes = {group.prefix for group in groups} - {""} | {OURS}
+    refused, unknown = _unknown({*env, *named}, declared, prefixes, named)
     if problems or refused:
         lines = "\n".join(f"  {line}" for line in (*problems, *refused))
         raise ConfigurationError(f"settings that cannot be read:\n{lines}")
@@ -261,15 +270,15 @@ def read(groups: Iterable[Group], environment: Mapping[str, str] | None = None) 
 
 
 def _unknown(
-    env: Mapping[str, str], declared: Mapping[str, Setting[Any]], prefixes: Iterable[str]
+    given: Collection[str], declared: Mapping[str, Setting[Any]], prefixes: Iterable[str], named: Collection[str]
 ) -> tuple[list[str], list[str]]:
     """Messages for names with a prefix of ours that nothing declares: what resembles a setting under the product's own
     prefix is an error, the others (`META_…` may be another program's) are only reported."""
     refused: list[str] = []
     reported: list[str] = []
-    for name in sorted(set(env) - set(declared)):
+    for name in sorted(set(given) - set(declared)):
         prefix = max((one for one in prefixes if name.startswith(one)), key=len, default="")
-        if not prefix:
+        if not prefix and (name not in named or name.startswith(_OF_OTHERS)):
             continue
         rest = {other.removeprefix(prefix): other for other in declared if other.startswith(prefix)}
         close = get_close_matches(name.removeprefix(prefix), rest, n=1, cutoff=0.7)
@@ -296,10 +305,12 @@ def read_env_file(path: Path) -> dict[str, str]:
     return found
 
 
-def apply_env_file(path: Path) -> None:
-    """Put a file's names into the process's environment; what is already set wins."""
-    for name, value in read_env_file(path).items():
+def apply_env_file(path: Path) -> list[str]:
+    """Put a file's names into the process's environment; what is already set wins. Returns the names."""
+    given = read_env_file(path)
+    for name, value in given.items():
         os.environ.setdefault(name, value)
+    return list(given)
 
 
 def set_environment(values: Mapping[str, str]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from crm_attribution.cli import main
 from crm_attribution.clock import parse_instant
 from crm_attribution.configuration import groups, load, table
 from crm_attribution.errors import ConfigurationError
@@ -110,6 +113,30 @@ def test_two_secrets_separated_by_a_comma_are_two_and_whole():
 )
 def test_an_unknown_name_with_a_prefix_of_ours_is_reported(name: str, message: str):
     assert load({name: "secret value"}).unknown == (message,)
+
+
+def test_every_name_of_an_env_file_is_a_setting_or_reported():
+    """In the environment FOO is anybody's; in a file of settings it is a mistake, and no secret of ours either."""
+    names = ["FOO", "METAL_ACCESS_TOKEN", "DAGSTER_HOME", "META_ACCESS_TOKEN"]
+    assert load(dict.fromkeys(names, "x")).unknown == ()
+    assert load(dict.fromkeys(names, "x"), names).unknown == (
+        "FOO: there is no such setting",
+        "METAL_ACCESS_TOKEN: there is no such setting; did you mean META_ACCESS_TOKEN?",
+    )
+
+
+def test_commands_warn_of_unknown_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / ".env"
+    path.write_text(f"CRM_ATTRIBUTION_DATA_DIR={tmp_path}\nFOO=1\nHUBSPOT_ACESS_TOKEN=secret-value\n", encoding="utf-8")
+    for name in ("CRM_ATTRIBUTION_DATA_DIR", "FOO", "HUBSPOT_ACESS_TOKEN"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    told = CliRunner().invoke(main, ["--env-file", str(path), "status", "--json"])
+    assert told.exit_code == 0, told.output
+    assert "warning: FOO: there is no such setting\n" in told.stderr
+    assert "warning: HUBSPOT_ACESS_TOKEN: there is no such setting; did you mean HUBSPOT_ACCESS_TOKEN?" in told.stderr
+    assert "secret-value" not in told.output
+    assert "HUBSPOT_ACESS_TOKEN: there is no such setting" in json.loads(told.stdout)["unknown_settings"]
 
 
 def test_a_mistyped_name_of_the_product_is_refused_together_with_wrong_values():
