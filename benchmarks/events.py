@@ -60,17 +60,17 @@ def _records(session: Session, half: int) -> None:
         f" {BEGAN} AS extracted_at"
     )
     run(
-        f"INSERT INTO raw.contact BY NAME SELECT (5000000 + n)::VARCHAR AS id, 'c' || n || '@buyer' || n % 1000"
+        f"INSERT INTO raw.contact BY NAME SELECT (5000000 + n) AS id, 'c' || n || '@buyer' || n % 1000"
         f" || '.example' AS email, {common} FROM range({half}) t(n)"
     )
     run(
-        f"INSERT INTO raw.deal BY NAME SELECT (9000000 + n)::VARCHAR AS id, 'D' || n AS dealname, 'EUR' AS currency,"
+        f"INSERT INTO raw.deal BY NAME SELECT (9000000 + n) AS id, 'D' || n AS dealname, 'EUR' AS currency,"
         f" 100000 AS amount, {common} FROM range({half}) t(n)"
     )
     run(
-        "INSERT INTO raw.association BY NAME SELECT 'deals' AS from_type, (9000000 + n)::VARCHAR AS from_id,"
+        "INSERT INTO raw.association BY NAME SELECT 'deals' AS from_type, (9000000 + n) AS from_id,"
         " 'contacts'"
-        " AS to_type, (5000000 + n)::VARCHAR AS to_id, ['3'] AS type_ids, []::VARCHAR[] AS labels, false AS"
+        " AS to_type, (5000000 + n) AS to_id, ['3'] AS type_ids, []::VARCHAR[] AS labels, false AS"
         " is_primary,"
         f" 0 AS position, TIMESTAMPTZ '1970-01-01 00:00:00Z' AS valid_from FROM range({half}) t(n)"
     )
@@ -88,8 +88,7 @@ def _history(session: Session, half: int) -> None:
             ("deals", 9_000_000, deal[place]),
         ):
             session.connection.execute(
-                "INSERT INTO raw.property_history BY NAME SELECT ? AS object_type, (? + n)::VARCHAR AS object_id,"
-                " object_id::BIGINT AS object_id_number,"
+                "INSERT INTO raw.property_history BY NAME SELECT ? AS object_type, (? + n) AS object_id,"
                 f" ? AS property, {BEGAN} + to_days(?) AS timestamp, ? AS value, 0 AS ordinal, 'CRM_UI' AS"
                 f" source_type,"
                 f" false AS history_truncated, {BEGAN} AS extracted_at FROM range({half}) t(n)",
@@ -102,7 +101,7 @@ def _identity(session: Session, half: int) -> None:
     run(
         "INSERT INTO identity.person BY NAME SELECT 'person_' || n AS person_id, TIMESTAMPTZ '2024-01-01"
         " 00:00:00Z' AS first_seen,"
-        f" (5000000 + n)::VARCHAR AS root_contact_id, (5000000 + n)::VARCHAR AS contact_id, 1 AS contacts"
+        f" (5000000 + n) AS root_contact_id, (5000000 + n) AS contact_id, 1 AS contacts"
         f" FROM range({half}) t(n)"
     )
     run(
@@ -117,12 +116,12 @@ def _identity(session: Session, half: int) -> None:
     run(
         "INSERT INTO identity.membership BY NAME SELECT 'person_' || n AS person_id, 'company:' || n // 5 AS"
         " account_id,"
-        " (5000000 + n)::VARCHAR AS contact_id, TIMESTAMPTZ '1970-01-01 00:00:00Z' AS valid_from, 'current' AS basis"
+        " (5000000 + n) AS contact_id, TIMESTAMPTZ '1970-01-01 00:00:00Z' AS valid_from, 'current' AS basis"
         f" FROM range({half}) t(n)"
     )
     run(
-        "INSERT INTO identity.deal_account BY NAME SELECT (9000000 + n)::VARCHAR AS deal_id,"
-        " 9000000 + n AS deal_id_number, 'company:' || n // 5 AS"
+        "INSERT INTO identity.deal_account BY NAME SELECT (9000000 + n) AS deal_id,"
+        " 'company:' || n // 5 AS"
         f" account_id, 'primary' AS basis FROM range({half}) t(n)"
     )
 
@@ -133,8 +132,7 @@ def _derived(session: Session, half: int) -> None:
     named = zip(CONTACT_STAGES, ["lead_captured", "qualified_lead", "sales_qualified_lead"], strict=True)
     for place, (stage, event) in enumerate(named):
         run(
-            "INSERT INTO events.event BY NAME SELECT id::BIGINT AS object_id_number, id::BIGINT AS"
-            " record_id_number, sha256(n || ?) AS event_id, ? AS event, moment AS"
+            "INSERT INTO events.event BY NAME SELECT sha256(n || ?) AS event_id, ? AS event, moment AS"
             " occurred_at, moment AS"
             " observed_at, 'history' AS time_basis, 'contacts' AS object_type, id AS object_id, id AS"
             " record_id, id AS"
@@ -146,7 +144,7 @@ def _derived(session: Session, half: int) -> None:
         run(
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, sha256(n || ?) AS milestone_id, 'person' AS"
             " subject, 'person:person_' || n AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids, -1 AS deal_id_number,"
+            " linked_event_ids,"
             " 'first_entry_of_person' AS rule, moment AS occurred_at, moment AS observed_at, moment AS"
             " ready_from, moment::DATE AS"
             " booked_on, false AS imported, 'person_' || n AS person_id, 'company:' || n // 5 AS account_id,"
@@ -158,23 +156,23 @@ def _derived(session: Session, half: int) -> None:
     for place, (stage, event) in enumerate(named):
         run(
             "INSERT INTO events.event BY NAME SELECT 'deal_' || id || ? || moment AS event_id, ? AS event,"
-            " id::BIGINT AS object_id_number, id::BIGINT AS record_id_number, moment AS occurred_at,"
+            " moment AS occurred_at,"
             " moment AS observed_at, 'history' AS time_basis, 'deals' AS object_type, id AS object_id, id AS"
             " record_id, id AS"
             " deal_id, ? AS to_stage, false AS undone, 'default' AS pipeline, '1' AS mapping_version FROM (SELECT n,"
-            f" (9000000 + n)::VARCHAR AS id, {BEGAN} + to_days({place}) AS moment FROM range({half}) t(n))",
+            f" (9000000 + n) AS id, {BEGAN} + to_days({place}) AS moment FROM range({half}) t(n))",
             [stage, event, stage],
         )
         run(
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, 'deal_' || id || ? || moment AS"
             " milestone_id, 'deal'"
             " AS subject, 'account:company:' || n // 5 AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids, id::BIGINT AS deal_id_number,"
+            " linked_event_ids,"
             " 'first_entry_of_deal' AS rule, moment AS occurred_at, moment AS observed_at,"
             " moment AS ready_from,"
             " moment::DATE AS booked_on, false AS imported, 'company:' || n // 5 AS account_id, id AS deal_id,"
             " 'live' AS"
-            f" state FROM (SELECT n, (9000000 + n)::VARCHAR AS id, {BEGAN} + to_days({place}) AS moment"
+            f" state FROM (SELECT n, (9000000 + n) AS id, {BEGAN} + to_days({place}) AS moment"
             f" FROM range({half}) t(n))",
             [event, stage],
         )
@@ -187,11 +185,10 @@ def hour(session: Session, half: int, changed: int, day: int) -> tuple[float, fl
         ("contacts", 5_000_000, "lifecyclestage", ["lead", "opportunity"][day % 2]),
         ("deals", 9_000_000, "dealstage", ["qualifiedtobuy", "closedwon"][day % 2]),
     ):
-        ids = session.query(f"SELECT ({base} + n * {step})::VARCHAR AS id FROM range({changed // 2}) t(n)")
+        ids = session.query(f"SELECT ({base} + n * {step}) AS id FROM range({changed // 2}) t(n)")
         session.connection.register("_ids", ids)
         session.connection.execute(
             "INSERT INTO raw.property_history BY NAME SELECT ? AS object_type, id AS object_id, ? AS property,"
-            " id::BIGINT AS object_id_number,"
             " ?::TIMESTAMPTZ + to_days(?) AS timestamp, ? AS value, 0 AS ordinal, 'CRM_UI' AS source_type,"
             " false AS history_truncated, ?::TIMESTAMPTZ + to_days(?) AS extracted_at FROM _ids",
             [object_type, name, NOW, day, value, NOW, day],

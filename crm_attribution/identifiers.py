@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
@@ -15,6 +16,25 @@ CLICK_ID_PARAMETERS = ("gclid", "gbraid", "wbraid", "fbclid", "li_fat_id", "mscl
 def sha256(text: str) -> str:
     """Lower-case hex SHA-256 of the UTF-8 bytes."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+_RECORD_ID = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def record_id(value: object) -> int | None:
+    """A HubSpot record id, an integer or its digits; None for anything else, also for one that BIGINT cannot hold.
+
+    Leading zeros are refused: HubSpot writes none, and `007` must not name record 7.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    text = str(value).strip()
+    return int(text) if _RECORD_ID.fullmatch(text) else None
+
+
+def record_ids(texts: Iterable[str]) -> list[int]:
+    """The record ids among some texts, in their order."""
+    return [found for found in map(record_id, texts) if found is not None]
 
 
 def normalise_email(text: str | None) -> str | None:
@@ -51,13 +71,13 @@ DEAL_EVENT = "deal_"
 """How the event ids of deals begin, and no others: those of lifecycle changes are hexadecimal."""
 
 
-def lifecycle_event_id(object_type: str, object_id: str, stage: str, changed_at: datetime) -> str:
+def lifecycle_event_id(object_type: str, object_id: int, stage: str, changed_at: datetime) -> str:
     """SHA-256 of `contact_id:stage:changed_at`; a company's id is written `company:<id>`."""
     prefix = "company:" if object_type == "companies" else ""
     return sha256(f"{prefix}{object_id}:{stage}:{iso(changed_at)}")
 
 
-def deal_event_id(deal_id: str, stage: str, changed_at: datetime) -> str:
+def deal_event_id(deal_id: int, stage: str, changed_at: datetime) -> str:
     """`deal_{deal_id}_{stage}_{changed_at}`."""
     return f"{DEAL_EVENT}{deal_id}_{stage}_{iso(changed_at)}"
 
@@ -71,6 +91,6 @@ def delivery_key(destination: str, account: str, action: str, milestone_id: str,
     return sha256("".join(f"{len(part.encode())}:{part}" for part in parts))
 
 
-def person_id(contact_id: str, generation: int = 0) -> str:
+def person_id(contact_id: int, generation: int = 0) -> str:
     """The id a person gets when first met through a contact; `generation` counts splits off the same contact."""
     return "person_" + sha256(f"contact:{contact_id}:{generation}")[:24]

@@ -10,7 +10,7 @@ from crm_attribution.attribution.rules import credits as credit_rules
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import merged
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
@@ -89,13 +89,13 @@ def _births(session: Session, contacts: pl.Series) -> pl.DataFrame:
     heads = {contact: live.get(contact, contact) for contact in contacts}
     wanted = set(heads.values())
     family = {head: head for head in wanted} | {old: new for old, new in live.items() if new in wanted}
-    records = session.read_keys("raw.contact", ids_frame("id", family)).select(
+    records = session.read_keys("raw.contact", records_frame("id", family)).select(
         _head=pl.col("id").replace(family),
         created_at=pl.min_horizontal(
             "created_at", hubspot_time(pl.col("properties").str.json_path_match("$.createdate"))
         ),
     )
-    asked = pl.DataFrame(list(heads.items()), schema={"contact_id": pl.String, "_head": pl.String}, orient="row")
+    asked = pl.DataFrame(list(heads.items()), schema={"contact_id": pl.Int64, "_head": pl.Int64}, orient="row")
     born = records.group_by("_head").agg(pl.col("created_at").min())
     return asked.join(born, on="_head").select("contact_id", "created_at")
 

@@ -73,19 +73,19 @@ def touches(session: Session, mailboxes: set[str], rules: Rules) -> pl.DataFrame
     named = contacts_by_email(session, emails.select(identifier="email"))
     known = named.join(persons_of(session, named["contact_id"]), on="contact_id", how="semi")
     submissions = session.query(
-        f"SELECT s.*, e.email AS person_id, NULL::VARCHAR AS contact_id FROM raw.form_submission s"
+        f"SELECT s.*, e.email AS person_id, NULL::BIGINT AS contact_id FROM raw.form_submission s"
         f" JOIN emails e ON {_MAILBOX.format('s.email')} = e.email ORDER BY s.form_id, s.conversion_id",
         emails=emails.join(known, on="email", how="anti"),
     )
     clicks = session.query(
-        "SELECT c.*, s.person_id, NULL::VARCHAR AS resolved_contact_id, s.form_id, s.conversion_id"
+        "SELECT c.*, s.person_id, NULL::BIGINT AS resolved_contact_id, s.form_id, s.conversion_id"
         " FROM identity.click i JOIN submissions s USING (form_id, conversion_id)"
         " JOIN raw.link_click c ON c.click_id = i.click_id"
         " WHERE i.status IN ('pending', 'unresolved') ORDER BY c.click_id",
         submissions=submissions.select("form_id", "conversion_id", "person_id"),
     )
     mails = session.query(
-        "SELECT c.*, e.email AS person_id, NULL::VARCHAR AS contact_id FROM raw.email_click c"
+        "SELECT c.*, e.email AS person_id, NULL::BIGINT AS contact_id FROM raw.email_click c"
         " JOIN identity.email_click i USING (created_at, id)"
         f" JOIN emails e ON {_MAILBOX.format('c.recipient')} = e.email"
         " WHERE i.status = 'unresolved' ORDER BY c.created_at, c.id",
@@ -102,7 +102,7 @@ def _spans(session: Session, emails: pl.Series) -> pl.DataFrame:
     return session.query(
         "SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e"
         " SEMI JOIN emails ON e.identifier = emails.email"
-        " JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id"
+        " JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR"
         " JOIN identity.membership m ON m.person_id = a.person_id"
         " WHERE e.identifier_type = 'email' AND e.contact_id IS NOT NULL ORDER BY ALL",
         emails=pl.DataFrame({"email": emails}),
@@ -120,7 +120,7 @@ def _of_persons(session: Session, persons: pl.DataFrame) -> set[str]:
     return set(
         session.query(
             "SELECT DISTINCT e.identifier FROM identity.edge e JOIN identity.alias a"
-            " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id SEMI JOIN persons"
+            " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR SEMI JOIN persons"
             " ON a.person_id = persons.person_id WHERE e.identifier_type = 'email'",
             persons=persons,
         )["identifier"]

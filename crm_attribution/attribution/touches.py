@@ -86,7 +86,7 @@ def _submissions(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
     """Submissions whose e-mail names a contact of these persons."""
     emails = session.query(
         "SELECT DISTINCT e.identifier FROM identity.edge e JOIN identity.alias a"
-        " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id SEMI JOIN persons"
+        " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR SEMI JOIN persons"
         " ON a.person_id = persons.person_id WHERE e.identifier_type = 'email'",
         persons=persons,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
@@ -17,7 +17,7 @@ class Touch(Model):
         "link_click, email_click or form_submission", isin=["link_click", "email_click", "form_submission"]
     )
     person_id: str = field("person; null where only the account is known: person scope leaves it out", nullable=True)
-    contact_id: str = field("contact the touch resolved to", nullable=True)
+    contact_id: int = hubspot_id("contact the touch resolved to", nullable=True)
     account_id: str = field(
         "account the person belonged to then; without a person, that of all who have the mailbox, else of its domain",
         nullable=True,

@@ -17,6 +17,7 @@ from crm_attribution.errors import ContractViolation
 
 Timestamp = Annotated[pl.Datetime, "us", "UTC"]
 Strings = Annotated[pl.List, pl.String()]
+RecordIds = Annotated[pl.List, pl.Int64()]
 
 SCHEMAS = (
     "raw",
@@ -52,7 +53,6 @@ class Column:
         description: what it means, with unit and time zone.
         checks: the value checks in words.
         log: written for operators only; never a reason to rewrite a row.
-        numbered: ids by which rows are looked up; the table holds their numbers next to them (`Contract.numbers`).
     """
 
     name: str
@@ -62,7 +62,6 @@ class Column:
     description: str
     checks: tuple[str, ...]
     log: bool
-    numbered: bool
 
 
 @dataclass(frozen=True)
@@ -91,11 +90,6 @@ class Contract:
     def compared(self) -> tuple[str, ...]:
         """The columns whose change makes a row a different row."""
         return tuple(column.name for column in self.columns if not column.log)
-
-    @property
-    def numbers(self) -> tuple[tuple[str, str], ...]:
-        """Numbered columns with the column that holds the number: HubSpot's ids are numbers, found much faster so."""
-        return tuple((column.name, f"{column.name}_number") for column in self.columns if column.numbered)
 
     def empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema=self.polars_schema)
@@ -174,9 +168,17 @@ def table(name: str, *, key: tuple[str, ...]) -> Callable[[M], M]:
 
 
 def field(description: str, **options: Any) -> Any:
-    """A column: its description first, then pandera's own options; `json`, `log` and `numbered` are ours."""
-    metadata = {name: options.pop(name, False) for name in ("json", "log", "numbered")}
+    """A column: its description first, then pandera's own options; `json` and `log` are ours."""
+    metadata = {name: options.pop(name, False) for name in ("json", "log")}
     return pa.Field(description=description, metadata=metadata, **options)
+
+
+def hubspot_id(description: str, **options: Any) -> Any:
+    """A column of HubSpot record ids, which are positive integers: text outside the warehouse, BIGINT in it.
+
+    https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
+    """
+    return field(description, ge=0, **options)
 
 
 def _contract(name: str, key: tuple[str, ...], model: type[Model]) -> Contract:
@@ -194,7 +196,6 @@ def _contract(name: str, key: tuple[str, ...], model: type[Model]) -> Contract:
                 description=column.description or "",
                 checks=tuple(str(check.error) for check in column.checks),
                 log=bool(metadata.get("log")),
-                numbered=bool(metadata.get("numbered")),
             )
         )
     missing = set(key) - {column.name for column in columns}

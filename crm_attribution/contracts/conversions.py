@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_attribution.contracts.base import Model, Timestamp, field, table
+from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 
 STATES = [
     "pending",
@@ -36,7 +36,7 @@ class Conversion(Model):
     value: int = field("value in minor units, null where the rule sends none", nullable=True)
     currency: str = field("ISO 4217 code", nullable=True)
     person_id: str = field("person whose identifiers are sent, fixed at claim", nullable=True)
-    contact_id: str = field("that person's contact", nullable=True)
+    contact_id: int = hubspot_id("that person's contact", nullable=True)
     touch_id: str = field("the click that is sent, fixed at claim", nullable=True)
     state: str = field("see TRANSITIONS in warehouse/ledger.py", isin=STATES)
     reason: str = field("why it is in that state", nullable=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
@@ -21,10 +21,10 @@ class Event(Model):
     time_basis: str = field("where occurred_at comes from", isin=TIME_BASES)
     source: str = field("HubSpot's sourceType", nullable=True)
     object_type: str = field("contacts, companies or deals", isin=list(OBJECT_TYPES))
-    object_id: str = field("record id of that time; a merge does not change it", numbered=True)
-    record_id: str = field("the live record that holds it now", numbered=True)
-    contact_id: str = field("contact id as it was, for lifecycle events", nullable=True)
-    deal_id: str = field("deal id as it was, for deal events", nullable=True)
+    object_id: int = hubspot_id("record id of that time; a merge does not change it")
+    record_id: int = hubspot_id("the live record that holds it now")
+    contact_id: int = hubspot_id("contact id as it was, for lifecycle events", nullable=True)
+    deal_id: int = hubspot_id("deal id as it was, for deal events", nullable=True)
     from_stage: str = field("stage left, null for the first", nullable=True)
     to_stage: str = field(
         "stage entered (stage_skipped: jumped over; from hs_lead_status: that status), as HubSpot has it"
@@ -35,7 +35,7 @@ class Event(Model):
     pipeline: str = field("pipeline that owns the stage", nullable=True)
     hubspot_label: str = field("HubSpot's label of the stage", nullable=True)
     owner_id: str = field("owner at that moment", nullable=True)
-    company_id: str = field("company at that moment", nullable=True)
+    company_id: int = hubspot_id("company at that moment", nullable=True)
     company_domain: str = field("its domain", nullable=True)
     company_name: str = field("its name", nullable=True)
     target_account: bool = field("its target-account flag", nullable=True)
@@ -71,7 +71,7 @@ class Milestone(Model):
     imported: bool = field("the carrier came from an import, a migration or an integration")
     person_id: str = field("person, for facts about a person", nullable=True)
     account_id: str = field("account", nullable=True)
-    deal_id: str = field("live deal id", nullable=True, numbered=True)
+    deal_id: int = hubspot_id("live deal id", nullable=True)
     currency: str = field("ISO 4217 code of the amounts", nullable=True)
     amount_at_event: int = field("amount at the event, minor units", nullable=True)
     mrr_at_event: int = field("MRR at the event, minor units", nullable=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_attribution.contracts.base import Model, Timestamp, field, table
+from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 
 CLICK_TYPES = ["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid", "link_click"]
 NODE_TYPES = ["contact", "link_contact", "email", *CLICK_TYPES]
@@ -31,7 +31,7 @@ class Edge(Model):
     node: str = field("the owner, normalised")
     identifier_type: str = field(_KINDS, isin=NODE_TYPES)
     identifier: str = field("normalised value")
-    contact_id: str = field("contact that the source row names; null for forms and manual rules", nullable=True)
+    contact_id: int = hubspot_id("contact that the source row names; null for forms and manual rules", nullable=True)
     rule: str = field(
         "why they belong together, strongest first: include, merge, self, link_contact, primary_email,"
         " additional_email, email_history, link_click, contact_click_id, click_id_history, form_submission"
@@ -51,7 +51,7 @@ class EdgeRejected(Model):
     node: str = field("the owner")
     identifier_type: str = field("type of the identifier")
     identifier: str = field("normalised value")
-    contact_id: str = field("contact that the source row names", nullable=True)
+    contact_id: int = hubspot_id("contact that the source row names", nullable=True)
     rule: str = field(
         "blocked_value, role_mailbox, shared_identifier, manual_exclude, two_live_contacts, person_emails, person_size"
     )
@@ -67,8 +67,8 @@ class Person(Model):
 
     person_id: str = field("durable id; the oldest survives a merge")
     first_seen: Timestamp = field("earliest first_seen of the person's identifiers, UTC")
-    root_contact_id: str = field("contact whose record minted the id; null where it was erased", nullable=True)
-    contact_id: str = field(
+    root_contact_id: int = hubspot_id("contact whose record minted the id; null where it was erased", nullable=True)
+    contact_id: int = hubspot_id(
         "the contact that speaks for the person (oldest live one); null where all were erased", nullable=True
     )
     contacts: int = field("contacts in the person, those that others absorbed not counted", ge=0)
@@ -102,7 +102,7 @@ class Account(Model):
     """A buying organisation: a company, a business domain that no company has, or a deal that has none."""
 
     account_id: str = field("company:<id of the surviving company>, domain:<business domain> or deal:<id>")
-    company_id: str = field("HubSpot company id", nullable=True)
+    company_id: int = hubspot_id("HubSpot company id", nullable=True)
     name: str = field("company name", nullable=True)
     domain: str = field("normalised domain", nullable=True)
     business_domain: str = field("its registrable part; null for free-mail providers", nullable=True)
@@ -128,7 +128,7 @@ class Membership(Model):
 
     person_id: str = field("person")
     account_id: str = field("account")
-    contact_id: str = field("the contact whose association or e-mail it is")
+    contact_id: int = hubspot_id("the contact whose association or e-mail it is")
     valid_from: Timestamp = field("start, UTC, inclusive; 1970 reaches back to the beginning")
     valid_to: Timestamp = field("end, UTC, exclusive; null while it holds", nullable=True)
     basis: str = field(
@@ -141,7 +141,7 @@ class Membership(Model):
 class DealAccount(Model):
     """The account of each deal."""
 
-    deal_id: str = field("HubSpot deal id, the survivor's after a merge", numbered=True)
+    deal_id: int = hubspot_id("HubSpot deal id, the survivor's after a merge")
     account_id: str = field("account")
     basis: str = field(
         "primary (association), history (of hs_primary_associated_company), first_association or own",
@@ -159,7 +159,7 @@ class Click(Model):
         "resolved, pending, unresolved or suspect", isin=["resolved", "pending", "unresolved", "suspect"]
     )
     reason: str = field("rule that resolved it, why it is not resolved, or why it is a bot click", nullable=True)
-    contact_id: str = field("contact as named by the source", nullable=True)
+    contact_id: int = hubspot_id("contact as named by the source", nullable=True)
     person_id: str = field("live person", nullable=True)
     form_id: str = field("form of its submission; where not resolved, one whose e-mail names no contact", nullable=True)
     conversion_id: str = field("that submission: the same touch", nullable=True)
@@ -179,6 +179,6 @@ class EmailClick(Model):
         isin=["resolved", "unresolved", "suspect", "duplicate"],
     )
     reason: str = field("recipient, link_click, why it is not resolved, or why it is a bot click")
-    contact_id: str = field("the contact that speaks for the person", nullable=True)
+    contact_id: int = hubspot_id("the contact that speaks for the person", nullable=True)
     person_id: str = field("live person of the recipient; null for bot clicks", nullable=True)
     link_click_id: str = field("duplicate: the click that is kept, raw.link_click", nullable=True)

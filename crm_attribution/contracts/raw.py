@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.contracts.base import Model, RecordIds, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.hubspot import objects
 
 OBJECT_TYPES = list(objects.OBJECT_TYPES)
@@ -10,7 +10,7 @@ _ID = r"^[0-9]+$"
 
 
 class _Record(Model):
-    id: str = field("HubSpot record id, unique within its object type", str_matches=_ID)
+    id: int = hubspot_id("HubSpot record id, unique within its object type")
     properties: str = field(
         "all copied properties as HubSpot gave them, JSON object of strings", nullable=True, json=True
     )
@@ -19,7 +19,7 @@ class _Record(Model):
         "HubSpot's modified stamp (lastmodifieddate, hs_lastmodifieddate) at extraction, UTC"
     )
     archived: bool = field("whether HubSpot has archived the record")
-    merged_ids: Strings = field("ids absorbed into this record (hs_merged_object_ids)", nullable=True)
+    merged_ids: RecordIds = field("ids absorbed into this record (hs_merged_object_ids)", nullable=True)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
@@ -30,7 +30,7 @@ class Contact(_Record):
     email: str = field("primary e-mail as HubSpot stores it", nullable=True, str_matches=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
     additional_emails: Strings = field("further e-mails (hs_additional_emails)", nullable=True)
     lifecyclestage: str = field("current lifecycle stage, HubSpot's internal value", nullable=True)
-    associatedcompanyid: str = field("primary associated company", nullable=True, str_matches=_ID)
+    associatedcompanyid: int = hubspot_id("primary associated company", nullable=True)
     hubspot_owner_id: str = field("owner id", nullable=True)
 
 
@@ -70,7 +70,7 @@ class PropertyHistory(Model):
     """
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    object_id: str = field("id of the record HubSpot gave it for", str_matches=_ID, numbered=True)
+    object_id: int = hubspot_id("id of the record HubSpot gave it for")
     property: str = field("internal property name")
     timestamp: Timestamp = field("when HubSpot recorded the value, UTC")
     value: str = field("the value; null where it was cleared", nullable=True)
@@ -86,9 +86,9 @@ class Association(Model):
     """Associations with labels and primary flag. The dates are when we learned of it, not HubSpot's."""
 
     from_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    from_id: str = field("record id", str_matches=_ID)
+    from_id: int = hubspot_id("record id")
     to_type: str = field("contacts or companies", isin=OBJECT_TYPES)
-    to_id: str = field("record id", str_matches=_ID)
+    to_id: int = hubspot_id("record id")
     type_ids: Strings = field("HubSpot association type ids")
     labels: Strings = field("labels, without the unlabeled type")
     is_primary: bool = field("whether one of the types is HubSpot's primary type")
@@ -102,8 +102,8 @@ class Merge(Model):
     """Which record absorbed which, as far as HubSpot's records show."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    absorbed_id: str = field("the id that is no longer a record", str_matches=_ID)
-    survivor_id: str = field("the record that holds it now", str_matches=_ID)
+    absorbed_id: int = hubspot_id("the id that is no longer a record")
+    survivor_id: int = hubspot_id("the record that holds it now")
     merged_at: Timestamp = field("when HubSpot merged them, UTC; null where unknown", nullable=True)
     source: str = field("where we learned of it: hs_merged_object_ids, hs_calculated_merged_vids, webhook, lookup")
 
@@ -189,7 +189,7 @@ class LinkClick(Model):
     link_slug: str = field("slug of the tracked link", nullable=True)
     link_tags: Strings = field("tags of the tracked link", nullable=True)
     destination_url: str = field("where the link leads")
-    contact_id: str = field("HubSpot contact id carried by the link (eid)", nullable=True, str_matches=_ID)
+    contact_id: int = hubspot_id("HubSpot contact id carried by the link (eid)", nullable=True)
     utm_source: str = field("utm_source", nullable=True)
     utm_medium: str = field("utm_medium", nullable=True)
     utm_campaign: str = field("utm_campaign", nullable=True)
@@ -257,7 +257,7 @@ class WebhookEvent(Model):
     subscription_id: str = field("HubSpot's subscriptionId", nullable=True)
     subscription_type: str = field("contact.propertyChange, deal.merge, …; ingest: the workflow's event name")
     object_type: str = field("contacts, companies or deals; null where it is none of them", nullable=True)
-    object_id: str = field("record id", nullable=True)
+    object_id: str = field("record id, as it came; also of types that are not read here", nullable=True)
     property_name: str = field("changed property", nullable=True)
     property_value: str = field("its new value", nullable=True)
     change_source: str = field("HubSpot's changeSource, in the vocabulary of sourceType", nullable=True)
@@ -276,7 +276,7 @@ class Deletion(Model):
     """Records HubSpot has archived or erased. A tombstone without personal data."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    object_id: str = field("record id", str_matches=_ID)
+    object_id: int = hubspot_id("record id")
     kind: str = field("archived (can be restored for 90 days) or privacy (gone for good)", isin=["archived", "privacy"])
     deleted_at: Timestamp = field("when HubSpot archived or erased it (the latest time), UTC")
     restored_at: Timestamp = field("when we saw that it was restored, UTC; null while it is gone", nullable=True)
@@ -291,7 +291,7 @@ class Missing(Model):
     because of it; a person confirms a privacy deletion with the job `privacy_deletion`."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    object_id: str = field("record id", str_matches=_ID)
+    object_id: int = hubspot_id("record id")
     noticed_at: Timestamp = field("when it was first looked up in vain, UTC")
     found_at: Timestamp = field("when it answered again, UTC; null while it is missing", nullable=True)
 
@@ -301,7 +301,7 @@ class Reread(Model):
     """Records to be read again by the next run regardless of their modified time; empty after it."""
 
     object_type: str = field("contacts, companies or deals", isin=OBJECT_TYPES)
-    object_id: str = field("record id", str_matches=_ID)
+    object_id: int = hubspot_id("record id")
     reason: str = field("webhook, ingest, reconcile, …")
     requested_at: Timestamp = field("when it was asked for, UTC", log=True)
 

@@ -13,7 +13,7 @@ class Claim:
     conversion_id: str
     payload_hash: str
     person_id: str | None
-    contact_id: str | None
+    contact_id: int | None
     touch_id: str | None
 
 

@@ -15,7 +15,7 @@ from crm_attribution.destinations import destinations, not_configured, values
 from crm_attribution.destinations.base import Destination
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import Figures
@@ -132,11 +132,11 @@ def deal_contacts(session: Session, deals: pl.Series) -> pl.DataFrame:
     return session.query(
         "SELECT a.from_id AS deal_id, c.id AS contact_id, i.person_id, a.labels"
         " FROM raw.association a JOIN raw.contact c ON c.id = a.to_id"
-        " JOIN identity.alias i ON i.identifier_type = 'contact' AND i.identifier = c.id"
+        " JOIN identity.alias i ON i.identifier_type = 'contact' AND i.identifier = c.id::VARCHAR"
         " SEMI JOIN deals ON a.from_id = deals.deal_id"
         " WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL"
-        " ORDER BY a.from_id, c.created_at, length(c.id), c.id",
-        deals=ids_frame("deal_id", deals.drop_nulls()),
+        " ORDER BY a.from_id, c.created_at, c.id",
+        deals=records_frame("deal_id", deals.drop_nulls()),
     )
 
 

@@ -57,7 +57,7 @@ class Row:
     value: int | None
     currency: str | None
     person_id: str | None
-    contact_id: str | None
+    contact_id: int | None
     touch_id: str | None
     state: str
     reason: str | None
@@ -163,9 +163,10 @@ def ready(row: Row, resolved: Resolved) -> Ready:
 def facts(row: Row, resolved: Resolved) -> str:
     """Fingerprint of the content of one key. Without identifiers: an address that is corrected between two sends,
     or a payload that a newer version spells otherwise, is still the same event."""
+    contact = None if resolved.contact_id is None else str(resolved.contact_id)  # rows claimed before have it as text
     parts = [
         *(row.conversion_id, row.account, row.action, row.kind, iso(row.occurred_at)),
-        *(row.value, row.currency, resolved.person_id, resolved.contact_id, resolved.touch_id),
+        *(row.value, row.currency, resolved.person_id, contact, resolved.touch_id),
     ]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

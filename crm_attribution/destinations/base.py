@@ -82,7 +82,7 @@ class Resolved:
     consent: Consent
     suppressed: str | None = None
     person_id: str | None = None
-    contact_id: str | None = None
+    contact_id: int | None = None
     touch_id: str | None = None
     email: str | None = field(default=None, repr=False)
     click_id: str | None = field(default=None, repr=False)
@@ -105,7 +105,7 @@ class Ready:
     value: int | None
     currency: str | None
     person_id: str | None = None
-    contact_id: str | None = None
+    contact_id: int | None = None
     email: str | None = field(default=None, repr=False)
     click_id: str | None = field(default=None, repr=False)
     clicked_at: datetime | None = None

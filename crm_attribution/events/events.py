@@ -16,7 +16,7 @@ from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.identity.rules.accounts import account_at
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
@@ -40,46 +40,46 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
     return report
 
 
-def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -> list[str]:
+def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -> list[int]:
     everything = changes.everything or (object_type == "deals" and changes.of("pipeline_stage", "account_details"))
     if everything:
         return session.query(f"SELECT id FROM {OBJECT_TYPES[object_type].table}")["id"].to_list()
-    found = set(changes.of(object_type))
+    found = set(changes.ids(object_type))
     accounts = ids_frame("account_id", changes.of("account"))
     if object_type == "deals":
-        found |= set(changes.of("deal_account"))
+        found |= set(changes.ids("deal_account"))
         found |= set(session.read_keys("identity.deal_account", accounts)["deal_id"])
-        found |= deals_to_look_at(session, ids_frame("contact_id", changes.of("contacts")), rules)
+        found |= deals_to_look_at(session, records_frame("contact_id", changes.ids("contacts")), rules)
     if object_type == "companies":
-        found |= {a.removeprefix("company:") for a in changes.of("account") if a.startswith("company:")}
+        found |= {int(a.removeprefix("company:")) for a in changes.of("account") if a.startswith("company:")}
     if object_type == "contacts":
         members = session.read_keys("identity.membership", accounts)["person_id"]
         persons = ids_frame("person_id", [*members, *changes.of("person")])
         found |= set(
             session.query(
-                "SELECT identifier FROM identity.alias SEMI JOIN persons USING (person_id)"
+                "SELECT TRY_CAST(identifier AS BIGINT) AS id FROM identity.alias SEMI JOIN persons USING (person_id)"
                 " WHERE identifier_type = 'contact'",
                 persons=persons,
-            )["identifier"]
+            )["id"].drop_nulls()
         )
     return sorted(found)
 
 
-def _families(session: Session, object_type: str, dirty: list[str]) -> tuple[pl.DataFrame, dict[str, str]]:
+def _families(session: Session, object_type: str, dirty: list[int]) -> tuple[pl.DataFrame, dict[int, int]]:
     """The dirty records with everything merged into the same survivor, whose events are told together; and
     absorbed id -> live id among them."""
     live = survivors_of(session, object_type, dirty)
     heads = {live.get(record, record) for record in dirty}
     asked = heads
     while asked:
-        keys = ids_frame("survivor_id", asked).with_columns(object_type=pl.lit(object_type))
+        keys = records_frame("survivor_id", asked).with_columns(object_type=pl.lit(object_type))
         found = dict(session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id").iter_rows())
         asked = found.keys() - live.keys()
         live |= {absorbed: live.get(survivor, survivor) for absorbed, survivor in found.items()}
-    return ids_frame("id", [*heads, *live]), live
+    return records_frame("id", [*heads, *live]), live
 
 
-def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[str, str], rules: Rules) -> pl.DataFrame:
+def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[int, int], rules: Rules) -> pl.DataFrame:
     keys = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
     source = event_rules.Source(
         object_type,
@@ -102,7 +102,7 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[st
 def with_account(session: Session, near: Near, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
     """Add person_id and the account of that moment to lifecycle events."""
     if object_type == "companies":
-        own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.lit("company:") + pl.col("record_id"))
+        own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.format("company:{}", "record_id"))
         return own.with_columns(account_id=pl.col("account_id").replace(live_accounts(session, own["account_id"])))
     persons = near.persons.of(rows["object_id"])
     rows = rows.join(persons, left_on="object_id", right_on="contact_id", how="left", maintain_order="left")

@@ -14,7 +14,7 @@ from crm_attribution.identifiers import DEAL_EVENT
 from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
@@ -79,10 +79,10 @@ def _touched(session: Session, near: Near, changes: Changes) -> tuple[set[str], 
         accounts |= set(session.query("SELECT account_id FROM identity.membership")["account_id"])
         return persons, accounts
     moved = ids_frame("person_id", changes.of("person"))
-    deals = ids_frame("deal_id", changes.of("event_deals", "deals", "deal_account"))
+    deals = records_frame("deal_id", changes.ids("event_deals", "deals", "deal_account"))
     told = session.read_keys("events.milestone", deals, ["milestone", "account_id", "linked_event_ids"])
     links = near.contacts_on.of(deals["deal_id"])["contact_id"]
-    contacts = {*changes.of("event_contacts"), *links, *_once_linked_contacts(session, told)}
+    contacts = {*changes.ids("event_contacts"), *links, *_once_linked_contacts(session, told)}
     persons = {*moved["person_id"], *near.persons.of(contacts)["person_id"]}
     companies = live_accounts(session, {f"company:{c}" for c in changes.of("event_companies")})
     accounts = {*changes.of("account"), *companies, *companies.values()}
@@ -110,7 +110,7 @@ def _facts(session: Session, near: Near, persons: set[str], accounts: set[str], 
     around = {*accounts, *near.memberships.of(told)["account_id"]}
     who = {*told, *near.members.of(around)["person_id"]}
     deals = {*near.deals_in.of(around)["deal_id"], *near.deals_of(who)}
-    return _facts_of(session, near, who, around, _deals(session, ids_frame("id", deals), rules))
+    return _facts_of(session, near, who, around, _deals(session, records_frame("id", deals), rules))
 
 
 def _facts_of(
@@ -118,8 +118,8 @@ def _facts_of(
 ) -> milestone_rules.Facts:
     contacts = near.contacts.of(who).select(object_id="contact_id", object_type=pl.lit("contacts"))
     below = session.read_keys("identity.account_alias", ids_frame("account_id", accounts))["alias_id"]
-    companies = ids_frame(
-        "record_id", [a.removeprefix("company:") for a in [*accounts, *below] if a.startswith("company:")]
+    companies = records_frame(
+        "record_id", [int(a.removeprefix("company:")) for a in [*accounts, *below] if a.startswith("company:")]
     )
     records = pl.concat(
         [
@@ -142,7 +142,7 @@ def _facts_of(
     )
 
 
-def _once_linked_contacts(session: Session, told: pl.DataFrame) -> set[str]:
+def _once_linked_contacts(session: Session, told: pl.DataFrame) -> set[int]:
     """Contacts whose lifecycle changes these milestones of deals told so far, though they may have left the deal."""
     linked = told.filter(pl.col("milestone").is_in(_LIFECYCLE))["linked_event_ids"].explode().drop_nulls()
     others = ids_frame("event_id", linked.filter(~linked.str.starts_with(DEAL_EVENT)))
@@ -185,7 +185,7 @@ def _deals(session: Session, ids: pl.DataFrame, rules: Rules) -> pl.DataFrame:
         .join(accounts.select("deal_id", "account_id"), on="deal_id", how="left")
         .join(deleted, on="deal_id", how="left")
         .with_columns(
-            account_id=pl.coalesce("account_id", pl.lit("deal:") + pl.col("deal_id")),
+            account_id=pl.coalesce("account_id", pl.format("deal:{}", "deal_id")),
             archived_at=pl.when("archived").then(pl.coalesce("_deleted", "modified_at")),
         )
         .select(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import polars as pl
 
 from crm_attribution.identity.lookups import persons_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 
 _LINKS = (
@@ -16,21 +17,25 @@ _LINKS = (
 )
 
 
+_RECORDS = ("contact_id", "deal_id")
+
+
 class _Rows:
     """Rows found by one key column. Of each call only the keys that none asked for before are looked up."""
 
     def __init__(self, key: str, read: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
         self._key, self._read = key, read
-        self._asked: set[str] = set()
+        self._frame: Callable[[str, Iterable[Any]], pl.DataFrame] = records_frame if key in _RECORDS else ids_frame
+        self._asked: set[Any] = set()
         self._found: list[pl.DataFrame] = []
 
-    def of(self, keys: Iterable[str]) -> pl.DataFrame:
+    def of(self, keys: Iterable[Any]) -> pl.DataFrame:
         wanted = set(keys)
         unknown = wanted - self._asked
         if unknown or not self._found:
-            self._found.append(self._read(ids_frame(self._key, unknown)))
+            self._found.append(self._read(self._frame(self._key, unknown)))
             self._asked |= unknown
-        return pl.concat(self._found).join(ids_frame(self._key, wanted), on=self._key, how="semi")
+        return pl.concat(self._found).join(self._frame(self._key, wanted), on=self._key, how="semi")
 
 
 class Near:
@@ -50,8 +55,8 @@ class Near:
     def __init__(self, session: Session) -> None:
         def aliases(asked: pl.DataFrame) -> pl.DataFrame:
             return session.query(
-                "SELECT person_id, identifier AS contact_id FROM identity.alias SEMI JOIN asked USING (person_id)"
-                " WHERE identifier_type = 'contact'",
+                "SELECT person_id, TRY_CAST(identifier AS BIGINT) AS contact_id FROM identity.alias"
+                " SEMI JOIN asked USING (person_id) WHERE identifier_type = 'contact'",
                 asked=asked,
             )
 
@@ -70,12 +75,12 @@ class Near:
         self.contacts_on = _Rows("deal_id", links("from_id", "deal_id"))
         self.deals_with = _Rows("contact_id", links("to_id", "contact_id"))
 
-    def persons_on(self, deals: Iterable[str]) -> pl.DataFrame:
+    def persons_on(self, deals: Iterable[int]) -> pl.DataFrame:
         """deal_id, person_id of the deals' contacts."""
         links = self.contacts_on.of(deals)
         persons = self.persons.of(links["contact_id"])
         return links.join(persons, on="contact_id").select("deal_id", "person_id").unique().sort("deal_id", "person_id")
 
-    def deals_of(self, persons: Iterable[str]) -> set[str]:
+    def deals_of(self, persons: Iterable[str]) -> set[int]:
         """The deals that these persons' contacts are on."""
         return set(self.deals_with.of(self.contacts.of(persons)["contact_id"])["deal_id"])

@@ -30,7 +30,9 @@ class Association(TypedDict):
     associationTypes: list[AssociationType]
 
 
-def read_associations(transport: Transport, path: str, ids: Sequence[str], where: str) -> dict[str, list[Association]]:
+def read_associations(
+    transport: Transport, path: str, ids: Sequence[int] | Sequence[str], where: str
+) -> dict[str, list[Association]]:
     """All other ends for each id; an id HubSpot said nothing about is not a key.
 
     Paging is per from-record, so a record with more goes to the end of the queue with its cursor and shares a

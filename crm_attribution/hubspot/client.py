@@ -131,7 +131,7 @@ class HubSpotClient:
     def batch_read(
         self,
         object_type: str,
-        ids: Sequence[str],
+        ids: Sequence[int] | Sequence[str],
         properties: Sequence[str],
         history: Sequence[str] = (),
         *,
@@ -144,7 +144,9 @@ class HubSpotClient:
             total.add(result)
         return total
 
-    def associations(self, from_type: str, to_type: str, ids: Sequence[str]) -> dict[str, list[Association]]:
+    def associations(
+        self, from_type: str, to_type: str, ids: Sequence[int] | Sequence[str]
+    ) -> dict[str, list[Association]]:
         """The other ends for each id; `[]` for none (or an unknown id). ⌈N/1,000⌉ calls."""
         path = f"{self._paths.associations}/{segment(from_type)}/{segment(to_type)}/batch/read"
         where = f"hubspot associations {from_type} to {to_type}"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from crm_attribution.hubspot.texts import blank, listed, moment
+from crm_attribution.hubspot.texts import blank, hubspot_id, listed, moment
 from crm_attribution.money import to_minor
 
 Texts = Mapping[str, str | None]
@@ -63,11 +63,12 @@ class ObjectType:
 
 
 def _contact(texts: Texts, _home: str | None) -> dict[str, Any]:
+    company = blank(texts.get("associatedcompanyid"))
     return {
         "email": blank(texts.get("email")),
         "additional_emails": listed(texts.get("hs_additional_emails")),
         "lifecyclestage": blank(texts.get("lifecyclestage")),
-        "associatedcompanyid": blank(texts.get("associatedcompanyid")),
+        "associatedcompanyid": None if company is None else hubspot_id("associatedcompanyid", company),
     }
 
 

@@ -17,7 +17,8 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType, Texts
 from crm_attribution.hubspot.parsed import Parsed, Record, frame_of, reason, refuse
-from crm_attribution.hubspot.texts import blank, clean, listed, millis
+from crm_attribution.hubspot.texts import blank, clean, hubspot_id, hubspot_ids, listed, millis
+from crm_attribution.identifiers import record_id
 
 _PRIMARY_TYPES = {"1", "5"}
 """contact to company (primary) and deal to company (primary).
@@ -41,7 +42,7 @@ def records(
         except (ValueError, KeyError, TypeError) as error:
             refused.append(refuse(result, name, reason(error)))
     good, bad = CONTRACTS[name].split(frame_of(name, rows))
-    by_id = {clean(result.get("id")): result for result in results}
+    by_id = {record_id(result.get("id")): result for result in results}
     refused += [refuse(by_id[key], name, reasons) for key, reasons in bad.select("id", "reasons").iter_rows()]
     return Parsed(good, refused)
 
@@ -64,7 +65,7 @@ def history(object_type: str, results: Iterable[Record], *, extracted_at: dateti
                 rows.append(
                     {
                         "object_type": object_type,
-                        "object_id": str(result["id"]),
+                        "object_id": int(result["id"]),
                         "property": prop,
                         "timestamp": at,
                         "value": None if value.get("value") is None else clean(value["value"]),
@@ -101,7 +102,7 @@ def deletions(object_type: str, results: Iterable[Record], *, noticed_at: dateti
     rows = [
         {
             "object_type": object_type,
-            "object_id": str(result["id"]),
+            "object_id": int(result["id"]),
             "kind": "archived",
             "deleted_at": parse_instant(str(result.get("archivedAt") or result["updatedAt"])),
             "source": "archived_list",
@@ -120,15 +121,15 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
         if not any((result.get("properties") or {}).get(name) for name in _MERGED):
             continue
         texts = _texts(result)
-        times = dict(pair.split(":", 1) for pair in listed(texts.get("hs_calculated_merged_vids")) if ":" in pair)
-        for absorbed in dict.fromkeys([*listed(texts.get("hs_merged_object_ids")), *times]):
-            if absorbed == str(result["id"]):
+        survivor, times = int(result["id"]), _merge_times(texts)
+        for absorbed in dict.fromkeys([*hubspot_ids(_MERGED[0], texts.get(_MERGED[0])), *times]):
+            if absorbed == survivor:
                 continue
             rows.append(
                 {
                     "object_type": object_type,
                     "absorbed_id": absorbed,
-                    "survivor_id": str(result["id"]),
+                    "survivor_id": survivor,
                     "merged_at": millis(times.get(absorbed)),
                     "source": "hs_calculated_merged_vids" if absorbed in times else "hs_merged_object_ids",
                 }
@@ -136,14 +137,21 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
     return frame_of("raw.merge", rows)
 
 
-def associations(from_type: str, to_type: str, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> pl.DataFrame:
+def _merge_times(texts: Mapping[str, str | None]) -> dict[int, str]:
+    """absorbed id -> epoch milliseconds, from `id:time;…`. Raises as `hubspot_ids`."""
+    name = _MERGED[1]
+    pairs = [pair.split(":", 1) for pair in listed(texts.get(name)) if ":" in pair]
+    return {hubspot_id(name, absorbed): time for absorbed, time in pairs}
+
+
+def associations(from_type: str, to_type: str, found: Mapping[int, Sequence[Mapping[str, Any]]]) -> pl.DataFrame:
     """Current associations: from_type … position, without the dates, which only the journal knows."""
     rows = [
         {
             "from_type": from_type,
             "from_id": from_id,
             "to_type": to_type,
-            "to_id": str(target["toObjectId"]),
+            "to_id": int(target["toObjectId"]),
             "type_ids": sorted({str(kind["typeId"]) for kind in target["associationTypes"]}),
             "labels": sorted({str(kind["label"]) for kind in target["associationTypes"] if kind.get("label")}),
             "is_primary": any(str(kind["typeId"]) in _PRIMARY_TYPES for kind in target["associationTypes"]),
@@ -158,13 +166,14 @@ def associations(from_type: str, to_type: str, found: Mapping[str, Sequence[Mapp
 def _common(result: Record, texts: Texts, object_type: ObjectType, extracted_at: datetime) -> dict[str, Any]:
     modified = texts.get(object_type.modified_property)
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
+    _merge_times(texts)  # refuses the record where they cannot be read: its merges would be lost
     return {
-        "id": clean(result["id"]),
+        "id": hubspot_id("id", result["id"]),
         "properties": json.dumps(given, ensure_ascii=False),
         "created_at": parse_instant(str(result["createdAt"])),
         "modified_at": parse_instant(str(modified or result["updatedAt"])),
         "archived": bool(result.get("archived")),
-        "merged_ids": listed(texts.get("hs_merged_object_ids")),
+        "merged_ids": hubspot_ids(_MERGED[0], texts.get(_MERGED[0])),
         "extracted_at": extracted_at,
         "hubspot_owner_id": blank(texts.get("hubspot_owner_id")),
     }

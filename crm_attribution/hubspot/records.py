@@ -102,7 +102,7 @@ def _listing(transport: Transport, path: str, params: dict[str, Any], after: str
 def batch_results(
     transport: Transport,
     path: str,
-    ids: Sequence[str],
+    ids: Sequence[int] | Sequence[str],
     properties: Sequence[str],
     history: Sequence[str],
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from crm_attribution.clock import from_millis, parse_instant
+from crm_attribution.identifiers import record_id
 
 
 def clean(value: object) -> str:
@@ -29,6 +30,23 @@ def millis(text: str | None) -> datetime | None:
 def listed(text: str | None) -> list[str]:
     """The parts between semicolons, none of them empty."""
     return [part.strip() for part in (text or "").split(";") if part.strip()]
+
+
+def hubspot_id(name: str, value: object) -> int:
+    """A record id.
+
+    Raises:
+        ValueError: `name:not_a_record_id`.
+    """
+    found = record_id(value)
+    if found is None:
+        raise ValueError(f"{name}:not_a_record_id")
+    return found
+
+
+def hubspot_ids(name: str, text: str | None) -> list[int]:
+    """The record ids of a `;`-separated list. Raises as `hubspot_id`."""
+    return [hubspot_id(name, part) for part in listed(text)]
 
 
 def number(text: object) -> float | None:

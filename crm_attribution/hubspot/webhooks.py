@@ -17,8 +17,8 @@ from typing import Any
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.hubspot.texts import clean
-from crm_attribution.hubspot.wire import moment, read_json, record_id
-from crm_attribution.identifiers import normalise_email, sha256
+from crm_attribution.hubspot.wire import moment, read_json
+from crm_attribution.identifiers import normalise_email, record_id, sha256
 
 SINGULAR = {one.singular: one.name for one in OBJECT_TYPES.values()}
 TYPE_ID = {one.type_id: one.name for one in OBJECT_TYPES.values()}
@@ -26,7 +26,7 @@ TYPE_ID = {one.type_id: one.name for one in OBJECT_TYPES.values()}
 TABLE = "raw.webhook_event"
 
 Json = Mapping[str, Any]
-Named = tuple[str, str]
+Named = tuple[str, int]
 """Object type and record id."""
 
 _COLUMNS = {
@@ -64,13 +64,15 @@ class Event:
         row: its row of raw.webhook_event.
         touched: records to be read again.
         absorbed: (object type, absorbed id, survivor id) of a merge.
+        record: the record it is about, where it is of a type that is read here.
         gone: the record is `archived`, or erased (`privacy`); None otherwise.
         emails: addresses whose contacts are to be read again.
     """
 
     row: dict[str, Any]
     touched: tuple[Named, ...] = ()
-    absorbed: tuple[tuple[str, str, str], ...] = ()
+    absorbed: tuple[tuple[str, int, int], ...] = ()
+    record: Named | None = None
     gone: str | None = None
     emails: tuple[str, ...] = ()
 
@@ -117,7 +119,7 @@ def _from_hubspot(given: Json, delivery: Delivery, portal_id: str) -> Event:
     if not isinstance(name, str):
         raise ValueError("subscriptionType:missing")
     portal = record_id(given.get("portalId"))
-    if portal != portal_id:
+    if str(portal) != portal_id:
         raise ValueError("portalId:missing" if portal is None else "portalId:another_portal")
     occurred_at = moment(given.get("occurredAt"))
     if occurred_at is None:
@@ -144,11 +146,11 @@ def _from_hubspot(given: Json, delivery: Delivery, portal_id: str) -> Event:
         "subscription_id": _plain(given.get("subscriptionId")),
         "subscription_type": clean(name),
         "object_type": object_type,
-        "object_id": object_id or _plain(given.get("objectId")),
+        "object_id": _plain(given.get("objectId")) if object_id is None else str(object_id),
         "property_name": _plain(given.get("propertyName")),
         "property_value": _plain(given.get("propertyValue")),
         "change_source": _plain(given.get("changeSource")),
-        "portal_id": portal,
+        "portal_id": portal_id,
         "app_id": _plain(given.get("appId")),
         "attempt_number": attempt if type(attempt) is int and 0 <= attempt < 2**31 else None,
         "occurred_at": occurred_at,
@@ -158,10 +160,11 @@ def _from_hubspot(given: Json, delivery: Delivery, portal_id: str) -> Event:
     about = ("portalId", "subscriptionId", "eventId", "objectId", "occurredAt", "propertyName")
     ends = _ENDS if what == "associationChange" else ()
     key = _key([clean(name), *(_plain(given.get(field)) for field in (*about, *ends))])
-    return Event({"event_key": key, **row}, **follows)
+    record = None if object_type is None or object_id is None else (object_type, object_id)
+    return Event({"event_key": key, **row}, record=record, **follows)
 
 
-def _merge(object_type: str, object_id: str | None, given: Json) -> tuple[str, dict[str, Any]]:
+def _merge(object_type: str, object_id: int | None, given: Json) -> tuple[int, dict[str, Any]]:
     """Both the primary and the merged ids lead to the new record; where there is no new one, the primary stays."""
     merged = given.get("mergedObjectIds")
     losers = [record_id(one) for one in merged] if isinstance(merged, list) else [None]
@@ -178,7 +181,7 @@ def _merge(object_type: str, object_id: str | None, given: Json) -> tuple[str, d
     }
 
 
-def _association(object_type: str, object_id: str | None, given: Json) -> tuple[str, dict[str, Any]]:
+def _association(object_type: str, object_id: int | None, given: Json) -> tuple[int, dict[str, Any]]:
     """Both ends; the other end's type may be one we do not read."""
     start = record_id(given.get("fromObjectId")) or object_id
     if start is None:
@@ -204,7 +207,7 @@ def _ingested(given: Json, delivery: Delivery, portal_id: str) -> Event:
     if occurred_at is None:
         raise ValueError("occurred_at:not_a_time")
     portal = given.get("portal_id", given.get("portalId"))
-    if portal is not None and record_id(portal) != portal_id:
+    if portal is not None and str(record_id(portal)) != portal_id:
         raise ValueError("portal_id:another_portal")
     records = {kind: given[kind] for kind in SINGULAR if isinstance(given.get(kind), dict)}
     ids = {
@@ -219,13 +222,13 @@ def _ingested(given: Json, delivery: Delivery, portal_id: str) -> Event:
         "source": "ingest",
         "subscription_type": clean(name).strip(),
         "object_type": object_type,
-        "object_id": object_id,
+        "object_id": None if object_id is None else str(object_id),
         "portal_id": portal_id,
         "occurred_at": occurred_at,
         "received_at": delivery.received_at,
         "details": _text({field: value for field, value in given.items() if field not in ("event", "occurred_at")}),
     }
-    return Event(row, touched, emails=(address,) if address else ())
+    return Event(row, touched, record=touched[0] if touched else None, emails=(address,) if address else ())
 
 
 def _plain(value: object) -> str | None:

@@ -1,4 +1,4 @@
-"""Ids, times and JSON as webhooks and workflows write them."""
+"""Times and JSON as webhooks and workflows write them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,7 @@ from typing import Any
 
 from crm_attribution.clock import from_millis, parse_instant
 
-_ID = re.compile(r"[0-9]{1,20}")
 _MILLIS = re.compile(r"-?[0-9]{1,16}")
-
-
-def record_id(value: object) -> str | None:
-    """A record id, written as a number or as text, without leading zeros; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    text = str(value).strip()
-    return str(int(text)) if _ID.fullmatch(text) else None
 
 
 def moment(value: object) -> datetime | None:

@@ -12,7 +12,7 @@ from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.raw.rules.merges import survivors
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 
 ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "identity.membership"
@@ -25,7 +25,7 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
         session.truncate([ALIAS])
     companies = _companies(session, changes, rules)
     survivor = survivors_of(session, "companies", companies)
-    records = session.read_keys("raw.company", ids_frame("id", companies))
+    records = session.read_keys("raw.company", records_frame("id", companies))
     frame = rules_of_accounts.accounts(
         records, set(survivor), rules.values.target_account_property, rules.accounts
     ).with_columns(parent_account_id=_parent(session, records, survivor, rules))
@@ -46,7 +46,7 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
     return set(session.read_keys(MEMBERSHIP, held)["person_id"])
 
 
-def homes_of(session: Session, companies: Iterable[str], rules: Rules) -> dict[str, str]:
+def homes_of(session: Session, companies: Iterable[int], rules: Rules) -> dict[int, int]:
     """company id -> the company that is its account, for those of some companies that are not their own.
 
     Merges are followed, and with `accounts.rollup: parent` the parents.
@@ -56,16 +56,21 @@ def homes_of(session: Session, companies: Iterable[str], rules: Rules) -> dict[s
     if rules.accounts.rollup == "none":
         return survivor
     live = asked - survivor.keys() | set(survivor.values())
-    parent: dict[str, str] = {}
+    parent: dict[int, int] = {}
     look = set(live)
     while look:
-        known = session.read_keys(ACCOUNT, ids_frame("company_id", look)).drop_nulls("parent_account_id")
-        above = dict(known.select("company_id", pl.col("parent_account_id").str.strip_prefix("company:")).iter_rows())
+        known = session.read_keys(ACCOUNT, records_frame("company_id", look)).drop_nulls("parent_account_id")
+        above = dict(known.select("company_id", company_of(pl.col("parent_account_id"))).iter_rows())
         parent |= above
         look = set(above.values()) - parent.keys()
     top = rules_of_accounts.tops(parent)
     absorbed = {company: top.get(home, home) for company, home in survivor.items()}
     return absorbed | {company: top[company] for company in live if company in top}
+
+
+def company_of(account_id: pl.Expr) -> pl.Expr:
+    """The company id in `company:<id>`; null for another kind of account."""
+    return account_id.str.extract(r"^company:(\d+)$").cast(pl.Int64)
 
 
 def live_accounts(session: Session, account_ids: Iterable[str]) -> dict[str, str]:
@@ -93,8 +98,9 @@ def memberships(session: Session, changes: Changes, persons: set[str], rules: Ru
     if scope.is_empty():
         return set()
     alias = session.read_keys("identity.alias", scope).filter(pl.col("identifier_type") == "contact")
-    gone = survivors_of(session, "contacts", alias["identifier"])
-    alias = alias.select("person_id", contact_id="identifier").filter(~pl.col("contact_id").is_in(list(gone)))
+    alias = alias.select("person_id", contact_id=pl.col("identifier").cast(pl.Int64, strict=False)).drop_nulls()
+    gone = survivors_of(session, "contacts", alias["contact_id"])
+    alias = alias.filter(~pl.col("contact_id").is_in(list(gone)))
     frame = _memberships(session, alias, rules)
     before = session.read_keys(MEMBERSHIP, scope)["account_id"]
     changed = session.replace(MEMBERSHIP, frame, scope)
@@ -114,7 +120,11 @@ def _memberships(session: Session, alias: pl.DataFrame, rules: Rules) -> pl.Data
     records = session.read_keys("raw.contact", ids)
     employer = pl.col("property") == "associatedcompanyid"
     companies = pl.concat(
-        [history.filter(employer)["value"], associations["to_id"], records["associatedcompanyid"]]
+        [
+            history.filter(employer)["value"].cast(pl.Int64, strict=False),
+            associations["to_id"],
+            records["associatedcompanyid"],
+        ]
     ).drop_nulls()
     emails = pl.concat([history.filter(~employer)["value"], records["email"]])
     return rules_of_accounts.memberships(
@@ -131,15 +141,15 @@ def _memberships(session: Session, alias: pl.DataFrame, rules: Rules) -> pl.Data
 # --- companies
 
 
-def _companies(session: Session, changes: Changes, rules: Rules) -> list[str]:
+def _companies(session: Session, changes: Changes, rules: Rules) -> list[int]:
     """The changed companies, those they were merged into, and where accounts roll up, everything below them."""
     if changes.everything:
         return session.query("SELECT id FROM raw.company ORDER BY id")["id"].to_list()
-    found = set(changes.of("companies"))
-    family = ids_frame("from_id", found).with_columns(from_type=pl.lit("companies"), to_type=pl.lit("companies"))
+    found = set(changes.ids("companies"))
+    family = records_frame("from_id", found).with_columns(from_type=pl.lit("companies"), to_type=pl.lit("companies"))
     found |= set(session.read_keys("raw.association", family)["to_id"])
     found |= set(survivors_of(session, "companies", found).values())
-    below = found if rules.accounts.rollup == "parent" else set()
+    below = set(found) if rules.accounts.rollup == "parent" else set()
     while below:
         parents = ids_frame("parent_account_id", [f"company:{company}" for company in below])
         below = set(session.read_keys(ACCOUNT, parents)["company_id"].drop_nulls()) - found
@@ -147,7 +157,7 @@ def _companies(session: Session, changes: Changes, rules: Rules) -> list[str]:
     return sorted(found)
 
 
-def _parents(session: Session, records: pl.DataFrame, rules: Rules) -> dict[str, str]:
+def _parents(session: Session, records: pl.DataFrame, rules: Rules) -> dict[int, int]:
     if records.is_empty():
         return {}
     both = {"from_type": pl.lit("companies"), "to_type": pl.lit("companies")}
@@ -163,7 +173,7 @@ def _parents(session: Session, records: pl.DataFrame, rules: Rules) -> dict[str,
     return {child: parent for child, parent in found.items() if child in set(records["id"])}
 
 
-def _parent(session: Session, records: pl.DataFrame, survivor: dict[str, str], rules: Rules) -> pl.Series:
+def _parent(session: Session, records: pl.DataFrame, survivor: dict[int, int], rules: Rules) -> pl.Series:
     live = records.filter(~pl.col("id").is_in(list(survivor)))
     above = {child: f"company:{parent}" for child, parent in _parents(session, live, rules).items()}
     return live["id"].replace_strict(above, default=None, return_dtype=pl.String).alias("parent_account_id")
@@ -186,14 +196,14 @@ def _domain_aliases(session: Session, told: pl.DataFrame, domains: set[str], rul
     homes = homes_of(session, alone["company_id"], rules)
     rows = alone.select(
         alias_id=pl.lit("domain:") + pl.col("business_domain"),
-        account_id=pl.lit("company:") + survivors(pl.col("company_id"), homes),
+        account_id=pl.format("company:{}", survivors(pl.col("company_id"), homes)),
         rule=pl.lit("company_domain"),
     )
     changed = session.replace(ALIAS, rows, ids_frame("alias_id", [f"domain:{domain}" for domain in domains]))
     return {*changed["alias_id"], *changed["account_id"]}
 
 
-def _company_aliases(session: Session, companies: list[str], survivor: dict[str, str], rules: Rules) -> set[str]:
+def _company_aliases(session: Session, companies: list[int], survivor: dict[int, int], rules: Rules) -> set[str]:
     """Absorbed and rolled-up companies lead to their account. Returns both ends of the aliases that changed."""
     homes = homes_of(session, companies, rules)
     rows = [
@@ -222,14 +232,14 @@ def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> 
 # --- deals
 
 
-def _changed_deals(session: Session, changes: Changes) -> list[str]:
-    return session.query("SELECT id FROM raw.deal")["id"].to_list() if changes.everything else changes.of("deals")
+def _changed_deals(session: Session, changes: Changes) -> list[int]:
+    return session.query("SELECT id FROM raw.deal")["id"].to_list() if changes.everything else changes.ids("deals")
 
 
-def _deal_accounts(session: Session, deals: set[str], rules: Rules) -> pl.DataFrame:
+def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> pl.DataFrame:
     """identity.deal_account of some deals, and an account for each that has no company."""
     gone = survivors_of(session, "deals", deals)
-    live = ids_frame("id", deals - gone.keys() | set(gone.values()))
+    live = records_frame("id", deals - gone.keys() | set(gone.values()))
     rows = session.read_keys("raw.deal", live)
     kind = pl.lit("deals")
     associations = session.read_keys(
@@ -239,13 +249,13 @@ def _deal_accounts(session: Session, deals: set[str], rules: Rules) -> pl.DataFr
         "raw.property_history",
         live.select(kind.alias("object_type"), object_id="id", property=pl.lit("hs_primary_associated_company")),
     )
-    companies = pl.concat([associations["to_id"], history["value"]]).drop_nulls()
+    companies = pl.concat([associations["to_id"], history["value"].cast(pl.Int64, strict=False)]).drop_nulls()
     frame = rules_of_accounts.deal_accounts(
         rows, associations, homes_of(session, companies, rules), history, rules.accounts.ignored_labels
     )
-    scope = ids_frame("deal_id", {*deals, *live["id"]})
+    scope = records_frame("deal_id", {*deals, *live["id"]})
     changed = session.replace("identity.deal_account", frame, scope)
     own = frame.filter(pl.col("basis") == "own").join(rows, left_on="deal_id", right_on="id")
     solitary = own.select("account_id", name="dealname", owner_id="hubspot_owner_id")
-    session.replace(ACCOUNT, solitary, scope.select(account_id=pl.lit("deal:") + pl.col("deal_id")))
+    session.replace(ACCOUNT, solitary, scope.select(account_id=pl.format("deal:{}", "deal_id")))
     return changed

@@ -126,7 +126,7 @@ def _reach(session: Session, persons: pl.DataFrame, addresses: set[str]) -> tupl
     """What may name clicks of these persons, whatever became of them before: contact ids, and submissions by key, those
     from other e-mails whose contacts changed included."""
     contacts = session.query(
-        "SELECT identifier AS contact_id FROM identity.alias SEMI JOIN persons USING (person_id)"
+        "SELECT TRY_CAST(identifier AS BIGINT) AS contact_id FROM identity.alias SEMI JOIN persons USING (person_id)"
         " WHERE identifier_type = 'contact'",
         persons=persons,
     )

@@ -13,7 +13,7 @@ import polars as pl
 from crm_attribution.identity.rules import edges as rules_of_edges
 from crm_attribution.mapping import Identity, Rules
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 
 NORMALISED = "lower(regexp_replace(email, '\\s', '', 'g'))"
@@ -33,8 +33,8 @@ class Evidence:
 
     fresh: pl.DataFrame
     old: pl.DataFrame
-    erased: set[str]
-    contacts: set[str]
+    erased: set[int]
+    contacts: set[int]
 
 
 def everything(session: Session, rules: Rules) -> Evidence:
@@ -53,21 +53,25 @@ def everything(session: Session, rules: Rules) -> Evidence:
         )
     )
     erased = session.query(
-        "SELECT identifier FROM identity.alias WHERE identifier_type = 'contact' AND identifier NOT IN"
-        " (SELECT id FROM raw.contact UNION SELECT absorbed_id FROM raw.merge WHERE object_type = 'contacts')"
-    )["identifier"]
-    return Evidence(fresh, session.read("identity.edge", "false"), set(erased), set(ids["id"]))
+        "SELECT TRY_CAST(identifier AS BIGINT) AS id FROM identity.alias WHERE identifier_type = 'contact'"
+        " AND identifier NOT IN (SELECT id::VARCHAR FROM raw.contact"
+        " UNION SELECT absorbed_id::VARCHAR FROM raw.merge WHERE object_type = 'contacts')"
+    )["id"]
+    return Evidence(fresh, session.read("identity.edge", "false"), set(erased.drop_nulls()), set(ids["id"]))
 
 
 def of_changes(session: Session, changes: Changes, rules: Rules) -> Evidence:
     """Edges of the changed contacts, links and submissions."""
-    dirty = set(changes.of("contacts"))
+    dirty = set(changes.ids("contacts"))
     dirty |= set(survivors_of(session, "contacts", dirty).values())
-    ids = ids_frame("id", dirty)
+    ids = records_frame("id", dirty)
     held = session.read_keys("raw.contact", ids)["id"]
-    before = session.read_keys("identity.edge", ids.select(node_type=pl.lit("contact"), node="id"))
-    erased = (dirty - set(held)) & set(before.filter(pl.col("rule") == "self")["node"])
-    lost = before.filter(pl.col("node").is_in(list(erased)) & (pl.col("identifier_type") == "email"))["identifier"]
+    before = session.read_keys(
+        "identity.edge", ids.select(node_type=pl.lit("contact"), node=pl.col("id").cast(pl.String))
+    )
+    erased = (dirty - set(held)) & set(before.filter(pl.col("rule") == "self")["contact_id"])
+    theirs = pl.col("node").is_in(list(map(str, erased)))
+    lost = before.filter(theirs & (pl.col("identifier_type") == "email"))["identifier"]
 
     submissions = _submissions(session, changes.of("form_submission"))
     clicks = {*changes.of("link_click"), *submissions["link_click_id"].drop_nulls()}
@@ -87,16 +91,18 @@ def _of_contacts(session: Session, ids: pl.DataFrame, rules: Identity) -> pl.Dat
     return rules_of_edges.contact_edges(session.read_keys("raw.contact", ids), history, merges, rules)
 
 
-def _of_links(session: Session, clicks: set[str], contacts: set[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_links(session: Session, clicks: set[str], contacts: set[int]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Edges of links to the contacts these clicks name, and to some more: those they imply now, those stored."""
     changed = session.read_keys("raw.link_click", ids_frame("click_id", clicks))["contact_id"].drop_nulls()
-    owners = ids_frame("contact_id", {*changed, *contacts})
+    owners = records_frame("contact_id", {*changed, *contacts})
     rows = session.read_keys("raw.link_click", owners).filter(~pl.col("is_bot"))
     named = session.query(
         "SELECT DISTINCT link_click_id FROM raw.form_submission SEMI JOIN ids USING (link_click_id)",
         ids=rows.select(link_click_id="click_id"),
     )["link_click_id"]
-    old = session.read_keys("identity.edge", owners.select(node_type=pl.lit("link_contact"), node="contact_id"))
+    old = session.read_keys(
+        "identity.edge", owners.select(node_type=pl.lit("link_contact"), node=pl.col("contact_id").cast(pl.String))
+    )
     return rules_of_edges.link_edges(rows, named), old
 
 

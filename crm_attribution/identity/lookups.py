@@ -6,7 +6,7 @@ import polars as pl
 
 from crm_attribution import identifiers
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 
@@ -33,9 +33,9 @@ def contacts_by_email(session: Session, emails: pl.DataFrame) -> pl.DataFrame:
 def persons_of(session: Session, contacts: pl.Series) -> pl.DataFrame:
     """contact_id, person_id for every contact id ever seen, absorbed ones included."""
     return session.query(
-        "SELECT identifier AS contact_id, person_id FROM identity.alias SEMI JOIN ids"
-        " ON identity.alias.identifier = ids.contact_id WHERE identifier_type = 'contact'",
-        ids=ids_frame("contact_id", contacts.drop_nulls()),
+        "SELECT ids.contact_id, a.person_id FROM identity.alias a JOIN ids ON a.identifier = ids.contact_id::VARCHAR"
+        " WHERE a.identifier_type = 'contact'",
+        ids=records_frame("contact_id", contacts.drop_nulls()),
     )
 
 

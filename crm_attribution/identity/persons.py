@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from crm_attribution.identifiers import record_ids
 from crm_attribution.identity import evidence as sources
 from crm_attribution.identity import nodes as graph
 from crm_attribution.identity.rules import person_ids as memory
@@ -33,7 +34,7 @@ class Moved:
     """
 
     persons: set[str] = field(default_factory=set)
-    contacts: set[str] = field(default_factory=set)
+    contacts: set[int] = field(default_factory=set)
     between: set[str] = field(default_factory=set)
 
 
@@ -121,7 +122,8 @@ def _touched(session: Session, fresh: pl.DataFrame, evidence: sources.Evidence, 
     identifiers = about.select("identifier_id").unique()
     around = session.read_keys(EDGE, identifiers)
     contacts = around.filter(pl.col("node_type").is_in(["contact", "link_contact"]))["node"]
-    now = protection.of_identifiers(around, survivors_of(session, "contacts", contacts), rules.identity)
+    live = survivors_of(session, "contacts", record_ids(contacts))
+    now = protection.of_identifiers(around, live, rules.identity)
     of_identifier = pl.col("rule").is_in(list(protection.OF_IDENTIFIER))
     was = session.read_keys(REJECTED, identifiers).filter(of_identifier)
     still = now.join(was, on="identifier_id", how="semi")["identifier_id"].unique()
@@ -151,9 +153,9 @@ def _touched(session: Session, fresh: pl.DataFrame, evidence: sources.Evidence, 
     return _contracted(session, nodes, edges, refused)
 
 
-def lookup_contacts(session: Session, contacts: set[str]) -> pl.Series:
+def lookup_contacts(session: Session, contacts: set[int]) -> pl.Series:
     """Node numbers of those contact ids that the dictionary knows."""
-    return graph.lookup(session, "contact", pl.Series(sorted(contacts), dtype=pl.String))["node_id"]
+    return graph.lookup(session, "contact", pl.Series(map(str, sorted(contacts)), dtype=pl.String))["node_id"]
 
 
 def _contracted(session: Session, nodes: pl.DataFrame, edges: pl.DataFrame, refused: pl.DataFrame) -> _Scope:
@@ -187,15 +189,16 @@ def _labelled(session: Session, nodes: pl.DataFrame, edges: pl.DataFrame, refuse
 
 def _live(session: Session, nodes: pl.DataFrame) -> pl.Series:
     """Nodes of contacts that are neither absorbed nor archived nor erased."""
-    contacts = nodes.filter(pl.col("node_type") == "contact")
+    contacts = nodes.filter(pl.col("node_type") == "contact").with_columns(
+        id=pl.col("identifier").cast(pl.Int64, strict=False)
+    )
     records = session.query(
-        "SELECT c.id FROM raw.contact c SEMI JOIN ids USING (id) WHERE NOT c.archived",
-        ids=contacts.select(id="identifier"),
+        "SELECT c.id FROM raw.contact c SEMI JOIN ids USING (id) WHERE NOT c.archived", ids=contacts.select("id")
     )["id"]
-    gone = session.read_keys("raw.merge", contacts.select(object_type=pl.lit("contacts"), absorbed_id="identifier"))[
+    gone = session.read_keys("raw.merge", contacts.select(object_type=pl.lit("contacts"), absorbed_id="id"))[
         "absorbed_id"
     ]
-    alive = pl.col("identifier").is_in(records.implode()) & ~pl.col("identifier").is_in(gone.implode())
+    alive = pl.col("id").is_in(records.implode()) & ~pl.col("id").is_in(gone.implode())
     return contacts.filter(alive)["node_id"]
 
 
@@ -241,7 +244,7 @@ def _store_persons(
     refused: pl.DataFrame,
     person: pl.DataFrame,
     as_of: datetime,
-    erased: set[str],
+    erased: set[int],
     *,
     whole: bool,
 ) -> Moved:
@@ -250,17 +253,19 @@ def _store_persons(
     contacts = (
         allowed.filter(pl.col("rule") == "self")
         .join(person, on="node_id")
-        .select(contact_id="node", created_at="first_seen", component="part")
+        .select("contact_id", created_at="first_seen", component="part")
     )
     numbers = scope.nodes.select("node_id")
     had = session.read(ALIAS) if whole else session.read_keys(ALIAS, numbers)
-    before = had.filter(pl.col("identifier_type") == "contact").select("person_id", contact_id="identifier")
+    before = had.filter(pl.col("identifier_type") == "contact").select(
+        "person_id", contact_id=pl.col("identifier").cast(pl.Int64, strict=False)
+    )
     known = session.read_keys(PERSON, had.select("person_id").unique())
     seen = {row[0]: memory.KnownPerson(*row) for row in known.select("person_id", "first_seen").iter_rows()}
     minted_by = contacts.select(root_contact_id="contact_id")
     taken = set(session.read_keys(PERSON, minted_by)["person_id"])
     result = memory.assign(contacts, before, seen, taken)
-    owner = pl.DataFrame(list(result.persons.items()), schema={"contact_id": pl.String, "person_id": pl.String},
+    owner = pl.DataFrame(list(result.persons.items()), schema={"contact_id": pl.Int64, "person_id": pl.String},
                          orient="row")  # fmt: skip
     homes = contacts.join(owner, on="contact_id").select("component", "person_id").unique()
     placed = nodes.drop("component").join(homes, left_on="part", right_on="component")
@@ -303,7 +308,7 @@ def _person_rows(
     gone = pl.col("contact_id").is_in(list(absorbed))
     speakers = (
         contacts.with_columns(_gone=gone, _archived=pl.col("contact_id").is_in(archived.implode()))
-        .sort("_gone", "_archived", "created_at", pl.col("contact_id").str.len_chars(), "contact_id")
+        .sort("_gone", "_archived", "created_at", "contact_id")
         .group_by("person_id")
         .agg(
             contact_id=pl.col("contact_id").first(),
@@ -319,7 +324,7 @@ def _person_rows(
     )
     size = placed.group_by("person_id").agg(identifiers=pl.len())
     minted = pl.DataFrame(list(result.minted.items()), schema=["person_id", "_root"], orient="row",
-                          schema_overrides={"person_id": pl.String, "_root": pl.String})  # fmt: skip
+                          schema_overrides={"person_id": pl.String, "_root": pl.Int64})  # fmt: skip
     old = known.select("person_id", "root_contact_id", _first="first_seen")
     living = (
         speakers.join(since, on="person_id", how="left")

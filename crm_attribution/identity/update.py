@@ -6,7 +6,7 @@ from datetime import datetime
 
 from crm_attribution.identity import accounts, persons
 from crm_attribution.mapping import Rules
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 from crm_attribution.warehouse.state import Figures
@@ -64,7 +64,7 @@ def _moved(session: Session, moved: persons.Moved) -> Figures:
     """How much moved to another person: contacts, persons, and the events and conversions of these contacts."""
     if not moved.contacts:
         return {}
-    ids = ids_frame("contact_id", moved.contacts)
+    ids = records_frame("contact_id", moved.contacts)
     counted = {
         name: session.query(f"SELECT count(*) AS n FROM {table} SEMI JOIN ids USING (contact_id)", ids=ids)["n"].item()
         for name, table in (("events", "events.event"), ("conversions", "conversions.conversion"))

@@ -119,7 +119,7 @@ def privacy_requests(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
         return dg.SkipReason("a run holds the warehouse; the next tick looks again")
     if not contacts:
         return dg.SensorResult(skip_reason="no contact waits", cursor=seen)
-    key = f"{sha256(' '.join(contacts))[:16]}:{now:%Y-%m-%dT%H}"
+    key = f"{sha256(' '.join(map(str, contacts)))[:16]}:{now:%Y-%m-%dT%H}"
     return dg.SensorResult(run_requests=[dg.RunRequest(run_key=key)])
 
 

@@ -162,7 +162,7 @@ def warehouse_stamp(given: Settings) -> str | None:
     return " ".join(f"{state.st_ino}:{state.st_size}:{state.st_mtime_ns}" for state in states)
 
 
-def privacy_waiting(given: Settings, since: str) -> list[str] | None:
+def privacy_waiting(given: Settings, since: str) -> list[int] | None:
     """Contacts whose erasure waits, read between two runs; None during a run."""
     holder = {"run_id": "privacy_requests", "command": "looks for privacy deletions", "since": since}
     try:

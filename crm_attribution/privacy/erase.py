@@ -26,10 +26,11 @@ import polars as pl
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions.rules import UNSENT, family
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.identifiers import record_id
 from crm_attribution.privacy.rules import Trace, names
 from crm_attribution.privacy.traces import Rows, any_of, rows_of
 from crm_attribution.raw.merges import merged
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.session import Session
 
@@ -39,13 +40,13 @@ _CONTACTS, _PRIVACY = pl.lit("contacts"), pl.lit("privacy")
 # --- requests
 
 
-def waiting(session: Session) -> list[str]:
+def waiting(session: Session) -> list[int]:
     """Contacts that HubSpot has erased and this warehouse has not yet."""
     rows = session.read("raw.deletion", "object_type = 'contacts' AND kind = 'privacy' AND erased_at IS NULL")
     return sorted(rows["object_id"])
 
 
-def confirm(session: Session, ids: Sequence[str], now: datetime) -> None:
+def confirm(session: Session, ids: Sequence[int], now: datetime) -> None:
     """Record that a person confirmed the privacy deletion of these contacts; one erased before is erased once more.
 
     Raises:
@@ -56,7 +57,7 @@ def confirm(session: Session, ids: Sequence[str], now: datetime) -> None:
     for contact in ids:
         if contact in live:
             raise ConfigurationError(f"contact {contact} is merged into {live[contact]}: name {live[contact]}")
-    asked = ids_frame("object_id", ids)
+    asked = records_frame("object_id", ids)
     known = session.query(
         "SELECT id AS object_id FROM raw.contact SEMI JOIN asked ON id = asked.object_id"
         " UNION SELECT object_id FROM raw.missing SEMI JOIN asked USING (object_id) WHERE object_type = 'contacts'"
@@ -78,7 +79,7 @@ def confirm(session: Session, ids: Sequence[str], now: datetime) -> None:
         session.upsert("raw.deletion", again)
 
 
-def finish(session: Session, erased: Iterable[str], now: datetime) -> None:
+def finish(session: Session, erased: Iterable[int], now: datetime) -> None:
     """Say in the tombstones that the erasure is done."""
     session.connection.execute(
         "UPDATE raw.deletion SET erased_at = ? WHERE object_type = 'contacts' AND kind = 'privacy'"
@@ -95,7 +96,7 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
 
     Everything derived must be up to date before, and be derived again afterwards.
     """
-    ids = ids_frame("contact_id", of.contact_ids)
+    ids = records_frame("contact_id", of.contact_ids)
     with session.transaction():
         rows = rows_of(session, of)
         _journal(session, ids, rows)
@@ -132,7 +133,7 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
     )
     contacts = pl.concat([ids, near]).unique()
     persons = session.query(
-        "SELECT person_id FROM identity.alias SEMI JOIN contacts ON identifier = contacts.contact_id"
+        "SELECT person_id FROM identity.alias SEMI JOIN contacts ON identifier = contacts.contact_id::VARCHAR"
         " WHERE identifier_type = 'contact'"
         " UNION SELECT person_id FROM attribution.touch SEMI JOIN ids USING (contact_id)",
         contacts=contacts,
@@ -215,7 +216,7 @@ def _nameless(session: Session, column: str, values: Iterable[str]) -> pl.DataFr
 
 def _bury_absorbed(session: Session, of: Trace) -> None:
     """A tombstone also for each id that was merged into an erased record."""
-    ids = ids_frame("object_id", of.contact_ids)
+    ids = records_frame("object_id", of.contact_ids)
     rows = session.read_keys("raw.deletion", ids.with_columns(object_type=_CONTACTS, kind=_PRIVACY))
     if rows.height:
         session.append("raw.deletion", ids.join(rows.sort("deleted_at").head(1).drop("object_id"), how="cross"))
@@ -243,13 +244,14 @@ def _delete_records(session: Session, ids: pl.DataFrame) -> dict[str, int]:
 
 def _delete_webhooks(session: Session, of: Trace) -> int:
     """Webhooks about the contact or that mention it; notices of its deletion stay, they hold no more than the id."""
-    numbers = "|".join(sorted(of.contact_ids))
+    numbers = "|".join(map(str, sorted(of.contact_ids)))
     rows = session.query(
         "SELECT event_key, subscription_type, object_type, object_id, property_value, details FROM raw.webhook_event"
-        f" WHERE object_id IN (SELECT contact_id FROM ids) OR {any_of(of.patterns, 'property_value', 'details')}"
+        " WHERE object_id IN (SELECT contact_id::VARCHAR FROM ids)"
+        f" OR {any_of(of.patterns, 'property_value', 'details')}"
         " OR regexp_matches(details::VARCHAR, ?)",
         [*of.patterns, rf"(^|[^0-9])({numbers})([^0-9]|$)"],
-        ids=ids_frame("contact_id", of.contact_ids),
+        ids=records_frame("contact_id", of.contact_ids),
     )
     doomed = [row["event_key"] for row in rows.iter_rows(named=True) if _names_webhook(row, of)]
     return session.delete("raw.webhook_event", ids_frame("event_key", doomed))
@@ -279,5 +281,5 @@ def _names_refused(table: str, row: dict[str, Any], of: Trace) -> bool:
     content = json.loads(row["row"]) if row["row"] else None
     if table == "contact" and isinstance(content, dict):
         content = {**content, "object_type": "contacts", "object_id": content.get("id")}
-    keyed = table == "contact" and row["key"] in of.contact_ids
+    keyed = table == "contact" and record_id(row["key"]) in of.contact_ids
     return keyed or names(content, of) or of.mentioned_in(f"{row['key']} {row['source']}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from crm_attribution.identifiers import CLICK_ID_PARAMETERS, sha256, url_parameters
+from crm_attribution.identifiers import CLICK_ID_PARAMETERS, record_id, sha256, url_parameters
 
 _LONG_ENOUGH = 10
 """A shorter click id may stand in any text by chance; it counts only in a field that holds click ids."""
@@ -32,7 +32,7 @@ class Trace:
         click_ids: the person's clicks: our own ids and the platforms', as they came.
     """
 
-    contact_ids: frozenset[str]
+    contact_ids: frozenset[int]
     emails: frozenset[str]
     click_ids: frozenset[str] = frozenset()
 
@@ -142,27 +142,27 @@ def _kind(value: Mapping[str, Any]) -> str:
 
 def _by_id(value: Mapping[str, Any], trace: Trace) -> bool:
     ids = trace.contact_ids
-    if any(str(inner) in ids for key, inner in value.items() if key.lower() in _CONTACT_FIELDS):
+    if any(record_id(inner) in ids for key, inner in value.items() if key.lower() in _CONTACT_FIELDS):
         return True
     contact = value.get("contact")
-    if isinstance(contact, Mapping) and str(contact.get("id")) in ids:
+    if isinstance(contact, Mapping) and record_id(contact.get("id")) in ids:
         return True
     if _kind(value).startswith("contact.") or "contacts" in (value.get("object_type"), value.get("objectType")):
         merged = (value[key] for key in _MERGE_FIELDS if key in value)
-        if any(str(one) in ids for inner in merged for one in (inner if isinstance(inner, list) else [inner])):
+        if any(record_id(one) in ids for inner in merged for one in (inner if isinstance(inner, list) else [inner])):
             return True
     ends = str(value.get("associationType") or "").partition("_TO_")
-    if ends[0] == "CONTACT" and str(value.get("fromObjectId")) in ids:
+    if ends[0] == "CONTACT" and record_id(value.get("fromObjectId")) in ids:
         return True
-    if ends[2] == "CONTACT" and str(value.get("toObjectId")) in ids:
+    if ends[2] == "CONTACT" and record_id(value.get("toObjectId")) in ids:
         return True
     url = value.get("destination_url")
-    return isinstance(url, str) and url_parameters(url).get("eid") in ids
+    return isinstance(url, str) and record_id(url_parameters(url).get("eid")) in ids
 
 
 def _other_contact(value: Mapping[str, Any], trace: Trace) -> bool:
     return any(
-        inner is not None and str(inner).isdigit() and str(inner) not in trace.contact_ids
+        (named := record_id(inner)) is not None and named not in trace.contact_ids
         for key, inner in value.items()
         if key.lower() in _CONTACT_FIELDS
     )

@@ -10,7 +10,7 @@ import polars as pl
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, normalise_email
 from crm_attribution.privacy.rules import Trace
 from crm_attribution.raw.merges import merged
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.session import Session
 
@@ -49,7 +49,7 @@ class Rows:
         return self.submissions.select(k=pl.concat_str("form_id", "conversion_id", separator=":"))["k"].to_list()
 
 
-def trace(session: Session, requested: Iterable[str]) -> Trace:
+def trace(session: Session, requested: Iterable[int]) -> Trace:
     """Everything by which the records of these contacts, with all that is merged into them, can be told here."""
     ids = _family(session, requested)
     emails = _emails(session, ids)
@@ -65,7 +65,7 @@ def rows_of(session: Session, of: Trace) -> Rows:
     A link click is theirs by its contact id, by what it resolved to, or, where it names no other contact, by a click
     id of theirs.
     """
-    ids, emails = ids_frame("contact_id", of.contact_ids), ids_frame("email", of.emails)
+    ids, emails = records_frame("contact_id", of.contact_ids), ids_frame("email", of.emails)
     submissions = session.query(
         f"SELECT form_id, conversion_id, {', '.join(_FORM_CLICK_IDS)} FROM raw.form_submission"
         f" WHERE {_normal('email')} IN (SELECT email FROM emails)",
@@ -121,14 +121,14 @@ def _normal(column: str) -> str:
     return f"lower(regexp_replace({column}, '\\s', '', 'g'))"
 
 
-def _family(session: Session, ids: Iterable[str]) -> list[str]:
+def _family(session: Session, ids: Iterable[int]) -> list[int]:
     """The records with everything merged into them; an absorbed id stands for the record that holds it."""
     live = merged(session, "contacts")
     heads = {live.get(one, one) for one in ids}
     return sorted(heads | {absorbed for absorbed, survivor in live.items() if survivor in heads})
 
 
-def _emails(session: Session, ids: Sequence[str]) -> set[str]:
+def _emails(session: Session, ids: Sequence[int]) -> set[str]:
     """Every e-mail the records ever had, normalised."""
     found = session.query(
         """
@@ -137,17 +137,17 @@ def _emails(session: Session, ids: Sequence[str]) -> set[str]:
         UNION ALL SELECT value FROM raw.property_history SEMI JOIN ids ON object_id = ids.id
             WHERE object_type = 'contacts' AND property = 'email'
         UNION ALL SELECT unnest(string_split(property_value, ';')) FROM raw.webhook_event
-            SEMI JOIN ids ON object_id = ids.id
+            SEMI JOIN ids ON object_id = ids.id::VARCHAR
             WHERE object_type = 'contacts' AND property_name IN ('email', 'hs_additional_emails')
         UNION ALL SELECT identifier FROM identity.edge SEMI JOIN ids ON contact_id = ids.id
             WHERE identifier_type = 'email'
         """,
-        ids=ids_frame("id", ids),
+        ids=records_frame("id", ids),
     )["email"]
     return {email for email in map(normalise_email, found) if email is not None}
 
 
-def _emails_of_others(session: Session, ids: Sequence[str], emails: Iterable[str]) -> set[str]:
+def _emails_of_others(session: Session, ids: Sequence[int], emails: Iterable[str]) -> set[str]:
     """Those of the e-mails that another contact has or had too."""
     return set(
         session.query(
@@ -160,19 +160,19 @@ def _emails_of_others(session: Session, ids: Sequence[str], emails: Iterable[str
             SELECT DISTINCT {_normal("email")} AS email FROM held
             WHERE {_normal("email")} IN (SELECT email FROM asked)
             """,
-            ids=ids_frame("id", ids),
+            ids=records_frame("id", ids),
             asked=ids_frame("email", emails),
         )["email"]
     )
 
 
-def _click_ids(session: Session, ids: Sequence[str], submissions: pl.DataFrame) -> set[str]:
+def _click_ids(session: Session, ids: Sequence[int], submissions: pl.DataFrame) -> set[str]:
     """Click ids of the submissions, and those HubSpot keeps on the contact."""
     told = session.query(
         "SELECT value FROM raw.property_history SEMI JOIN ids ON object_id = ids.id"
         " WHERE object_type = 'contacts' AND regexp_matches(property, ?)",
         [_CLICK_ID_PROPERTY],
-        ids=ids_frame("id", ids),
+        ids=records_frame("id", ids),
     )["value"]
     forms = (submissions[name] for name in _FORM_CLICK_IDS)
     return {value for column in (told, *forms) for value in column.drop_nulls() if value}

@@ -10,11 +10,17 @@ import polars as pl
 from crm_attribution.hubspot.associations import Association
 from crm_attribution.hubspot.parse import associations
 from crm_attribution.raw.reading import BEGINNING
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
-Associations = Mapping[str, Sequence[Association]]
+Associations = Mapping[int, Sequence[Association]]
 """From-record -> its other ends of one type."""
+
+
+def by_record(found: Mapping[str, Sequence[Association]]) -> dict[int, Sequence[Association]]:
+    """HubSpot's answer by record id."""
+    return {int(record): ends for record, ends in found.items()}
+
 
 _ENDS = ["from_id", "to_id"]
 _KIND = ["type_ids", "labels", "is_primary"]
@@ -25,9 +31,9 @@ def journal_associations(
     from_type: str,
     to_type: str,
     found: Associations,
-    first_read: set[str],
+    first_read: set[int],
     now: datetime,
-) -> set[str]:
+) -> set[int]:
     """Open what is new, close what is gone or has other labels, keep what holds.
 
     HubSpot does not date associations: what came with a record's first read holds from the beginning.
@@ -44,7 +50,7 @@ def journal_associations(
         the records whose associations changed.
     """
     current = associations(from_type, to_type, found)
-    scope = ids_frame("from_id", found).with_columns(from_type=pl.lit(from_type), to_type=pl.lit(to_type))
+    scope = records_frame("from_id", found).with_columns(from_type=pl.lit(from_type), to_type=pl.lit(to_type))
     stored = session.read_keys("raw.association", scope)
     open_rows = stored.filter(pl.col("valid_to").is_null())
     moment = pl.lit(now).dt.cast_time_unit("us")

@@ -18,13 +18,14 @@ import polars as pl
 from crm_attribution.clock import Clock
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import history_calls
+from crm_attribution.identifiers import record_id, record_ids
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import record_merges
 from crm_attribution.raw.reading import CHUNK, OVERLAP, Extraction, chunks
 from crm_attribution.raw.records import RecordStore, Wanted, forget_rereads
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 
 _LIST = 100
 _FEW = 200
@@ -56,7 +57,7 @@ class Completeness:
         live: int,
         run: Extraction,
         *,
-        named_only: Collection[str] = (),
+        named_only: Collection[int] = (),
         archived_known: bool = False,
     ) -> None:
         """Find out why HubSpot's count of unarchived records is not ours, and read what we lack.
@@ -84,20 +85,20 @@ class Completeness:
         """Read HubSpot's archive (90 days) and store what is not stored as archived."""
         listed = 0
         for page in self.hubspot.list_all(wanted.object_type, ["hs_object_id"], archived=True):
-            ids = [str(record["id"]) for record in page.records]
-            listed += len(ids)
+            ids = record_ids(str(record["id"]) for record in page.records)
+            listed += len(page.records)
             with self.warehouse.session() as session:
                 new = session.query(
                     f"SELECT a.object_id FROM asked a ANTI JOIN"
                     f" (SELECT t.id AS object_id FROM {wanted.table} t JOIN raw.deletion d ON d.object_id = t.id"
                     " AND d.object_type = ? AND d.restored_at IS NULL WHERE t.archived) k USING (object_id)",
                     [wanted.object_type],
-                    asked=ids_frame("object_id", ids),
+                    asked=records_frame("object_id", ids),
                 )["object_id"].to_list()
             self._store_archived(wanted, new, run)
         run.floor += max(1, ceil(listed / _LIST))
 
-    def _store_archived(self, wanted: Wanted, ids: Sequence[str], run: Extraction) -> list[str]:
+    def _store_archived(self, wanted: Wanted, ids: Sequence[int], run: Extraction) -> list[int]:
         """Read and store archived records by id; those that are not in the archive."""
         if not ids:
             return []
@@ -106,9 +107,9 @@ class Completeness:
         for records in chunks(answer.records, CHUNK):
             self.store.store(wanted, records, run)
         run.count("records found archived", len(answer.records))
-        return answer.missing
+        return list(map(int, answer.missing))
 
-    def learn_aliases(self, wanted: Wanted, aliases: dict[str, str]) -> None:
+    def learn_aliases(self, wanted: Wanted, aliases: dict[int, int]) -> None:
         """An id that answered with another one was merged into it."""
         if not aliases:
             return
@@ -125,16 +126,16 @@ class Completeness:
             record_merges(session, wanted.object_type, rows)
             forget_rereads(session, wanted.object_type, aliases)
 
-    def explain(self, wanted: Wanted, ids: Iterable[str], run: Extraction) -> None:
+    def explain(self, wanted: Wanted, ids: Iterable[int], run: Extraction) -> None:
         """What became of ids that do not answer: archived, merged, alive after all, or missing."""
-        left = self._store_archived(wanted, sorted(set(ids), key=int), run)
+        left = self._store_archived(wanted, sorted(set(ids)), run)
         unknown = [id_ for id_ in left[: self.rules.extraction.lookup_calls] if self._look_up(wanted, id_, run)]
         run.count("ids not looked up yet (extraction.lookup_calls)", len(left[self.rules.extraction.lookup_calls :]))
         now = self.clock.now()
         with self.warehouse.session() as session, session.transaction():
             erased = tombstones(session, wanted.object_type, unknown)
-            mine = set(session.read_keys(wanted.table, ids_frame("id", unknown))["id"]) - erased
-            rows = ids_frame("object_id", mine).with_columns(
+            mine = set(session.read_keys(wanted.table, records_frame("id", unknown))["id"]) - erased
+            rows = records_frame("object_id", mine).with_columns(
                 object_type=pl.lit(wanted.object_type),
                 noticed_at=pl.lit(now).dt.cast_time_unit("us"),
                 found_at=pl.lit(None, pl.Datetime("us", "UTC")),
@@ -145,15 +146,15 @@ class Completeness:
             forget_rereads(session, wanted.object_type, unknown)
         run.count("records missing without a reason", len(mine))
 
-    def _look_up(self, wanted: Wanted, record_id: str, run: Extraction) -> bool:
+    def _look_up(self, wanted: Wanted, asked: int, run: Extraction) -> bool:
         """Ask for one id; whether HubSpot does not know it."""
         run.floor += 1
-        record = self.hubspot.read_one(wanted.object_type, record_id, ["hs_merged_object_ids"])
+        record = self.hubspot.read_one(wanted.object_type, str(asked), ["hs_merged_object_ids"])
         if record is None:
             return True
-        answered = str(record["id"])
-        if answered != record_id:
-            self.learn_aliases(wanted, {record_id: answered})
+        answered = int(record["id"])
+        if answered != asked:
+            self.learn_aliases(wanted, {asked: answered})
         run.count("records found by a look-up", 1)
         run.floor += 1
         answer = self.hubspot.batch_read(wanted.object_type, [answered], wanted.copied, wanted.tracked)
@@ -168,8 +169,8 @@ class Completeness:
         calls = self.rules.extraction.lookup_calls
         first_count = self.hubspot.count_ids(wanted.object_type, 1, _LAST_ID)
         ranges = [(1, _LAST_ID, first_count)]
-        lacking: list[str] = []
-        surplus: list[str] = []
+        lacking: list[int] = []
+        surplus: list[int] = []
         open_ranges: list[tuple[int, int]] = []
         spent = 1
         while ranges:
@@ -182,7 +183,7 @@ class Completeness:
                 continue
             spent += 1
             if max(ours, theirs) <= _FEW or first == last:
-                there = set(self.hubspot.ids_between(wanted.object_type, first, last))
+                there = set(map(int, self.hubspot.ids_between(wanted.object_type, first, last)))
                 here = self.known_ids(wanted, first, last)
                 lacking += there - here
                 surplus += here - there
@@ -191,7 +192,7 @@ class Completeness:
                 left = self.hubspot.count_ids(wanted.object_type, first, middle)
                 ranges += [(middle + 1, last, theirs - left), (first, middle, left)]
         run.floor += spent
-        for ids in chunks(sorted(lacking, key=int), CHUNK):
+        for ids in chunks(sorted(lacking), CHUNK):
             run.floor += history_calls(len(ids))
             surplus += self.read_ids(wanted, ids, run)
         run.count("records found by counting", len(lacking))
@@ -201,24 +202,25 @@ class Completeness:
             run.unaccounted = ", ".join(f"{first} to {last}" for first, last in open_ranges[:5])
 
     def read_ids(
-        self, wanted: Wanted, ids: list[str], run: Extraction, progress: Mapping[str, Any] | None = None
-    ) -> list[str]:
+        self, wanted: Wanted, ids: list[int], run: Extraction, progress: Mapping[str, Any] | None = None
+    ) -> list[int]:
         """Read and store records by id; those that did not answer."""
         answer = self.hubspot.batch_read(wanted.object_type, ids, wanted.copied, wanted.tracked)
-        self.learn_aliases(wanted, answer.aliases)
+        aliases = ((int(old), record_id(new)) for old, new in answer.aliases.items())
+        self.learn_aliases(wanted, {old: new for old, new in aliases if new is not None})
         if answer.records:
             self.store.store(wanted, answer.records, run, progress)
-        return answer.missing
+        return list(map(int, answer.missing))
 
     def _count_known(self, wanted: Wanted, first: int | None = None, last: int | None = None) -> int:
         return int(self._known(wanted, first, last)["n"].item())
 
-    def _count_young(self, wanted: Wanted, ids: Collection[str]) -> int:
+    def _count_young(self, wanted: Wanted, ids: Collection[int]) -> int:
         with self.warehouse.session() as session:
-            made = session.read_keys(wanted.table, ids_frame("id", ids), ["created_at"])["created_at"]
+            made = session.read_keys(wanted.table, records_frame("id", ids), ["created_at"])["created_at"]
         return int((made > self.clock.now() - OVERLAP).sum())
 
-    def known_ids(self, wanted: Wanted, first: int, last: int) -> set[str]:
+    def known_ids(self, wanted: Wanted, first: int, last: int) -> set[int]:
         """Ids of the records we take for alive, from `first` to `last`."""
         return set(self._known(wanted, first, last, "k.id")["id"])
 
@@ -227,13 +229,14 @@ class Completeness:
         quarantine exist as well."""
 
         def within(column: str) -> str:
-            return "" if first is None else f" AND {column}::BIGINT BETWEEN {first} AND {last}"
+            return "" if first is None else f" AND {column} BETWEEN {first} AND {last}"
 
         known = f"""
             SELECT t.id FROM {wanted.table} t WHERE NOT t.archived{within("t.id")}
             UNION ALL
-            SELECT DISTINCT k.key FROM {wanted.described.quarantine} k ANTI JOIN {wanted.table} t ON t.id = k.key
-            WHERE NOT k.resolved AND regexp_full_match(k.key, '[0-9]+'){within("k.key")}
+            SELECT DISTINCT k.id FROM
+                (SELECT TRY_CAST(key AS BIGINT) AS id FROM {wanted.described.quarantine} WHERE NOT resolved) k
+            ANTI JOIN {wanted.table} t ON t.id = k.id WHERE k.id >= 0{within("k.id")}
         """
         query = f"SELECT {what} FROM ({known}) k ANTI JOIN ({gone(wanted.object_type)}) g ON k.id = g.absorbed_id"
         with self.warehouse.session() as session:
@@ -243,7 +246,7 @@ class Completeness:
         """Our median id in a range; the range's own middle where we have none in it."""
         with self.warehouse.session() as session:
             median = session.scalar(
-                f"SELECT quantile_disc(id::BIGINT, 0.5) FROM {wanted.table} WHERE id::BIGINT BETWEEN ? AND ?",
+                f"SELECT quantile_disc(id, 0.5) FROM {wanted.table} WHERE id BETWEEN ? AND ?",
                 [first, last],
             )
         middle = (first + last) // 2 if median is None else int(median)

@@ -147,7 +147,7 @@ class RecordReader:
         asked = self._asked_for(wanted)
         walk = Progress(wanted.signature, run.window_end, walk=feed.walk)
         self._read(wanted, run, feed.newest, asked, feed.older(), walk)
-        named_only = asked.keys() - {found.id for found in feed.newest}
+        named_only = asked.keys() - {int(found.id) for found in feed.newest}
         self.completeness.account_for(wanted, feed.live, run, named_only=named_only)
         self.rotation.end(wanted, run)
 
@@ -156,7 +156,7 @@ class RecordReader:
         wanted: Wanted,
         run: Extraction,
         first: list[Changed],
-        asked: Mapping[str, None],
+        asked: Mapping[int, None],
         pages: Iterator[list[Changed]],
         progress: Progress,
     ) -> None:
@@ -170,23 +170,23 @@ class RecordReader:
             pages: of a walk through the other changes, ids ascending.
             progress: where the walk stands: the highest id of a stored chunk is its progress.
         """
-        missing: list[str] = []
+        missing: list[int] = []
         for ids in chunks(dict.fromkeys([*self._new(wanted, first), *asked]), CHUNK):
             missing += self._read_chunk(wanted, ids, run, None)
         walked = (id_ for page in pages for id_ in self._new(wanted, page) if id_ not in asked)
         for ids in chunks(walked, CHUNK):
-            missing += self._read_chunk(wanted, ids, run, progress.walked_to(max(map(int, ids))))
+            missing += self._read_chunk(wanted, ids, run, progress.walked_to(max(ids)))
         self.completeness.explain(wanted, missing, run)
 
-    def _read_chunk(self, wanted: Wanted, ids: list[str], run: Extraction, progress: Progress | None) -> list[str]:
+    def _read_chunk(self, wanted: Wanted, ids: list[int], run: Extraction, progress: Progress | None) -> list[int]:
         run.floor += history_calls(len(ids))
         return self.completeness.read_ids(wanted, ids, run, None if progress is None else progress.as_json())
 
-    def _new(self, wanted: Wanted, found: list[Changed]) -> list[str]:
+    def _new(self, wanted: Wanted, found: list[Changed]) -> list[int]:
         """The found ids whose stored copy is older or missing, ascending."""
         frame = pl.DataFrame(
-            {"id": [c.id for c in found], "modified_at": [c.modified for c in found]},
-            schema={"id": pl.String, "modified_at": pl.Datetime("us", "UTC")},
+            {"id": [int(c.id) for c in found], "modified_at": [c.modified for c in found]},
+            schema={"id": pl.Int64, "modified_at": pl.Datetime("us", "UTC")},
         )
         with self.readings.warehouse.session() as session:
             new = session.query(
@@ -194,13 +194,13 @@ class RecordReader:
                 " ON t.id = f.id AND t.modified_at >= f.modified_at AND NOT t.archived",
                 found=frame,
             )
-        return sorted(new["id"].to_list(), key=int)
+        return sorted(new["id"])
 
-    def _asked_for(self, wanted: Wanted) -> dict[str, None]:
+    def _asked_for(self, wanted: Wanted) -> dict[int, None]:
         """What webhooks and reconciliation want read again, ascending."""
         with self.readings.warehouse.session() as session:
             rows = session.query("SELECT object_id FROM raw.reread WHERE object_type = ?", [wanted.object_type])
-        return dict.fromkeys(sorted(rows["object_id"].to_list(), key=int))
+        return dict.fromkeys(sorted(rows["object_id"]))
 
     # --- what a run that died left
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 import polars as pl
 
 from crm_attribution.raw.rules.merges import closure, combine
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 
-def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> set[str]:
+def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> set[int]:
     """Take in merges of one object type, in any order and as often as they are told.
 
     Args:
@@ -35,11 +35,11 @@ def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> se
     return dirty
 
 
-def _touching(session: Session, object_type: str, ids: set[str]) -> pl.DataFrame:
+def _touching(session: Session, object_type: str, ids: set[int]) -> pl.DataFrame:
     """Stored rows that name any of the ids, and what those name in turn."""
-    known: set[str] = set()
+    known: set[int] = set()
     while True:
-        frame = ids_frame("id", ids)
+        frame = records_frame("id", ids)
         rows = session.query(
             "SELECT m.* FROM raw.merge m WHERE m.object_type = ?"
             " AND (m.absorbed_id IN (SELECT id FROM frame) OR m.survivor_id IN (SELECT id FROM frame))",
@@ -52,20 +52,20 @@ def _touching(session: Session, object_type: str, ids: set[str]) -> pl.DataFrame
         known = set(ids)
 
 
-def merged(session: Session, object_type: str) -> dict[str, str]:
+def merged(session: Session, object_type: str) -> dict[int, int]:
     """absorbed id -> live id of one object type, closed over chains. Reads every merge: see `survivors_of`."""
     rows = session.query("SELECT absorbed_id, survivor_id FROM raw.merge WHERE object_type = ?", [object_type])
     return closure(rows)
 
 
-def survivors_of(session: Session, object_type: str, ids: Iterable[str]) -> dict[str, str]:
+def survivors_of(session: Session, object_type: str, ids: Iterable[int]) -> dict[int, int]:
     """absorbed id -> live id for those of some ids that were absorbed, followed over chains."""
-    found: dict[str, str] = {}
+    found: dict[int, int] = {}
     asked = set(ids)
     while asked:
-        keys = ids_frame("absorbed_id", asked).with_columns(object_type=pl.lit(object_type))
+        keys = records_frame("absorbed_id", asked).with_columns(object_type=pl.lit(object_type))
         rows = session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id")
         found.update(rows.iter_rows())
         asked = set(rows["survivor_id"]) - found.keys()
     return closure(pl.DataFrame({"absorbed_id": list(found), "survivor_id": list(found.values())},
-                                schema={"absorbed_id": pl.String, "survivor_id": pl.String}))  # fmt: skip
+                                schema={"absorbed_id": pl.Int64, "survivor_id": pl.Int64}))  # fmt: skip

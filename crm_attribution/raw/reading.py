@@ -38,9 +38,9 @@ class Rotation:
         bare: ids of records HubSpot named no associations of, which may be archived.
     """
 
-    waiting: list[str] = field(default_factory=list)
-    read: list[str] = field(default_factory=list)
-    bare: set[str] = field(default_factory=set)
+    waiting: list[int] = field(default_factory=list)
+    read: list[int] = field(default_factory=list)
+    bare: set[int] = field(default_factory=set)
 
 
 @dataclass

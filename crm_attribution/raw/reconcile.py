@@ -15,11 +15,12 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.cost import history_calls
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.records import Page
+from crm_attribution.identifiers import record_ids
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.completeness import Completeness
 from crm_attribution.raw.reading import Extraction, Readings, StreamReport
 from crm_attribution.raw.records import Wanted, wanted_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,18 @@ class Reconciler:
         parsed = parse.records(
             wanted.object_type, page.records, home_currency=wanted.home, extracted_at=self.readings.clock.now()
         )
-        ids = [str(record["id"]) for record in page.records]
-        highest = max([last, *map(int, ids)])
+        ids = record_ids(str(record["id"]) for record in page.records)
+        highest = max([last, *ids])
         upto = highest if page.after else 2**53 - 1
         with self.readings.warehouse.session() as session:
-            stored = session.read_keys(wanted.table, ids_frame("id", ids))
+            stored = session.read_keys(wanted.table, records_frame("id", ids))
             here = self.completeness.known_ids(wanted, last + 1, upto)
         read_before = set(stored["id"])
         same = parsed.rows.join(
             stored.select("id", _stored="properties", _archived="archived"), on="id", how="inner"
         ).filter((pl.col("properties") == pl.col("_stored")) & ~pl.col("_archived"))["id"]
-        refused = {row.key for row in parsed.refused} & here
-        differing = sorted({*ids} - {*same} - refused, key=int)
+        refused = set(record_ids(row.key for row in parsed.refused)) & here
+        differing = sorted({*ids} - {*same} - refused)
         run.count("records changed silently", len(read_before & set(differing)))
         run.count("records added", len(set(differing) - read_before))
         run.floor += history_calls(len(differing))

@@ -18,13 +18,14 @@ from crm_attribution.hubspot import parse
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.hubspot.parsed import Refused
+from crm_attribution.identifiers import record_id, record_ids
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.associations import Associations, journal_associations
+from crm_attribution.raw.associations import Associations, by_record, journal_associations
 from crm_attribution.raw.merges import record_merges
 from crm_attribution.raw.reading import Extraction, quarantine
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 _HISTORY_IDENTITY = ["object_type", "object_id", "property", "timestamp", "value"]
@@ -107,13 +108,13 @@ class RecordStore:
         results = self._with_first_entries(wanted, results, run)
         records = parse.records(wanted.object_type, results, home_currency=wanted.home, extracted_at=now)
         accepted = set(records.rows["id"])
-        kept = [result for result in results if str(result["id"]) in accepted]
+        kept = [result for result in results if record_id(result["id"]) in accepted]
         history = parse.history(wanted.object_type, kept, extracted_at=now)
         refused_history = [*history.refused, *_without_history(wanted.object_type, kept)]
-        live = [str(result["id"]) for result in kept if not result.get("archived")]
+        live = [int(result["id"]) for result in kept if not result.get("archived")]
         related = self._related(wanted.object_type, live, run)
         with self.warehouse.session() as session, session.transaction():
-            first_read = _not_in(session, wanted.table, sorted(accepted))
+            first_read = _not_in(session, wanted.table, accepted)
             written = session.upsert(wanted.table, records.rows, newer="modified_at")["id"]
             told = _append_history(session, history.rows, first_read)
             absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
@@ -129,14 +130,14 @@ class RecordStore:
             told_of = [f"{wanted.object_type}:{result['id']}" for result in kept]
             session.resolve_quarantine("raw.property_history", pl.Series(told_of, dtype=pl.String))
             quarantine(session, "raw.property_history", refused_history, now)
-            forget_rereads(session, wanted.object_type, [str(result["id"]) for result in results])
+            forget_rereads(session, wanted.object_type, record_ids(str(result["id"]) for result in results))
             if progress is not None:
                 session.state.progress[run.stream] = progress
         run.rows += records.rows.height
         run.changed += len(dirty | absorbed)
         run.quarantined += len(records.refused) + len(refused_history)
 
-    def _related(self, object_type: str, live: list[str], run: Extraction) -> dict[str, Associations]:
+    def _related(self, object_type: str, live: list[int], run: Extraction) -> dict[str, Associations]:
         """Current associations of live records; an archived record keeps those it had.
 
         A call takes a thousand records: the room left in it goes to the next in rotation, whose associations may have
@@ -154,7 +155,7 @@ class RecordStore:
         asked = list(dict.fromkeys([*live, *beside]))
         found: dict[str, Associations] = {}
         for other in pairs:
-            answer = self.hubspot.associations(object_type, other, asked)
+            answer = by_record(self.hubspot.associations(object_type, other, asked))
             without = {id_ for id_ in set(beside) - set(live) if not answer.get(id_)}
             run.rotation.bare |= without
             found[other] = {id_: ends for id_, ends in answer.items() if id_ not in without}
@@ -163,8 +164,8 @@ class RecordStore:
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
         """Without those whose privacy deletion is known: a page read before it must not bring them back."""
         with self.warehouse.session() as session:
-            erased = tombstones(session, object_type, [str(result["id"]) for result in results])
-        return [result for result in results if str(result["id"]) not in erased]
+            erased = tombstones(session, object_type, record_ids(str(result["id"]) for result in results))
+        return [result for result in results if record_id(result["id"]) not in erased]
 
     def _with_history(self, wanted: Wanted, results: list[Record], run: Extraction) -> list[Record]:
         """The same records; one that came without any history is read again by itself."""
@@ -218,7 +219,7 @@ def _without_history(object_type: str, kept: Sequence[Record]) -> list[Refused]:
     ]
 
 
-def _append_history(session: Session, rows: pl.DataFrame, first_read: set[str]) -> set[str]:
+def _append_history(session: Session, rows: pl.DataFrame, first_read: set[int]) -> set[int]:
     """Add what is not there yet, and return whose; of a record that was never stored nothing is there, and a first
     load does not search a table that grows under it."""
     new = pl.col("object_id").is_in(list(first_read))
@@ -229,27 +230,27 @@ def _append_history(session: Session, rows: pl.DataFrame, first_read: set[str]) 
 
 
 def _record_deletions(
-    session: Session, object_type: str, kept: Sequence[Record], live: Sequence[str], now: datetime
-) -> set[str]:
+    session: Session, object_type: str, kept: Sequence[Record], live: Sequence[int], now: datetime
+) -> set[int]:
     """Keep which records are archived, and which have come back. Returns the ids that are something else now."""
     archived = parse.deletions(object_type, kept, noticed_at=now)
-    ids = ids_frame("object_id", [*archived["object_id"], *live]).with_columns(
+    ids = records_frame("object_id", [*archived["object_id"], *live]).with_columns(
         object_type=pl.lit(object_type), kind=pl.lit("archived")
     )
     known = session.read_keys("raw.deletion", ids)
     back = known.filter(pl.col("object_id").is_in(list(live)) & pl.col("restored_at").is_null())
     rows = pl.concat([archived, back.with_columns(restored_at=pl.lit(now).dt.cast_time_unit("us"))])
-    found = ids_frame("object_id", live).with_columns(object_type=pl.lit(object_type))
+    found = records_frame("object_id", live).with_columns(object_type=pl.lit(object_type))
     again = session.read_keys("raw.missing", found).filter(pl.col("found_at").is_null())
     session.upsert("raw.missing", again.with_columns(found_at=pl.lit(now).dt.cast_time_unit("us")))
     return set(session.upsert("raw.deletion", rows)["object_id"])
 
 
-def forget_rereads(session: Session, object_type: str, ids: Iterable[str]) -> None:
+def forget_rereads(session: Session, object_type: str, ids: Iterable[int]) -> None:
     """What was read, or cannot be, need not be read again."""
-    session.delete("raw.reread", ids_frame("object_id", ids).with_columns(object_type=pl.lit(object_type)))
+    session.delete("raw.reread", records_frame("object_id", ids).with_columns(object_type=pl.lit(object_type)))
 
 
-def _not_in(session: Session, table: str, ids: Sequence[str]) -> set[str]:
+def _not_in(session: Session, table: str, ids: Iterable[int]) -> set[int]:
     """The ids the table has no row for yet."""
-    return set(session.query(f"SELECT id FROM ids ANTI JOIN {table} USING (id)", ids=ids_frame("id", ids))["id"])
+    return set(session.query(f"SELECT id FROM ids ANTI JOIN {table} USING (id)", ids=records_frame("id", ids))["id"])

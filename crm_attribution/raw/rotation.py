@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from crm_attribution.clock import Clock
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.associations import journal_associations
+from crm_attribution.raw.associations import by_record, journal_associations
 from crm_attribution.raw.completeness import gone
 from crm_attribution.raw.reading import Extraction, chunks
 from crm_attribution.raw.records import ASSOCIATIONS, Wanted
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class AssociationRotation:
         run.rotation.read += alone
         if run.rotation.read:
             with self.warehouse.session() as session:
-                session.state.swept[wanted.object_type] = int(run.rotation.read[-1])
+                session.state.swept[wanted.object_type] = run.rotation.read[-1]
 
-    def _associations(self, wanted: Wanted, ids: list[str], run: Extraction) -> None:
+    def _associations(self, wanted: Wanted, ids: list[int], run: Extraction) -> None:
         now = self.clock.now()
         for other in wanted.described.associated:
-            found = self.hubspot.associations(wanted.object_type, other, ids)
+            found = by_record(self.hubspot.associations(wanted.object_type, other, ids))
             run.floor += 1
             with self.warehouse.session() as session, session.transaction():
                 changed = journal_associations(session, wanted.object_type, other, found, set(), now)
@@ -51,7 +51,7 @@ class AssociationRotation:
             run.changed += len(changed)
             run.count("records with changed associations", len(changed))
 
-    def _once_associated(self, wanted: Wanted, bare: set[str]) -> list[str]:
+    def _once_associated(self, wanted: Wanted, bare: set[int]) -> list[int]:
         """The live records for which HubSpot returned no associations although they had some."""
         if not bare:
             return []
@@ -62,19 +62,19 @@ class AssociationRotation:
                 f" ANTI JOIN ({gone(wanted.object_type)}) g ON a.from_id = g.absorbed_id"
                 " WHERE a.from_type = ? AND a.valid_to IS NULL AND NOT t.archived ORDER BY 1",
                 [wanted.object_type],
-                asked=ids_frame("id", bare),
+                asked=records_frame("id", bare),
             )
         return list(rows["id"])
 
-    def _next(self, wanted: Wanted, most: int) -> list[str]:
+    def _next(self, wanted: Wanted, most: int) -> list[int]:
         """The ids after those of the last time; from the smallest again when the end is reached."""
         if not most:
             return []
         query = (
             f"SELECT id FROM {wanted.table} t ANTI JOIN ({gone(wanted.object_type)}) g ON t.id = g.absorbed_id"
-            " WHERE NOT archived AND id::BIGINT > ? ORDER BY id::BIGINT LIMIT ?"
+            " WHERE NOT archived AND id > ? ORDER BY id LIMIT ?"
         )
         with self.warehouse.session() as session:
             last = session.state.swept[wanted.object_type] or 0
-            ids: list[str] = session.query(query, [last, most])["id"].to_list()
+            ids: list[int] = session.query(query, [last, most])["id"].to_list()
             return ids or session.query(query, [0, most])["id"].to_list()

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 
-def tombstones(session: Session, object_type: str, ids: Iterable[str]) -> set[str]:
+def tombstones(session: Session, object_type: str, ids: Iterable[int]) -> set[int]:
     """Those of `ids` that HubSpot has erased; a stale file, a late webhook or an earlier page may still name them."""
-    asked = ids_frame("object_id", ids).with_columns(object_type=pl.lit(object_type), kind=pl.lit("privacy"))
+    asked = records_frame("object_id", ids).with_columns(object_type=pl.lit(object_type), kind=pl.lit("privacy"))
     return set(session.read_keys("raw.deletion", asked)["object_id"]) if asked.height else set()

@@ -102,22 +102,21 @@ def _by_type(fresh: Iterable[Event]) -> dict[str, int]:
     )
 
 
-def _erased(session: Session, heard: Iterable[Event]) -> set[str]:
+def _erased(session: Session, heard: Iterable[Event]) -> set[int]:
     """The contacts among those named whose privacy deletion is known, or told just now."""
     named = {one for event in heard for one in _about(event)}
     contacts = sorted(object_id for object_type, object_id in named if object_type == "contacts")
     return {
         *tombstones(session, "contacts", contacts),
-        *(event.row["object_id"] for event in heard if event.gone == "privacy"),
+        *(event.record[1] for event in heard if event.gone == "privacy" and event.record),
     }
 
 
 def _about(event: Event) -> list[Named]:
-    own = (event.row["object_type"], event.row["object_id"])
-    return [*event.touched, *([own] if all(own) else [])]
+    return [*event.touched, *([event.record] if event.record else [])]
 
 
-def _without_values(event: Event, erased: Collection[str]) -> Event:
+def _without_values(event: Event, erased: Collection[int]) -> Event:
     """A late event of an erased contact must not bring back what was erased."""
     if not any(object_type == "contacts" and object_id in erased for object_type, object_id in _about(event)):
         return event
@@ -145,15 +144,17 @@ def _record_merges(session: Session, fresh: Sequence[Event]) -> None:
         record_merges(session, str(object_type), found)
 
 
-def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collection[str], now: datetime) -> None:
+def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collection[int], now: datetime) -> None:
     """Archived and erased records. HubSpot tells an erasure as a deletion too, in any order: the erasure stands alone.
 
     What the archived list said of a record's absence is left: it knows the exact time.
     """
-    told: dict[tuple[str, str, str], datetime] = {}
+    told: dict[tuple[str, int, str], datetime] = {}
     for event in fresh:
-        if event.gone is not None and (event.gone == "privacy" or event.row["object_id"] not in erased):
-            key = (event.row["object_type"], event.row["object_id"], event.gone)
+        if event.gone is None or event.record is None:
+            continue
+        if event.gone == "privacy" or event.record[1] not in erased:
+            key = (*event.record, event.gone)
             told[key] = max(told.get(key, event.row["occurred_at"]), event.row["occurred_at"])
     if not told:
         return
@@ -177,7 +178,7 @@ def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collecti
     session.replace("raw.reread", CONTRACTS["raw.reread"].empty(), gone)
 
 
-def _queue(session: Session, fresh: Sequence[Event], erased: Collection[str], now: datetime) -> int:
+def _queue(session: Session, fresh: Sequence[Event], erased: Collection[int], now: datetime) -> int:
     """Ask for records to be read again; once each, however often they are named."""
     wanted: dict[Named, str] = {}
     for event in fresh:
@@ -194,7 +195,7 @@ def _queue(session: Session, fresh: Sequence[Event], erased: Collection[str], no
     return session.append("raw.reread", pl.DataFrame(rows)).height if rows else 0
 
 
-def _contacts_of(session: Session, emails: Collection[str]) -> list[str]:
+def _contacts_of(session: Session, emails: Collection[str]) -> list[int]:
     """Known contacts that have one of the addresses. A new one is found by its creation."""
     if not emails:
         return []
@@ -207,5 +208,5 @@ def _contacts_of(session: Session, emails: Collection[str]) -> list[str]:
 
 
 def _keys(named: Sequence[Named], **more: str) -> pl.DataFrame:
-    frame = pl.DataFrame(named, schema={"object_type": pl.String, "object_id": pl.String}, orient="row")
+    frame = pl.DataFrame(named, schema={"object_type": pl.String, "object_id": pl.Int64}, orient="row")
     return frame.with_columns(**{name: pl.lit(value) for name, value in more.items()})

@@ -49,7 +49,8 @@ class Source:
         name: of the stream, as raw.extraction shows it, in lower case.
         table: the contract its rows follow.
         folder: the folder of the inbox that is watched for files (NDJSON, CSV, Parquet).
-        owner_column: the column with the HubSpot contact a row is about: rows of erased contacts are left out.
+        owner_column: the column with the HubSpot contact a row is about (`hubspot_id`): rows of erased contacts are
+            left out.
         settings: its own settings. It has an API where it has required ones; without values for them it reads files
             only, with values for some of them the others are missing.
         derived: columns that `row` or `judge` makes and no file has.

@@ -15,7 +15,7 @@ import polars as pl
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot.texts import clean
+from crm_attribution.hubspot.texts import clean, hubspot_id
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.raw.rules.bot_clicks import mark_bots
 from crm_attribution.settings import Settings, secret, text
@@ -91,13 +91,14 @@ def _click(row: Given) -> Row:
         raise ValueError("click_id:missing")
     if given.get("destination_url") is None:
         raise ValueError("destination_url:missing")
+    contact = given.get("contact_id") or landing.get("eid")
     return {
         "click_id": given["click_id"],
         "clicked_at": _moment("clicked_at", clicked),
         "received_at": _moment("received_at", given.get("received_at") or clicked),
         "link_tags": listed(row.get("link_tags")),
         "destination_url": given["destination_url"],
-        "contact_id": given.get("contact_id") or landing.get("eid"),
+        "contact_id": None if contact is None else hubspot_id("contact_id", contact),
         **{name: given.get(name) or landing.get(name) for name in (*_UTM, *CLICK_ID_PARAMETERS)},
         **{name: given.get(name) for name in _PLAIN},
         "is_bot": False,

@@ -7,49 +7,18 @@ columns are added as null.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import duckdb
 
 from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
 from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
+from crm_attribution.warehouse.migrations import MIGRATIONS, create_marker
 
-SCHEMA_VERSION = 4
-
-Migration = Callable[[duckdb.DuckDBPyConnection], None]
-
-
-def _new_recurring(connection: duckdb.DuckDBPyConnection) -> None:
-    """mrr_new and arr_new stand at every milestone and are what is credited: both are derived anew."""
-    connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'credits')")
-
-
-def _numbers(connection: duckdb.DuckDBPyConnection) -> None:
-    """Numbers stand beside the ids by which large tables are read."""
-    for name in ("raw.property_history", "events.event", "events.milestone", "identity.deal_account"):
-        table = table_name(name)
-        for column, number in CONTRACTS[name].numbers:
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {q(number)} BIGINT")
-            connection.execute(f"UPDATE {table} SET {q(number)} = {number_of(column)}")
-
-
-def _no_indexes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keys of the bookkeeping tables go: DuckDB's indexes are where its files broke. Commits get their marker."""
-    for name, columns in _META_TABLES.items():
-        if name in ("cursor", "fact"):
-            connection.execute(f"CREATE TABLE meta.{name}_new ({columns})")
-            connection.execute(f"INSERT INTO meta.{name}_new SELECT * FROM meta.{name}")
-            connection.execute(f"DROP TABLE meta.{name}")
-            connection.execute(f"ALTER TABLE meta.{name}_new RENAME TO {name}")
-    _create_marker(connection)
-
-
-MIGRATIONS: dict[int, Migration] = {1: _new_recurring, 2: _numbers, 3: _no_indexes}
-"""`MIGRATIONS[n]` brings a warehouse of version n to n + 1."""
+SCHEMA_VERSION = 5
 
 _META_TABLES = {
     "schema_version": "version INTEGER NOT NULL",
+    "migration": "version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL",
     "change": "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL",
     "cursor": "consumer VARCHAR NOT NULL, seq BIGINT NOT NULL, signature VARCHAR NOT NULL",
     "fact": "name VARCHAR NOT NULL, value VARCHAR NOT NULL",
@@ -68,19 +37,26 @@ def initialise(connection: duckdb.DuckDBPyConnection) -> None:
         raise ConfigurationError(
             f"the warehouse has schema version {found}, this program knows up to {SCHEMA_VERSION}: upgrade the program"
         )
-    if found is None:
+    if found != SCHEMA_VERSION:
         with_meta(connection)
+    if found is None:
         connection.execute("INSERT INTO meta.schema_version VALUES (?)", [SCHEMA_VERSION])
     for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
         _migrate(connection, version)
     _create_tables(connection)
+    if found is not None and found < SCHEMA_VERSION:
+        for contract in CONTRACTS.values():
+            _comment(connection, contract)
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
     """One step, all or nothing."""
+    step = MIGRATIONS[version]
     connection.execute("BEGIN")
     try:
-        MIGRATIONS[version](connection)
+        connection.execute(f"CREATE TABLE IF NOT EXISTS meta.migration ({_META_TABLES['migration']})")
+        step(connection)
+        connection.execute("INSERT INTO meta.migration VALUES (?, ?, now())", [version + 1, step.__name__])
         connection.execute("UPDATE meta.schema_version SET version = ?", [version + 1])
     except BaseException:
         connection.execute("ROLLBACK")
@@ -96,12 +72,7 @@ def with_meta(connection: duckdb.DuckDBPyConnection) -> None:
     for name, columns in _META_TABLES.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS meta.{name} ({columns})")
     connection.execute("CREATE SEQUENCE IF NOT EXISTS meta.change_seq START 1")
-    _create_marker(connection)
-
-
-def _create_marker(connection: duckdb.DuckDBPyConnection) -> None:
-    """The one row by which a transaction proves that its commit was kept."""
-    connection.execute("CREATE OR REPLACE TABLE meta.commit_marker AS SELECT 0::BIGINT AS marker")
+    create_marker(connection)
 
 
 def _version(connection: duckdb.DuckDBPyConnection) -> int | None:
@@ -146,19 +117,7 @@ def create_table(contract: Contract) -> str:
     columns = ", ".join(
         f"{q(column.name)} {column.duckdb_type}{'' if column.nullable else ' NOT NULL'}" for column in contract.columns
     )
-    numbers = "".join(f", {q(number)} BIGINT NOT NULL" for _, number in contract.numbers)
-    return f"CREATE TABLE {table_name(contract.name)} ({columns}{numbers})"
-
-
-def number_of(column: str) -> str:
-    """SQL for the number of an id; -1 for what is none, so that a row is never without."""
-    return f"coalesce(TRY_CAST({q(column)} AS BIGINT), -1)"
-
-
-def written(contract: Contract, source: str) -> str:
-    """SQL for the rows of `source` as the contract's table holds them: with the numbers of their ids."""
-    numbers = "".join(f", {number_of(column)} AS {q(number)}" for column, number in contract.numbers)
-    return f"SELECT *{numbers} FROM {source}"
+    return f"CREATE TABLE {table_name(contract.name)} ({columns})"
 
 
 def create_quarantine(contract: Contract) -> str:

@@ -20,7 +20,7 @@ import polars as pl
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CommitLost
 from crm_attribution.warehouse.identifiers import quote_identifier as q
-from crm_attribution.warehouse.schema import number_of, table_name, written
+from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.state import State
 
 _WIDE = 10
@@ -48,6 +48,10 @@ class Changes:
 
     def of(self, *topics: str) -> list[str]:
         return sorted({key for topic in topics for key in self.keys.get(topic, [])})
+
+    def ids(self, *topics: str) -> list[int]:
+        """Changed keys that are record ids."""
+        return sorted(map(int, self.of(*topics)))
 
     @property
     def idle(self) -> bool:
@@ -162,7 +166,7 @@ class Session:
             "CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n WHERE NOT EXISTS"
             f" (SELECT 1 FROM {table_name(name)} t WHERE {match})"
         )
-        self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME {written(contract, '_write')}")
+        self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME FROM _write")
         return self._drop("_write", contract)
 
     def append_new(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
@@ -170,7 +174,7 @@ class Session:
         contract = CONTRACTS[name]
         frame = contract.validate(contract.conform(frame))
         if frame.height:
-            self.change(f"INSERT INTO {table_name(name)} BY NAME {written(contract, '_frame')}", _frame=frame)
+            self.change(f"INSERT INTO {table_name(name)} BY NAME FROM _frame", _frame=frame)
         return frame
 
     def change(self, sql: str, **frames: pl.DataFrame) -> None:
@@ -214,7 +218,7 @@ class Session:
             f" ON {self._same(contract, '_new', 'd')}"
         )
         self.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
-        self.connection.execute(f"INSERT INTO {target} BY NAME {written(contract, '_came')}")
+        self.connection.execute(f"INSERT INTO {target} BY NAME FROM _came")
         changed = self.query(
             "SELECT * EXCLUDE (_place), false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came"
         )
@@ -279,16 +283,16 @@ class Session:
         """Mark refused rows whose key has since come in good order."""
         table = f"quarantine.{q(CONTRACTS[name].table)}"
         if self.scalar(f"SELECT count(*) FROM {table} WHERE NOT resolved"):
-            with self._registered({"_keys": pl.DataFrame({"key": keys})}):
+            with self._registered({"_keys": pl.DataFrame({"key": keys.cast(pl.String)})}):
                 self.connection.execute(
                     f"UPDATE {table} SET resolved = true WHERE NOT resolved AND key IN (SELECT key FROM _keys)"
                 )
 
     # --- journal
 
-    def journal(self, topic: str, keys: Iterable[str] | pl.Series) -> int:
-        """Tell later steps which keys of a topic changed. Returns how many."""
-        frame = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String}).unique().drop_nulls()
+    def journal(self, topic: str, keys: Iterable[str | int] | pl.Series) -> int:
+        """Tell later steps which keys of a topic changed; record ids become text. Returns how many."""
+        frame = pl.Series("key", list(keys)).cast(pl.String).to_frame().unique().drop_nulls()
         if frame.is_empty():
             return 0
         seq = self.scalar("SELECT nextval('meta.change_seq')")
@@ -358,7 +362,7 @@ class Session:
         target = table_name(contract.name)
         match = _match(contract.key, "t", "n")
         self.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
-        self.connection.execute(f"INSERT INTO {target} BY NAME {written(contract, source)}")
+        self.connection.execute(f"INSERT INTO {target} BY NAME FROM {source}")
         return self._drop(source, contract)
 
     def _drop(self, source: str, contract: Contract) -> pl.DataFrame:
@@ -375,18 +379,11 @@ class Session:
 
 def _places(name: str, keys: pl.DataFrame, given: str, width: int) -> str:
     """The condition that a row of `t` matches a row of the keys. Where many columns are read it is found by the key
-    columns alone, and the other columns are read only where there is a match; by the number of an id where the table
-    holds it."""
+    columns alone, and the other columns are read only where there is a match."""
     match = " AND ".join(f"t.{q(column)} = k.{q(column)}" for column in keys.columns)
-    same = f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
-    for column, number in CONTRACTS[name].numbers:
-        if column in keys.columns:
-            asked = f"SELECT {number_of(column)} AS {q(number)} FROM {given}"
-            near = f"SELECT k.rowid FROM {table_name(name)} k SEMI JOIN ({asked}) USING ({q(number)})"
-            return f"t.rowid IN ({near}) AND {same}"
     using = ", ".join(q(column) for column in keys.columns)
     if width < _WIDE:
-        return same
+        return f"EXISTS (SELECT 1 FROM {given} k WHERE {match})"
     return f"t.rowid IN (SELECT k.rowid FROM {table_name(name)} k SEMI JOIN {given} USING ({using}))"
 
 

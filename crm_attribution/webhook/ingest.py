@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from crm_attribution.hubspot.objects import OBJECT_TYPES
-from crm_attribution.hubspot.wire import moment, read_json, record_id
+from crm_attribution.hubspot.wire import moment, read_json
+from crm_attribution.identifiers import record_id
 
 RECORDS = tuple(one.singular for one in OBJECT_TYPES.values())
 

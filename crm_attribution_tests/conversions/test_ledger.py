@@ -146,7 +146,7 @@ def test_counts(bench: Bench):
 
 
 def _claim(key: str, payload: str = "hash") -> Claim:
-    return Claim(key, payload, "p", "c", None)
+    return Claim(key, payload, "p", 7, None)
 
 
 NAMES = ["a", "b", "c"]

@@ -105,7 +105,7 @@ def resolved(milestone_id: str, **changes: Any) -> Resolved:
     known = {
         "consent": "granted",
         "person_id": f"person_{milestone_id}",
-        "contact_id": f"7{milestone_id}",
+        "contact_id": int(sha256(milestone_id)[:12], 16),
         "touch_id": f"click:{milestone_id}",
         "email": f"{milestone_id}@example.com",
         "click_id": f"Click-{milestone_id}",

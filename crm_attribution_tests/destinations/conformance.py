@@ -40,7 +40,7 @@ def ready(destination: Destination, number: int = 0, **changes: Any) -> Ready:
         value=123456,
         currency="EUR",
         person_id=f"person_{number}",
-        contact_id=f"{number}",
+        contact_id=number,
         email=PRIVATE[0],
         click_id="IwAR0-CaseSensitive",
         clicked_at=WHEN - timedelta(days=2),

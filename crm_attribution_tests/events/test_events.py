@@ -72,6 +72,6 @@ def test_without_a_company_the_domain_is_null(tmp_path: Path):
     ]
     with Chain.start(tmp_path, lines, BEFORE) as chain:
         chain.run()
-        told = {row["object_id"] + row["object_type"]: row for row in chain.table("events.event")}
+        told = {f"{row['object_id']}{row['object_type']}": row for row in chain.table("events.event")}
     assert [told[key]["company_domain"] for key in ("1contacts", "1deals")] == [None, None]
     assert (told["2contacts"]["company_domain"], told["2contacts"]["target_account"]) == ("ufer.example", True)

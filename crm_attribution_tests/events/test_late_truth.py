@@ -68,10 +68,10 @@ def test_a_deal_deleted_and_recreated_may_be_a_duplicate(tmp_path: Path):
     shown = {key: (row["state"], row["reason"], row["possible_duplicate_of"]) for key, row in told.items()}
     old = "deal_1_closedwon_2026-03-02T09:00:00Z"
     assert shown == {
-        ("opportunity_created", "1"): ("reversed", "archived", None),
-        ("customer_won", "1"): ("reversed", "archived", None),
-        ("opportunity_created", "2"): ("live", None, old),
-        ("customer_won", "2"): ("live", None, old),
-        ("opportunity_created", "3"): ("live", None, None),
-        ("customer_expanded", "3"): ("live", None, None),
+        ("opportunity_created", 1): ("reversed", "archived", None),
+        ("customer_won", 1): ("reversed", "archived", None),
+        ("opportunity_created", 2): ("live", None, old),
+        ("customer_won", 2): ("live", None, old),
+        ("opportunity_created", 3): ("live", None, None),
+        ("customer_expanded", 3): ("live", None, None),
     }

@@ -15,6 +15,7 @@ from crm_attribution.clock import iso
 from crm_attribution.hubspot import parse, parse_forms, parse_setup
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.parsed import Parsed
+from crm_attribution.identifiers import record_id
 from crm_attribution_tests.helpers import at
 
 NOW = at("07-01T00:00:00")
@@ -39,17 +40,21 @@ def parsed(object_type: str, *results: Mapping[str, Any], home: str | None = "EU
         ("deals", record("2", closedate="0001-01-01T00:00:00+14:00"), "closedate:not_a_time"),
         ("deals", record("2", deal_currency_code="euro"), "currency:str_matches('^[A-Z]{3}$')"),
         ("contacts", record("2", email="ann at home"), r"email:str_matches('^[^@\s]+@[^@\s]+\.[^@\s]+$')"),
-        ("contacts", record("2", associatedcompanyid="x"), "associatedcompanyid:str_matches('^[0-9]+$')"),
+        ("contacts", record("2", associatedcompanyid="x"), "associatedcompanyid:not_a_record_id"),
         ("contacts", {**record("2"), "createdAt": "yesterday"}, "record:ValueError"),
         ("contacts", {**record("2"), "createdAt": "0001-01-01T00:00:00+14:00"}, "record:ValueError"),
         ("companies", {"id": "2", "createdAt": STAMP}, "properties:missing"),
         ("companies", {"id": "2", "properties": {}}, "createdAt:missing"),
-        ("companies", record("2x"), "id:str_matches('^[0-9]+$')"),
+        ("companies", record("2x"), "id:not_a_record_id"),
+        ("companies", record("007"), "id:not_a_record_id"),
+        ("companies", record("9" * 19), "id:not_a_record_id"),
+        ("deals", record("2", hs_merged_object_ids="1;x"), "hs_merged_object_ids:not_a_record_id"),
+        ("contacts", record("2", hs_calculated_merged_vids="x:1"), "hs_calculated_merged_vids:not_a_record_id"),
     ],
 )
 def test_a_bad_record_is_refused_alone(object_type: str, bad: Mapping[str, Any], reason: str):
     found = parsed(object_type, record("1"), bad, record("3"))
-    assert found.rows["id"].to_list() == ["1", "3"]
+    assert found.rows["id"].to_list() == [1, 3]
     (refused,) = found.refused
     assert (refused.key, refused.reasons) == (bad["id"], reason)
     assert json.loads(refused.row) == bad, "kept as it came"
@@ -108,16 +113,16 @@ def test_merges_name_every_absorbed_id_with_its_time_where_there_is_one():
     merged = record("9", hs_merged_object_ids="1;2;9", hs_calculated_merged_vids="1:1772355600000;3:soon;4:" + "9" * 30)
     rows = parse.merges("contacts", [merged, record("5")]).rows(named=True)
     told = {row["absorbed_id"]: row["merged_at"] and iso(row["merged_at"]) for row in rows}
-    assert told == {"1": "2026-03-01T09:00:00Z", "2": None, "3": None, "4": None}
-    assert {row["survivor_id"] for row in rows} == {"9"}
+    assert told == {1: "2026-03-01T09:00:00Z", 2: None, 3: None, 4: None}
+    assert {row["survivor_id"] for row in rows} == {9}
 
 
 def test_associations_keep_order_labels_and_the_primary_type():
     kinds = [{"typeId": 279, "label": None}, {"typeId": 1, "label": "Primary"}, {"typeId": 17, "label": "Advisor"}]
-    found = {"1": [{"toObjectId": 20, "associationTypes": kinds[:1]}, {"toObjectId": 10, "associationTypes": kinds}]}
+    found = {1: [{"toObjectId": 20, "associationTypes": kinds[:1]}, {"toObjectId": 10, "associationTypes": kinds}]}
     rows = parse.associations("contacts", "companies", found)
     assert rows.select("to_id", "position", "is_primary", "labels").rows() == [
-        ("20", 0, False, []), ("10", 1, True, ["Advisor", "Primary"]),
+        (20, 0, False, []), (10, 1, True, ["Advisor", "Primary"]),
     ]  # fmt: skip
 
 
@@ -175,9 +180,9 @@ properties = st.dictionaries(
 def test_no_record_stops_the_others(kind: str, given_: dict[str, Any], top: dict[str, Any]):
     strange = {**record("2", **given_), **top}
     found = parsed(kind, record("1"), strange)
-    assert "1" in found.rows["id"].to_list()
+    assert 1 in found.rows["id"].to_list()
     assert found.rows.height + len(found.refused) == 2
-    accepted = [result for result in (record("1"), strange) if str(result["id"]) in set(found.rows["id"])]
+    accepted = [result for result in (record("1"), strange) if record_id(result["id"]) in set(found.rows["id"])]
     parse.merges(kind, accepted)
 
 

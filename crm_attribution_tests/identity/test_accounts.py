@@ -37,7 +37,7 @@ def update(session: Session, rules: Rules = LOADED) -> int:
     return run(IDENTITY, session, rules, NOW).changed
 
 
-def accounts(session: Session) -> dict[str, str]:
+def accounts(session: Session) -> dict[int, str]:
     """contact -> account"""
     return dict(session.read("identity.membership").select("contact_id", "account_id").iter_rows())
 
@@ -47,10 +47,10 @@ def test_a_domain_is_an_account_until_a_company_has_it(session: Session):
     contact(session, "2", "Bob@Firm.co.uk")
     contact(session, "3", "cleo@gmail.com")
     update(session)
-    assert accounts(session) == {"1": "domain:firm.co.uk", "2": "domain:firm.co.uk"}
+    assert accounts(session) == {1: "domain:firm.co.uk", 2: "domain:firm.co.uk"}
     company(session, "9", "www.firm.co.uk")
     update(session)
-    assert accounts(session) == {"1": "company:9", "2": "company:9"}
+    assert accounts(session) == {1: "company:9", 2: "company:9"}
     assert live_accounts(session, ["domain:firm.co.uk"]) == {"domain:firm.co.uk": "company:9"}
     assert session.read("identity.account")["account_id"].to_list() == ["company:9"], "one account, not two"
     assert update(session) == 0
@@ -60,17 +60,17 @@ def test_two_companies_with_one_domain_are_told_and_not_joined(session: Session)
     contact(session, "1", "ann@firm.example")
     company(session, "8", "firm.example")
     update(session)
-    assert accounts(session) == {"1": "company:8"}
+    assert accounts(session) == {1: "company:8"}
     company(session, "9", "shop.firm.example")
     update(session)
-    assert accounts(session) == {"1": "domain:firm.example"}, "neither of the two can claim it"
+    assert accounts(session) == {1: "domain:firm.example"}, "neither of the two can claim it"
     shared = session.read("identity.account", "shares_domain")["account_id"].sort().to_list()
     assert shared == ["company:8", "company:9"]
     world.fill(session, {"raw.merge": [{"object_type": "companies", "absorbed_id": "9", "survivor_id": "8",
                                         "source": "lookup"}]})  # fmt: skip
     session.journal("companies", ["8", "9"])
     update(session)
-    assert accounts(session) == {"1": "company:8"}
+    assert accounts(session) == {1: "company:8"}
     assert live_accounts(session, ["company:9"]) == {"company:9": "company:8"}
 
 
@@ -85,12 +85,12 @@ def test_a_subsidiary_rolls_up_only_where_asked(session: Session):
         {**link, "from_id": "1", "to_id": "2", "type_ids": ["13"]},
     ]})  # fmt: skip
     update(session)
-    assert accounts(session) == {"1": "company:3"}
+    assert accounts(session) == {1: "company:3"}
     parents = session.read("identity.account").select("account_id", "parent_account_id").sort("account_id").rows()
     assert parents == [("company:1", None), ("company:2", "company:1"), ("company:3", "company:2")]
     rolled = LOADED.model_copy(update={"accounts": LOADED.accounts.model_copy(update={"rollup": "parent"})})
     update(session, rolled)
-    assert accounts(session) == {"1": "company:1"}
+    assert accounts(session) == {1: "company:1"}
     assert live_accounts(session, ["company:3"]) == {"company:3": "company:1"}
 
 
@@ -146,14 +146,14 @@ def test_a_deal_moved_to_another_company_takes_all_its_milestones_along(tmp_path
     ]
     with Chain.start(tmp_path, lines, day(5)) as chain:
         chain.run()
-        assert wins(chain) == {("3", "customer_won", "company:1"), ("4", "customer_expanded", "company:1")}
+        assert wins(chain) == {(3, "customer_won", "company:1"), (4, "customer_expanded", "company:1")}
         chain.advance(day(7), since=at(day(5)))
-        assert wins(chain) == {("3", "customer_won", "company:2"), ("4", "customer_won", "company:1")}
+        assert wins(chain) == {(3, "customer_won", "company:2"), (4, "customer_won", "company:1")}
         before = chain.dump()
         chain.rebuild()
         assert differences(before, chain.dump()) == []
 
 
-def wins(chain: Chain) -> set[tuple[str, str, str]]:
+def wins(chain: Chain) -> set[tuple[int, str, str]]:
     rows = [row for row in chain.table("events.milestone") if row["milestone"].startswith("customer")]
     return {(row["deal_id"], row["milestone"], row["account_id"]) for row in rows}

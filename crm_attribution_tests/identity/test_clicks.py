@@ -208,7 +208,7 @@ def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(sessio
     form(session, "bob@a.example", gclid="G")
     assert after(session, 1) == {"k": "resolved: contact_id"}
     row = session.read("identity.click").row(0, named=True)
-    assert (row["contact_id"], row["forwarded"], row["form_id"]) == ("1", True, None)
+    assert (row["contact_id"], row["forwarded"], row["form_id"]) == (1, True, None)
 
 
 def test_an_address_shared_within_one_person_names_no_contact_any_more(session: Session):

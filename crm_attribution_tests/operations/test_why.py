@@ -160,9 +160,9 @@ def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge
     with Chain.start(tmp_path, [*SETUP, *story.lines], "2026-03-08T09:00:00Z") as chain:
         chain.run()
         chain.advance("2026-03-12T09:00:00Z", at("2026-03-08T09:00:00Z"))
-        later = lifecycle_event_id("contacts", first, "marketingqualifiedlead", at("2026-03-06T09:00:00Z"))
+        later = lifecycle_event_id("contacts", int(first), "marketingqualifiedlead", at("2026-03-06T09:00:00Z"))
         tree = told(chain, "event", later)
-        earlier = lifecycle_event_id("contacts", second, "marketingqualifiedlead", at("2026-03-04T09:00:00Z"))
+        earlier = lifecycle_event_id("contacts", int(second), "marketingqualifiedlead", at("2026-03-04T09:00:00Z"))
         milestone = told(chain, "milestone", later)
     assert (tree.facts["record"], tree.facts["held_by"]) == (f"contacts:{first}", f"contacts:{third}")
     assert find(tree, "rule: lifecycle.stages.marketingqualifiedlead: qualified_lead").facts == {"mapping_version": "1"}

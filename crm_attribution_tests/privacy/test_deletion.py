@@ -29,22 +29,22 @@ from crm_attribution_tests.privacy.house import (
 pytestmark = pytest.mark.sandbox
 
 OTHERS = {
-    "raw.contact": "id IN ('21', '31')",
+    "raw.contact": "id IN (21, 31)",
     "raw.company": "true",
     "raw.deal": "true",
-    "raw.property_history": "object_id NOT IN ('11', '12', '13') OR object_type <> 'contacts'",
-    "raw.association": "from_id IN ('21', '31') OR to_id IN ('21', '31', '41') AND from_id NOT IN ('11', '12', '13')",
+    "raw.property_history": "object_id NOT IN (11, 12, 13) OR object_type <> 'contacts'",
+    "raw.association": "from_id IN (21, 31) OR to_id IN (21, 31, 41) AND from_id NOT IN (11, 12, 13)",
     "raw.form_submission": f"email IN ('bob@quelle.example', '{SHARED}')",
-    "raw.link_click": "contact_id = '21'",
+    "raw.link_click": "contact_id = 21",
     "raw.email_click": "recipient = 'bob@quelle.example'",
     "raw.webhook_event": "event_key IN ('w4', 'w5', 'w6')",
-    "identity.edge": "contact_id IN ('21', '31')",
+    "identity.edge": "contact_id IN (21, 31)",
     "identity.alias": "identifier IN ('21', '31', 'bob@quelle.example', 'carla@ufer.example')",
-    "identity.membership": "contact_id IN ('21', '31')",
-    "identity.click": "contact_id = '21'",
-    "identity.email_click": "contact_id = '21'",
-    "events.event": "object_id NOT IN ('11', '12', '13')",
-    "attribution.touch": "contact_id = '21'",
+    "identity.membership": "contact_id IN (21, 31)",
+    "identity.click": "contact_id = 21",
+    "identity.email_click": "contact_id = 21",
+    "events.event": "object_id NOT IN (11, 12, 13)",
+    "attribution.touch": "contact_id = 21",
 }
 """What is of others, row by row."""
 
@@ -124,10 +124,10 @@ def test_the_person_lives_on_without_an_identifier_where_another_contact_is_the_
 
 def test_tombstones_stay_for_every_id_and_say_when(story: Story) -> None:
     found = story.house.sql("SELECT object_id, kind, source, erased_at FROM raw.deletion ORDER BY object_id")
-    assert found == [(number, "privacy", "webhook", at(NOW)) for number in ("11", "12", "13")]
+    assert found == [(number, "privacy", "webhook", at(NOW)) for number in (11, 12, 13)]
     with story.house.chain.warehouse.session() as session:
-        assert tombstones(session, "contacts", ["13", "11", "21"]) == {"13", "11"}
-        assert tombstones(session, "deals", ["13"]) == set()
+        assert tombstones(session, "contacts", [13, 11, 21]) == {13, 11}
+        assert tombstones(session, "deals", [13]) == set()
 
 
 def test_the_ledger_keeps_its_keys_states_and_amounts(story: Story) -> None:

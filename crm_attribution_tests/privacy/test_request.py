@@ -43,7 +43,7 @@ def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes
         assert look(instance, cursor)[0] == ["nothing has been written since the last look"]
         with warehouse.session() as session, session.transaction():
             session.connection.execute(
-                "INSERT INTO raw.deletion BY NAME SELECT 'contacts' AS object_type, '7' AS object_id,"
+                "INSERT INTO raw.deletion BY NAME SELECT 'contacts' AS object_type, 7 AS object_id,"
                 " 'privacy' AS kind, ?::TIMESTAMPTZ AS deleted_at, 'webhook' AS source, ?::TIMESTAMPTZ AS noticed_at",
                 [NOW, NOW],
             )
@@ -54,7 +54,7 @@ def test_the_sensor_asks_once_a_contact_waits_and_opens_nothing_while_a_run_goes
         assert len(first) == 1
         assert first[0].split(":")[0] == again[0].split(":")[0]  # the same request in the same hour is one run
         with warehouse.session() as session:
-            privacy.finish(session, ["7"], NOW)
+            privacy.finish(session, [7], NOW)
         assert look(instance, cursor)[0] == []
 
 

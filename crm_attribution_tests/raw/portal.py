@@ -174,7 +174,7 @@ class Reading:
         for kind, table in (("contacts", "contact"), ("companies", "company"), ("deals", "deal")):
             names = ", ".join(f"json_extract_string(properties, '$.{name}')" for name in COMPARED[kind])
             gone = "SELECT absorbed_id FROM raw.merge WHERE object_type = ?".replace("?", f"'{kind}'")
-            found = self.rows(f"SELECT id, {names} FROM raw.{table} WHERE id NOT IN ({gone})")
+            found = self.rows(f"SELECT id::VARCHAR, {names} FROM raw.{table} WHERE id NOT IN ({gone})")
             wanted = {
                 (number, *(values.get(name) for name in COMPARED[kind]))
                 for (k, number), values in portal.records.items()
@@ -190,19 +190,20 @@ class Reading:
             yield from (f"{what} wrong: {row}" for row in sorted(found - wanted, key=repr)[:5])
 
     def _histories(self) -> set[Any]:
-        rows = self.rows("SELECT object_type, object_id, property, timestamp, value FROM raw.property_history")
+        rows = self.rows("SELECT object_type, object_id::VARCHAR, property, timestamp, value FROM raw.property_history")
         names = {(kind, name) for kind, tracked in TRACKED.items() for name in tracked}
         mine = [row for row in rows if (row[0], row[2]) in names]
         assert len(mine) == len(set(mine)), "a history row stands twice"
         return set(mine)
 
     def _merges(self) -> set[Any]:
-        return set(self.rows("SELECT object_type, absorbed_id, survivor_id FROM raw.merge"))
+        return set(self.rows("SELECT object_type, absorbed_id::VARCHAR, survivor_id::VARCHAR FROM raw.merge"))
 
     def _associations(self) -> set[Any]:
         return set(
             self.rows(
-                "SELECT from_type, from_id, to_type, to_id, is_primary FROM raw.association WHERE valid_to IS NULL"
+                "SELECT from_type, from_id::VARCHAR, to_type, to_id::VARCHAR, is_primary FROM raw.association"
+                " WHERE valid_to IS NULL"
             )
         )
 
@@ -211,11 +212,11 @@ class Reading:
 
     def _archived(self) -> set[Any]:
         listed = self.rows(
-            "SELECT object_type, object_id FROM raw.deletion WHERE kind = 'archived' AND restored_at IS NULL"
+            "SELECT object_type, object_id::VARCHAR FROM raw.deletion WHERE kind = 'archived' AND restored_at IS NULL"
         )
         flagged = self.rows(
-            "SELECT 'contacts', id FROM raw.contact WHERE archived UNION ALL SELECT 'companies', id FROM raw.company"
-            " WHERE archived UNION ALL SELECT 'deals', id FROM raw.deal WHERE archived"
+            "SELECT 'contacts', id::VARCHAR FROM raw.contact WHERE archived UNION ALL SELECT 'companies', id::VARCHAR"
+            " FROM raw.company WHERE archived UNION ALL SELECT 'deals', id::VARCHAR FROM raw.deal WHERE archived"
         )
         assert set(listed) == set(flagged), "raw.deletion and the records disagree"
         return set(listed)

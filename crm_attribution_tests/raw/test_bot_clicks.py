@@ -117,7 +117,9 @@ def decided(link_rows: list[Row], mail_rows: list[Row]) -> Decided:
     )
     mails = frame("raw.email_click", [{k: v for k, v in row.items() if k != "person_id"} for row in mail_rows])
     known = pl.DataFrame([{"person_id": row["person_id"]} for row in mail_rows], schema=persons)
-    mails = pl.concat([mails, known], how="horizontal").with_columns(address="recipient", representative="person_id")
+    mails = pl.concat([mails, known], how="horizontal").with_columns(
+        address="recipient", representative=pl.lit(1, pl.Int64)
+    )
     bad_links, answers = settle(links, email_bot_clicks(mails, CLICKS), CLICKS)
     contract = CONTRACTS["identity.email_click"]
     answers = contract.validate(contract.conform(answers))

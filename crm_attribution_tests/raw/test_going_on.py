@@ -92,7 +92,7 @@ def test_new_properties_are_read_for_all_records(tmp_path: Path):
         report = reading.readers().records.read("contacts", minute(400))
         assert report.figures["all records read again for new properties"] == "jobtitle"
         titled = reading.rows("SELECT id FROM raw.contact WHERE json_extract_string(properties, '$.jobtitle') = 'CFO'")
-        assert titled == [("3",)]
+        assert titled == [(3,)]
         reading.play(portal, minute(520))
         assert reading.readers().records.read("contacts", minute(460)).rows == 0
 

@@ -135,8 +135,8 @@ def test_a_chain_of_merges_and_a_merge_of_deals(tmp_path: Path, hours: str):
         reading.play(portal, minute(400 + 60 * (len(steps) + 1)))
         reading.read(minute(400))
         merges = set(reading.rows("SELECT object_type, absorbed_id, survivor_id FROM raw.merge"))
-        assert merges == {(kind, gone, into) for (kind, gone), into in portal.merges.items()}
-        assert {("contacts", gone, "9003") for gone in ("1", "2", "3", "4", "5", "9001", "9002")} <= merges
+        assert merges == {(kind, int(gone), int(into)) for (kind, gone), into in portal.merges.items()}
+        assert {("contacts", gone, 9003) for gone in (1, 2, 3, 4, 5, 9001, 9002)} <= merges
         assert [p for p in reading.problems(portal) if not p.startswith("association")] == []
         told = reading.rows(
             "SELECT absorbed_id FROM raw.merge WHERE merged_at IS NOT NULL AND object_type = 'contacts'"
@@ -162,7 +162,7 @@ def test_an_edit_of_associations_only(tmp_path: Path):
             "SELECT to_id, valid_from, valid_to FROM raw.association"
             " WHERE from_type = 'deals' AND from_id = '503' AND to_type = 'contacts' ORDER BY to_id"
         )
-        assert [(to, to_end is None) for to, _, to_end in moved] == [("3", False), ("4", True)]
+        assert [(to, to_end is None) for to, _, to_end in moved] == [(3, False), (4, True)]
         assert moved[0][2] == moved[1][1] == minute(460)
 
 

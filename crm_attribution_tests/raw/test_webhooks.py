@@ -28,7 +28,7 @@ PORTAL = 62515
 NOON = 1_772_452_800_000  # 2026-03-02T12:00:00Z
 NOW = datetime(2026, 3, 2, 13, tzinfo=UTC)
 LOADED = ["raw.webhook_event", "raw.merge", "raw.deletion", "raw.reread"]
-CONTACT = {"id": "1", "created_at": NOW, "modified_at": NOW, "archived": False, "extracted_at": NOW}
+CONTACT = {"id": 1, "created_at": NOW, "modified_at": NOW, "archived": False, "extracted_at": NOW}
 
 
 def event(kind: str, object_id: int | None = 101, minute: int = 0, **more: Any) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def test_an_event_becomes_a_row_and_its_file_is_archived(world: World):
         "received_at": NOW + timedelta(seconds=1),
         "details": '{"sourceId": "u:7"}',
     }
-    assert world.reread() == [("contacts", "101")]
+    assert world.reread() == [("contacts", 101)]
     assert inbox.waiting(world.inbox) == []
     assert len(list((world.inbox / "archive" / "webhooks").iterdir())) == 1
     assert report.figures == {"files": 1, "events": 1, "duplicates": 0, "quarantined": 0, "to be read again": 1,
@@ -190,28 +190,28 @@ def test_a_merge_makes_aliases_of_both_and_reads_the_new_record(world: World, ki
         }
     world.load([told])
     at = from_millis(NOON)
-    assert world.rows("raw.merge") == [(plural, "1", "9", at, "webhook"), (plural, "2", "9", at, "webhook")]
-    assert world.reread() == [(plural, "9")]
+    assert world.rows("raw.merge") == [(plural, 1, 9, at, "webhook"), (plural, 2, 9, at, "webhook")]
+    assert world.reread() == [(plural, 9)]
     assert sorted(world.query("SELECT topic, key FROM meta.change")) == [(plural, "1"), (plural, "2"), (plural, "9")]
 
 
 @pytest.mark.parametrize("into", [None, 1])
 def test_a_merge_of_the_old_kind_keeps_the_primary(world: World, into: int | None):
     world.load([merge("contact", 1, 2, into)])
-    assert world.rows("raw.merge", "absorbed_id", "survivor_id") == [("2", "1")]
-    assert world.reread() == [("contacts", "1")]
+    assert world.rows("raw.merge", "absorbed_id", "survivor_id") == [(2, 1)]
+    assert world.reread() == [("contacts", 1)]
 
 
 def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(world: World):
     at = NOW - timedelta(days=1)
-    said = [("1", "9", None, "hs_merged_object_ids"), ("2", "9", at, "hs_calculated_merged_vids")]
+    said = [(1, 9, None, "hs_merged_object_ids"), (2, 9, at, "hs_calculated_merged_vids")]
     with world.warehouse.session() as session, session.transaction():
         rows = [dict(zip(("absorbed_id", "survivor_id", "merged_at", "source"), row, strict=True)) for row in said]
         session.upsert("raw.merge", pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
     world.load([merge("contact", 1, 2, 9)])
     assert world.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
-        ("1", from_millis(NOON), "webhook"),
-        ("2", at, "hs_calculated_merged_vids"),
+        (1, from_millis(NOON), "webhook"),
+        (2, at, "hs_calculated_merged_vids"),
     ]
     assert world.query("SELECT key FROM meta.change ORDER BY 1") == [("1",), ("9",)]
 
@@ -219,14 +219,14 @@ def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(world: World):
 def test_a_deletion_is_a_row_and_a_reading(world: World):
     world.load([event("deal.deletion", 7, 2), event("deal.deletion", 7, 1), event("company.deletion", 8)])
     assert world.rows("raw.deletion", "object_type", "object_id", "kind", "deleted_at", "source", "restored_at") == [
-        ("companies", "8", "archived", from_millis(NOON), "webhook", None),
-        ("deals", "7", "archived", from_millis(NOON + 120_000), "webhook", None),
+        ("companies", 8, "archived", from_millis(NOON), "webhook", None),
+        ("deals", 7, "archived", from_millis(NOON + 120_000), "webhook", None),
     ]
-    assert world.reread() == [("companies", "8"), ("deals", "7")]
+    assert world.reread() == [("companies", 8), ("deals", 7)]
 
 
 def deleted(world: World, source: str, at: datetime, restored_at: datetime | None) -> None:
-    row = {"object_type": "deals", "object_id": "7", "kind": "archived", "deleted_at": at, "restored_at": restored_at}
+    row = {"object_type": "deals", "object_id": 7, "kind": "archived", "deleted_at": at, "restored_at": restored_at}
     with world.warehouse.session() as session, session.transaction():
         session.upsert("raw.deletion", pl.DataFrame([{**row, "source": source, "noticed_at": NOW}]))
 
@@ -254,7 +254,7 @@ def test_a_deletion_agrees_with_the_archived_list(
 def test_a_restored_record_is_read_again(world: World):
     world.load([event("contact.restore", 7)])
     assert world.rows("raw.deletion") == []
-    assert world.reread() == [("contacts", "7")]
+    assert world.reread() == [("contacts", 7)]
 
 
 ERASURE = [
@@ -270,7 +270,7 @@ def test_an_erasure_stands_alone_whatever_comes_before_or_after(world: World, or
     told = [ERASURE[place] for place in order]
     world.load(*([told] if together else [[one] for one in told]))
     assert world.rows("raw.deletion", "object_id", "kind", "deleted_at", "source", "erased_at") == [
-        ("101", "privacy", from_millis(NOON + 60_000), "webhook", None)
+        (101, "privacy", from_millis(NOON + 60_000), "webhook", None)
     ]
     assert world.reread() == []
     if together or order.index(1) < order.index(2):
@@ -295,7 +295,7 @@ def test_both_ends_of_an_association_are_read_again(world: World):
         "contact.associationChange", None, 2, associationType="CONTACT_TO_TICKET", **{**ends, "toObjectId": 1}
     )
     world.load([there, generic, ticket])
-    assert world.reread() == [("companies", "8"), ("contacts", "101"), ("contacts", "5"), ("deals", "5")]
+    assert world.reread() == [("companies", 8), ("contacts", 101), ("contacts", 5), ("deals", 5)]
     removed = {**there, "associationRemoved": True}
     assert world.load([there, removed]).figures["duplicates"] == 1
 
@@ -334,7 +334,7 @@ def test_what_cannot_be_taken_waits_in_quarantine_with_its_reason_and_the_rest_g
 ):
     report = world.load([{**event("contact.deletion", 102), **bad}, event("contact.creation", 101)])
     assert [row[0] for row in world.query("SELECT reasons FROM quarantine.webhook_event")] == [reason]
-    assert world.reread() == [("contacts", "101")]
+    assert world.reread() == [("contacts", 101)]
     assert world.rows("raw.deletion") == []
     assert report.figures["quarantined"] == 1
 
@@ -416,7 +416,7 @@ def test_what_a_workflow_posts_asks_for_a_reading_and_is_no_event_of_ours(world:
     world.deliver(WORKFLOW, kind="ingest")
     world.deliver(dict(reversed(WORKFLOW.items())), kind="ingest")
     report = world.load()
-    assert world.reread() == [("companies", "55"), ("contacts", "101")]
+    assert world.reread() == [("companies", 55), ("contacts", 101)]
     rows = world.rows("raw.webhook_event", "source", "subscription_type", "object_type", "object_id", "portal_id")
     assert rows == [("ingest", "demo_booked", "contacts", "101", str(PORTAL))]
     assert report.figures["new of ingest, other"] == 1
@@ -425,15 +425,15 @@ def test_what_a_workflow_posts_asks_for_a_reading_and_is_no_event_of_ours(world:
 def test_an_address_names_the_contacts_that_have_it(world: World):
     with world.warehouse.session() as session, session.transaction():
         known = [
-            {**CONTACT, "id": "1", "email": "Ada@Lovelace.example", "additional_emails": None},
-            {**CONTACT, "id": "2", "email": None, "additional_emails": ["x@y.example", "ada@lovelace.EXAMPLE"]},
-            {**CONTACT, "id": "3", "email": "grace@hopper.example", "additional_emails": None},
+            {**CONTACT, "id": 1, "email": "Ada@Lovelace.example", "additional_emails": None},
+            {**CONTACT, "id": 2, "email": None, "additional_emails": ["x@y.example", "ada@lovelace.EXAMPLE"]},
+            {**CONTACT, "id": 3, "email": "grace@hopper.example", "additional_emails": None},
         ]
         session.upsert("raw.contact", pl.DataFrame(known, infer_schema_length=None))
     world.deliver({**WORKFLOW, "contact": {"email": " ada@lovelace.example"}, "company": None}, kind="ingest")
     world.deliver({**WORKFLOW, "contact": {"id": "", "email": "nobody@x.example"}, "company": None}, kind="ingest")
     world.load()
-    assert world.reread() == [("contacts", "1"), ("contacts", "2")]
+    assert world.reread() == [("contacts", 1), ("contacts", 2)]
 
 
 def test_any_order_and_repetition_ends_in_the_same(world: World):

@@ -66,6 +66,6 @@ def test_an_erasure_is_known_by_webhook_alone(tmp_path: Path):
             deliver(reading, running)
             reading.read(minute(400))
         assert reading.rows("SELECT object_id, kind, deleted_at, source FROM raw.deletion") == [
-            ("12", "privacy", minute(410), "webhook")
+            (12, "privacy", minute(410), "webhook")
         ]
         assert reading.rows("SELECT * FROM raw.missing") == []

@@ -14,7 +14,7 @@ import pytest
 from crm_attribution.clock import FixedClock
 from crm_attribution.configuration import load
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, table
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.raw.plugins import SourceReader
 from crm_attribution.raw.reading import Readings
@@ -42,7 +42,7 @@ def costs() -> Iterator[Source]:
         paid: bool = field("whether it is paid", nullable=True)
         tags: Strings = field("labels", nullable=True)
         booked_at: Timestamp = field("when it was booked, UTC", nullable=True)
-        contact_id: str = field("a contact", nullable=True)
+        contact_id: int = hubspot_id("a contact", nullable=True)
         extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
     yield Source(name="costs", table="raw.cost_of_a_test", folder="costs", owner_column="contact_id")

@@ -46,7 +46,7 @@ fact as (
     from counted
     where person_id is not null
     union all
-    select 'deal', deal_id, step_number, booked_on
+    select 'deal', deal_id::varchar, step_number, booked_on
     from counted
     where deal_id is not null
     union all

@@ -1,7 +1,7 @@
 -- marts.milestone holds every row of events.milestone with the same state, day and money, and nothing else.
 with derived as (
     select
-        milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id, currency,
+        milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id::varchar as deal_id, currency,
         amount_at_event, mrr_at_event, arr_at_event, tcv_at_event,
         amount_current, mrr_current, arr_current, tcv_current, mrr_new, arr_new
     from events.milestone

@@ -80,7 +80,7 @@ select
     fact.account_id,
     company.name as account_name,
     company.domain as account_domain,
-    fact.deal_id,
+    fact.deal_id::varchar as deal_id,
     fact.currency,
     fact.amount_at_event as amount_at_event_minor,
     fact.mrr_at_event as mrr_at_event_minor,

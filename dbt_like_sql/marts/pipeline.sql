@@ -40,7 +40,7 @@ with zone as (
 
 fact as (
     select
-        deal_id,
+        deal_id::varchar as deal_id,
         coalesce(
             bool_or(state = 'live' and milestone in ('customer_won', 'customer_expanded')), false
         ) as has_standing_win,
@@ -94,7 +94,7 @@ select
 from staging.deal as deal
 cross join zone
 left join fact on fact.deal_id = deal.deal_id
-left join identity.deal_account as owner on owner.deal_id = deal.deal_id
+left join identity.deal_account as owner on owner.deal_id::varchar = deal.deal_id
 left join company on company.account_id = owner.account_id
 left join staging.funnel_entry as entry on entry.subject = 'deal' and entry.subject_id = deal.deal_id
 left join staging.currency as currency on currency.currency = deal.currency

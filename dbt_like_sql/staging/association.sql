@@ -11,9 +11,9 @@
 -- @unique: from_type, from_id, to_type, to_id
 select
     from_type,
-    from_id,
+    from_id::varchar as from_id,
     to_type,
-    to_id,
+    to_id::varchar as to_id,
     labels,
     is_primary,
     position,

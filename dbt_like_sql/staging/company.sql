@@ -13,11 +13,11 @@
 with live as (
     select company.*
     from raw.company as company
-    anti join staging.merge as merged on merged.object_type = 'companies' and merged.absorbed_id = company.id
+    anti join staging.merge as merged on merged.object_type = 'companies' and merged.absorbed_id = company.id::varchar
 )
 
 select
-    id as company_id,
+    id::varchar as company_id,
     name as company_name,
     lower(trim(domain)) as domain,
     lifecyclestage as lifecycle_stage,

@@ -15,13 +15,13 @@
 with live as (
     select contact.*
     from raw.contact as contact
-    anti join staging.merge as merged on merged.object_type = 'contacts' and merged.absorbed_id = contact.id
+    anti join staging.merge as merged on merged.object_type = 'contacts' and merged.absorbed_id = contact.id::varchar
 )
 
 select
-    live.id as contact_id,
+    live.id::varchar as contact_id,
     live.lifecyclestage as lifecycle_stage,
-    coalesce(moved.live_id, live.associatedcompanyid) as company_id,
+    coalesce(moved.live_id, live.associatedcompanyid::varchar) as company_id,
     live.hubspot_owner_id as owner_id,
     live.email is not null as has_email,
     coalesce(len(live.merged_ids), 0)::bigint as absorbed_records,
@@ -30,4 +30,4 @@ select
     live.archived as is_archived
 from live
 left join staging.merge as moved
-    on moved.object_type = 'companies' and moved.absorbed_id = live.associatedcompanyid
+    on moved.object_type = 'companies' and moved.absorbed_id = live.associatedcompanyid::varchar

@@ -24,11 +24,11 @@
 with live as (
     select deal.*
     from raw.deal as deal
-    anti join staging.merge as merged on merged.object_type = 'deals' and merged.absorbed_id = deal.id
+    anti join staging.merge as merged on merged.object_type = 'deals' and merged.absorbed_id = deal.id::varchar
 )
 
 select
-    live.id as deal_id,
+    live.id::varchar as deal_id,
     live.pipeline as pipeline_id,
     stage.pipeline_label,
     live.dealstage as stage_id,

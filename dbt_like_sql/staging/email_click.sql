@@ -25,7 +25,7 @@ select
     click.sent_at,
     click.country,
     click.device,
-    answer.contact_id,
+    answer.contact_id::varchar as contact_id,
     coalesce(answer.status, case when click.is_bot then 'suspect' else 'unresolved' end) as status,
     coalesce(answer.reason, click.bot_reason) as reason,
     answer.link_click_id

@@ -30,7 +30,7 @@ entry as (
     where person_id is not null
     group by person_id
     union all
-    select 'deal', deal_id, min(account_id), min(occurred_at)
+    select 'deal', deal_id::varchar, min(account_id), min(occurred_at)
     from counted
     where deal_id is not null
     group by deal_id

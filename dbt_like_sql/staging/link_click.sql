@@ -28,7 +28,7 @@ select
     nullif(lower(regexp_extract(click.destination_url, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '')
         as destination_host,
     nullif(lower(regexp_extract(click.referrer, '^https?://(?:[^/?#@]*@)?([^/?#:@]+)', 1, 'i')), '') as referrer_host,
-    click.contact_id,
+    click.contact_id::varchar as contact_id,
     list_filter(
         [
             case when click.gclid is not null then 'gclid' end,

@@ -24,9 +24,9 @@ chain_end as (
 
 select
     merge.object_type,
-    merge.absorbed_id,
-    merge.survivor_id,
-    chain_end.live_id,
+    merge.absorbed_id::varchar as absorbed_id,
+    merge.survivor_id::varchar as survivor_id,
+    chain_end.live_id::varchar as live_id,
     merge.merged_at,
     merge.source
 from raw.merge as merge

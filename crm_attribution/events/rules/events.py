@@ -38,7 +38,7 @@ class Source:
     object_type: str
     records: pl.DataFrame
     history: pl.DataFrame
-    live: Mapping[str, str]
+    live: Mapping[int, int]
 
 
 def own_history(source: Source) -> pl.DataFrame:
@@ -98,7 +98,7 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("extracted_at") < pl.col("_shown")
     ).fill_null(False)
     copies = suspects.filter(~read_before)
-    place = ["extracted_at", pl.col("object_id").str.len_chars(), "object_id"]
+    place = ["extracted_at", "object_id"]
     elected = (
         copies.join(told.join(copies, on="_row", how="anti"), on=fact, how="anti", nulls_equal=True)
         .sort(place)
@@ -190,7 +190,7 @@ def lost_entries(source: Source, told: pl.DataFrame, stages: Sequence[str]) -> p
 
 def stage_dates(records: pl.DataFrame, stages: Sequence[str], *names: str) -> pl.DataFrame:
     """object_id, stage, at: the dates records carry for stages, from the first of the named properties that has one."""
-    empty = pl.DataFrame(schema={"object_id": pl.String, "stage": pl.String, "at": pl.Datetime("us", "UTC")})
+    empty = pl.DataFrame(schema={"object_id": pl.Int64, "stage": pl.String, "at": pl.Datetime("us", "UTC")})
     if records.is_empty():
         return empty
     found = [

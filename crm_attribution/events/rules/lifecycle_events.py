@@ -130,7 +130,7 @@ def _told(rows: pl.DataFrame, source: Source, mapping: Rules) -> pl.DataFrame:
         .then(pl.lit("date_entered"))
         .otherwise(pl.lit("history")),
         object_type=pl.lit(source.object_type),
-        contact_id="object_id" if source.object_type == "contacts" else pl.lit(None, pl.String),
+        contact_id="object_id" if source.object_type == "contacts" else pl.lit(None, pl.Int64),
         to_stage="stage",
         owner_id="hubspot_owner_id",
         mapping_version=pl.lit(mapping.version),

@@ -21,7 +21,7 @@ PARENT_TO_CHILD, CHILD_TO_PARENT = "13", "14"
 """Association types between companies: https://developers.hubspot.com/docs/api/crm/associations"""
 
 
-def accounts(companies: pl.DataFrame, absorbed: set[str], target_property: str, rules: Rules) -> pl.DataFrame:
+def accounts(companies: pl.DataFrame, absorbed: set[int], target_property: str, rules: Rules) -> pl.DataFrame:
     """identity.account rows of live companies, without parents and what only several companies tell.
 
     Args:
@@ -37,7 +37,7 @@ def accounts(companies: pl.DataFrame, absorbed: set[str], target_property: str, 
         pl.col("hubspot_owner_id") if rules.owner_property == "hubspot_owner_id" else _property(rules.owner_property)
     )
     rows = live.select(
-        account_id=pl.lit("company:") + pl.col("id"),
+        account_id=pl.format("company:{}", "id"),
         company_id="id",
         name="name",
         domain=pl.col("domain").replace_strict(domains, default=None, return_dtype=pl.String),
@@ -48,7 +48,7 @@ def accounts(companies: pl.DataFrame, absorbed: set[str], target_property: str, 
     return rows.with_columns(business_domain=business(rows["domain"], rules))
 
 
-def parents(companies: pl.DataFrame, links: pl.DataFrame, survivor: dict[str, str], rules: Rules) -> dict[str, str]:
+def parents(companies: pl.DataFrame, links: pl.DataFrame, survivor: dict[int, int], rules: Rules) -> dict[int, int]:
     """company id -> parent company id, of live companies; the association counts before the property.
 
     Args:
@@ -57,7 +57,9 @@ def parents(companies: pl.DataFrame, links: pl.DataFrame, survivor: dict[str, st
         survivor: absorbed company id -> live company id.
         rules: names the property.
     """
-    told = companies.select(child="id", parent=_property(rules.parent_property)).drop_nulls()
+    told = companies.select(
+        child="id", parent=_property(rules.parent_property).cast(pl.Int64, strict=False)
+    ).drop_nulls()
     held = links.filter(pl.col("valid_to").is_null())
     up = held.filter(pl.col("type_ids").list.contains(CHILD_TO_PARENT)).select(child="from_id", parent="to_id")
     down = held.filter(pl.col("type_ids").list.contains(PARENT_TO_CHILD)).select(child="to_id", parent="from_id")
@@ -70,15 +72,15 @@ def parents(companies: pl.DataFrame, links: pl.DataFrame, survivor: dict[str, st
     return found
 
 
-def tops(parent: dict[str, str]) -> dict[str, str]:
+def tops(parent: dict[int, int]) -> dict[int, int]:
     """company id -> its topmost ancestor; a circle of parents ends at its smallest id."""
-    found: dict[str, str] = {}
+    found: dict[int, int] = {}
     for start in parent:
         path, at = [start], start
         while at in parent and parent[at] not in path:
             at = parent[at]
             path.append(at)
-        top = at if at not in parent else min(path[path.index(parent[at]) :], key=lambda c: (len(c), c))
+        top = at if at not in parent else min(path[path.index(parent[at]) :])
         if top != start:
             found[start] = top
     return found
@@ -95,8 +97,8 @@ def memberships(
     contacts: pl.DataFrame,
     history: pl.DataFrame,
     associations: pl.DataFrame,
-    persons: dict[str, str],
-    companies: dict[str, str],
+    persons: dict[int, str],
+    companies: dict[int, int],
     domains: Domains | None = None,
     ignored_labels: Sequence[str] = (),
 ) -> pl.DataFrame:
@@ -123,14 +125,14 @@ def memberships(
         .join(first, left_on="id", right_on="from_id", how="left")
         .select(
             contact_id="id",
-            account_id=pl.lit("company:") + survivors(pl.coalesce("associatedcompanyid", "to_id"), companies),
+            account_id=pl.format("company:{}", survivors(pl.coalesce("associatedcompanyid", "to_id"), companies)),
             valid_from=pl.lit(BEGINNING, TIMESTAMP),
             basis=pl.lit("current"),
         )
     )
     told = _spans(
         employer,
-        pl.lit("company:") + survivors(pl.when(pl.col("value") != "").then(pl.col("value")), companies),
+        pl.format("company:{}", survivors(pl.col("value").cast(pl.Int64, strict=False), companies)),
         "history",
     )
     of_companies = pl.concat([current, told])
@@ -229,7 +231,7 @@ def _first(associations: pl.DataFrame, ignored_labels: Sequence[str]) -> pl.Data
 def deal_accounts(
     deals: pl.DataFrame,
     associations: pl.DataFrame,
-    companies: dict[str, str],
+    companies: dict[int, int],
     history: pl.DataFrame | None = None,
     ignored_labels: Sequence[str] = (),
 ) -> pl.DataFrame:
@@ -244,13 +246,13 @@ def deal_accounts(
         ignored_labels: associations with these labels only make no account.
     """
     first = _first(associations, ignored_labels)
-    newest = pl.DataFrame(schema={"id": pl.String, "_told": pl.String})
+    newest = pl.DataFrame(schema={"id": pl.Int64, "_told": pl.Int64})
     if history is not None and history.height:
         newest = (
             history.sort("object_id", "timestamp", "ordinal")
             .group_by("object_id", maintain_order=True)
             .agg(_told=pl.col("value").last())
-            .select(id="object_id", _told=pl.when(pl.col("_told") != "").then("_told"))
+            .select(id="object_id", _told=pl.col("_told").cast(pl.Int64, strict=False))
         )
     rows = deals.join(first, left_on="id", right_on="from_id", how="left").join(newest, on="id", how="left")
     by_history = pl.col("_told").is_not_null() & ~pl.col("is_primary").fill_null(False)
@@ -258,8 +260,8 @@ def deal_accounts(
     return rows.select(
         deal_id="id",
         account_id=pl.when(company.is_not_null())
-        .then(pl.lit("company:") + survivors(company, companies))
-        .otherwise(pl.lit("deal:") + pl.col("id")),
+        .then(pl.format("company:{}", survivors(company, companies)))
+        .otherwise(pl.format("deal:{}", "id")),
         basis=pl.when(pl.col("is_primary").fill_null(False))
         .then(pl.lit("primary"))
         .when(by_history)

@@ -56,18 +56,18 @@ def contact_edges(contacts: pl.DataFrame, history: pl.DataFrame, merges: pl.Data
         merges: raw.merge rows of contacts whose survivor is among these contacts.
         rules: names the contact properties that hold click ids.
     """
-    own = pl.lit("raw.contact:") + pl.col("id")
+    own = pl.format("raw.contact:{}", "id")
     seen = {"first_seen": pl.col("created_at"), "last_seen": pl.max_horizontal("created_at", "modified_at")}
 
-    def of(kind: str, identifier: str, rule: str) -> pl.DataFrame:
+    def of(kind: str, identifier: pl.Expr, rule: str) -> pl.DataFrame:
         return contacts.select(
-            node="id", identifier_type=pl.lit(kind), identifier=identifier, rule=pl.lit(rule), source=own, **seen
+            contact_id="id", identifier_type=pl.lit(kind), identifier=identifier, rule=pl.lit(rule), source=own, **seen
         )
 
-    additional = of("email", "additional_emails", "additional_email").explode("identifier")
+    additional = of("email", pl.col("additional_emails"), "additional_email").explode("identifier")
     clicks = [
         contacts.select(
-            node="id",
+            contact_id="id",
             identifier_type=pl.lit(kind),
             identifier=pl.col("properties").str.json_path_match(f"$.{name}"),
             rule=pl.lit("contact_click_id"),
@@ -77,26 +77,31 @@ def contact_edges(contacts: pl.DataFrame, history: pl.DataFrame, merges: pl.Data
         for name, kind in rules.click_id_properties.items()
     ]
     parts = [
-        of("contact", "id", "self"),
+        of("contact", _text("id"), "self"),
         _merged(contacts, merges),
-        of("email", "email", "primary_email"),
+        of("email", pl.col("email"), "primary_email"),
         additional,
         *clicks,
         _former(history, rules),
     ]
-    rows = pl.concat([part.select("node", *KEY[2:], *COLUMNS[5:]) for part in parts])
-    return _tidy(rows.with_columns(node_type=pl.lit("contact"), contact_id="node"))
+    rows = pl.concat([part.select(*KEY[2:], *COLUMNS[4:]) for part in parts])
+    return _tidy(rows.with_columns(node_type=pl.lit("contact"), node=_text("contact_id")))
+
+
+def _text(record: str) -> pl.Expr:
+    """A record id as an identifier of the graph, where all kinds are text."""
+    return pl.col(record).cast(pl.String)
 
 
 def _merged(contacts: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
     created = contacts.select(pl.col("id").alias("survivor_id"), "created_at")
     when = pl.coalesce("merged_at", "created_at")
     return merges.join(created, on="survivor_id").select(
-        node="survivor_id",
+        contact_id="survivor_id",
         identifier_type=pl.lit("contact"),
-        identifier="absorbed_id",
+        identifier=_text("absorbed_id"),
         rule=pl.lit("merge"),
-        source=pl.lit("raw.merge:contacts:") + pl.col("absorbed_id"),
+        source=pl.format("raw.merge:contacts:{}", "absorbed_id"),
         first_seen=when,
         last_seen=when,
     )
@@ -106,7 +111,7 @@ def _former(history: pl.DataFrame, rules: Identity) -> pl.DataFrame:
     kinds = {"email": "email", **rules.click_id_properties}
     email = pl.col("property") == "email"
     return history.filter(pl.col("property").is_in(list(kinds))).select(
-        node="object_id",
+        contact_id="object_id",
         identifier_type=pl.col("property").replace_strict(kinds, return_dtype=pl.String),
         identifier="value",
         rule=pl.when(email).then(pl.lit("email_history")).otherwise(pl.lit("click_id_history")),
@@ -127,17 +132,17 @@ def link_edges(clicks: pl.DataFrame, named_by_forms: pl.Series) -> pl.DataFrame:
         link_click=pl.when(pl.col("click_id").is_in(named_by_forms.implode())).then("click_id")
     )
     source = pl.lit("raw.link_click:") + pl.col("click_id")
-    base = {"node": pl.col("contact_id"), "source": source, "first_seen": pl.col("clicked_at"),
+    base = {"contact_id": pl.col("contact_id"), "source": source, "first_seen": pl.col("clicked_at"),
             "last_seen": pl.col("clicked_at")}  # fmt: skip
     named = clicks.select(
-        identifier_type=pl.lit("contact"), identifier="contact_id", rule=pl.lit("link_contact"), **base
+        identifier_type=pl.lit("contact"), identifier=_text("contact_id"), rule=pl.lit("link_contact"), **base
     )
     seen = [
         clicks.select(identifier_type=pl.lit(kind), identifier=kind, rule=pl.lit("link_click"), **base)
         for kind in CLICK_TYPES
     ]
-    rows = pl.concat([part.select("node", *KEY[2:], *COLUMNS[5:]) for part in (named, *seen)])
-    return _tidy(rows.with_columns(node_type=pl.lit("link_contact"), contact_id="node"))
+    rows = pl.concat([part.select(*KEY[2:], *COLUMNS[4:]) for part in (named, *seen)])
+    return _tidy(rows.with_columns(node_type=pl.lit("link_contact"), node=_text("contact_id")))
 
 
 def form_edges(submissions: pl.DataFrame) -> pl.DataFrame:
@@ -161,7 +166,7 @@ def form_edges(submissions: pl.DataFrame) -> pl.DataFrame:
             for name, kind in _FORM_IDS.items()
         ]
     )
-    return _tidy(rows.with_columns(node_type=pl.lit("email"), contact_id=pl.lit(None, pl.String)))
+    return _tidy(rows.with_columns(node_type=pl.lit("email"), contact_id=pl.lit(None, pl.Int64)))
 
 
 def manual_edges(rules: Identity) -> pl.DataFrame:
@@ -171,8 +176,8 @@ def manual_edges(rules: Identity) -> pl.DataFrame:
          "rule": "include", "source": "mapping:identity.include", "first_seen": None, "last_seen": None}
         for one, other in rules.include
     ]  # fmt: skip
-    dates = {"first_seen": TIMESTAMP, "last_seen": TIMESTAMP}
-    schema = pl.Schema({name: dates.get(name, pl.String()) for name in COLUMNS})
+    types = {"first_seen": TIMESTAMP, "last_seen": TIMESTAMP, "contact_id": pl.Int64()}
+    schema = pl.Schema({name: types.get(name, pl.String()) for name in COLUMNS})
     return pl.DataFrame(rows, schema=schema).unique(KEY).sort(KEY)
 
 

@@ -32,8 +32,8 @@ class Assignment:
         changes: (person that went on, other person, merge | split, contact that caused it).
     """
 
-    persons: dict[str, str]
-    minted: dict[str, str]
+    persons: dict[int, str]
+    minted: dict[str, int]
     changes: list[tuple[str, str, str, str]] = field(default_factory=list)
 
 
@@ -59,10 +59,10 @@ def assign(contacts: pl.DataFrame, before: pl.DataFrame, known: dict[str, KnownP
     plain = rows.filter("_plain")
     stays = plain.filter(pl.col("_persons") == 1)
     persons = dict(stays.select("contact_id", "person_id").iter_rows())
-    minted: dict[str, str] = {}
+    minted: dict[str, int] = {}
     for members in (
         plain.filter(pl.col("_persons") == 0)
-        .sort("component", "created_at", pl.col("contact_id").str.len_chars(), "contact_id")
+        .sort("component", "created_at", "contact_id")
         .group_by("component", maintain_order=True)
         .agg("contact_id")["contact_id"]
     ):
@@ -74,15 +74,15 @@ def assign(contacts: pl.DataFrame, before: pl.DataFrame, known: dict[str, KnownP
 
 
 def _settle(
-    contacts: pl.DataFrame, before: dict[str, str], known: dict[str, KnownPerson], taken: set[str],
-    minted: dict[str, str],
+    contacts: pl.DataFrame, before: dict[int, str], known: dict[str, KnownPerson], taken: set[str],
+    minted: dict[str, int],
 ) -> Assignment:  # fmt: skip
     """Components that met or parted, one by one."""
-    members: dict[int, list[tuple[datetime, int, str]]] = defaultdict(list)
+    members: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
     for contact, created, component in contacts.iter_rows():
-        members[component].append((created, len(contact), contact))
+        members[component].append((created, contact))
     ages = sorted((sorted(ids) for ids in members.values()), key=lambda ids: ids[0])
-    ordered = {place: [contact for _, _, contact in ids] for place, ids in enumerate(ages)}
+    ordered = {place: [contact for _, contact in ids] for place, ids in enumerate(ages)}
     homes: dict[str, list[int]] = defaultdict(list)  # person -> components that hold one of its contacts, oldest first
     for place, ids in ordered.items():
         for person in {before[contact] for contact in ids if contact in before}:
@@ -102,7 +102,7 @@ def _settle(
     return Assignment(persons, minted, _changes(homes, owner, given, ordered))
 
 
-def _mint(contact: str, taken: set[str], minted: dict[str, str]) -> str:
+def _mint(contact: int, taken: set[str], minted: dict[str, int]) -> str:
     generation = 0
     while (candidate := identifiers.person_id(contact, generation)) in taken or candidate in minted:
         generation += 1
@@ -111,7 +111,7 @@ def _mint(contact: str, taken: set[str], minted: dict[str, str]) -> str:
 
 
 def _changes(
-    homes: dict[str, list[int]], owner: dict[int, str], given: set[str], ordered: dict[int, list[str]]
+    homes: dict[str, list[int]], owner: dict[int, str], given: set[str], ordered: dict[int, list[int]]
 ) -> list[tuple[str, str, str, str]]:
     found = []
     for person, places in sorted(homes.items()):

@@ -22,7 +22,7 @@ EVERY_RULE = (*OF_IDENTIFIER, *OF_COMPONENT)
 _EMPTY = r"^[0-]*$"
 
 
-def of_identifiers(edges: pl.DataFrame, roots: dict[str, str], rules: Identity) -> pl.DataFrame:
+def of_identifiers(edges: pl.DataFrame, roots: dict[int, int], rules: Identity) -> pl.DataFrame:
     """Edges that their identifier disables.
 
     Args:
@@ -37,7 +37,7 @@ def of_identifiers(edges: pl.DataFrame, roots: dict[str, str], rules: Identity) 
     value, email = pl.col("identifier").str.to_lowercase(), pl.col("identifier_type") == "email"
     local, domain = value.str.split("@").list.first(), value.str.split("@").list.last()
     contact = pl.col("node_type").is_in(["contact", "link_contact"])
-    root = pl.col("node").replace(roots) if roots else pl.col("node")
+    root = pl.col("node").cast(pl.Int64, strict=False).replace(roots)
     many = rules.shared_identifier_contacts
     contacts = pl.when(contact).then(root).drop_nulls().n_unique().over("identifier_id")
     others = pl.when(~contact).then(pl.col("node")).drop_nulls().n_unique().over("identifier_id")

@@ -11,7 +11,7 @@ from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.operations.why.brief import merged_into, milestone_line
 from crm_attribution.operations.why.tree import Node, Told
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
@@ -62,12 +62,15 @@ def _followed(told: Told, asked: str) -> tuple[str, list[str]]:
         asked = f"domain:{identifiers.normalise_domain(value) or value.lower()}"
     path: list[str] = []
     objects = {"deal": "deals", "company": "companies"}.get(kind)
-    live = survivors_of(told.session, objects, [value]).get(value, value) if objects else value
-    if live != value:
+    record = identifiers.record_id(value) if objects else None
+    live = record
+    if objects and record is not None:
+        live = survivors_of(told.session, objects, [record]).get(record, record)
+    if live != record:
         path.append(f"raw.merge:{objects}:{value}")
         asked = f"{kind}:{live}"
-    if kind == "deal":
-        held = told.session.read_keys("identity.deal_account", ids_frame("deal_id", [live]))
+    if kind == "deal" and live is not None:
+        held = told.session.read_keys("identity.deal_account", records_frame("deal_id", [live]))
         if held.height:
             account, basis = held.select("account_id", "basis").row(0)
             return account, [*path, *([f"identity.deal_account:{live}: {basis}"] if account != asked else [])]
@@ -90,15 +93,17 @@ def _companies(told: Told, account_id: str) -> list[Node]:
     if not account_id.startswith("company:"):
         return []
     alias = _aliases(told, account_id).filter(pl.col("rule") != "company_domain")
-    rules = {a.removeprefix("company:"): rule for a, rule in alias.select("alias_id", "rule").iter_rows()}
-    own = account_id.removeprefix("company:")
+    rules = {int(a.removeprefix("company:")): rule for a, rule in alias.select("alias_id", "rule").iter_rows()}
+    own = identifiers.record_id(account_id.removeprefix("company:"))
+    if own is None:
+        return []
     absorbed = {row["absorbed_id"]: row for row in merged_into(told, "companies", {own, *rules}).iter_rows(named=True)}
     rules |= dict.fromkeys(absorbed, "company_merge")
-    ids = [own, *sorted(rules, key=lambda company: (len(company), company))]
-    records = told.session.read_keys("raw.company", ids_frame("id", ids))
+    ids = [own, *sorted(rules)]
+    records = told.session.read_keys("raw.company", records_frame("id", ids))
     known = {row["id"]: row for row in records.iter_rows(named=True)}
 
-    def tell(company: str) -> Node:
+    def tell(company: int) -> Node:
         record, merge = known.get(company, {}), absorbed.get(company)
         facts: Row = {
             "name": record.get("name"),
@@ -171,7 +176,7 @@ def _members(told: Told, account_id: str) -> list[Node]:
 
 
 def _deals(told: Told, deals: pl.DataFrame) -> list[Node]:
-    ids = deals.sort(pl.col("deal_id").str.len_chars(), "deal_id").rows(named=True)
+    ids = deals.sort("deal_id").rows(named=True)
     records = told.session.read_keys("raw.deal", deals.select(id="deal_id"))
     known = {row["id"]: row for row in records.iter_rows(named=True)}
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.operations.why.tree import Node, Told
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import records_frame
 
 
 def milestone_line(told: Told, row: dict[str, Any], **more: Any) -> Node:
@@ -17,14 +17,14 @@ def milestone_line(told: Told, row: dict[str, Any], **more: Any) -> Node:
         "milestone_id": row["milestone_id"],
         "occurred": row["occurred_at"],
         "state": row["state"] + (f": {row['reason']}" if row["reason"] else ""),
-        "deal": row["deal_id"],
+        "deal": row["deal_id"] and str(row["deal_id"]),
         "rule": row["rule"],
         **more,
     }
     return told.node(row["milestone"], facts)
 
 
-def merged_into(told: Told, object_type: str, records: Set[str]) -> pl.DataFrame:
+def merged_into(told: Told, object_type: str, records: Set[int]) -> pl.DataFrame:
     """raw.merge rows of everything that was merged into some records, over chains."""
     found = told.session.read_keys("raw.merge", _into(object_type, records))
     below = set(found["absorbed_id"]) - records
@@ -35,5 +35,5 @@ def merged_into(told: Told, object_type: str, records: Set[str]) -> pl.DataFrame
     return found
 
 
-def _into(object_type: str, records: Set[str]) -> pl.DataFrame:
-    return ids_frame("survivor_id", records).with_columns(object_type=pl.lit(object_type))
+def _into(object_type: str, records: Set[int]) -> pl.DataFrame:
+    return records_frame("survivor_id", records).with_columns(object_type=pl.lit(object_type))

@@ -81,7 +81,7 @@ def _touch(told: Told, row: Row, resolved: dict[str, Row]) -> Node:
         "campaign": row["campaign"],
         "click_ids": row["click_id_kinds"] or None,
         "person": row["person_id"],
-        "contact": row["contact_id"],
+        "contact": row["contact_id"] and str(row["contact_id"]),
         "account": row["account_id"],
     }
     behind = _source_row(told, row["origin"])

@@ -18,7 +18,7 @@ from crm_attribution.operations.why.brief import merged_into
 from crm_attribution.operations.why.tree import Node, Told
 from crm_attribution.operations.why.words import SUPPRESSIONS, TIME_BASES
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
@@ -37,7 +37,9 @@ def explain(told: Told, asked: str) -> Node | None:
         "held_by": f"{row['object_type']}:{row['record_id']}" if row["record_id"] != row["object_id"] else None,
         **{name: row[name] for name in ("source", "from_stage", "to_stage", "left_at", "next_stage")},
         "undone": row["undone"] or None,
-        **{name: row[name] for name in ("hubspot_label", "pipeline", "owner_id", "company_id", "company_name")},
+        **{name: row[name] for name in ("hubspot_label", "pipeline", "owner_id")},
+        "company_id": row["company_id"] and str(row["company_id"]),
+        "company_name": row["company_name"],
     }
     children = [
         _rule(told, row),
@@ -55,7 +57,7 @@ def _history(told: Told, row: Row) -> pl.DataFrame:
     object_type = pl.lit(row["object_type"]).alias("object_type")
     family = {row["object_id"], row["record_id"]}
     family |= set(merged_into(told, row["object_type"], family)["absorbed_id"])
-    ids = ids_frame("id", family)
+    ids = records_frame("id", family)
     source = Source(
         row["object_type"],
         told.session.read_keys(OBJECT_TYPES[row["object_type"]].table, ids).sort("id"),
@@ -143,7 +145,7 @@ def _merges(told: Told, row: Row) -> list[Node]:
     found: list[Row] = []
     at = row["object_id"]
     while at != row["record_id"]:
-        keys = ids_frame("absorbed_id", [at]).with_columns(object_type=pl.lit(row["object_type"]))
+        keys = records_frame("absorbed_id", [at]).with_columns(object_type=pl.lit(row["object_type"]))
         step = told.session.read_keys("raw.merge", keys)
         if step.is_empty() or step["survivor_id"][0] in [done["absorbed_id"] for done in found]:
             break

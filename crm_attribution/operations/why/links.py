@@ -13,7 +13,7 @@ from crm_attribution.identity.lookups import persons_of
 from crm_attribution.operations.why.brief import milestone_line
 from crm_attribution.operations.why.tree import Node, Told
 from crm_attribution.operations.why.words import LINKS
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
@@ -34,7 +34,7 @@ def milestones_of(told: Told, event: Row) -> list[Node]:
 def telling(told: Told, event: Row) -> pl.DataFrame:
     """events.milestone rows that an event is linked to, looked for where they can be: its deal, person, accounts."""
     if event["object_type"] == "deals":
-        found = told.session.read_keys("events.milestone", ids_frame("deal_id", [event["record_id"]]))
+        found = told.session.read_keys("events.milestone", records_frame("deal_id", [event["record_id"]]))
     else:
         persons, accounts = _around(told, event)
         found = pl.concat(
@@ -56,7 +56,11 @@ def _around(told: Told, event: Row) -> tuple[set[str], set[str]]:
     contacts = told.session.read_keys("identity.alias", who).filter(pl.col("identifier_type") == "contact")
     deals = told.session.read_keys(
         "raw.association",
-        contacts.select(to_id="identifier", from_type=pl.lit("deals"), to_type=pl.lit("contacts")),
+        contacts.select(
+            to_id=pl.col("identifier").cast(pl.Int64, strict=False),
+            from_type=pl.lit("deals"),
+            to_type=pl.lit("contacts"),
+        ),
     )
     held = told.session.read_keys("identity.deal_account", deals.select(deal_id="from_id").unique())
     return persons, accounts | set(held["account_id"])

@@ -12,7 +12,7 @@ from crm_attribution.operations.why import links
 from crm_attribution.operations.why.credit import credit
 from crm_attribution.operations.why.tree import Node, Told
 from crm_attribution.operations.why.words import MILESTONES, REVERSALS, SUPPRESSIONS
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
@@ -106,13 +106,13 @@ def _subjects(told: Told, row: Row) -> list[Node]:
     if row["person_id"] is not None:
         person = told.session.read_keys("identity.person", ids_frame("person_id", [row["person_id"]]))
         contact = person["contact_id"][0] if person.height else None
-        found.append(told.node(f"person {row['person_id']}", {"contact": contact}))
+        found.append(told.node(f"person {row['person_id']}", {"contact": contact and str(contact)}))
     if row["account_id"] is not None:
         account = told.session.read_keys("identity.account", ids_frame("account_id", [row["account_id"]]))
         facts = account.select("name", "domain").row(0, named=True) if account.height else {}
         if row["deal_id"] is not None:
-            held = told.session.read_keys("identity.deal_account", ids_frame("deal_id", [row["deal_id"]]))
-            facts |= {"deal": row["deal_id"], "basis": held["basis"][0] if held.height else None}
+            held = told.session.read_keys("identity.deal_account", records_frame("deal_id", [row["deal_id"]]))
+            facts |= {"deal": str(row["deal_id"]), "basis": held["basis"][0] if held.height else None}
         found.append(told.node(f"account {row['account_id']}", facts))
     return found
 

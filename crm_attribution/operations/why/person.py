@@ -9,12 +9,13 @@ import polars as pl
 from crm_attribution import identifiers
 from crm_attribution.contracts.identity import NODE_TYPES
 from crm_attribution.errors import NotKnown
+from crm_attribution.identifiers import record_ids
 from crm_attribution.identity.persons import live_persons
 from crm_attribution.identity.rules.edges import strength
 from crm_attribution.operations.why.brief import milestone_line
 from crm_attribution.operations.why.tree import Node, Told
 from crm_attribution.operations.why.words import REFUSALS
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
@@ -34,7 +35,7 @@ def explain(told: Told, asked: str) -> Node | None:
         "person_id": person_id,
         "asked_for": told.identifier(*asked.split(":", 1)) if asked != named else None,
         "former_id": named if named != person_id else None,
-        "root_contact": row["root_contact_id"],
+        "root_contact": row["root_contact_id"] and str(row["root_contact_id"]),
         "speaks_for_it": row["contact_id"] and f"contact:{row['contact_id']}",
         "contacts": row["contacts"],
         "identifiers": row["identifiers"],
@@ -76,9 +77,9 @@ def _named(told: Told, asked: str) -> str | None:
 
 
 def _contacts(told: Told, alias: pl.DataFrame) -> list[Node]:
-    ids = alias.filter(pl.col("identifier_type") == "contact")["identifier"].unique().sort()
+    ids = sorted(record_ids(alias.filter(pl.col("identifier_type") == "contact")["identifier"]))
     contact = pl.lit("contacts").alias("object_type")
-    keys = pl.DataFrame({"id": ids})
+    keys = records_frame("id", ids)
     records = told.session.read_keys("raw.contact", keys).select("id", "created_at", "archived", "email")
     merges = told.session.read_keys("raw.merge", keys.select(contact, absorbed_id="id"))
     gone = told.session.read_keys("raw.deletion", keys.select(contact, object_id="id")).filter(
@@ -88,7 +89,7 @@ def _contacts(told: Told, alias: pl.DataFrame) -> list[Node]:
     absorbed = {row["absorbed_id"]: row for row in merges.iter_rows(named=True)}
     erased = {row["object_id"]: row for row in gone.iter_rows(named=True)}
 
-    def tell(contact_id: str) -> Node:
+    def tell(contact_id: int) -> Node:
         record, merge, privacy = known.get(contact_id), absorbed.get(contact_id), erased.get(contact_id)
         facts: Row = {"state": "live", "source": f"raw.contact:{contact_id}"}
         if merge is not None:
@@ -113,8 +114,8 @@ def _contacts(told: Told, alias: pl.DataFrame) -> list[Node]:
             facts |= {"created": record["created_at"], "email": record["email"] and told.email(record["email"])}
         return told.node(f"contact:{contact_id}", facts)
 
-    def place(contact_id: str) -> tuple[bool, bool, int, str]:
-        return contact_id in absorbed, contact_id not in known, len(contact_id), contact_id
+    def place(contact_id: int) -> tuple[bool, bool, int]:
+        return contact_id in absorbed, contact_id not in known, contact_id
 
     return told.several("contacts", sorted(ids, key=place), tell)
 

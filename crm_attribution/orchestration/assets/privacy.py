@@ -11,6 +11,7 @@ import dagster as dg
 from pydantic import Field
 
 from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.identifiers import record_ids
 from crm_attribution.layers import derive
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
@@ -45,8 +46,9 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
     Raises:
         ConfigurationError: for ids that are not confirmed, are no ids, or are not known here.
     """
-    named = sorted(set(contact_ids))
-    if not all(one.isascii() and one.isdigit() for one in named):
+    given = set(contact_ids)
+    named = sorted(record_ids(given))
+    if len(named) != len(given):
         raise ConfigurationError("contact_ids takes HubSpot's contact ids, which are numbers, and nothing else")
     if named and not confirmed:
         raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")

@@ -8,14 +8,14 @@ TIME_KNOWN_BY = ["hs_calculated_merged_vids", "webhook", "hs_merged_object_ids",
 """Where a merge can be learned, the best witness of its time first."""
 
 
-def closure(merges: pl.DataFrame) -> dict[str, str]:
+def closure(merges: pl.DataFrame) -> dict[int, int]:
     """absorbed id -> final survivor, over chains (A into C, C into E gives A into E).
 
     Args:
-        merges: `absorbed_id`, `survivor_id` (String) of one object type.
+        merges: `absorbed_id`, `survivor_id` (Int64) of one object type.
     """
     direct = dict(merges.select("absorbed_id", "survivor_id").iter_rows())
-    final: dict[str, str] = {}
+    final: dict[int, int] = {}
     for start in direct:
         seen = {start}
         at = direct[start]
@@ -43,7 +43,7 @@ def combine(*witnesses: pl.DataFrame) -> pl.DataFrame:
     final = _last_of(rows)
     return (
         rows.with_columns(
-            survivor_id=pl.col("absorbed_id").replace_strict(final, default=None, return_dtype=pl.String),
+            survivor_id=pl.col("absorbed_id").replace_strict(final, default=None, return_dtype=pl.Int64),
             _rank=pl.col("source").replace_strict(rank, default=len(rank), return_dtype=pl.Int64),
         )
         .drop_nulls("survivor_id")
@@ -53,12 +53,12 @@ def combine(*witnesses: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _last_of(rows: pl.DataFrame) -> dict[str, str]:
+def _last_of(rows: pl.DataFrame) -> dict[int, int]:
     """absorbed id -> the end of its chain: the one record all its survivors lead to that nothing absorbed."""
-    into: dict[str, set[str]] = {}
+    into: dict[int, set[int]] = {}
     for absorbed, survivor in rows.select("absorbed_id", "survivor_id").iter_rows():
         into.setdefault(absorbed, set()).add(survivor)
-    final: dict[str, str] = {}
+    final: dict[int, int] = {}
     for start in into:
         seen, open_ids = {start}, [start]
         while open_ids:
@@ -67,10 +67,10 @@ def _last_of(rows: pl.DataFrame) -> dict[str, str]:
                 open_ids.append(following)
         ends = [one for one in seen if one not in into]
         if ends:
-            final[start] = max(ends, key=lambda one: (len(one), one))  # where HubSpot contradicts itself: the newest id
+            final[start] = max(ends)  # where HubSpot contradicts itself: the newest id
     return final
 
 
-def survivors(ids: pl.Expr, closed: dict[str, str]) -> pl.Expr:
+def survivors(ids: pl.Expr, closed: dict[int, int]) -> pl.Expr:
     """The live id for each id."""
     return ids.replace(closed) if closed else ids

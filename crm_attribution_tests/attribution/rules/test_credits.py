@@ -31,7 +31,7 @@ OUTCOME: dict[str, Any] = {
     "occurred_at": UTC_TIME,
 }
 TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account_id": pl.String, "person_id": pl.String,
-         "contact_id": pl.String, "channel": pl.String}  # fmt: skip
+         "contact_id": pl.Int64, "channel": pl.String}  # fmt: skip
 
 
 @dataclass
@@ -49,7 +49,7 @@ class World:
             pl.DataFrame(self.outcomes, schema=OUTCOME),
             pl.DataFrame(self.touches, schema=TOUCH),
             pl.DataFrame(list(self.wins), schema={"account_id": pl.String, "occurred_at": UTC_TIME}, orient="row"),
-            pl.DataFrame(list(self.born), schema={"contact_id": pl.String, "created_at": UTC_TIME}, orient="row"),
+            pl.DataFrame(list(self.born), schema={"contact_id": pl.Int64, "created_at": UTC_TIME}, orient="row"),
             rules,
         )
         found: dict[Key, dict[str, int]] = {}
@@ -72,7 +72,7 @@ def outcome(number: str = "o", name: str = "opportunity_created", account: str |
     } | more
 
 
-def touch(number: str, when: datetime, account: str | None = "a", person: str = "p", contact: str = "1"):
+def touch(number: str, when: datetime, account: str | None = "a", person: str = "p", contact: int = 1):
     return {"touch_id": number, "touched_at": when, "account_id": account, "person_id": person, "contact_id": contact}
 
 
@@ -110,9 +110,9 @@ def test_an_expansion_looks_back_to_the_previous_win_and_no_further():
 
 def test_contacts_created_after_the_close_are_left_out():
     path = [
-        touch("in time", days(3), contact="1"),
-        touch("too late", days(2), contact="2"),
-        touch("?", days(1), contact="3"),
+        touch("in time", days(3), contact=1),
+        touch("too late", days(2), contact=2),
+        touch("?", days(1), contact=3),
     ]
     assert World([outcome()], path, born=[("1", DAY), ("2", DAY + SECOND)]).touched("o") == ["?", "in time"]
 

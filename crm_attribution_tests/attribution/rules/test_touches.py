@@ -22,7 +22,8 @@ def clicks(*rows: dict[str, Any]) -> pl.DataFrame:
     raw = frame("raw.link_click", [base | {"click_id": f"k{n}"} | {k: v for k, v in row.items() if k not in EXTRA}
                                    for n, row in enumerate(rows)])  # fmt: skip
     more = [{name: row.get(name) for name in EXTRA} for row in rows]
-    return pl.concat([raw, pl.DataFrame(more, schema=dict.fromkeys(EXTRA, pl.String))], how="horizontal")
+    schema = {**dict.fromkeys(EXTRA, pl.String), "resolved_contact_id": pl.Int64}
+    return pl.concat([raw, pl.DataFrame(more, schema=schema)], how="horizontal")
 
 
 EXTRA = ["person_id", "resolved_contact_id", "form_id", "conversion_id"]
@@ -32,22 +33,22 @@ def forms(*rows: dict[str, Any]) -> pl.DataFrame:
     base = {"form_id": "f", "submitted_at": at(WHEN), "extracted_at": at(WHEN)}
     raw = frame("raw.form_submission", [base | {k: v for k, v in row.items() if k not in ("person_id", "contact_id")}
                                         for row in rows])  # fmt: skip
-    more = [{"person_id": row.get("person_id", "p"), "contact_id": "1"} for row in rows]
-    schema = {"person_id": pl.String, "contact_id": pl.String}
+    more = [{"person_id": row.get("person_id", "p"), "contact_id": 1} for row in rows]
+    schema = {"person_id": pl.String, "contact_id": pl.Int64}
     return pl.concat([raw, pl.DataFrame(more, schema=schema)], how="horizontal")
 
 
 def emails(*rows: dict[str, Any]) -> pl.DataFrame:
     base = {"created_at": at(WHEN), "is_bot": False, "extracted_at": at(WHEN)}
     raw = frame("raw.email_click", [base | {"id": f"e{n}"} | row for n, row in enumerate(rows)])
-    return raw.with_columns(person_id=pl.lit("p"), contact_id=pl.lit("1"))
+    return raw.with_columns(person_id=pl.lit("p"), contact_id=pl.lit(1, pl.Int64))
 
 
 NO_MAILS = emails()
 
 
 def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
-    return {"person_id": "p", "account_id": account, "contact_id": "1", "valid_from": at(start),
+    return {"person_id": "p", "account_id": account, "contact_id": 1, "valid_from": at(start),
             "valid_to": None if end is None else at(end), "basis": "history"}  # fmt: skip
 
 

@@ -23,7 +23,9 @@ STAGE = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "
 def frame(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     contract = CONTRACTS[name]
     known = {key for row in rows for key in row}
-    schema = {column: dtype for column, dtype in contract.polars_schema.items() if column in known}
+    schema = {
+        column: dtype for column, dtype in contract.polars_schema.items() if column in known and dtype != pl.Int64
+    }
     return contract.conform(pl.DataFrame(list(rows), schema_overrides=schema, infer_schema_length=None))
 
 
@@ -51,7 +53,7 @@ def source(
     object_type: str,
     changes: Mapping[str, Sequence[Change]],
     properties: Mapping[str, Mapping[str, Any]] | None = None,
-    live: Mapping[str, str] | None = None,
+    live: Mapping[int, int] | None = None,
 ) -> Source:
     given: dict[str, Mapping[str, Any]] = {number: {} for number in changes} | dict(properties or {})
     return Source(object_type, records(object_type, given), history(object_type, changes), dict(live or {}))

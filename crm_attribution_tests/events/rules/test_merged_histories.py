@@ -51,8 +51,8 @@ def _raw(held: dict[str, list[Change]], readings: list[int], merge: int, third: 
     return frame("raw.property_history", rows)
 
 
-def _events(history: pl.DataFrame, live: dict[str, str], merge: int) -> dict[str, str]:
-    born = {"3": _hour(merge)}
+def _events(history: pl.DataFrame, live: dict[int, int], merge: int) -> dict[str, str]:
+    born = {3: _hour(merge)}
     records = frame(
         "raw.contact",
         [{"id": key, "properties": "{}", "created_at": born.get(key, START), "modified_at": START, "archived": False,
@@ -80,7 +80,7 @@ def test_a_merge_changes_no_event(one: list[Change], two: list[Change], readings
     merge = 41
     before = sorted({*(hour for hour in readings if hour <= merge), merge})
     held = {"1": one, "2": two}
-    live = {"1": "3", "2": "3"} if third else {"2": "1"}
+    live = {1: 3, 2: 3} if third else {2: 1}
     known = _events(_raw(held, before, merge, third, noted), {}, merge)
     later = [*before, *sorted(hour for hour in readings if hour > merge), 61, 62]
     assert _events(_raw(held, later, merge, third, noted), live, merge) == known

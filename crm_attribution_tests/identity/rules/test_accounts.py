@@ -34,11 +34,11 @@ def spans(
     told: Mapping[str, Sequence[tuple[str, str | None]]],
     *links: dict[str, Any],
     contacts: tuple[dict[str, Any], ...] = (),
-    persons: Mapping[str, str] | None = None,
-    merged: Mapping[str, str] | None = None,
+    persons: Mapping[int, str] | None = None,
+    merged: Mapping[int, int] | None = None,
 ) -> list[Span]:
     """(company, from, to) of the one person all contacts are, unless told otherwise."""
-    numbers = [*told, *(row["id"] for row in contacts)]
+    numbers = [int(n) for n in (*told, *(row["id"] for row in contacts))]
     rows = memberships(
         frame("raw.contact", [*(record("raw.contact", n) for n in told), *contacts]),
         history("contacts", {n: [_change(*change) for change in changes] for n, changes in told.items()}),
@@ -86,7 +86,7 @@ def test_two_values_of_one_moment_leave_the_later():
 
 def test_a_merged_company_is_its_survivor_without_a_seam():
     told = {"7": [("03-05", "1"), ("04-05", "2"), ("05-05", "3")]}
-    assert spans(told, merged={"1": "9", "2": "9"}) == [("9", ALWAYS, "05-05"), ("3", "05-05", None)]
+    assert spans(told, merged={1: 9, 2: 9}) == [("9", ALWAYS, "05-05"), ("3", "05-05", None)]
 
 
 def test_without_history_the_current_company_holds_from_the_beginning():
@@ -103,7 +103,7 @@ def test_without_history_the_current_company_holds_from_the_beginning():
 def test_two_contacts_of_one_person_belong_wherever_either_does():
     told = {"7": [("03-05", "1"), ("04-05", "")], "8": [("03-06", "1")]}
     assert spans(told) == [("1", ALWAYS, None)], "the other contact is still there"
-    apart = spans(told, persons={"8": "q"})
+    apart = spans(told, persons={8: "q"})
     assert set(apart) == {("1", ALWAYS, "04-05"), ("1", ALWAYS, None)}
 
 
@@ -146,12 +146,12 @@ def test_deals_belong_to_their_primary_company_else_the_first_else_to_themselves
         link("deals", "3", "10", valid_to=STAMP),
         link("deals", "4", "5", primary=True),
     ]  # fmt: skip
-    rows = deal_accounts(deals, frame("raw.association", links), {"5": "50"}).sort("deal_id").rows()
+    rows = deal_accounts(deals, frame("raw.association", links), {5: 50}).sort("deal_id").rows()
     assert rows == [
-        ("1", "company:20", "primary"),
-        ("2", "company:30", "first_association"),
-        ("3", "deal:3", "own"),
-        ("4", "company:50", "primary"),
+        (1, "company:20", "primary"),
+        (2, "company:30", "first_association"),
+        (3, "deal:3", "own"),
+        (4, "company:50", "primary"),
     ]
 
 
@@ -162,7 +162,7 @@ def test_accounts_are_live_companies_with_a_plain_domain():
             record("raw.company", "2", name="gone"),
             record("raw.company", "3", domain="none") | {"properties": '{"t": "no"}'},
         ]),
-        {"2"},
+        {2},
         "t",
         load().accounts,
     ).sort("account_id")  # fmt: skip

@@ -16,8 +16,8 @@ from crm_attribution_tests.helpers import at
 CLICKED = at("03-20T12:00:00")
 LATE = CLICKED + timedelta(days=30)
 MILLISECOND = timedelta(milliseconds=1)
-PEOPLE = {"1": "ann", "2": "bob"}
-EMAILS = {"ann@a.example": "1", "bob@b.example": "2"}
+PEOPLE = {1: "ann", 2: "bob"}
+EMAILS = {"ann@a.example": 1, "bob@b.example": 2}
 
 
 def click(**more: Any) -> dict[str, Any]:

@@ -1,0 +1,97 @@
+"""Forward steps from each earlier schema version: `MIGRATIONS[n]` brings a warehouse of version n to n + 1.
+
+A step is written against the tables as they were, never against today's contracts. Each runs in a transaction of its
+own, which also records its name and moment in `meta.migration`. A column that a contract gains as nullable needs no
+step: missing columns are added as null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import duckdb
+
+Migration = Callable[[duckdb.DuckDBPyConnection], None]
+
+
+def credit_new_recurring_revenue(connection: duckdb.DuckDBPyConnection) -> None:
+    """mrr_new and arr_new stand at every milestone and are what is credited: milestones and credit are recomputed."""
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'credits')")
+
+
+def number_columns(connection: duckdb.DuckDBPyConnection) -> None:
+    """Version 3 kept the numbers of ids in columns of their own; `record_ids_as_bigint` drops them: nothing to do."""
+
+
+def no_indexes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keys of the bookkeeping tables go: DuckDB's indexes are where its files broke. Commits get their marker."""
+    for name, columns in _KEYLESS.items():
+        connection.execute(f"CREATE TABLE meta.{name}_new ({columns})")
+        connection.execute(f"INSERT INTO meta.{name}_new SELECT * FROM meta.{name}")
+        connection.execute(f"DROP TABLE meta.{name}")
+        connection.execute(f"ALTER TABLE meta.{name}_new RENAME TO {name}")
+    create_marker(connection)
+
+
+_KEYLESS = {
+    "cursor": "consumer VARCHAR NOT NULL, seq BIGINT NOT NULL, signature VARCHAR NOT NULL",
+    "fact": "name VARCHAR NOT NULL, value VARCHAR NOT NULL",
+}
+
+
+def create_marker(connection: duckdb.DuckDBPyConnection) -> None:
+    """The one row by which a transaction proves that its commit was kept."""
+    connection.execute("CREATE OR REPLACE TABLE meta.commit_marker AS SELECT 0::BIGINT AS marker")
+
+
+_RECORD_IDS = {
+    "raw.contact": ("id", "associatedcompanyid"),
+    "raw.company": ("id",),
+    "raw.deal": ("id",),
+    "raw.property_history": ("object_id",),
+    "raw.association": ("from_id", "to_id"),
+    "raw.merge": ("absorbed_id", "survivor_id"),
+    "raw.link_click": ("contact_id",),
+    "raw.deletion": ("object_id",),
+    "raw.missing": ("object_id",),
+    "raw.reread": ("object_id",),
+    "identity.edge": ("contact_id",),
+    "identity.edge_rejected": ("contact_id",),
+    "identity.person": ("root_contact_id", "contact_id"),
+    "identity.account": ("company_id",),
+    "identity.membership": ("contact_id",),
+    "identity.deal_account": ("deal_id",),
+    "identity.click": ("contact_id",),
+    "identity.email_click": ("contact_id",),
+    "events.event": ("object_id", "record_id", "contact_id", "deal_id", "company_id"),
+    "events.milestone": ("deal_id",),
+    "attribution.touch": ("contact_id",),
+    "conversions.conversion": ("contact_id",),
+}
+_NUMBERS = {
+    "raw.property_history": ("object_id_number",),
+    "events.event": ("object_id_number", "record_id_number"),
+    "events.milestone": ("deal_id_number",),
+    "identity.deal_account": ("deal_id_number",),
+}
+
+
+def record_ids_as_bigint(connection: duckdb.DuckDBPyConnection) -> None:
+    """HubSpot's record ids become BIGINT. Ids that no record can have (a link with `eid=00x`) become null."""
+    for table, columns in _NUMBERS.items():
+        for column in columns:
+            connection.execute(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
+    for table, columns in _RECORD_IDS.items():
+        for column in columns:
+            number = f"CASE WHEN regexp_full_match({column}::VARCHAR, '0|[1-9][0-9]{{0,17}}') THEN {column}::BIGINT END"
+            connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE BIGINT USING {number}")
+    for table in ("raw.contact", "raw.company", "raw.deal"):
+        connection.execute(f"ALTER TABLE {table} ALTER COLUMN merged_ids TYPE BIGINT[] USING merged_ids::BIGINT[]")
+
+
+MIGRATIONS: dict[int, Migration] = {
+    1: credit_new_recurring_revenue,
+    2: number_columns,
+    3: no_indexes,
+    4: record_ids_as_bigint,
+}
