@@ -27,9 +27,9 @@ SETTINGS = ROOT / "docs" / "settings.md"
 ORCHESTRATION = ROOT / "crm_attribution_tests" / "orchestration"
 SETTINGS_TEXT = f"""# Settings
 
-Everything comes from the environment or from `--env-file` (same names). A name that begins like a setting, or stands in the
-file, and is none is reported by every command, in the run's log and by `status`; one that resembles a setting of the product
-itself (`CRM_ATTRIBUTION_…`) is refused. This page is generated: `make snapshots`.
+Everything comes from the environment or from `--env-file` (same names). A name that begins like a setting, or stands in
+the file, and is none is reported by every command, in the run's log and by `status`; one that resembles a setting of
+the product itself (`CRM_ATTRIBUTION_…`) is refused. This page is generated: `make snapshots`.
 
 {table()}"""
 SOURCES_TEXT = """# Sources
