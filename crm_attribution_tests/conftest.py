@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from crm_attribution.sources import sources
 from crm_attribution.warehouse.session import Session
@@ -14,6 +15,10 @@ from crm_attribution_tests.flow.story import LAST_DAY
 from crm_attribution_tests.helpers import new_warehouse
 
 sources()  # registers the contracts that stand in the files of sources
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+"""An example that is slow on a busy machine is no failure."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -95,7 +95,7 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
 
 def _effective(session: Session, name: str, mine: rules_module.Destination) -> rules_module.Destination:
     """The rules with `start` made the moment a rule was first seen, where that was after the first planning: a rule
-    added later uploads no history unless its `send_from` names an instant."""
+    added later uploads no history unless its `send_from` names a time."""
     watermark = session.state.watermark
     first_planning = session.state.planned is None
     rules = []
@@ -119,11 +119,16 @@ def _milestones(session: Session, keys: list[str] | None) -> pl.DataFrame:
             milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
         )
         rows = session.read_keys("events.milestone", pairs).filter(pl.col("state") == "live")
-    speakers = deal_contacts(session, rows["deal_id"]).unique("deal_id", keep="first", maintain_order=True)
+    representatives = deal_contacts(session, rows["deal_id"]).unique("deal_id", keep="first", maintain_order=True)
     return (
-        rows.join(speakers.select("deal_id", _speaker="person_id"), on="deal_id", how="left", maintain_order="left")
-        .with_columns(once_person=pl.coalesce("person_id", "_speaker"))
-        .drop("_speaker")
+        rows.join(
+            representatives.select("deal_id", _representative="person_id"),
+            on="deal_id",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(once_person=pl.coalesce("person_id", "_representative"))
+        .drop("_representative")
     )
 
 

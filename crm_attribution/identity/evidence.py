@@ -1,7 +1,7 @@
 """What of raw the identity graph has to look at again, and the edges that follow from it.
 
 Edges have owners: a contact, the contact id of a link, the e-mail of a form. Those of a changed contact or link are
-derived anew from all rows of it; a new submission is added to what its e-mail already shows.
+derived again from all its rows; a new submission is added to what its e-mail already shows.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def lookup_contacts(session: Session, contacts: set[int]) -> pl.Series:
 
 
 def _contracted(session: Session, nodes: pl.DataFrame, edges: pl.DataFrame, refused: pl.DataFrame) -> _Scope:
-    """Edges only came: the components at their ends become one, whatever lies within them."""
+    """Only new edges: the components at their ends become one, without reading what is inside them."""
     scope = _Scope(nodes, edges, refused)
     home = nodes.select("node_id", "component")
     across = (
@@ -178,7 +178,7 @@ def _contracted(session: Session, nodes: pl.DataFrame, edges: pl.DataFrame, refu
 
 
 def _labelled(session: Session, nodes: pl.DataFrame, edges: pl.DataFrame, refused: pl.DataFrame) -> _Scope:
-    """Components computed anew from all edges the nodes have."""
+    """Compute components from all edges of the nodes."""
     scope = _Scope(nodes, edges, refused)
     ids, kept = nodes["node_id"].to_numpy(), scope.allowed
     ends = np.asarray(kept["node_id"], np.int64), np.asarray(kept["identifier_id"], np.int64)
@@ -306,7 +306,7 @@ def _person_rows(
         "SELECT id FROM raw.contact SEMI JOIN ids USING (id) WHERE archived", ids=contacts.select(id="contact_id")
     )["id"]
     gone = pl.col("contact_id").is_in(list(absorbed))
-    speakers = (
+    representatives = (
         contacts.with_columns(_gone=gone, _archived=pl.col("contact_id").is_in(archived.implode()))
         .sort("_gone", "_archived", "created_at", "contact_id")
         .group_by("person_id")
@@ -327,7 +327,7 @@ def _person_rows(
                           schema_overrides={"person_id": pl.String, "_root": pl.Int64})  # fmt: skip
     old = known.select("person_id", "root_contact_id", _first="first_seen")
     living = (
-        speakers.join(since, on="person_id", how="left")
+        representatives.join(since, on="person_id", how="left")
         .join(size, on="person_id", how="left")
         .join(old, on="person_id", how="left")
         .join(minted, on="person_id", how="left")

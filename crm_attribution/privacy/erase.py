@@ -8,7 +8,7 @@ other touches or to `unattributed`; no outcome changes its amount, since money c
 
 What stays: a tombstone per id in `raw.deletion`; the person's id, without identifiers (another live contact of the
 person keeps it); the delivery ledger with its amounts; closed credit rows. Where these name a touch they name
-`erased:…` from then on. A conversion that was planned for a stage change of the contact is tied to another telling of
+`erased:…` from then on. A conversion that was planned for a stage change of the contact is tied to another event of
 the same fact, where there is one: else the deal that carries the fact now would be sent a second time.
 
 An e-mail that another contact also has or had names both: rows known by that e-mail alone stay, they are the other's.
@@ -92,15 +92,18 @@ def finish(session: Session, erased: Iterable[int], now: datetime) -> None:
 
 
 def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
-    """Delete the rows of a trace in one transaction, and tell the steps that derive from them; rows per table.
+    """Delete the rows of a trace in one transaction and journal them for the steps that derive from them.
 
     Everything derived must be up to date before, and be derived again afterwards.
+
+    Returns:
+        rows deleted per table.
     """
     ids = records_frame("contact_id", of.contact_ids)
     with session.transaction():
         rows = rows_of(session, of)
         _journal(session, ids, rows)
-        _retell_conversions(session, ids, now)
+        _retie_conversions(session, ids, now)
         _bury_absorbed(session, of)
         counts = {
             **_nameless_touches(session, ids, rows),
@@ -125,13 +128,13 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
 def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
     """What must be looked at again: the contacts, those that share an e-mail with them, their deals and persons, and
     clicks of others that one of the submissions had resolved."""
-    near = session.query(
+    sharing = session.query(
         "SELECT DISTINCT e.contact_id FROM identity.edge e SEMI JOIN"
         " (SELECT identifier_type, identifier FROM identity.edge SEMI JOIN ids USING (contact_id)) s"
         " USING (identifier_type, identifier)",
         ids=ids,
     )
-    contacts = pl.concat([ids, near]).unique()
+    contacts = pl.concat([ids, sharing]).unique()
     persons = session.query(
         "SELECT person_id FROM identity.alias SEMI JOIN contacts ON identifier = contacts.contact_id::VARCHAR"
         " WHERE identifier_type = 'contact'"
@@ -145,7 +148,7 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
         ids=ids,
     )["from_id"]
     clicks = session.query(
-        "SELECT click_id FROM identity.click SEMI JOIN told USING (form_id, conversion_id)", told=rows.submissions
+        "SELECT click_id FROM identity.click SEMI JOIN erased USING (form_id, conversion_id)", erased=rows.submissions
     )["click_id"]
     session.journal("contacts", contacts["contact_id"])
     session.journal("deals", deals)
@@ -154,9 +157,9 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
     session.journal("link_click", set(clicks) - set(rows.clicks["click_id"]))
 
 
-def _retell_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> None:
-    """Tie conversions of stage changes that go to another telling of the same fact; the unsent ones of a fact that
-    nothing else tells are suppressed."""
+def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> None:
+    """Tie conversions of erased stage changes to another event of the same fact; suppress unsent ones of a fact that
+    has no other event."""
     gone = session.query(
         "SELECT event_id FROM events.event SEMI JOIN ids ON object_id = ids.contact_id WHERE object_type = 'contacts'",
         ids=ids,
@@ -178,8 +181,10 @@ def _retell_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> N
         )
         .explode("linked_event_ids")
     )
-    told = planned.with_columns(linked_event_ids=pl.concat_list("milestone_id", "event_id")).explode("linked_event_ids")
-    left = told.join(linked, on=["_family", "linked_event_ids"]).explode("_left").drop_nulls("_left")
+    planned_events = planned.with_columns(linked_event_ids=pl.concat_list("milestone_id", "event_id")).explode(
+        "linked_event_ids"
+    )
+    left = planned_events.join(linked, on=["_family", "linked_event_ids"]).explode("_left").drop_nulls("_left")
     found = dict(left.select("conversion_id", pl.col("_left").min().over("conversion_id")).iter_rows())
     ledger.retell(session, found)
     alone = planned.filter(pl.col("state").is_in(UNSENT) & ~pl.col("conversion_id").is_in(list(found)))
@@ -201,14 +206,14 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
 
 
 def _nameless_causes(session: Session, of: Trace) -> int:
-    """Why persons merged may be told by the hash of an e-mail."""
+    """The reason of a person merge may hold the hash of an e-mail: mask it."""
     causes = session.query("SELECT DISTINCT cause FROM identity.person_change")["cause"]
     renamed = _nameless(session, "cause", [cause for cause in causes if of.mentioned_in(cause)])
     return session.rename("identity.person_change", "cause", renamed)
 
 
 def _nameless(session: Session, column: str, values: Iterable[str]) -> pl.DataFrame:
-    """A new name for each value that tells nothing of the old one."""
+    """A new name for each value that reveals nothing of the old one."""
     mark = session.scalar("SELECT nextval('meta.change_seq')")
     rows = [{column: value, "name": f"erased:{mark}:{n}"} for n, value in enumerate(sorted(set(values)))]
     return pl.DataFrame(rows, schema={column: pl.String, "name": pl.String})

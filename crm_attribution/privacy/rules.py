@@ -12,7 +12,7 @@ from typing import Any
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, record_id, sha256, url_parameters
 
 _LONG_ENOUGH = 10
-"""A shorter click id may stand in any text by chance; it counts only in a field that holds click ids."""
+"""A shorter click id may be in any text by chance; it counts only in a field that holds click ids."""
 
 _HASH_PREFIX = 12
 _PER_PATTERN = 500
@@ -69,7 +69,7 @@ def _email(email: str) -> str:
 def names(value: Any, trace: Trace) -> bool:
     """Whether a JSON document (a webhook, an ingested record, a click, a refused row) is about the person.
 
-    A document that names another contact by id is that contact's, whatever click ids it carries.
+    A document that names another contact by id belongs to that contact, with any click ids it has.
     """
     if isinstance(value, Mapping):
         if _by_id(value, trace):
@@ -124,7 +124,7 @@ def _without_fields(value: Mapping[str, Any], trace: Trace) -> tuple[Any, int]:
 
 
 def _loose(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields but for batches of documents, which were looked through one by one."""
+    """The fields without batches of documents, which were searched one by one."""
     return {
         key: inner
         for key, inner in fields.items()

@@ -29,7 +29,7 @@ CLEAN = frozenset(
         "meta.fact",
     }
 )
-"""Tables that hold nobody's words but ours: after an erasure none of them may mention the person."""
+"""Tables with only our own texts: after an erasure none of them may mention the person."""
 
 _FORM_CLICK_IDS = ("link_click_id", "gclid", "fbclid", "li_fat_id", "msclkid", "ttclid")
 _CLICK_ID_PROPERTY = "click_id|gclid|gbraid|wbraid|fbclid|li_fat_id|msclkid|ttclid"
@@ -37,7 +37,7 @@ _CLICK_ID_PROPERTY = "click_id|gclid|gbraid|wbraid|fbclid|li_fat_id|msclkid|ttcl
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows that are theirs besides the record itself, by key and click ids."""
+    """Rows of the contacts other than the record itself, by key and click ids."""
 
     submissions: pl.DataFrame
     clicks: pl.DataFrame
@@ -50,7 +50,7 @@ class Rows:
 
 
 def trace(session: Session, requested: Iterable[int]) -> Trace:
-    """Everything by which the records of these contacts, with all that is merged into them, can be told here."""
+    """Everything that identifies the records of these contacts, with all that is merged into them."""
     ids = _family(session, requested)
     emails = _emails(session, ids)
     own = frozenset(emails - _emails_of_others(session, ids, emails))
@@ -93,7 +93,7 @@ def rows_of(session: Session, of: Trace) -> Rows:
 def mentions(session: Session, of: Trace) -> dict[str, int]:
     """Rows of each table, in both files, whose texts mention the e-mails, their hashes or the click ids.
 
-    After an erasure, records of others still may: a deal that somebody named after an e-mail, an e-mail written into
+    After an erasure, records of others still may: a deal named after an e-mail, an e-mail written into
     another contact.
     """
     if not of.patterns:
@@ -122,7 +122,7 @@ def _normal(column: str) -> str:
 
 
 def _family(session: Session, ids: Iterable[int]) -> list[int]:
-    """The records with everything merged into them; an absorbed id stands for the record that holds it."""
+    """The records with everything merged into them; an absorbed id means the record that holds it."""
     live = merged(session, "contacts")
     heads = {live.get(one, one) for one in ids}
     return sorted(heads | {absorbed for absorbed, survivor in live.items() if survivor in heads})
@@ -168,11 +168,11 @@ def _emails_of_others(session: Session, ids: Sequence[int], emails: Iterable[str
 
 def _click_ids(session: Session, ids: Sequence[int], submissions: pl.DataFrame) -> set[str]:
     """Click ids of the submissions, and those HubSpot keeps on the contact."""
-    told = session.query(
+    values = session.query(
         "SELECT value FROM raw.property_history SEMI JOIN ids ON object_id = ids.id"
         " WHERE object_type = 'contacts' AND regexp_matches(property, ?)",
         [_CLICK_ID_PROPERTY],
         ids=records_frame("id", ids),
     )["value"]
     forms = (submissions[name] for name in _FORM_CLICK_IDS)
-    return {value for column in (told, *forms) for value in column.drop_nulls() if value}
+    return {value for column in (values, *forms) for value in column.drop_nulls() if value}

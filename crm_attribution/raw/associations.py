@@ -41,7 +41,7 @@ def journal_associations(
     Args:
         session: an open session, in a transaction.
         from_type: contacts, companies or deals.
-        to_type: likewise.
+        to_type: of the other end.
         found: records with all their associations of this pair; those of others are left as they are.
         first_read: those of them that were never read before.
         now: when this was learned.

@@ -1,6 +1,6 @@
 """Whether we have what HubSpot has: counts, archived records, and what became of an id that answers no more.
 
-A search tells how many unarchived records there are; the same number must be known here. Where it is not, the archived
+A search returns the number of unarchived records; the same number must be stored. Where it is not, the archived
 list explains most of it, and halving the range of ids finds the rest at one call a halving. A record that is missing
 is looked up by itself: a merged one answers with another id, an archived one in the archive, an erased one not at all.
 Missing alone never erases anything: it is a row in raw.missing for a person to confirm.
@@ -43,7 +43,7 @@ def gone(object_type: str) -> str:
 
 @dataclass(frozen=True)
 class Completeness:
-    """Accounts for every record."""
+    """Compares the stored records with HubSpot's counts and finds the difference."""
 
     warehouse: Warehouse
     hubspot: HubSpotClient

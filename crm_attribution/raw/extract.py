@@ -2,7 +2,7 @@
 
 A partition fixes only the lower bound of the search (HubSpot knows a record's current modified time only), and a
 stream whose last complete reading ended earlier begins there; the upper bound is the run's now. Whatever is already
-stored with the same modified time is not read again. A reading that dies is gone on with where it had come to.
+stored with the same modified time is not read again. An extraction that dies resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Progress:
     """How far a reading of records has come, kept with what it stored.
 
     Attributes:
-        signature: of the properties it reads; with others it begins anew.
+        signature: of the properties it reads; with other properties it starts over.
         window_end: the upper bound it had.
         archived: whether it lists the archived records by now.
         after: the listing's cursor; None for a walk through changes.
@@ -82,7 +82,7 @@ class RecordReader:
     def read(self, object_type: str, since: datetime | None) -> StreamReport:
         """Contacts, companies or deals changed since (None: all), with history, merges, associations and deletions.
 
-        The report tells how many unarchived records HubSpot counts and how many of them are known here.
+        The report has the number of unarchived records in HubSpot and the number stored.
         """
         run = self.readings.begin(object_type, since, self.hubspot.transport)
         wanted = wanted_of(self.readings.warehouse, self.rules, object_type)
@@ -168,7 +168,7 @@ class RecordReader:
             first: the newest changes, in any order.
             asked: ids that webhooks and reconciliation want read again.
             pages: of a walk through the other changes, ids ascending.
-            progress: where the walk stands: the highest id of a stored chunk is its progress.
+            progress: the position of the walk: the highest id of a stored chunk.
         """
         missing: list[int] = []
         for ids in chunks(dict.fromkeys([*self._new(wanted, first), *asked]), CHUNK):

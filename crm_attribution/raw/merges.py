@@ -12,7 +12,7 @@ from crm_attribution.warehouse.session import Session
 
 
 def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> set[int]:
-    """Take in merges of one object type, in any order and as often as they are told.
+    """Record merges of one object type, in any order and any number of times.
 
     Args:
         session: an open session, in a transaction.
@@ -36,7 +36,7 @@ def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> se
 
 
 def _touching(session: Session, object_type: str, ids: set[int]) -> pl.DataFrame:
-    """Stored rows that name any of the ids, and what those name in turn."""
+    """Return stored rows that name any of the ids, and the rows that those name."""
     known: set[int] = set()
     while True:
         frame = records_frame("id", ids)

@@ -30,7 +30,7 @@ CHUNK = 1_000
 
 @dataclass
 class Rotation:
-    """Records whose associations are read again because nothing says when those change.
+    """Records whose associations are read again, because HubSpot does not report when those change.
 
     Attributes:
         waiting: ids that are still to be read in this run, in their order.
@@ -49,7 +49,7 @@ class StreamReport(Report):
 
     Attributes:
         calls: HTTP calls made; None where nothing was read.
-        floor: the least calls the source's page sizes allow.
+        floor: the minimum calls the source's page sizes allow.
         found: records the source named.
         quarantined: rows refused.
         source_total: unarchived records as HubSpot counts them.
@@ -85,7 +85,7 @@ class StreamReport(Report):
         return {name: value for name, value in given.items() if value is not None} | self.figures
 
     def plus(self, other: StreamReport) -> StreamReport:
-        """Two readings of one run: figures add up, of texts and totals the later one stands."""
+        """Combine two extractions of one run: figures add up, texts and totals are the later ones."""
         figures = dict(self.figures)
         for name, value in other.figures.items():
             before = figures.get(name)

@@ -25,7 +25,7 @@ from crm_attribution.warehouse.frames import records_frame
 
 @dataclass(frozen=True)
 class Reconciler:
-    """Compares records with HubSpot, whatever their stamps say."""
+    """Compares records with HubSpot, regardless of their modified times."""
 
     readings: Readings
     hubspot: HubSpotClient
@@ -33,7 +33,7 @@ class Reconciler:
     completeness: Completeness
 
     def run(self) -> StreamReport:
-        """All object types, `extraction.reconcile_calls` pages of each; the next reconciliation goes on from there."""
+        """All object types, `extraction.reconcile_calls` pages of each; the next reconciliation continues there."""
         report = StreamReport()
         for object_type in OBJECT_TYPES:
             report = report.plus(self._reconcile(object_type))

@@ -95,13 +95,13 @@ class RecordStore:
     def store(
         self, wanted: Wanted, results: Sequence[Record], run: Extraction, progress: Mapping[str, Any] | None = None
     ) -> None:
-        """Store records, live or archived, with what came beside them.
+        """Store records, live or archived, with their history, merges and associations.
 
         Args:
             wanted: what was asked for.
             results: records with history, at most a thousand.
             run: counts.
-            progress: where a run that dies after this goes on; kept in the same transaction.
+            progress: where a run resumes if this one dies; kept in the same transaction.
         """
         now = self.clock.now()
         results = self._with_history(wanted, self._not_erased(wanted.object_type, results), run)
@@ -116,19 +116,19 @@ class RecordStore:
         with self.warehouse.session() as session, session.transaction():
             first_read = _not_in(session, wanted.table, accepted)
             written = session.upsert(wanted.table, records.rows, newer="modified_at")["id"]
-            told = _append_history(session, history.rows, first_read)
+            changed = _append_history(session, history.rows, first_read)
             absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
             gone = _record_deletions(session, wanted.object_type, kept, live, now)
             joined = [
                 journal_associations(session, wanted.object_type, other, found, first_read, now)
                 for other, found in related.items()
             ]
-            dirty = {*written, *told, *gone, *(id_ for ids in joined for id_ in ids)}
+            dirty = {*written, *changed, *gone, *(id_ for ids in joined for id_ in ids)}
             session.journal(wanted.object_type, dirty)
             quarantine(session, wanted.table, records.refused, now)
             session.resolve_quarantine(wanted.table, records.rows["id"])
-            told_of = [f"{wanted.object_type}:{result['id']}" for result in kept]
-            session.resolve_quarantine("raw.property_history", pl.Series(told_of, dtype=pl.String))
+            read_again = [f"{wanted.object_type}:{result['id']}" for result in kept]
+            session.resolve_quarantine("raw.property_history", pl.Series(read_again, dtype=pl.String))
             quarantine(session, "raw.property_history", refused_history, now)
             forget_rereads(session, wanted.object_type, record_ids(str(result["id"]) for result in results))
             if progress is not None:
@@ -150,19 +150,19 @@ class RecordStore:
         calls = ceil(len(live) / ASSOCIATIONS)
         run.floor += len(pairs) * calls
         room = calls * ASSOCIATIONS - len(live)
-        beside, run.rotation.waiting = run.rotation.waiting[:room], run.rotation.waiting[room:]
-        run.rotation.read += beside
-        asked = list(dict.fromkeys([*live, *beside]))
+        rotated, run.rotation.waiting = run.rotation.waiting[:room], run.rotation.waiting[room:]
+        run.rotation.read += rotated
+        asked = list(dict.fromkeys([*live, *rotated]))
         found: dict[str, Associations] = {}
         for other in pairs:
             answer = by_record(self.hubspot.associations(object_type, other, asked))
-            without = {id_ for id_ in set(beside) - set(live) if not answer.get(id_)}
+            without = {id_ for id_ in set(rotated) - set(live) if not answer.get(id_)}
             run.rotation.bare |= without
             found[other] = {id_: ends for id_, ends in answer.items() if id_ not in without}
         return found
 
     def _not_erased(self, object_type: str, results: Sequence[Record]) -> list[Record]:
-        """Without those whose privacy deletion is known: a page read before it must not bring them back."""
+        """Drop records whose privacy deletion is known: a page read before it must not bring them back."""
         with self.warehouse.session() as session:
             erased = tombstones(session, object_type, record_ids(str(result["id"]) for result in results))
         return [result for result in results if record_id(result["id"]) not in erased]
@@ -212,7 +212,7 @@ class RecordStore:
 
 
 def _without_history(object_type: str, kept: Sequence[Record]) -> list[Refused]:
-    """Records that came without history twice: their values are stored, a row in quarantine says what is missing."""
+    """Records returned twice without history: their values are stored, a row in quarantine names what is missing."""
     return [
         Refused(f"{object_type}:{id_}", "propertiesWithHistory:missing", "{}", "raw.property_history")
         for id_ in parse.without_history(object_type, kept)
@@ -225,8 +225,8 @@ def _append_history(session: Session, rows: pl.DataFrame, first_read: set[int]) 
     new = pl.col("object_id").is_in(list(first_read))
     first = rows.filter(new).unique(_HISTORY_IDENTITY, keep="first", maintain_order=True)
     session.append_new("raw.property_history", first)
-    told = session.append("raw.property_history", rows.filter(~new), identity=_HISTORY_IDENTITY)
-    return {*first["object_id"], *told["object_id"]}
+    changed = session.append("raw.property_history", rows.filter(~new), identity=_HISTORY_IDENTITY)
+    return {*first["object_id"], *changed["object_id"]}
 
 
 def _record_deletions(

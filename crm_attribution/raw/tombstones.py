@@ -1,4 +1,4 @@
-"""What HubSpot has erased stays erased: whatever still brings it must not be stored."""
+"""What HubSpot has erased stays erased: rows from any source that still mention it must not be stored."""
 
 from __future__ import annotations
 

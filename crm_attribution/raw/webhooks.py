@@ -1,7 +1,7 @@
 """Webhooks and workflow posts from the inbox into `raw.webhook_event`, and what follows from them.
 
 A file is archived once what it holds is committed; a crash between the two loads it again, which changes nothing.
-Webhooks bring forward what extraction would find an hour later (they only name records to be read again) and what it
+Webhooks report at once what extraction would find an hour later (they only name records to be read again) and what it
 cannot find: merges and privacy deletions.
 """
 
@@ -37,7 +37,7 @@ def waiting(inbox: Path) -> list[Path]:
 
 
 def load(warehouse: Warehouse, clock: Clock, inbox: Path) -> StreamReport:
-    """Take in all waiting deliveries. Until the portal is known they wait: whose they are cannot be told.
+    """Load all waiting deliveries. Until the portal is known they wait, because their owner is unknown.
 
     Returns:
         files, events, duplicates, quarantined, and events by subscription type.
@@ -91,7 +91,7 @@ def _store(
 
 
 def _by_type(fresh: Iterable[Event]) -> dict[str, int]:
-    """New events by subscription type; names that are not HubSpot's own might say anything and are not shown."""
+    """New events by subscription type; names that are not HubSpot's may hold any text and are not shown."""
     return dict(
         Counter(
             f"new {event.row['subscription_type']}"
@@ -103,7 +103,7 @@ def _by_type(fresh: Iterable[Event]) -> dict[str, int]:
 
 
 def _erased(session: Session, heard: Iterable[Event]) -> set[int]:
-    """The contacts among those named whose privacy deletion is known, or told just now."""
+    """The contacts among those named whose privacy deletion is known, or in these events."""
     named = {one for event in heard for one in _about(event)}
     contacts = sorted(object_id for object_type, object_id in named if object_type == "contacts")
     return {
@@ -139,41 +139,41 @@ def _record_merges(session: Session, fresh: Sequence[Event]) -> None:
     ]
     if not rows:
         return
-    told = CONTRACTS["raw.merge"].conform(pl.DataFrame(rows))
-    for (object_type,), found in told.group_by("object_type", maintain_order=True):
+    reported = CONTRACTS["raw.merge"].conform(pl.DataFrame(rows))
+    for (object_type,), found in reported.group_by("object_type", maintain_order=True):
         record_merges(session, str(object_type), found)
 
 
 def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collection[int], now: datetime) -> None:
-    """Archived and erased records. HubSpot tells an erasure as a deletion too, in any order: the erasure stands alone.
+    """Archived and erased records. HubSpot reports an erasure as a deletion too, in any order: only the erasure counts.
 
     What the archived list said of a record's absence is left: it knows the exact time.
     """
-    told: dict[tuple[str, int, str], datetime] = {}
+    reported: dict[tuple[str, int, str], datetime] = {}
     for event in fresh:
         if event.gone is None or event.record is None:
             continue
         if event.gone == "privacy" or event.record[1] not in erased:
             key = (*event.record, event.gone)
-            told[key] = max(told.get(key, event.row["occurred_at"]), event.row["occurred_at"])
-    if not told:
+            reported[key] = max(reported.get(key, event.row["occurred_at"]), event.row["occurred_at"])
+    if not reported:
         return
     columns = ["object_type", "object_id", "kind"]
     contract = CONTRACTS["raw.deletion"]
     rows = contract.conform(
         pl.DataFrame(
             [{**dict(zip(columns, key, strict=True)), "deleted_at": at, "source": "webhook", "noticed_at": now}
-             for key, at in told.items()]
+             for key, at in reported.items()]
         )
     )  # fmt: skip
     stored = session.read_keys("raw.deletion", rows.select(columns))
-    held = rows.select(*columns, told_at="deleted_at").join(stored, on=columns).filter(
+    held = rows.select(*columns, reported_at="deleted_at").join(stored, on=columns).filter(
         (pl.col("kind") == "privacy")
         | (pl.col("restored_at").is_null() & (pl.col("source") != "webhook"))
-        | (pl.coalesce("restored_at", "deleted_at") >= pl.col("told_at"))
+        | (pl.coalesce("restored_at", "deleted_at") >= pl.col("reported_at"))
     )  # fmt: skip
     session.upsert("raw.deletion", rows.join(held, on=columns, how="anti"))
-    gone = _keys([(object_type, one) for object_type, one, kind in told if kind == "privacy"])
+    gone = _keys([(object_type, one) for object_type, one, kind in reported if kind == "privacy"])
     session.replace("raw.deletion", contract.empty(), gone.with_columns(kind=pl.lit("archived")))
     session.replace("raw.reread", CONTRACTS["raw.reread"].empty(), gone)
 

@@ -46,7 +46,7 @@ def whats(tree: Node, group: str) -> list[str]:
     return [child.what for child in find(tree, group).children]
 
 
-def told(chain: Chain, kind: str, asked: str, **options: Any) -> Node:
+def explained(chain: Chain, kind: str, asked: str, **options: Any) -> Node:
     with chain.warehouse.session() as session:
         return explain(session, kind, asked, chain.mapping, **options)
 
@@ -56,8 +56,8 @@ def told(chain: Chain, kind: str, asked: str, **options: Any) -> Node:
 
 def test_a_merged_person_with_its_contacts_edges_and_milestones(stories: Chain):
     three = wins.contacts_merged_into_a_third.number
-    tree = told(stories, "person", f"contact:{three}01")
-    assert told(stories, "person", tree.facts["person_id"]).children == tree.children
+    tree = explained(stories, "person", f"contact:{three}01")
+    assert explained(stories, "person", tree.facts["person_id"]).children == tree.children
     assert (tree.facts["speaks_for_it"], tree.facts["contacts"]) == (f"contact:{three}03", 1)
     states = {node.what: node.facts["state"] for node in find(tree, "contacts").children}
     assert states == {f"contact:{three}03": "live", **{f"contact:{three}0{n}": f"absorbed by contact:{three}03"
@@ -100,7 +100,7 @@ def test_refused_edges_say_by_which_rule(session: Session):
     (refused,) = find(tree, "edges refused").children
     assert refused.what == "contact:3 — primary_email — email:i***@a.example"
     assert refused.facts["refused_by"] == "role_mailbox"
-    with pytest.raises(NotKnown, match=r"email:i\*\*\*@a.example names nobody.*role_mailbox \(1\)"):
+    with pytest.raises(NotKnown, match=r"email:i\*\*\*@a.example names no person.*role_mailbox \(1\)"):
         explain(session, "person", "email:Info@a.example", LOADED)
 
 
@@ -118,15 +118,15 @@ def test_emails_are_masked_unless_asked_for(session: Session):
 
 def test_an_account_of_two_companies_with_their_domains(stories: Chain, session: Session):
     two = wins.companies_merged_as_before_2025.number
-    tree = told(stories, "account", f"company:{two}01")
+    tree = explained(stories, "account", f"company:{two}01")
     assert tree.facts["account_id"] == f"company:{two}02"
     assert tree.facts["leads_here_by"] == [f"raw.merge:companies:{two}01"]
     assert whats(tree, "companies") == [f"company:{two}02", f"company:{two}01"]
     assert find(tree, "memberships").facts["persons"] == 2
     assert {node.facts["basis"] for node in find(tree, "deals").children} == {"primary"}
     assert sorted(whats(tree, "milestones"))[:2] == ["customer_expanded", "customer_won"]
-    assert told(stories, "account", f"deal:{two}01").facts["account_id"] == f"company:{two}02"
-    few = told(stories, "account", f"company:{two}02", limit=1)
+    assert explained(stories, "account", f"deal:{two}01").facts["account_id"] == f"company:{two}02"
+    few = explained(stories, "account", f"company:{two}02", limit=1)
     assert find(few, "memberships").facts == {"count": 2, "shown": 1, "persons": 2, "now": 2}
     assert len(find(few, "memberships").children) == 1
 
@@ -161,9 +161,9 @@ def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge
         chain.run()
         chain.advance("2026-03-12T09:00:00Z", at("2026-03-08T09:00:00Z"))
         later = lifecycle_event_id("contacts", int(first), "marketingqualifiedlead", at("2026-03-06T09:00:00Z"))
-        tree = told(chain, "event", later)
+        tree = explained(chain, "event", later)
         earlier = lifecycle_event_id("contacts", int(second), "marketingqualifiedlead", at("2026-03-04T09:00:00Z"))
-        milestone = told(chain, "milestone", later)
+        milestone = explained(chain, "milestone", later)
     assert (tree.facts["record"], tree.facts["held_by"]) == (f"contacts:{first}", f"contacts:{third}")
     assert find(tree, "rule: lifecycle.stages.marketingqualifiedlead: qualified_lead").facts == {"mapping_version": "1"}
     rows = find(tree, "source rows").children
@@ -172,22 +172,22 @@ def test_the_event_of_an_absorbed_contact_leads_to_its_history_row_and_the_merge
         "value": "marketingqualifiedlead", "at": "2026-03-06T09:00:00Z", "source_type": "AUTOMATION_PLATFORM"
     }  # fmt: skip
     assert all("copied" in row.facts for row in rows[1:])
-    (merge,) = find(tree, "told by a record that was absorbed since").children
+    (merge,) = find(tree, "record absorbed since").children
     assert merge.facts["source"] == f"raw.merge:contacts:{first}"
-    (linked,) = find(tree, "milestones it tells").children
+    (linked,) = find(tree, "milestones").children
     assert (linked.facts["role"], linked.facts["why"]) == ("linked", "a later entry of the same person")
     assert milestone.facts["milestone_id"] == earlier
 
 
 def test_the_values_of_a_deal_say_where_they_come_from(stories: Chain):
     deal = moves.amount_typed_later.id(1)
-    tree = told(stories, "event", f"deal_{deal}_amount_2026-03-20T09:00:00Z")
+    tree = explained(stories, "event", f"deal_{deal}_amount_2026-03-20T09:00:00Z")
     assert (find(tree, "arr").facts, find(tree, "mrr").facts["value"]) == (
         {"value": 150050, "from": "rule over amount and billing period; no history of hs_arr"},
         12504,
     )
     assert find(tree, "values").facts["amount_before"] == 120000
-    assert find(tree, "no milestone").facts["why"] == "it is no entry into a stage"
+    assert find(tree, "no milestone").facts["why"] == "it is not an entry into a stage"
 
 
 # --- milestones
@@ -195,25 +195,25 @@ def test_the_values_of_a_deal_say_where_they_come_from(stories: Chain):
 
 def test_echoes_and_adoption_are_told_by_name(stories: Chain):
     one = wins.repeated_on_every_record.number
-    tree = told(stories, "milestone", f"deal_{one}01_closedwon_2026-03-08T09:00:00Z")
-    events = find(tree, "events that tell it").children
+    tree = explained(stories, "milestone", f"deal_{one}01_closedwon_2026-03-08T09:00:00Z")
+    events = find(tree, "events").children
     assert [(e.what, e.facts["role"], e.facts["why"][:4]) for e in events] == [
         ("deal_won", "carrier", "the "),
         *[("customer_won", "linked", "echo")] * 3,
     ]
     workflow = next(e for e in events if e.facts["occurred"] == "2026-03-11T09:00:00Z")
-    told_by = told(stories, "event", workflow.facts["event_id"])
+    told_by = explained(stories, "event", workflow.facts["event_id"])
     assert find(told_by, "customer_won").facts["why"].startswith("echo")
     adopting = wins.later_deal_adopts_the_opportunity.id(1)
     with stories.warehouse.session() as session:
         found = session.read("events.milestone", "deal_id = ? AND milestone = 'opportunity_created'", [adopting])
-    tree = told(stories, "milestone", found["milestone_id"][0])
-    assert [e.facts["why"][:12] for e in find(tree, "events that tell it").children] == ["adoption: it", "a later entr"]
+    tree = explained(stories, "milestone", found["milestone_id"][0])
+    assert [e.facts["why"][:12] for e in find(tree, "events").children] == ["adoption: it", "a later entr"]
 
 
 def test_credit_leads_to_the_submission_and_conversions_to_their_attempts(stories: Chain):
     won = f"customer_won:deal_{wins.form_of_a_merged_contact.id(1)}_closedwon_2026-03-05T09:00:00Z"
-    tree = told(stories, "milestone", won)
+    tree = explained(stories, "milestone", won)
     credit = find(tree, "linear count")
     assert (credit.facts["total"], credit.facts["unattributed"], credit.facts["touches"]) == (1_000_000, 0, 1)
     submission = find(tree, "raw.form_submission:")
@@ -241,7 +241,7 @@ def test_conversions_of_any_linked_event_are_shown_with_their_attempts(session: 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unknown_id_is_told_with_what_there_is(stories: Chain, kind: str):
     with pytest.raises(NotKnown, match=r"n\*\*\*@x.example.*person: .*account: ") as raised:
-        told(stories, kind, "email:nobody@x.example")
+        explained(stories, kind, "email:nobody@x.example")
     assert "nobody" not in str(raised.value)
 
 
@@ -250,12 +250,12 @@ def test_the_command(stories: Chain, monkeypatch: pytest.MonkeyPatch):
     story = wins.contacts_merged_as_before_2025.number
     done = CliRunner().invoke(main, ["why", "person", f"contact:{story}02", "--json"])
     assert done.exit_code == 0, done.output
-    assert json.loads(done.stdout) == told(stories, "person", f"contact:{story}02").as_dict()
+    assert json.loads(done.stdout) == explained(stories, "person", f"contact:{story}02").as_dict()
     done = CliRunner().invoke(main, ["why", "person", f"contact:{story}02"])
     assert f"contact:{story}01 — merge — contact:{story}02  source: raw.merge:contacts:{story}02" in done.stdout
     done = CliRunner().invoke(main, ["why", "account", "company:987654"])
     assert done.exit_code == 1
-    assert "no account is known by 'company:987654'" in done.output
+    assert "no account has the id 'company:987654'" in done.output
 
 
 def test_while_a_run_holds_the_warehouse_it_says_who(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

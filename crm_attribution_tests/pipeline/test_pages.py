@@ -39,7 +39,7 @@ def run(folder: Path, *arguments: str) -> str:
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=500,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

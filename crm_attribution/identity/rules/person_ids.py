@@ -29,7 +29,7 @@ class Assignment:
     Attributes:
         persons: contact id -> person id.
         minted: new person id -> the contact that minted it.
-        changes: (person that went on, other person, merge | split, contact that caused it).
+        changes: (person that remained, other person, merge | split, contact that caused it).
     """
 
     persons: dict[int, str]

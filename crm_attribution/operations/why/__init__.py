@@ -7,12 +7,12 @@ from collections.abc import Callable
 from crm_attribution.errors import NotKnown
 from crm_attribution.mapping import Rules
 from crm_attribution.operations.why import account, event, milestone, person
-from crm_attribution.operations.why.tree import MASK, Node, Told
+from crm_attribution.operations.why.tree import MASK, Context, Node
 from crm_attribution.warehouse.session import Session
 
 __all__ = ["KINDS", "MASK", "Node", "explain"]
 
-_TELLERS: dict[str, Callable[[Told, str], Node | None]] = {
+_EXPLAIN: dict[str, Callable[[Context, str], Node | None]] = {
     "person": person.explain,
     "event": event.explain,
     "milestone": milestone.explain,
@@ -22,7 +22,7 @@ _TELLERS: dict[str, Callable[[Told, str], Node | None]] = {
 KINDS = {
     "person": "a person id (a former one too), contact:ID, email:ADDRESS, or a click id as gclid:VALUE",
     "event": "an event id",
-    "milestone": "a milestone id, also as MILESTONE:ID, or the id of an event it is told by",
+    "milestone": "a milestone id, also as MILESTONE:ID, or the id of one of its events",
     "account": "company:ID, domain:NAME or deal:ID",
 }
 """What can be explained -> how it is named."""
@@ -39,15 +39,15 @@ def explain(
         asked: the id as a user typed it.
         rules: the mapping file, to name the rules.
         limit: how much of each list is shown; counts are of all.
-        show_personal: e-mails in full instead of `a***@domain`.
+        show_personal: unmasked e-mails instead of `a***@domain`.
 
     Raises:
         NotKnown: nothing of that kind has this id. The message masks e-mails.
     """
-    told = Told(session, rules, limit, show_personal)
-    found = _TELLERS[kind](told, asked.strip())
+    context = Context(session, rules, limit, show_personal)
+    found = _EXPLAIN[kind](context, asked.strip())
     if found is None:
         forms = "; ".join(f"{name}: {form}" for name, form in KINDS.items())
-        shown = Told(session, rules).text(asked.strip())
-        raise NotKnown(f"no {kind} is known by {shown!r}. What can be asked for: {forms}")
+        shown = Context(session, rules).text(asked.strip())
+        raise NotKnown(f"no {kind} has the id {shown!r}. Possible forms: {forms}")
     return found

@@ -9,7 +9,7 @@ import polars as pl
 from crm_attribution import identifiers
 from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.operations.why.brief import merged_into, milestone_line
-from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 
@@ -22,11 +22,11 @@ _WHY = {
 }
 
 
-def explain(told: Told, asked: str) -> Node | None:
+def explain(context: Context, asked: str) -> Node | None:
     """The tree of an account, found by its id or by one that leads to it."""
-    account_id, path = _followed(told, asked)
-    known = told.session.read_keys("identity.account", ids_frame("account_id", [account_id]))
-    deals = told.session.read_keys("identity.deal_account", ids_frame("account_id", [account_id]))
+    account_id, path = _followed(context, asked)
+    known = context.session.read_keys("identity.account", ids_frame("account_id", [account_id]))
+    deals = context.session.read_keys("identity.deal_account", ids_frame("account_id", [account_id]))
     if known.is_empty() and deals.is_empty():
         return None
     row: Row = known.row(0, named=True) if known.height else {}
@@ -44,18 +44,18 @@ def explain(told: Told, asked: str) -> Node | None:
         "tier": row.get("tier"),
     }
     children = [
-        *_companies(told, account_id),
-        *_domains(told, account_id),
-        *_neighbours(told, account_id, row.get("business_domain")),
-        *_children(told, account_id),
-        *_members(told, account_id),
-        *_deals(told, deals),
-        *_milestones(told, account_id),
+        *_companies(context, account_id),
+        *_domains(context, account_id),
+        *_neighbours(context, account_id, row.get("business_domain")),
+        *_children(context, account_id),
+        *_members(context, account_id),
+        *_deals(context, deals),
+        *_milestones(context, account_id),
     ]
-    return told.node(f"account {account_id}", facts, children)
+    return context.node(f"account {account_id}", facts, children)
 
 
-def _followed(told: Told, asked: str) -> tuple[str, list[str]]:
+def _followed(context: Context, asked: str) -> tuple[str, list[str]]:
     """The account an id leads to, and the rules that lead there."""
     kind, _, value = asked.partition(":")
     if kind == "domain":
@@ -65,45 +65,47 @@ def _followed(told: Told, asked: str) -> tuple[str, list[str]]:
     record = identifiers.record_id(value) if objects else None
     live = record
     if objects and record is not None:
-        live = survivors_of(told.session, objects, [record]).get(record, record)
+        live = survivors_of(context.session, objects, [record]).get(record, record)
     if live != record:
         path.append(f"raw.merge:{objects}:{value}")
         asked = f"{kind}:{live}"
     if kind == "deal" and live is not None:
-        held = told.session.read_keys("identity.deal_account", records_frame("deal_id", [live]))
+        held = context.session.read_keys("identity.deal_account", records_frame("deal_id", [live]))
         if held.height:
             account, basis = held.select("account_id", "basis").row(0)
             return account, [*path, *([f"identity.deal_account:{live}: {basis}"] if account != asked else [])]
     seen = {asked}
-    while (home := live_accounts(told.session, [asked])[asked]) not in seen:
-        alias = told.session.read_keys("identity.account_alias", ids_frame("alias_id", [asked]))
+    while (home := live_accounts(context.session, [asked])[asked]) not in seen:
+        alias = context.session.read_keys("identity.account_alias", ids_frame("alias_id", [asked]))
         path.append(f"identity.account_alias:{asked}: {alias['rule'][0]}")
         seen.add(home)
         asked = home
     return asked, path
 
 
-def _aliases(told: Told, account_id: str) -> pl.DataFrame:
-    rows = told.session.read_keys("identity.account_alias", ids_frame("account_id", [account_id]))
+def _aliases(context: Context, account_id: str) -> pl.DataFrame:
+    rows = context.session.read_keys("identity.account_alias", ids_frame("account_id", [account_id]))
     return rows.sort("rule", "alias_id")
 
 
-def _companies(told: Told, account_id: str) -> list[Node]:
+def _companies(context: Context, account_id: str) -> list[Node]:
     """The company itself, and those that were merged or rolled up into it."""
     if not account_id.startswith("company:"):
         return []
-    alias = _aliases(told, account_id).filter(pl.col("rule") != "company_domain")
+    alias = _aliases(context, account_id).filter(pl.col("rule") != "company_domain")
     rules = {int(a.removeprefix("company:")): rule for a, rule in alias.select("alias_id", "rule").iter_rows()}
     own = identifiers.record_id(account_id.removeprefix("company:"))
     if own is None:
         return []
-    absorbed = {row["absorbed_id"]: row for row in merged_into(told, "companies", {own, *rules}).iter_rows(named=True)}
+    absorbed = {
+        row["absorbed_id"]: row for row in merged_into(context, "companies", {own, *rules}).iter_rows(named=True)
+    }
     rules |= dict.fromkeys(absorbed, "company_merge")
     ids = [own, *sorted(rules)]
-    records = told.session.read_keys("raw.company", records_frame("id", ids))
+    records = context.session.read_keys("raw.company", records_frame("id", ids))
     known = {row["id"]: row for row in records.iter_rows(named=True)}
 
-    def tell(company: int) -> Node:
+    def line(company: int) -> Node:
         record, merge = known.get(company, {}), absorbed.get(company)
         facts: Row = {
             "name": record.get("name"),
@@ -121,47 +123,49 @@ def _companies(told: Told, account_id: str) -> list[Node]:
                 "learned_from": merge["source"],
                 "source": f"raw.merge:companies:{company}",
             }
-        return told.node(f"company:{company}", facts)
+        return context.node(f"company:{company}", facts)
 
-    return told.several("companies", ids, tell)
+    return context.several("companies", ids, line)
 
 
-def _domains(told: Told, account_id: str) -> list[Node]:
-    alias = _aliases(told, account_id).filter(pl.col("rule") == "company_domain")
-    return told.several(
+def _domains(context: Context, account_id: str) -> list[Node]:
+    alias = _aliases(context, account_id).filter(pl.col("rule") == "company_domain")
+    return context.several(
         "domains that lead to it",
         alias["alias_id"].to_list(),
-        lambda domain: told.node(domain, {"rule": "company_domain", "why": _WHY["company_domain"]}),
+        lambda domain: context.node(domain, {"rule": "company_domain", "why": _WHY["company_domain"]}),
     )
 
 
-def _neighbours(told: Told, account_id: str, domain: str | None) -> list[Node]:
+def _neighbours(context: Context, account_id: str, domain: str | None) -> list[Node]:
     """Other companies with the same domain: reported, never joined."""
     if domain is None or not account_id.startswith("company:"):
         return []
-    rows = told.session.read_keys("identity.account", ids_frame("business_domain", [domain]))
+    rows = context.session.read_keys("identity.account", ids_frame("business_domain", [domain]))
     others = rows.filter((pl.col("account_id") != account_id) & pl.col("company_id").is_not_null()).sort("account_id")
-    return told.several(
+    return context.several(
         "companies with the same domain: not joined",
         others.rows(named=True),
-        lambda row: told.node(row["account_id"], {"name": row["name"], "domain": row["domain"]}),
+        lambda row: context.node(row["account_id"], {"name": row["name"], "domain": row["domain"]}),
     )
 
 
-def _children(told: Told, account_id: str) -> list[Node]:
-    rows = told.session.read_keys("identity.account", ids_frame("parent_account_id", [account_id])).sort("account_id")
-    return told.several(
-        "child companies", rows.rows(named=True), lambda row: told.node(row["account_id"], {"name": row["name"]})
+def _children(context: Context, account_id: str) -> list[Node]:
+    rows = context.session.read_keys("identity.account", ids_frame("parent_account_id", [account_id])).sort(
+        "account_id"
+    )
+    return context.several(
+        "child companies", rows.rows(named=True), lambda row: context.node(row["account_id"], {"name": row["name"]})
     )
 
 
-def _members(told: Told, account_id: str) -> list[Node]:
-    rows = told.session.read_keys("identity.membership", ids_frame("account_id", [account_id]))
+def _members(context: Context, account_id: str) -> list[Node]:
+    rows = context.session.read_keys("identity.membership", ids_frame("account_id", [account_id]))
     rows = rows.sort(pl.col("valid_to").is_not_null(), "valid_from", "person_id")
-    return told.several(
+    return context.several(
         "memberships",
         rows.rows(named=True),
-        lambda row: told.node(
+        lambda row: context.node(
             row["person_id"],
             {
                 "by": f"contact:{row['contact_id']}",
@@ -175,12 +179,12 @@ def _members(told: Told, account_id: str) -> list[Node]:
     )
 
 
-def _deals(told: Told, deals: pl.DataFrame) -> list[Node]:
+def _deals(context: Context, deals: pl.DataFrame) -> list[Node]:
     ids = deals.sort("deal_id").rows(named=True)
-    records = told.session.read_keys("raw.deal", deals.select(id="deal_id"))
+    records = context.session.read_keys("raw.deal", deals.select(id="deal_id"))
     known = {row["id"]: row for row in records.iter_rows(named=True)}
 
-    def tell(row: Row) -> Node:
+    def line(row: Row) -> Node:
         record = known.get(row["deal_id"], {})
         facts = {
             "name": record.get("dealname"),
@@ -192,15 +196,15 @@ def _deals(told: Told, deals: pl.DataFrame) -> list[Node]:
             "archived": record.get("archived") or None,
             "source": f"raw.deal:{row['deal_id']}",
         }
-        return told.node(f"deal:{row['deal_id']}", facts)
+        return context.node(f"deal:{row['deal_id']}", facts)
 
-    return told.several("deals", ids, tell)
+    return context.several("deals", ids, line)
 
 
-def _milestones(told: Told, account_id: str) -> list[Node]:
-    rows = told.session.read_keys("events.milestone", ids_frame("account_id", [account_id]))
-    return told.several(
+def _milestones(context: Context, account_id: str) -> list[Node]:
+    rows = context.session.read_keys("events.milestone", ids_frame("account_id", [account_id]))
+    return context.several(
         "milestones",
         rows.sort("occurred_at", "milestone", "milestone_id").rows(named=True),
-        lambda row: milestone_line(told, row, person=row["person_id"]),
+        lambda row: milestone_line(context, row, person=row["person_id"]),
     )

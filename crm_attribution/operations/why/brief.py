@@ -1,4 +1,4 @@
-"""What several explanations tell the same way: a milestone in a line, and what was merged into a record."""
+"""Shared parts of explanations: a milestone in a line, and what was merged into a record."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.warehouse.frames import records_frame
 
 
-def milestone_line(told: Told, row: dict[str, Any], **more: Any) -> Node:
+def milestone_line(context: Context, row: dict[str, Any], **more: Any) -> Node:
     """A milestone by name, id, time and state."""
     facts = {
         "milestone_id": row["milestone_id"],
@@ -21,15 +21,15 @@ def milestone_line(told: Told, row: dict[str, Any], **more: Any) -> Node:
         "rule": row["rule"],
         **more,
     }
-    return told.node(row["milestone"], facts)
+    return context.node(row["milestone"], facts)
 
 
-def merged_into(told: Told, object_type: str, records: Set[int]) -> pl.DataFrame:
+def merged_into(context: Context, object_type: str, records: Set[int]) -> pl.DataFrame:
     """raw.merge rows of everything that was merged into some records, over chains."""
-    found = told.session.read_keys("raw.merge", _into(object_type, records))
+    found = context.session.read_keys("raw.merge", _into(object_type, records))
     below = set(found["absorbed_id"]) - records
     while below:
-        more = told.session.read_keys("raw.merge", _into(object_type, below))
+        more = context.session.read_keys("raw.merge", _into(object_type, below))
         more = more.join(found, on="absorbed_id", how="anti")
         found, below = pl.concat([found, more]), set(more["absorbed_id"])
     return found

@@ -15,7 +15,7 @@ _PATIENCE = 5.0
 """Seconds to wait for the writer's file: a question, not a run."""
 
 _WIDTH = 110
-"""Characters of a line; what does not fit stands on further lines, the terminal breaks those that are longer."""
+"""Characters of a line; what does not fit goes to further lines; the terminal breaks longer ones."""
 
 
 _NEVER_CUT = 10_000

@@ -1,4 +1,4 @@
-"""Why an event is what it is: the history rows behind it, the rule that named it, its values, what it tells."""
+"""Why an event is what it is: the history rows behind it, the rule that named it, its values, its milestones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.money import minor_units
 from crm_attribution.operations.why import links
 from crm_attribution.operations.why.brief import merged_into
-from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import SUPPRESSIONS, TIME_BASES
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -23,13 +23,13 @@ from crm_attribution.warehouse.frames import ids_frame, records_frame
 Row = dict[str, Any]
 
 
-def explain(told: Told, asked: str) -> Node | None:
+def explain(context: Context, asked: str) -> Node | None:
     """The tree of one event."""
-    rows = told.session.read_keys("events.event", ids_frame("event_id", [asked]))
+    rows = context.session.read_keys("events.event", ids_frame("event_id", [asked]))
     if rows.is_empty():
         return None
     row = rows.row(0, named=True)
-    history = _history(told, row)
+    history = _history(context, row)
     facts = {
         **{name: row[name] for name in ("event", "event_id", "occurred_at", "observed_at")},
         "time_basis": f"{row['time_basis']}: {TIME_BASES[row['time_basis']]}",
@@ -42,27 +42,27 @@ def explain(told: Told, asked: str) -> Node | None:
         "company_name": row["company_name"],
     }
     children = [
-        _rule(told, row),
-        *_sources(told, row, history),
-        *_merges(told, row),
-        *_values(told, row, history),
-        *_suppression(told, row),
-        *links.milestones_of(told, row),
+        _rule(context, row),
+        *_sources(context, row, history),
+        *_merges(context, row),
+        *_values(context, row, history),
+        *_suppression(context, row),
+        *links.milestones_of(context, row),
     ]
-    return told.node(f"event {row['event']}", facts, children)
+    return context.node(f"event {row['event']}", facts, children)
 
 
-def _history(told: Told, row: Row) -> pl.DataFrame:
-    """The history of the record and of all that are merged with it, copies told apart from what is its own."""
+def _history(context: Context, row: Row) -> pl.DataFrame:
+    """The history of the record and of all that are merged with it, with copies marked."""
     object_type = pl.lit(row["object_type"]).alias("object_type")
     family = {row["object_id"], row["record_id"]}
-    family |= set(merged_into(told, row["object_type"], family)["absorbed_id"])
+    family |= set(merged_into(context, row["object_type"], family)["absorbed_id"])
     ids = records_frame("id", family)
     source = Source(
         row["object_type"],
-        told.session.read_keys(OBJECT_TYPES[row["object_type"]].table, ids).sort("id"),
-        told.session.read_keys("raw.property_history", ids.select(object_type, object_id="id")),
-        survivors_of(told.session, row["object_type"], family),
+        context.session.read_keys(OBJECT_TYPES[row["object_type"]].table, ids).sort("id"),
+        context.session.read_keys("raw.property_history", ids.select(object_type, object_id="id")),
+        survivors_of(context.session, row["object_type"], family),
     )
     return own_history(source)
 
@@ -70,44 +70,44 @@ def _history(told: Told, row: Row) -> pl.DataFrame:
 # --- the rule
 
 
-def _rule(told: Told, row: Row) -> Node:
+def _rule(context: Context, row: Row) -> Node:
     name, stage = row["event"], (row["to_stage"] or "").lower()
     facts: Row = {"mapping_version": row["mapping_version"]}
-    lifecycle, deals = told.rules.lifecycle, told.rules.deals
+    lifecycle, deals = context.rules.lifecycle, context.rules.deals
     if name == "deal_amount_changed":
-        return told.node("rule: amount or currency changed in a tracked pipeline", facts)
+        return context.node("rule: amount or currency changed in a tracked pipeline", facts)
     if name == "stage_skipped":
-        return told.node("rule: a stage between the furthest so far and the one entered was jumped over", facts)
+        return context.node("rule: a stage between the furthest so far and the one entered was jumped over", facts)
     if name == "lead_recycled":
         status = stage in lifecycle.recycled_lead_status and stage not in lifecycle.stages
         path = "lifecycle.recycled_lead_status" if status else "lifecycle.order"
         what = "names the lead status" if status else "the stage is not beyond the furthest reached before"
-        return told.node(f"rule: {path}", {**facts, "why": what})
+        return context.node(f"rule: {path}", {**facts, "why": what})
     if name == "deal_reopened":
-        return told.node("rule: an open stage after a closed one, or one reached before", facts)
+        return context.node("rule: an open stage after a closed one, or one reached before", facts)
     if row["object_type"] != "deals":
-        return _mapped("lifecycle.stages", lifecycle.stages, stage, row, told, facts)
+        return _mapped("lifecycle.stages", lifecycle.stages, stage, row, context, facts)
     if row["to_stage"] in deals.stages:
-        return _mapped("deals.stages", deals.stages, row["to_stage"], row, told, facts)
-    stages = told.session.read_keys("raw.pipeline_stage", ids_frame("stage_id", [row["to_stage"]]))
+        return _mapped("deals.stages", deals.stages, row["to_stage"], row, context, facts)
+    stages = context.session.read_keys("raw.pipeline_stage", ids_frame("stage_id", [row["to_stage"]]))
     for found in stages.iter_rows(named=True):
         facts |= {"closed": found["is_closed"], "probability": found["probability"],
                   "source": f"raw.pipeline_stage:deals:{found['stage_id']}"}  # fmt: skip
-    return told.node("rule: the pipeline's own metadata, deals.stages does not name the stage", facts)
+    return context.node("rule: the pipeline's own metadata, deals.stages does not name the stage", facts)
 
 
-def _mapped(path: str, stages: Mapping[str, str], stage: str, row: Row, told: Told, facts: Row) -> Node:
+def _mapped(path: str, stages: Mapping[str, str], stage: str, row: Row, context: Context, facts: Row) -> Node:
     now = stages.get(stage, "crm_stage_changed")
-    since = f"the mapping says {now} now" if now != row["event"] else None
+    since = f"the mapping has {now} now" if now != row["event"] else None
     if stage not in stages:
-        return told.node(f"rule: {path} does not name {stage!r}", {**facts, "changed": since})
-    return told.node(f"rule: {path}.{stage}: {row['event']}", {**facts, "changed": since})
+        return context.node(f"rule: {path} does not name {stage!r}", {**facts, "changed": since})
+    return context.node(f"rule: {path}.{stage}: {row['event']}", {**facts, "changed": since})
 
 
 # --- source rows
 
 
-def _sources(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
+def _sources(context: Context, row: Row, history: pl.DataFrame) -> list[Node]:
     """The history rows of that moment; the record's own first, then the copies a merge made of them."""
     names = (
         PRICE
@@ -120,41 +120,41 @@ def _sources(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
         then = then.filter(pl.col("value") == stage)
     if then.is_empty():
         source = f"{OBJECT_TYPES[row['object_type']].table}:{row['object_id']}: hs_v2_date_entered_{row['to_stage']}"
-        return [told.node("source", {"no_history_row": "HubSpot's cap cut it off", "source": source})]
+        return [context.node("source", {"no_history_row": "HubSpot's cap cut it off", "source": source})]
     mine = pl.col("object_id") == row["object_id"]
     rows = then.sort(~mine, *SEQUENCE, "property").rows(named=True)
-    return told.several("source rows", rows, lambda found: _history_row(told, found))
+    return context.several("source rows", rows, lambda found: _history_row(context, found))
 
 
-def _history_row(told: Told, row: Row) -> Node:
+def _history_row(context: Context, row: Row) -> Node:
     key = f"{row['object_type']}:{row['object_id']}:{row['property']}"
     facts = {
         "value": row["value"] if row["value"] is not None else "(cleared)",
         "at": row["timestamp"],
         "source_type": row["source_type"],
         "source_id": row["source_id"],
-        "copied": "by a merge: no event of its own" if row["copied"] else None,
+        "copied": "by a merge: not an event" if row["copied"] else None,
         "written_by_a_merge": row["by_merge"] or None,
         "history_truncated": row["history_truncated"] or None,
     }
-    return told.node(f"raw.property_history:{key}", facts)
+    return context.node(f"raw.property_history:{key}", facts)
 
 
-def _merges(told: Told, row: Row) -> list[Node]:
+def _merges(context: Context, row: Row) -> list[Node]:
     """How the record of that time became the one that holds the event now."""
     found: list[Row] = []
     at = row["object_id"]
     while at != row["record_id"]:
         keys = records_frame("absorbed_id", [at]).with_columns(object_type=pl.lit(row["object_type"]))
-        step = told.session.read_keys("raw.merge", keys)
+        step = context.session.read_keys("raw.merge", keys)
         if step.is_empty() or step["survivor_id"][0] in [done["absorbed_id"] for done in found]:
             break
         found.append(step.row(0, named=True))
         at = found[-1]["survivor_id"]
-    return told.several(
-        "told by a record that was absorbed since",
+    return context.several(
+        "record absorbed since",
         found,
-        lambda step: told.node(
+        lambda step: context.node(
             f"{step['object_type']}:{step['absorbed_id']} became {step['survivor_id']}",
             {
                 "at": step["merged_at"],
@@ -168,11 +168,11 @@ def _merges(told: Told, row: Row) -> list[Node]:
 # --- values and suppression
 
 
-def _values(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
+def _values(context: Context, row: Row, history: pl.DataFrame) -> list[Node]:
     """Each measure of a deal with the property or rule it came from, and these properties' history rows."""
     if row["object_type"] != "deals":
         return []
-    names = sorted({*needed_properties(told.rules.values), "deal_currency_code"})
+    names = sorted({*needed_properties(context.rules.values), "deal_currency_code"})
     own = history.filter(
         (pl.col("object_id") == row["object_id"])
         & (~pl.col("copied") | pl.col("born"))
@@ -181,7 +181,7 @@ def _values(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
     ).sort(SEQUENCE)
     held = {found["property"]: found for found in own.iter_rows(named=True)}
     measures = [
-        told.node(name, {"value": row[name], "from": _origin(told, row, name, held)})
+        context.node(name, {"value": row[name], "from": _origin(context, row, name, held)})
         for name in MEASURES
         if row[name] is not None
     ]
@@ -193,15 +193,15 @@ def _values(told: Told, row: Row, history: pl.DataFrame) -> list[Node]:
         "currency_before": row["currency_before"],
         "billing_period": row["billing_period"],
     }
-    inputs = [_history_row(told, held[name]) for name in names if name in held]
-    return [told.node("values as of that moment", facts, [*measures, *inputs])]
+    inputs = [_history_row(context, held[name]) for name in names if name in held]
+    return [context.node("values as of that moment", facts, [*measures, *inputs])]
 
 
-def _origin(told: Told, row: Row, measure: str, held: dict[str, Row]) -> str:
+def _origin(context: Context, row: Row, measure: str, held: dict[str, Row]) -> str:
     """Where a measure came from: the first of its sources that has the value."""
     if measure == "amount":
         return "property amount"
-    source = getattr(told.rules.values, measure)
+    source = getattr(context.rules.values, measure)
     for path, name in (("property", source.property), ("line items", source.line_items)):
         text = held.get(name, {}).get("value") if name else None
         if text and minor_units(pl.Series([text]), pl.Series([row["currency"]]))[0] == row[measure]:
@@ -211,7 +211,7 @@ def _origin(told: Told, row: Row, measure: str, held: dict[str, Row]) -> str:
     return f"rule over {terms}" + (f"; no history of {', '.join(named)}" if named else "")
 
 
-def _suppression(told: Told, row: Row) -> list[Node]:
+def _suppression(context: Context, row: Row) -> list[Node]:
     if row["suppressed_by"] is None:
         return []
-    return [told.node(f"suppressed by {row['suppressed_by']}", {"why": SUPPRESSIONS.get(row["suppressed_by"])})]
+    return [context.node(f"suppressed by {row['suppressed_by']}", {"why": SUPPRESSIONS.get(row["suppressed_by"])})]

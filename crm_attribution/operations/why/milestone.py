@@ -10,37 +10,39 @@ from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.values import MEASURES
 from crm_attribution.operations.why import links
 from crm_attribution.operations.why.credit import credit
-from crm_attribution.operations.why.tree import Node, Told
+from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import MILESTONES, REVERSALS, SUPPRESSIONS
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
 
-def explain(told: Told, asked: str) -> Node | None:
+def explain(context: Context, asked: str) -> Node | None:
     """The tree of a milestone, or of all that one event carries or is linked to."""
-    rows = _found(told, asked).rows(named=True)
+    rows = _found(context, asked).rows(named=True)
     if not rows:
         return None
     if len(rows) == 1:
-        return _one(told, rows[0])
-    return told.node(f"{asked} tells {len(rows)} milestones", {"count": len(rows)}, (_one(told, row) for row in rows))
+        return _one(context, rows[0])
+    return context.node(
+        f"{asked} belongs to {len(rows)} milestones", {"count": len(rows)}, (_one(context, row) for row in rows)
+    )
 
 
-def _found(told: Told, asked: str) -> pl.DataFrame:
-    by_id = told.session.read_keys("events.milestone", ids_frame("milestone_id", [asked]))
+def _found(context: Context, asked: str) -> pl.DataFrame:
+    by_id = context.session.read_keys("events.milestone", ids_frame("milestone_id", [asked]))
     if by_id.height:
         return by_id.sort("milestone")
     name, _, rest = asked.replace("|", ":", 1).partition(":")
     key = pl.DataFrame({"milestone": [name], "milestone_id": [rest]})
-    exact = told.session.read_keys("events.milestone", key)
+    exact = context.session.read_keys("events.milestone", key)
     if exact.height:
         return exact
-    event = told.session.read_keys("events.event", ids_frame("event_id", [asked]))
-    return links.telling(told, event.row(0, named=True)) if event.height else exact
+    event = context.session.read_keys("events.event", ids_frame("event_id", [asked]))
+    return links.milestones_with(context, event.row(0, named=True)) if event.height else exact
 
 
-def _one(told: Told, row: Row) -> Node:
+def _one(context: Context, row: Row) -> Node:
     duplicate = row["possible_duplicate_of"]
     facts = {
         "milestone_id": row["milestone_id"],
@@ -56,22 +58,22 @@ def _one(told: Told, row: Row) -> Node:
         "possible_duplicate_of": duplicate,
     }
     children = [
-        *_events(told, row),
-        *_values(told, row),
-        *_subjects(told, row),
-        *credit(told, row),
-        *_conversions(told, row),
+        *_events(context, row),
+        *_values(context, row),
+        *_subjects(context, row),
+        *credit(context, row),
+        *_conversions(context, row),
     ]
-    return told.node(f"milestone {row['milestone']}", facts, children)
+    return context.node(f"milestone {row['milestone']}", facts, children)
 
 
-def _events(told: Told, row: Row) -> list[Node]:
+def _events(context: Context, row: Row) -> list[Node]:
     ids = list(row["linked_event_ids"])
-    events = told.session.read_keys("events.event", ids_frame("event_id", ids))
+    events = context.session.read_keys("events.event", ids_frame("event_id", ids))
     known = {found["event_id"]: found for found in events.iter_rows(named=True)}
-    why = links.reasons(told, row)
+    why = links.reasons(context, row)
 
-    def tell(event_id: str) -> Node:
+    def line(event_id: str) -> Node:
         event = known.get(event_id, {})
         facts = {
             "event_id": event_id,
@@ -83,12 +85,12 @@ def _events(told: Told, row: Row) -> list[Node]:
             "stage": event.get("to_stage"),
             "source": event.get("source"),
         }
-        return told.node(event.get("event", "an event that is no more"), facts)
+        return context.node(event.get("event", "an event that is no more"), facts)
 
-    return told.several("events that tell it", ids, tell)
+    return context.several("events", ids, line)
 
 
-def _values(told: Told, row: Row) -> list[Node]:
+def _values(context: Context, row: Row) -> list[Node]:
     parts = []
     for name in MEASURES:
         facts = {
@@ -97,36 +99,36 @@ def _values(told: Told, row: Row) -> list[Node]:
             "new_to_the_account": row.get(f"{name}_new"),
         }
         if any(value is not None for value in facts.values()):
-            parts.append(told.node(name, facts))
-    return [told.node("values", {"currency": row["currency"], "unit": "minor units"}, parts)] if parts else []
+            parts.append(context.node(name, facts))
+    return [context.node("values", {"currency": row["currency"], "unit": "minor units"}, parts)] if parts else []
 
 
-def _subjects(told: Told, row: Row) -> list[Node]:
+def _subjects(context: Context, row: Row) -> list[Node]:
     found = []
     if row["person_id"] is not None:
-        person = told.session.read_keys("identity.person", ids_frame("person_id", [row["person_id"]]))
+        person = context.session.read_keys("identity.person", ids_frame("person_id", [row["person_id"]]))
         contact = person["contact_id"][0] if person.height else None
-        found.append(told.node(f"person {row['person_id']}", {"contact": contact and str(contact)}))
+        found.append(context.node(f"person {row['person_id']}", {"contact": contact and str(contact)}))
     if row["account_id"] is not None:
-        account = told.session.read_keys("identity.account", ids_frame("account_id", [row["account_id"]]))
+        account = context.session.read_keys("identity.account", ids_frame("account_id", [row["account_id"]]))
         facts = account.select("name", "domain").row(0, named=True) if account.height else {}
         if row["deal_id"] is not None:
-            held = told.session.read_keys("identity.deal_account", records_frame("deal_id", [row["deal_id"]]))
+            held = context.session.read_keys("identity.deal_account", records_frame("deal_id", [row["deal_id"]]))
             facts |= {"deal": str(row["deal_id"]), "basis": held["basis"][0] if held.height else None}
-        found.append(told.node(f"account {row['account_id']}", facts))
+        found.append(context.node(f"account {row['account_id']}", facts))
     return found
 
 
-def _conversions(told: Told, row: Row) -> list[Node]:
-    """What was planned for any event that tells it: the id at planning may have been another of them."""
+def _conversions(context: Context, row: Row) -> list[Node]:
+    """What was planned for any event of it: the id at planning may have been another one."""
     names = WINS if row["milestone"] in WINS else [row["milestone"]]
-    rows = told.session.read_keys("conversions.conversion", ids_frame("milestone_id", row["linked_event_ids"]))
+    rows = context.session.read_keys("conversions.conversion", ids_frame("milestone_id", row["linked_event_ids"]))
     rows = rows.filter(pl.col("milestone").is_in(names)).sort("destination", "action", "revision", "conversion_id")
     if rows.is_empty():
-        return [told.node("conversions", {"none": "no destination has planned any"})]
-    tried = told.session.read_keys("delivery.attempt", rows.select("conversion_id"))
+        return [context.node("conversions", {"none": "no destination has planned any"})]
+    tried = context.session.read_keys("delivery.attempt", rows.select("conversion_id"))
 
-    def tell(found: Row) -> Node:
+    def line(found: Row) -> Node:
         facts = {
             "state": found["state"],
             "reason": found["reason"],
@@ -138,12 +140,12 @@ def _conversions(told: Told, row: Row) -> list[Node]:
             "account": found["account"],
         }
         mine = tried.filter(pl.col("conversion_id") == found["conversion_id"]).sort("started")
-        attempts = told.several("attempts", mine.rows(named=True), lambda attempt: _attempt(told, attempt))
-        return told.node(f"{found['destination']} {found['action']}", facts, attempts)
+        attempts = context.several("attempts", mine.rows(named=True), lambda attempt: _attempt(context, attempt))
+        return context.node(f"{found['destination']} {found['action']}", facts, attempts)
 
-    return told.several("conversions", rows.rows(named=True), tell)
+    return context.several("conversions", rows.rows(named=True), line)
 
 
-def _attempt(told: Told, row: Row) -> Node:
+def _attempt(context: Context, row: Row) -> Node:
     shown = ("started", "finished", "http_status", "outcome", "code", "batch_id")
-    return told.node(f"attempt {row['attempt']}", {name: row[name] for name in shown})
+    return context.node(f"attempt {row['attempt']}", {name: row[name] for name in shown})

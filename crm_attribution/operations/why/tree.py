@@ -1,4 +1,4 @@
-"""The tree an explanation is told in, and what all explanations share: the session, the bound, the masking."""
+"""The tree of an explanation, and what all explanations share: session, limit and masking."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Told:
-    """Where an explanation reads, by which rules, how much of a list it shows, and whether e-mails stand in full."""
+class Context:
+    """Where an explanation reads, by which rules, how much of a list it shows, and whether e-mails are masked."""
 
     session: Session
     rules: Rules
@@ -69,13 +69,13 @@ class Told:
         known = {name: self.text(value) for name, value in (facts or {}).items() if value is not None}
         return Node(self.text(what), known, list(children))
 
-    def several(self, what: str, items: Sequence[Any], tell: Callable[[Any], Node], **facts: Any) -> list[Node]:
+    def several(self, what: str, items: Sequence[Any], line: Callable[[Any], Node], **facts: Any) -> list[Node]:
         """A list under one node, at most `limit` of it shown; nothing where the list is empty."""
         if not items:
             return []
         shown = items[: self.limit]
         cut = {"shown": len(shown)} if len(shown) < len(items) else {}
-        return [self.node(what, {"count": len(items), **cut, **facts}, (tell(item) for item in shown))]
+        return [self.node(what, {"count": len(items), **cut, **facts}, (line(item) for item in shown))]
 
 
 def masked(email: str) -> str:

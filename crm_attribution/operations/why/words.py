@@ -1,11 +1,11 @@
-"""What the rules' names mean, in a sentence each."""
+"""The meaning of each rule's name, in a sentence."""
 
 from __future__ import annotations
 
 REFUSALS = {
     "blocked_value": "identity.blocked_values or blocked_domains names the value",
     "role_mailbox": "identity.role_mailboxes names the mailbox: many people read it",
-    "shared_identifier": "it stands on more contacts than identity.shared_identifier_contacts",
+    "shared_identifier": "it is on more contacts than identity.shared_identifier_contacts",
     "manual_exclude": "identity.exclude keeps the two apart",
     "two_live_contacts": "a weak edge never joins two who both hold live contacts",
     "person_emails": "the person would have more e-mails than identity.person_emails",
@@ -18,7 +18,7 @@ MILESTONES = {
     "earliest_standing_win_of_account": "the earliest win of the account that was not lost since",
     "later_win_of_account": "the account had won before",
     "renewal_of_account": "won in a renewal pipeline",
-    "lifecycle_adopted_by_deal": "a lifecycle change told it first; the deal came within milestones.adopt_days",
+    "lifecycle_adopted_by_deal": "a lifecycle change came first; the deal came within milestones.adopt_days",
     "lifecycle_without_deal": "a lifecycle change that no deal explains within milestones.echo_hours",
 }
 
@@ -32,7 +32,7 @@ LINKS = {
     "echo": "echo: a lifecycle change that a deal of before, or within milestones.echo_hours, explains",
     "adopted": "adoption: it came first, and the deal within milestones.adopt_days took it over",
     "own": "no deal explains it",
-    "linked": "the same was told before for the same account or person",
+    "linked": "the account or person has this milestone already",
 }
 
 SUPPRESSIONS = {

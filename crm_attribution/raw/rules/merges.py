@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 TIME_KNOWN_BY = ["hs_calculated_merged_vids", "webhook", "hs_merged_object_ids", "lookup"]
-"""Where a merge can be learned, the best witness of its time first."""
+"""Sources that report a merge, the most exact time first."""
 
 
 def closure(merges: pl.DataFrame) -> dict[int, int]:
@@ -26,19 +26,19 @@ def closure(merges: pl.DataFrame) -> dict[int, int]:
     return {absorbed: survivor for absorbed, survivor in final.items() if absorbed != survivor}
 
 
-def combine(*witnesses: pl.DataFrame) -> pl.DataFrame:
-    """What several sources say of merges, as one row per absorbed id with the record that holds it now.
+def combine(*sources: pl.DataFrame) -> pl.DataFrame:
+    """Combine the merges of several sources into one row per absorbed id with the record that holds it now.
 
     A record is absorbed once, so two survivors of one id are links of one chain: the last of it is the answer. The
-    time is that of the best witness.
+    time is that of the source ranked first.
 
     Args:
-        witnesses: raw.merge rows of one object type.
+        sources: raw.merge rows of one object type.
 
     Returns:
         raw.merge rows, closed over chains.
     """
-    rows = pl.concat([w.select(witnesses[0].columns) for w in witnesses], how="vertical_relaxed")
+    rows = pl.concat([w.select(sources[0].columns) for w in sources], how="vertical_relaxed")
     rank = {source: place for place, source in enumerate(TIME_KNOWN_BY)}
     final = _last_of(rows)
     return (
