@@ -13,18 +13,18 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.helpers import at
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.sandbox
 
 MONDAY, TUESDAY, WEDNESDAY = (at(f"2026-06-0{day}") for day in (1, 2, 3))
-WON = world.milestone("customer_won", "w", "2026-03-31T09:00:00Z", account="company:1", deal="1",
+WON = sample_rows.milestone("customer_won", "w", "2026-03-31T09:00:00Z", account="company:1", deal="1",
                       money=("EUR", 1001, None, None))  # fmt: skip
 UTM = ("google", "cpc", "brand")
 
 
-def touched(session: Session, *touches: world.Row) -> None:
-    world.fill(session, {"attribution.touch": touches})
+def touched(session: Session, *touches: sample_rows.Row) -> None:
+    sample_rows.fill(session, {"attribution.touch": touches})
     session.journal("touch_account", ["company:1"])
 
 
@@ -45,15 +45,15 @@ def amounts(session: Session, as_of: datetime) -> dict[str, int]:
 @pytest.fixture
 def credited(session: Session) -> Session:
     """One win and one touch, credited on Monday."""
-    world.fill(session, {"events.milestone": [WON]})
+    sample_rows.fill(session, {"events.milestone": [WON]})
     session.journal("milestone", ["customer_won|w"])
-    touched(session, world.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    touched(session, sample_rows.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     assert credit(session, MONDAY) == 6, "three models, count and amount"
     return session
 
 
 def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
-    touched(credited, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    touched(credited, sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     # last touch: one row goes, one comes; linear: one goes, two come; first touch stays; twice, for count and amount
     assert credit(credited, TUESDAY) == 2 * (2 + 3)
     assert amounts(credited, MONDAY) == {"click:a": 1001}
@@ -73,7 +73,7 @@ def test_the_same_again_writes_nothing(credited: Session):
 
 
 def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(credited: Session):
-    world.fill(credited, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
+    sample_rows.fill(credited, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
     credited.journal("milestone", ["customer_won|w"])
     assert credit(credited, TUESDAY) == 6
     assert amounts(credited, TUESDAY) == {}
@@ -82,9 +82,9 @@ def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(credited: Session
 
 def test_knowledge_never_goes_backwards(credited: Session):
     """An old hour, run again with something new, records at the newest watermark."""
-    touched(credited, world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    touched(credited, sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     credit(credited, WEDNESDAY)
-    touched(credited, world.touch("click:c", "2026-03-03T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    touched(credited, sample_rows.touch("click:c", "2026-03-03T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     credit(credited, TUESDAY)
     assert amounts(credited, MONDAY) == {"click:a": 1001}
     assert amounts(credited, TUESDAY) == {"click:a": 1001}, "nothing is known before it was recorded"
@@ -98,19 +98,19 @@ def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session,
     monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"frequent": frequent})
     rules = LOADED.model_copy(update={"attribution": LOADED.attribution.model_copy(update={"models": ["frequent"]})})
     other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
-    world.fill(session, {"events.milestone": [WON, other]})
+    sample_rows.fill(session, {"events.milestone": [WON, other]})
     session.journal("milestone", ["customer_won|w", "customer_won|v"])
     touched(
         session,
-        world.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM),
-        world.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Direct", *UTM),
+        sample_rows.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM),
+        sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Direct", *UTM),
     )
     run(CREDITS, session, rules, MONDAY)
     counted = "SELECT touch_id, credit FROM attribution.credit WHERE milestone_id = 'w' AND measure = 'count'"
     counted += " AND superseded_at IS NULL"
     assert dict(session.query(counted).iter_rows()) == {"click:a": 500_000, "click:b": 500_000}
-    touch = world.touch("click:c", "2026-03-01T09:00:00Z", "q", "company:2", "Direct", *UTM)
-    world.fill(session, {"attribution.touch": [touch]})
+    touch = sample_rows.touch("click:c", "2026-03-01T09:00:00Z", "q", "company:2", "Direct", *UTM)
+    sample_rows.fill(session, {"attribution.touch": [touch]})
     session.journal("touch_account", ["company:2"])
     run(CREDITS, session, rules, TUESDAY)
     assert dict(session.query(counted).iter_rows()) == {"click:a": 333_333, "click:b": 666_667}

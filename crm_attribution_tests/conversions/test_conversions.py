@@ -16,7 +16,7 @@ from crm_attribution.identifiers import delivery_key
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import rules
 from crm_attribution_tests.helpers import at
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.warehouse
 
@@ -42,9 +42,9 @@ class Desk:
         self.text = MINIMAL
         self.environment = dict(META)
 
-    def tell(self, *milestones: world.Row, gone: tuple[str, ...] = ()) -> None:
+    def tell(self, *milestones: sample_rows.Row, gone: tuple[str, ...] = ()) -> None:
         """What milestones.update would leave: rows written or removed, and their keys in the journal."""
-        world.fill(self.session, {"events.milestone": milestones})
+        sample_rows.fill(self.session, {"events.milestone": milestones})
         for key in gone:
             name, number = key.split("|")
             self.session.connection.execute(
@@ -73,13 +73,13 @@ def desk(session: Session, tmp_path: Path) -> Desk:
     return Desk(session, tmp_path)
 
 
-def lead(number: str, when: str = THEN, **more: Any) -> world.Row:
-    return world.milestone("lead_captured", number, when, person=f"person-{number}", **more)
+def lead(number: str, when: str = THEN, **more: Any) -> sample_rows.Row:
+    return sample_rows.milestone("lead_captured", number, when, person=f"person-{number}", **more)
 
 
-def win(number: str, name: str = "customer_won", arr: int | None = 5000, **more: Any) -> world.Row:
+def win(number: str, name: str = "customer_won", arr: int | None = 5000, **more: Any) -> sample_rows.Row:
     given = {"account": "company:1", "deal": "1", "subtype": "new", "money": ("EUR", None, None, arr)}
-    return world.milestone(name, number, THEN, **(given | more))
+    return sample_rows.milestone(name, number, THEN, **(given | more))
 
 
 def test_a_conversion_has_the_key_of_its_business_fact(desk: Desk):
@@ -110,7 +110,7 @@ def test_what_is_not_sent_says_why(desk: Desk):
         lead("ours", imported=True, suppressed_by="email_domain"),
         lead("gone", state="reversed", reason="archived"),
         win("renewal", "customer_expanded", subtype="renewal", deal="2"),
-        world.milestone("meeting_scheduled", "no rule", THEN, account="company:1", deal="1"),
+        sample_rows.milestone("meeting_scheduled", "no rule", THEN, account="company:1", deal="1"),
     )
     desk.plan()
     assert desk.states() == {
@@ -278,8 +278,8 @@ def test_a_rule_added_later_uploads_no_history(desk: Desk):
     desk.tell(lead("before"))
     desk.plan()
     desk.text = MINIMAL + "      - {milestone: qualified_lead, action: Qualified}\n"
-    old = world.milestone("qualified_lead", "q1", "2026-03-19T23:59:59Z", person="p")
-    new = world.milestone("qualified_lead", "q2", "2026-03-20T00:00:00Z", person="q")
+    old = sample_rows.milestone("qualified_lead", "q1", "2026-03-19T23:59:59Z", person="p")
+    new = sample_rows.milestone("qualified_lead", "q2", "2026-03-20T00:00:00Z", person="q")
     desk.tell(old, new)
     assert desk.plan() == 2
     assert desk.states() == {"before": "pending", "q1": "suppressed: before_activation", "q2": "pending"}
@@ -288,20 +288,20 @@ def test_a_rule_added_later_uploads_no_history(desk: Desk):
 def test_a_rule_added_later_that_names_an_instant_does(desk: Desk):
     desk.plan()
     desk.text = MINIMAL + '      - {milestone: qualified_lead, action: Qualified, send_from: "2026-03-01"}\n'
-    desk.tell(world.milestone("qualified_lead", "q1", THEN, person="p"))
+    desk.tell(sample_rows.milestone("qualified_lead", "q1", THEN, person="p"))
     desk.plan()
     assert desk.states() == {"q1": "pending"}
 
 
 def _deals_of_one_person(session: Session) -> None:
     stamp = at("2026-03-01")
-    contact = world.record("7", email="ann@a.example")
+    contact = sample_rows.record("7", email="ann@a.example")
     joined = [
         {"from_type": "deals", "from_id": deal, "to_type": "contacts", "to_id": "7", "type_ids": ["3"], "labels": [],
          "is_primary": False, "position": 0, "valid_from": stamp} for deal in ("1", "2")
     ]  # fmt: skip
     alias = [{"identifier_type": "contact", "identifier": "7", "person_id": "p"}]
-    world.fill(session, {"raw.contact": [contact], "raw.association": joined, "identity.alias": alias})
+    sample_rows.fill(session, {"raw.contact": [contact], "raw.association": joined, "identity.alias": alias})
 
 
 @pytest.mark.parametrize("together", [True, False])
@@ -313,8 +313,10 @@ destinations:
       - {milestone: opportunity_created, action: Opportunity, once_per: person}
 """
     _deals_of_one_person(desk.session)
-    first = world.milestone("opportunity_created", "one", THEN, account="a", deal="1", subtype="new")
-    second = world.milestone("opportunity_created", "two", "2026-03-11T09:00:00Z", account="a", deal="2", subtype="new")
+    first = sample_rows.milestone("opportunity_created", "one", THEN, account="a", deal="1", subtype="new")
+    second = sample_rows.milestone(
+        "opportunity_created", "two", "2026-03-11T09:00:00Z", account="a", deal="2", subtype="new"
+    )
     desk.tell(*([first, second] if together else [first]))
     desk.plan()
     desk.tell(second)

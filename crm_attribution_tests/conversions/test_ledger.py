@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from crm_attribution.contracts.conversions import STATES
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions.claims import Claim, Settled
-from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
 from crm_attribution_tests.helpers import new_warehouse
 
 pytestmark = pytest.mark.warehouse
@@ -36,20 +36,20 @@ RELIABILITY_TABLE = {
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def outbox(tmp_path: Path) -> Outbox:
     new_warehouse(tmp_path / "w")
-    return Bench(tmp_path / "w", ENV, SMALL["meta"], tag="")
+    return Outbox(tmp_path / "w", ENV, SMALL["meta"], tag="")
 
 
-def test_every_pair_of_states(bench: Bench):
+def test_every_pair_of_states(outbox: Outbox):
     """Each of the 81 steps (but staying) is taken or refused as the table says; a refused one changes nothing."""
     pairs = [(before, after) for before in STATES for after in STATES if before != after]
     keys: dict[tuple[str, str], str] = {}
     for state in STATES:
         steps = [pair for pair in pairs if pair[0] == state]
-        planned = bench.plan(*(f"{before}-{after}" for before, after in steps), state=state, batch_id="b")
+        planned = outbox.plan(*(f"{before}-{after}" for before, after in steps), state=state, batch_id="b")
         keys.update(zip(steps, planned, strict=True))
-    with bench.warehouse.session() as session:
+    with outbox.warehouse.session() as session:
         for (before, after), key in keys.items():
             step = ledger.Move(key, after, "because")
             if after in RELIABILITY_TABLE[before]:
@@ -58,26 +58,26 @@ def test_every_pair_of_states(bench: Bench):
             else:
                 with pytest.raises(ledger.IllegalTransition), session.transaction():
                     ledger.move(session, [step], NOW)
-    assert bench.states() == {
+    assert outbox.states() == {
         f"{before}-{after}": after if after in RELIABILITY_TABLE[before] else before for before, after in pairs
     }
 
 
-def test_a_batch_with_one_illegal_row_moves_nobody(bench: Bench):
-    good, bad = bench.plan("good")[0], bench.plan("bad", state="accepted")[0]
-    with bench.warehouse.session() as session:
+def test_a_batch_with_one_illegal_row_moves_nobody(outbox: Outbox):
+    good, bad = outbox.plan("good")[0], outbox.plan("bad", state="accepted")[0]
+    with outbox.warehouse.session() as session:
         with pytest.raises(ledger.IllegalTransition, match="accepted"), session.transaction():
             ledger.move(session, [ledger.Move(good, "held", "x"), ledger.Move(bad, "held", "x")], NOW)
         with pytest.raises(ledger.IllegalTransition), session.transaction():
             ledger.claim(session, "b", [_claim(good), _claim(bad)], NOW)
-    assert bench.states() == {"good": "pending", "bad": "accepted"}
-    assert bench.attempts() == []
+    assert outbox.states() == {"good": "pending", "bad": "accepted"}
+    assert outbox.attempts() == []
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_row_stays_for_another_reason_only_while_it_waits(bench: Bench, state: str):
-    (key,) = bench.plan("a", state=state, reason="first", batch_id="b", payload_hash="hash")
-    with bench.warehouse.session() as session:
+def test_a_row_stays_for_another_reason_only_while_it_waits(outbox: Outbox, state: str):
+    (key,) = outbox.plan("a", state=state, reason="first", batch_id="b", payload_hash="hash")
+    with outbox.warehouse.session() as session:
         assert ledger.move(session, [ledger.Move(key, state, "first")], NOW) == []
         if state in ("pending", "held", "retry"):
             assert ledger.move(session, [ledger.Move(key, state, "second")], NOW) == [key]
@@ -86,30 +86,30 @@ def test_a_row_stays_for_another_reason_only_while_it_waits(bench: Bench, state:
                 ledger.move(session, [ledger.Move(key, state, "second")], NOW)
 
 
-def test_a_row_in_flight_is_not_claimed_again(bench: Bench):
-    (key,) = bench.plan("a")
-    with bench.warehouse.session() as session:
+def test_a_row_in_flight_is_not_claimed_again(outbox: Outbox):
+    (key,) = outbox.plan("a")
+    with outbox.warehouse.session() as session:
         with session.transaction():
             ledger.claim(session, "first", [_claim(key)], NOW)
         with pytest.raises(ledger.IllegalTransition), session.transaction():
             ledger.claim(session, "second", [_claim(key)], NOW)
-    assert bench.rows()["a"]["batch_id"] == "first"
+    assert outbox.rows()["a"]["batch_id"] == "first"
 
 
-def test_unknown_keys_are_a_defect(bench: Bench):
-    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="no such conversion"):
+def test_unknown_keys_are_a_defect(outbox: Outbox):
+    with outbox.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="no such conversion"):
         ledger.move(session, [ledger.Move("nobody", "held")], NOW)
 
 
-def test_a_used_key_is_not_claimed_for_another_event(bench: Bench):
-    (key,) = bench.plan("a", state="retry", payload_hash="first")
-    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="another event"):
+def test_a_used_key_is_not_claimed_for_another_event(outbox: Outbox):
+    (key,) = outbox.plan("a", state="retry", payload_hash="first")
+    with outbox.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="another event"):
         ledger.claim(session, "b", [_claim(key, "second")], NOW)
 
 
-def test_only_changes_are_journalled(bench: Bench):
-    (key,) = bench.plan("a")
-    with bench.warehouse.session() as session:
+def test_only_changes_are_journalled(outbox: Outbox):
+    (key,) = outbox.plan("a")
+    with outbox.warehouse.session() as session:
         with session.transaction():
             session.advance("reader", session.changes("reader", ["conversion"]))
         with session.transaction():
@@ -121,25 +121,25 @@ def test_only_changes_are_journalled(bench: Bench):
         assert session.scalar("SELECT count(*) FROM meta.change WHERE topic = 'conversion'") == 1
 
 
-def test_what_only_a_person_lifts(bench: Bench):
-    bench.plan("a", state="held", reason="no_value")
-    with bench.warehouse.session() as session:
+def test_what_only_a_person_lifts(outbox: Outbox):
+    outbox.plan("a", state="held", reason="no_value")
+    with outbox.warehouse.session() as session:
         assert ledger.release(session, "meta", "volume_guard", NOW) == []
         with pytest.raises(ledger.IllegalTransition, match="no_value is not a hold to release"):
             ledger.release(session, "meta", "no_value", NOW)
 
 
 @pytest.mark.parametrize("state", [state for state in STATES if state != "unknown"])
-def test_only_unknown_rows_are_reconciled(bench: Bench, state: str):
-    (key,) = bench.plan("a", state=state)
-    with bench.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="only unknown"):
+def test_only_unknown_rows_are_reconciled(outbox: Outbox, state: str):
+    (key,) = outbox.plan("a", state=state)
+    with outbox.warehouse.session() as session, pytest.raises(ledger.IllegalTransition, match="only unknown"):
         ledger.reconcile(session, [key], "accepted", "seen", NOW)
 
 
-def test_counts(bench: Bench):
-    bench.plan("a", "b")
-    bench.plan("c", state="held", reason="no_value")
-    with bench.warehouse.session() as session:
+def test_counts(outbox: Outbox):
+    outbox.plan("a", "b")
+    outbox.plan("c", state="held", reason="no_value")
+    with outbox.warehouse.session() as session:
         expected = [("meta", "held", "no_value", 1), ("meta", "pending", None, 2)]
         assert ledger.counts(session).rows() == ledger.counts(session, "meta").rows() == expected
         assert ledger.counts(session, "linkedin").rows() == []
@@ -160,13 +160,13 @@ class Operations(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         directory = Path(self.folder.name) / "w"
         new_warehouse(directory)
-        self.bench = Bench(directory, ENV, SMALL["meta"], tag="")
-        self.keys = dict(zip(NAMES, self.bench.plan(*NAMES), strict=True))
+        self.outbox = Outbox(directory, ENV, SMALL["meta"], tag="")
+        self.keys = dict(zip(NAMES, self.outbox.plan(*NAMES), strict=True))
         self.states = dict.fromkeys(NAMES, "pending")
         self.holder: dict[str, str] = {}
         self.attempts = dict.fromkeys(NAMES, 0)
         self.batches: list[tuple[str, str]] = []
-        self.context = self.bench.warehouse.session()
+        self.context = self.outbox.warehouse.session()
         self.session = self.context.__enter__()
 
     def teardown(self) -> None:
@@ -227,7 +227,7 @@ class Operations(RuleBasedStateMachine):
     def the_ledger_is_the_model(self) -> None:
         if not hasattr(self, "session"):
             return
-        found = {self.bench.name(row): row for row in self.session.read(ledger.CONVERSION).iter_rows(named=True)}
+        found = {self.outbox.name(row): row for row in self.session.read(ledger.CONVERSION).iter_rows(named=True)}
         assert {name: row["state"] for name, row in found.items()} == self.states
         assert {name: row["attempts"] for name, row in found.items()} == self.attempts
         assert self.session.scalar("SELECT count(*) FROM delivery.attempt") == len(self.batches)
@@ -241,17 +241,17 @@ def test_any_sequence_of_operations():
     run_state_machine_as_test(Operations, settings=bounds)
 
 
-def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(bench: Bench):
+def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(outbox: Outbox):
     hour = timedelta(hours=1)
-    bench.plan("pending", "held", ready_at=NOW - hour)
-    bench.change("held", state="held", reason="no_value")
-    bench.plan("later", ready_at=NOW)
-    bench.plan("retry", state="retry", ready_at=NOW - hour, next_attempt_at=NOW + hour)
-    bench.plan("retry_late", state="retry", ready_at=NOW, next_attempt_at=NOW + hour)
-    bench.plan("done", state="accepted", ready_at=NOW - hour)
+    outbox.plan("pending", "held", ready_at=NOW - hour)
+    outbox.change("held", state="held", reason="no_value")
+    outbox.plan("later", ready_at=NOW)
+    outbox.plan("retry", state="retry", ready_at=NOW - hour, next_attempt_at=NOW + hour)
+    outbox.plan("retry_late", state="retry", ready_at=NOW, next_attempt_at=NOW + hour)
+    outbox.plan("done", state="accepted", ready_at=NOW - hour)
 
     def due(now):
-        with bench.warehouse.session() as session:
+        with outbox.warehouse.session() as session:
             return sorted(ledger.due(session, "meta", NOW, now)["milestone_id"])
 
     assert due(NOW) == ["held", "pending"]

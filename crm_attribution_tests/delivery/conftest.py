@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.destinations.base import Destination
-from crm_attribution_tests.delivery.bench import NOW, SMALL, Bench, emulator
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, emulator
 from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -33,23 +33,23 @@ def platform(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def make(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Bench]:
-    """A bench of a platform, in a warehouse of its own."""
+def make(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Outbox]:
+    """An outbox of a platform, in a warehouse of its own."""
 
-    def make(platform: str, destination: Destination | None = None, name: str = "", **changes: Any) -> Bench:
+    def make(platform: str, destination: Destination | None = None, name: str = "", **changes: Any) -> Outbox:
         directory = tmp_path / (name or platform)
         new_warehouse(directory)
-        return Bench(directory, sandbox.env, destination or SMALL[platform], **changes)
+        return Outbox(directory, sandbox.env, destination or SMALL[platform], **changes)
 
     return make
 
 
 @pytest.fixture
-def counted(sandbox: Sandbox) -> Callable[[Bench], list[str]]:
-    """Business facts of a bench that its platform counts, one entry per count."""
+def counted(sandbox: Sandbox) -> Callable[[Outbox], list[str]]:
+    """Business facts of an outbox that its platform counts, one entry per count."""
 
-    def counted(bench: Bench) -> list[str]:
-        return bench.counted(sandbox.received(bench.emulator)["counted"], bench.rows())
+    def counted(outbox: Outbox) -> list[str]:
+        return outbox.counted(sandbox.received(outbox.emulator)["counted"], outbox.rows())
 
     return counted
 

@@ -9,58 +9,58 @@ import pytest
 
 from crm_attribution import mapping
 from crm_attribution.conversions import ledger
-from crm_attribution_tests.delivery.bench import NOW, WINDOW_END, Bench, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, WINDOW_END, Outbox, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
-Make = Callable[..., Bench]
-Counted = Callable[[Bench], list[str]]
+Make = Callable[..., Outbox]
+Counted = Callable[[Outbox], list[str]]
 Requests = Callable[[str], int]
 
 
 def test_everything_due_is_counted_once_and_a_second_delivery_asks_nothing(
     make: Make, counted: Counted, requests: Requests, platform: str
 ):
-    bench = make(platform)
-    bench.plan("a", "b", "c", "d", "e")
+    outbox = make(platform)
+    outbox.plan("a", "b", "c", "d", "e")
     before = requests(platform)
-    report = bench.deliver()
+    report = outbox.deliver()
     assert report.counts == {"accepted": 5}
     assert report.requests == requests(platform) - before == 3  # batches of two
-    assert counted(bench) == ["a", "b", "c", "d", "e"]
-    assert bench.deliver().requests == 0
+    assert counted(outbox) == ["a", "b", "c", "d", "e"]
+    assert outbox.deliver().requests == 0
     assert requests(platform) - before == 3
 
 
 def test_the_attempt_log_tells_every_send(make: Make, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b", "c")
-    bench.deliver()
-    log = bench.attempts()
+    outbox = make(platform)
+    outbox.plan("a", "b", "c")
+    outbox.deliver()
+    log = outbox.attempts()
     assert [(row["attempt"], row["outcome"], row["http_status"]) for row in log] == [(1, "accepted", 200)] * 3
     assert len({row["batch_id"] for row in log}) == 2
-    assert {row["payload_hash"] for row in log} == {row["payload_hash"] for row in bench.rows().values()}
+    assert {row["payload_hash"] for row in log} == {row["payload_hash"] for row in outbox.rows().values()}
     assert all(row["finished"] is not None for row in log)
 
 
 def test_what_is_sent_is_fixed_at_the_claim(make: Make):
-    bench = make("meta")
-    bench.plan("a")
-    bench.deliver()
-    row = bench.rows()["a"]
-    assert (row["person_id"], row["touch_id"]) == (f"person_{bench.tag}a", f"click:{bench.tag}a")
+    outbox = make("meta")
+    outbox.plan("a")
+    outbox.deliver()
+    row = outbox.rows()["a"]
+    assert (row["person_id"], row["touch_id"]) == (f"person_{outbox.tag}a", f"click:{outbox.tag}a")
     assert row["first_sent_at"] == NOW
     assert row["attempts"] == 1
 
 
 def test_nothing_that_is_not_ready_by_the_windows_end(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.plan("early", ready_at=WINDOW_END - timedelta(microseconds=1))
-    bench.plan("late", ready_at=WINDOW_END)
-    bench.deliver()
-    assert bench.states() == {"early": "accepted", "late": "pending"}
-    assert counted(bench) == ["early"]
+    outbox = make(platform)
+    outbox.plan("early", ready_at=WINDOW_END - timedelta(microseconds=1))
+    outbox.plan("late", ready_at=WINDOW_END)
+    outbox.deliver()
+    assert outbox.states() == {"early": "accepted", "late": "pending"}
+    assert counted(outbox) == ["early"]
 
 
 @pytest.mark.parametrize(
@@ -75,140 +75,140 @@ def test_nothing_that_is_not_ready_by_the_windows_end(make: Make, counted: Count
     ],
 )
 def test_what_a_person_is_decides(make: Make, requests: Requests, platform: str, person, state: tuple[str, str]):
-    bench = make(platform)
-    bench.plan("a")
-    bench.people["a"] = None if person is None else resolved(bench.tag + "a", **person)
+    outbox = make(platform)
+    outbox.plan("a")
+    outbox.people["a"] = None if person is None else resolved(outbox.tag + "a", **person)
     before = requests(platform)
-    report = bench.deliver()
-    assert bench.reasons() == {"a": state}
+    report = outbox.deliver()
+    assert outbox.reasons() == {"a": state}
     assert report.reasons == {f"{state[0]}: {state[1]}": 1}
     assert requests(platform) == before
 
 
 def test_a_hold_ends_when_its_reason_does(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.plan("a")
-    bench.people["a"] = resolved(bench.tag + "a", consent="absent")
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "consent_unknown")}
-    bench.people["a"] = resolved(bench.tag + "a", email=None, click_id=None)
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "no_identifier")}
-    del bench.people["a"]
-    bench.deliver()
-    assert bench.reasons() == {"a": ("accepted", None)}
-    assert counted(bench) == ["a"]
+    outbox = make(platform)
+    outbox.plan("a")
+    outbox.people["a"] = resolved(outbox.tag + "a", consent="absent")
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "consent_unknown")}
+    outbox.people["a"] = resolved(outbox.tag + "a", email=None, click_id=None)
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "no_identifier")}
+    del outbox.people["a"]
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("accepted", None)}
+    assert counted(outbox) == ["a"]
 
 
 def test_absent_consent_is_sent_where_the_mapping_says_so(make: Make, counted: Counted):
-    bench = make("meta")
-    bench.plan("a")
-    bench.people["a"] = resolved(bench.tag + "a", consent="absent")
-    consent = bench.rules.consent.model_copy(update={"when_absent": "send"})
-    bench.deliver(rules=bench.rules.model_copy(update={"consent": consent}))
-    assert counted(bench) == ["a"]
+    outbox = make("meta")
+    outbox.plan("a")
+    outbox.people["a"] = resolved(outbox.tag + "a", consent="absent")
+    consent = outbox.rules.consent.model_copy(update={"when_absent": "send"})
+    outbox.deliver(rules=outbox.rules.model_copy(update={"consent": consent}))
+    assert counted(outbox) == ["a"]
 
 
 def test_consent_is_asked_again_in_the_transaction_that_claims(make: Make, requests: Requests, platform: str):
-    bench = make(platform)
-    bench.plan("a")
+    outbox = make(platform)
+    outbox.plan("a")
     before = requests(platform)
 
     def withdraw(point: str) -> None:
         if point == "selected":
-            bench.people["a"] = resolved(bench.tag + "a", consent="denied")
+            outbox.people["a"] = resolved(outbox.tag + "a", consent="denied")
 
-    bench.deliver(withdraw)
-    assert bench.reasons() == {"a": ("suppressed", "consent_denied")}
+    outbox.deliver(withdraw)
+    assert outbox.reasons() == {"a": ("suppressed", "consent_denied")}
     assert requests(platform) == before
 
 
 def test_too_old_expires_unsent(make: Make, requests: Requests, platform: str):
-    bench = make(platform)
-    bench.plan("a", expires_at=NOW)
-    bench.plan("b", state="held", reason="possible_duplicate", expires_at=NOW)
+    outbox = make(platform)
+    outbox.plan("a", expires_at=NOW)
+    outbox.plan("b", state="held", reason="possible_duplicate", expires_at=NOW)
     before = requests(platform)
-    bench.deliver()
-    assert set(bench.reasons().values()) == {("expired", "too_old")}
+    outbox.deliver()
+    assert set(outbox.reasons().values()) == {("expired", "too_old")}
     assert requests(platform) == before
 
 
 def test_a_purchase_without_value_waits_for_it(make: Make, counted: Counted):
-    bench = make("meta")
-    bench.plan("a", value=None, currency=None)
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "no_value")}
-    bench.change("a", value=500, currency="EUR")
-    bench.deliver()
-    assert counted(bench) == ["a"]
+    outbox = make("meta")
+    outbox.plan("a", value=None, currency=None)
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "no_value")}
+    outbox.change("a", value=500, currency="EUR")
+    outbox.deliver()
+    assert counted(outbox) == ["a"]
 
 
 @pytest.mark.parametrize("reason", ["before_activation", "imported", "consent_denied"])
 def test_suppressed_rows_are_never_looked_at(make: Make, reason: str):
-    bench = make("meta")
-    bench.plan("a", state="suppressed", reason=reason)
+    outbox = make("meta")
+    outbox.plan("a", state="suppressed", reason=reason)
     seen: list[int] = []
 
     def resolve(_, rows):
         seen.append(rows.height)
         return {}
 
-    assert bench.deliver(resolve=resolve).ended == {}
+    assert outbox.deliver(resolve=resolve).ended == {}
     assert seen == []
-    assert bench.reasons() == {"a": ("suppressed", reason)}
+    assert outbox.reasons() == {"a": ("suppressed", reason)}
 
 
 def test_history_is_released_on_purpose_only(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b", state="suppressed", reason="before_activation")
-    bench.plan("c", state="suppressed", reason="imported")
-    with bench.warehouse.session() as session, session.transaction():
+    outbox = make(platform)
+    outbox.plan("a", "b", state="suppressed", reason="before_activation")
+    outbox.plan("c", state="suppressed", reason="imported")
+    with outbox.warehouse.session() as session, session.transaction():
         assert len(ledger.release(session, platform, "before_activation", NOW)) == 2
-    bench.deliver()
-    assert counted(bench) == ["a", "b"]
+    outbox.deliver()
+    assert counted(outbox) == ["a", "b"]
 
 
 def test_a_possible_duplicate_waits_for_a_person(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.plan("a", state="held", reason="possible_duplicate")
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "possible_duplicate")}
-    with bench.warehouse.session() as session, session.transaction():
+    outbox = make(platform)
+    outbox.plan("a", state="held", reason="possible_duplicate")
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "possible_duplicate")}
+    with outbox.warehouse.session() as session, session.transaction():
         ledger.release(session, platform, "possible_duplicate", NOW)
-    bench.deliver()
-    assert counted(bench) == ["a"]
+    outbox.deliver()
+    assert counted(outbox) == ["a"]
 
 
 def test_an_adjustment_no_platform_takes_is_said_so(make: Make, platform: str):
-    bench = make(platform)
-    bench.plan("a", kind="restatement", revision=1)
-    bench.deliver()
-    assert bench.reasons() == {"a": ("suppressed", "not_adjustable")}
+    outbox = make(platform)
+    outbox.plan("a", kind="restatement", revision=1)
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("suppressed", "not_adjustable")}
 
 
 def test_rows_of_another_account_stay_where_they_are(make: Make, requests: Requests):
-    bench = make("meta")
-    bench.plan("a", account="9999")
+    outbox = make("meta")
+    outbox.plan("a", account="9999")
     before = requests("meta")
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "other_account")}
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "other_account")}
     assert requests("meta") == before
 
 
 def test_an_event_of_the_future_waits(make: Make):
-    bench = make("meta")
-    bench.plan("a", occurred_at=NOW + timedelta(minutes=5), ready_at=NOW - timedelta(hours=1))
-    bench.deliver()
-    assert bench.reasons() == {"a": ("held", "in_future")}
+    outbox = make("meta")
+    outbox.plan("a", occurred_at=NOW + timedelta(minutes=5), ready_at=NOW - timedelta(hours=1))
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("held", "in_future")}
 
 
 def test_switched_off_plans_and_claims_nothing(make: Make, requests: Requests, platform: str):
-    bench = make(platform)
-    bench.plan("a", state="in_flight", batch_id="gone", attempts=1, first_sent_at=NOW, payload_hash="x")
+    outbox = make(platform)
+    outbox.plan("a", state="in_flight", batch_id="gone", attempts=1, first_sent_at=NOW, payload_hash="x")
     before = requests(platform)
-    report = bench.deliver(environment={"CRM_ATTRIBUTION_SEND": "off"})
+    report = outbox.deliver(environment={"CRM_ATTRIBUTION_SEND": "off"})
     assert report.skipped == "sending is switched off (CRM_ATTRIBUTION_SEND)"
-    assert (report.requests, bench.states(), requests(platform)) == (0, {"a": "in_flight"}, before)
+    assert (report.requests, outbox.states(), requests(platform)) == (0, {"a": "in_flight"}, before)
 
 
 def test_without_settings_it_says_which_and_where_to_get_them(make: Make):
@@ -219,27 +219,27 @@ def test_without_settings_it_says_which_and_where_to_get_them(make: Make):
 
 
 def test_a_destination_the_mapping_does_not_name_is_skipped(make: Make):
-    bench = make("meta")
-    rules = bench.rules.model_copy(update={"destinations": {}})
-    assert bench.deliver(rules=rules).skipped == "not in the mapping's `destinations`"
+    outbox = make("meta")
+    rules = outbox.rules.model_copy(update={"destinations": {}})
+    assert outbox.deliver(rules=rules).skipped == "not in the mapping's `destinations`"
 
 
 def test_a_bulk_edit_is_held_until_a_person_releases_it(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.rules = _guard(bench.rules, floor=3, factor=2)
-    bench.plan("a", "b", "c", occurred_at=NOW - timedelta(hours=6))
-    bench.plan("q1", "q2", "q3", "q4", "q5", "q6", "q7", occurred_at=NOW - timedelta(hours=5))
-    bench.plan("x", occurred_at=NOW - timedelta(hours=4))
-    bench.deliver()
-    assert counted(bench) == ["a", "b", "c", "x"]
-    assert {why for state, why in bench.reasons().values() if state == "held"} == {"volume_guard"}
-    bench.plan("late", occurred_at=NOW - timedelta(hours=5))
-    bench.deliver()
-    assert bench.reasons()["late"] == ("held", "volume_guard")
-    with bench.warehouse.session() as session, session.transaction():
+    outbox = make(platform)
+    outbox.rules = _guard(outbox.rules, floor=3, factor=2)
+    outbox.plan("a", "b", "c", occurred_at=NOW - timedelta(hours=6))
+    outbox.plan("q1", "q2", "q3", "q4", "q5", "q6", "q7", occurred_at=NOW - timedelta(hours=5))
+    outbox.plan("x", occurred_at=NOW - timedelta(hours=4))
+    outbox.deliver()
+    assert counted(outbox) == ["a", "b", "c", "x"]
+    assert {why for state, why in outbox.reasons().values() if state == "held"} == {"volume_guard"}
+    outbox.plan("late", occurred_at=NOW - timedelta(hours=5))
+    outbox.deliver()
+    assert outbox.reasons()["late"] == ("held", "volume_guard")
+    with outbox.warehouse.session() as session, session.transaction():
         assert len(ledger.release(session, platform, "volume_guard", NOW)) == 8
-    bench.deliver()
-    assert counted(bench) == sorted(["a", "b", "c", "x", "late", *(f"q{n}" for n in range(1, 8))])
+    outbox.deliver()
+    assert counted(outbox) == sorted(["a", "b", "c", "x", "late", *(f"q{n}" for n in range(1, 8))])
 
 
 def _guard(rules: mapping.Rules, **changes: int) -> mapping.Rules:
@@ -248,19 +248,19 @@ def _guard(rules: mapping.Rules, **changes: int) -> mapping.Rules:
 
 
 def test_large_batches_stay_inside_the_platforms_limit(make: Make, counted: Counted, sandbox: Sandbox):
-    bench = make("meta")
-    bench.destination = with_limits(bench.destination, batch=7)
-    bench.rules = _guard(bench.rules, floor=100)
+    outbox = make("meta")
+    outbox.destination = with_limits(outbox.destination, batch=7)
+    outbox.rules = _guard(outbox.rules, floor=100)
     names = [f"n{number:02d}" for number in range(30)]
-    bench.plan(*names)
-    assert bench.deliver().requests == 5
-    assert counted(bench) == names
+    outbox.plan(*names)
+    assert outbox.deliver().requests == 5
+    assert counted(outbox) == names
 
 
 def test_the_ledger_holds_neither_address_nor_click(make: Make, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b", "c")
-    report = bench.deliver()
-    stored = str(bench.rows()) + str(bench.attempts()) + str(report) + str(report.facts())
-    for private in ("@example.com", "Click-", bench.env[bench.destination.credential]):
+    outbox = make(platform)
+    outbox.plan("a", "b", "c")
+    report = outbox.deliver()
+    stored = str(outbox.rows()) + str(outbox.attempts()) + str(report) + str(report.facts())
+    for private in ("@example.com", "Click-", outbox.env[outbox.destination.credential]):
         assert private not in stored

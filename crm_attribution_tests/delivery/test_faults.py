@@ -15,13 +15,13 @@ from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
-from crm_attribution_tests.delivery.bench import NOW, Bench, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
-Make = Callable[..., Bench]
-Counted = Callable[[Bench], list[str]]
+Make = Callable[..., Outbox]
+Counted = Callable[[Outbox], list[str]]
 Requests = Callable[[str], int]
 
 NAMES_BAD_ROWS = {"linkedin": 2}
@@ -44,14 +44,14 @@ class Scripted:
         return answer
 
 
-def route(bench: Bench) -> str:
+def route(outbox: Outbox) -> str:
     """Every call to the platform."""
-    return f"POST /{bench.emulator}/*"
+    return f"POST /{outbox.emulator}/*"
 
 
-def impatient(bench: Bench) -> Transport:
+def impatient(outbox: Outbox) -> Transport:
     """Gives up on an answer after a fifth of a second."""
-    transport = transport_for(bench.destination, load(bench.env))
+    transport = transport_for(outbox.destination, load(outbox.env))
     transport._timeout = (1.0, 0.2)
     return transport
 
@@ -60,19 +60,19 @@ def impatient(bench: Bench) -> Transport:
 def test_applied_but_not_answered(
     make: Make, counted: Counted, requests: Requests, sandbox: Sandbox, platform: str, kind: str
 ):
-    bench = make(platform)
-    bench.plan("a", "b", "c", "d")
-    sandbox.faults([{"route": route(bench), "kind": kind, "count": 1, "seconds": 0.6}])
-    bench.deliver(transport=impatient(bench))
-    bench.now = LATER
-    bench.deliver()
+    outbox = make(platform)
+    outbox.plan("a", "b", "c", "d")
+    sandbox.faults([{"route": route(outbox), "kind": kind, "count": 1, "seconds": 0.6}])
+    outbox.deliver(transport=impatient(outbox))
+    outbox.now = LATER
+    outbox.deliver()
     after = requests(platform)
-    assert counted(bench) == ["a", "b", "c", "d"]
-    if bench.forgets:  # may count every event: never sent again by itself
-        assert sorted(bench.states().values()) == ["accepted", "accepted", "unknown", "unknown"]
+    assert counted(outbox) == ["a", "b", "c", "d"]
+    if outbox.forgets:  # may count every event: never sent again by itself
+        assert sorted(outbox.states().values()) == ["accepted", "accepted", "unknown", "unknown"]
     else:  # knows our key: sent again, counted once
-        assert set(bench.reasons().values()) == {("accepted", None)}
-    bench.deliver()
+        assert set(outbox.reasons().values()) == {("accepted", None)}
+    outbox.deliver()
     assert requests(platform) == after
 
 
@@ -80,68 +80,68 @@ def test_applied_but_not_answered(
 def test_a_server_error_leaves_the_end_unknown(
     make: Make, counted: Counted, sandbox: Sandbox, platform: str, status: str
 ):
-    bench = make(platform)
-    bench.plan("a", "b")
-    sandbox.faults([{"route": route(bench), "kind": status, "count": 1}])
-    bench.deliver()
-    assert set(bench.states().values()) == {"unknown" if bench.forgets else "retry"}
-    bench.now = LATER
-    bench.deliver()
-    assert counted(bench) == ([] if bench.forgets else ["a", "b"])
+    outbox = make(platform)
+    outbox.plan("a", "b")
+    sandbox.faults([{"route": route(outbox), "kind": status, "count": 1}])
+    outbox.deliver()
+    assert set(outbox.states().values()) == {"unknown" if outbox.forgets else "retry"}
+    outbox.now = LATER
+    outbox.deliver()
+    assert counted(outbox) == ([] if outbox.forgets else ["a", "b"])
 
 
 def test_an_uncertain_row_is_not_sent_again_after_the_platform_forgot_its_key(make: Make, requests: Requests):
-    bench = make("meta")
-    bench.plan("a")
-    bench.deliver(transport=Scripted(Retryable("no answer", sent=True)))
-    assert bench.rows()["a"]["state"] == "retry"
-    bench.now = NOW + timedelta(hours=47, minutes=1)
+    outbox = make("meta")
+    outbox.plan("a")
+    outbox.deliver(transport=Scripted(Retryable("no answer", sent=True)))
+    assert outbox.rows()["a"]["state"] == "retry"
+    outbox.now = NOW + timedelta(hours=47, minutes=1)
     before = requests("meta")
-    bench.deliver()
-    assert bench.reasons() == {"a": ("unknown", "dedupe_window_passed")}
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("unknown", "dedupe_window_passed")}
     assert requests("meta") == before
 
 
 def test_a_refused_send_does_not_open_the_duplicate_window(make: Make, counted: Counted, sandbox: Sandbox):
-    bench = make("meta")
-    bench.plan("a")
-    sandbox.faults([{"route": route(bench), "kind": "401_expired", "count": 1}])
-    bench.deliver()
-    assert bench.rows()["a"]["first_sent_at"] is None
-    bench.now = NOW + timedelta(hours=60)
-    bench.deliver()
-    assert counted(bench) == ["a"]
+    outbox = make("meta")
+    outbox.plan("a")
+    sandbox.faults([{"route": route(outbox), "kind": "401_expired", "count": 1}])
+    outbox.deliver()
+    assert outbox.rows()["a"]["first_sent_at"] is None
+    outbox.now = NOW + timedelta(hours=60)
+    outbox.deliver()
+    assert counted(outbox) == ["a"]
 
 
 @pytest.mark.parametrize("reason", ["consent_denied", "too_old", "payload_changed"])
 def test_what_may_have_been_applied_is_never_called_unsent(make: Make, reason: str):
-    bench = make("meta")
-    bench.plan("a")
-    bench.deliver(transport=Scripted(Retryable("no answer", sent=True)))
-    bench.now = LATER
+    outbox = make("meta")
+    outbox.plan("a")
+    outbox.deliver(transport=Scripted(Retryable("no answer", sent=True)))
+    outbox.now = LATER
     if reason == "consent_denied":
-        bench.people["a"] = _denied(bench)
+        outbox.people["a"] = _denied(outbox)
     elif reason == "too_old":
-        bench.change("a", expires_at=NOW)
+        outbox.change("a", expires_at=NOW)
     else:
-        bench.change("a", value=1)
-    bench.deliver()
-    assert bench.reasons() == {"a": ("unknown", reason)}
+        outbox.change("a", value=1)
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("unknown", reason)}
 
 
-def _denied(bench: Bench) -> Resolved:
-    return replace(resolved(bench.tag + "a"), consent="denied")
+def _denied(outbox: Outbox) -> Resolved:
+    return replace(resolved(outbox.tag + "a"), consent="denied")
 
 
 def test_another_event_under_a_used_key_is_never_sent(make: Make, requests: Requests, sandbox: Sandbox, platform: str):
-    bench = make(platform)
-    bench.plan("a")
-    sandbox.faults([{"route": route(bench), "kind": "403", "count": 1}])
-    bench.deliver()
-    bench.change("a", value=999)
+    outbox = make(platform)
+    outbox.plan("a")
+    sandbox.faults([{"route": route(outbox), "kind": "403", "count": 1}])
+    outbox.deliver()
+    outbox.change("a", value=999)
     before = requests(platform)
-    bench.deliver()
-    assert bench.reasons() == {"a": ("rejected", "payload_changed")}
+    outbox.deliver()
+    assert outbox.reasons() == {"a": ("rejected", "payload_changed")}
     assert requests(platform) == before
 
 
@@ -149,95 +149,95 @@ def test_another_event_under_a_used_key_is_never_sent(make: Make, requests: Requ
 def test_one_bad_row_is_found_and_costs_nobody_else(
     make: Make, counted: Counted, platform: str, size: int, position: str
 ):
-    bench = make(platform)
-    bench.destination = with_limits(bench.destination, batch=20)
+    outbox = make(platform)
+    outbox.destination = with_limits(outbox.destination, batch=20)
     names = [f"n{number:02d}" for number in range(size)]
     bad = names[0] if position == "first" else names[-1]
     if size > 1:
-        bench.plan(*(name for name in names if name != bad))
+        outbox.plan(*(name for name in names if name != bad))
     hour = timedelta(hours=1)
     # Older than the platform allows, younger than we believe: the platform refuses it.
-    old = NOW - bench.destination.limits.max_age - hour
-    bench.plan(bad, occurred_at=old, expires_at=NOW + hour)
-    report = bench.deliver()
-    assert bench.reasons()[bad] == ("rejected", "too_old")
-    assert counted(bench) == sorted(set(names) - {bad})
+    old = NOW - outbox.destination.limits.max_age - hour
+    outbox.plan(bad, occurred_at=old, expires_at=NOW + hour)
+    report = outbox.deliver()
+    assert outbox.reasons()[bad] == ("rejected", "too_old")
+    assert counted(outbox) == sorted(set(names) - {bad})
     assert report.counts == {"rejected": 1, **({"accepted": size - 1} if size > 1 else {})}
     assert report.requests <= NAMES_BAD_ROWS.get(platform, 2 * size.bit_length() + 1)
-    assert all(row["attempts"] == 1 for row in bench.rows().values())
+    assert all(row["attempts"] == 1 for row in outbox.rows().values())
 
 
 def test_every_row_is_bad(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.destination = with_limits(bench.destination, batch=5)
-    bench.plan("a", "b", "c", "d", "e", occurred_at=NOW - timedelta(days=91), expires_at=LATER)
-    bench.deliver()
-    assert set(bench.reasons().values()) == {("rejected", "too_old")}
-    assert counted(bench) == []
+    outbox = make(platform)
+    outbox.destination = with_limits(outbox.destination, batch=5)
+    outbox.plan("a", "b", "c", "d", "e", occurred_at=NOW - timedelta(days=91), expires_at=LATER)
+    outbox.deliver()
+    assert set(outbox.reasons().values()) == {("rejected", "too_old")}
+    assert counted(outbox) == []
 
 
 def test_the_search_for_bad_rows_is_bounded_and_goes_on_next_time(make: Make):
-    bench = make("meta")
-    bench.destination = with_limits(bench.destination, batch=8)
-    bench.plan(*"abcdefgh", occurred_at=NOW - timedelta(days=8), expires_at=LATER)
-    report = bench.deliver(policy=Policy(resends=4))
+    outbox = make("meta")
+    outbox.destination = with_limits(outbox.destination, batch=8)
+    outbox.plan(*"abcdefgh", occurred_at=NOW - timedelta(days=8), expires_at=LATER)
+    report = outbox.deliver(policy=Policy(resends=4))
     assert report.stopped == "4 refused requests: the rest waits for the next delivery"
     assert 0 < report.counts["rejected"] < 8
     for _ in range(5):
-        bench.deliver(policy=Policy(resends=4))
-    assert set(bench.states().values()) == {"rejected"}
+        outbox.deliver(policy=Policy(resends=4))
+    assert set(outbox.states().values()) == {"rejected"}
 
 
 def test_throttled_with_a_wait_that_can_be_waited_for(make: Make, counted: Counted, sandbox: Sandbox, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b", "c")
-    sandbox.faults([{"route": route(bench), "kind": "429", "count": 2, "retry_after": 7}])
-    report = bench.deliver()
-    assert bench.slept == [7.0, 7.0]
+    outbox = make(platform)
+    outbox.plan("a", "b", "c")
+    sandbox.faults([{"route": route(outbox), "kind": "429", "count": 2, "retry_after": 7}])
+    report = outbox.deliver()
+    assert outbox.slept == [7.0, 7.0]
     assert report.stopped is None
-    assert counted(bench) == ["a", "b", "c"]
-    assert {row["attempts"] for row in bench.rows().values()} == {1}
+    assert counted(outbox) == ["a", "b", "c"]
+    assert {row["attempts"] for row in outbox.rows().values()} == {1}
 
 
 def test_throttled_for_long_pauses_the_account_and_loses_no_attempt(
     make: Make, counted: Counted, requests: Requests, sandbox: Sandbox, platform: str
 ):
-    bench = make(platform)
-    bench.plan("a", "b", "c")
-    sandbox.faults([{"route": route(bench), "kind": "429", "count": 1, "retry_after": 600}])
-    report = bench.deliver()
+    outbox = make(platform)
+    outbox.plan("a", "b", "c")
+    sandbox.faults([{"route": route(outbox), "kind": "429", "count": 1, "retry_after": 600}])
+    report = outbox.deliver()
     assert report.paused_until == NOW + timedelta(seconds=600)
-    assert bench.slept == []
-    assert {row["attempts"] for row in bench.rows().values()} == {0}
+    assert outbox.slept == []
+    assert {row["attempts"] for row in outbox.rows().values()} == {0}
     before = requests(platform)
-    bench.now = NOW + timedelta(seconds=599)
-    assert "pause until 2026-03-10T12:10:00Z" in str(bench.deliver().stopped)
+    outbox.now = NOW + timedelta(seconds=599)
+    assert "pause until 2026-03-10T12:10:00Z" in str(outbox.deliver().stopped)
     assert requests(platform) == before
-    bench.now = NOW + timedelta(seconds=600)
-    bench.deliver()
-    assert counted(bench) == ["a", "b", "c"]
+    outbox.now = NOW + timedelta(seconds=600)
+    outbox.deliver()
+    assert counted(outbox) == ["a", "b", "c"]
 
 
 def test_throttled_without_a_wait_backs_off_and_ends_bounded(make: Make, sandbox: Sandbox, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b", "c")
-    sandbox.faults([{"route": route(bench), "kind": "429_no_retry_after"}])
-    report = bench.deliver()
-    assert bench.slept == [5.0, 10.0, 20.0, 40.0]
+    outbox = make(platform)
+    outbox.plan("a", "b", "c")
+    sandbox.faults([{"route": route(outbox), "kind": "429_no_retry_after"}])
+    report = outbox.deliver()
+    assert outbox.slept == [5.0, 10.0, 20.0, 40.0]
     assert report.paused_until == NOW + timedelta(seconds=80)
     for _ in range(2):
-        bench.now += timedelta(hours=1)
-        bench.deliver()
-    assert {row["attempts"] for row in bench.rows().values()} == {0}
-    assert {row["state"] for row in bench.rows().values()} <= {"retry", "pending"}
+        outbox.now += timedelta(hours=1)
+        outbox.deliver()
+    assert {row["attempts"] for row in outbox.rows().values()} == {0}
+    assert {row["state"] for row in outbox.rows().values()} <= {"retry", "pending"}
 
 
 @pytest.mark.parametrize("text", ["0", "soon", "999999999"])
 def test_any_retry_after_ends_in_a_sane_wait(make: Make, text: str):
-    bench = make("meta")
-    bench.plan("a")
-    report = bench.deliver(transport=Scripted(Answer(429, {"Retry-After": text}, None)))
-    assert all(1 <= wait <= 120 for wait in bench.slept)
+    outbox = make("meta")
+    outbox.plan("a")
+    report = outbox.deliver(transport=Scripted(Answer(429, {"Retry-After": text}, None)))
+    assert all(1 <= wait <= 120 for wait in outbox.slept)
     assert report.paused_until is not None
     assert NOW < report.paused_until <= NOW + timedelta(days=1)
 
@@ -246,72 +246,72 @@ def test_any_retry_after_ends_in_a_sane_wait(make: Make, text: str):
 def test_a_refused_token_stops_the_account_and_costs_no_attempt(
     make: Make, counted: Counted, sandbox: Sandbox, platform: str, kind: str
 ):
-    bench = make(platform)
-    bench.plan("a", "b", "c", "d", "e")
-    sandbox.faults([{"route": route(bench), "kind": kind}])
+    outbox = make(platform)
+    outbox.plan("a", "b", "c", "d", "e")
+    sandbox.faults([{"route": route(outbox), "kind": kind}])
     for hour in (0, 1, 12):
-        bench.now = NOW + timedelta(hours=hour)
-        report = bench.deliver()
+        outbox.now = NOW + timedelta(hours=hour)
+        report = outbox.deliver()
         assert report.requests == 1
         assert report.alert is not None
-        assert bench.destination.credential in report.alert
-    assert sorted(bench.states().values()) == ["pending"] * 3 + ["retry"] * 2
-    assert {row["attempts"] for row in bench.rows().values()} == {0}
+        assert outbox.destination.credential in report.alert
+    assert sorted(outbox.states().values()) == ["pending"] * 3 + ["retry"] * 2
+    assert {row["attempts"] for row in outbox.rows().values()} == {0}
     sandbox.faults([])
-    bench.deliver()
-    assert counted(bench) == ["a", "b", "c", "d", "e"]
+    outbox.deliver()
+    assert counted(outbox) == ["a", "b", "c", "d", "e"]
 
 
 def test_no_connection_costs_no_attempt(make: Make, counted: Counted, platform: str):
-    bench = make(platform)
-    bench.plan(*"abcdefghij")
-    nowhere = {bench.destination.base_url_setting: "http://127.0.0.1:9"}
-    report = bench.deliver(environment=nowhere)
+    outbox = make(platform)
+    outbox.plan(*"abcdefghij")
+    nowhere = {outbox.destination.base_url_setting: "http://127.0.0.1:9"}
+    report = outbox.deliver(environment=nowhere)
     assert report.stopped == "3 requests in a row failed (no_connection)"
     assert report.requests == 3
-    assert {row["attempts"] for row in bench.rows().values()} == {0}
-    assert sorted(bench.states().values()) == ["pending"] * 4 + ["retry"] * 6
-    bench.deliver()
-    assert counted(bench) == list("abcdefghij")
+    assert {row["attempts"] for row in outbox.rows().values()} == {0}
+    assert sorted(outbox.states().values()) == ["pending"] * 4 + ["retry"] * 6
+    outbox.deliver()
+    assert counted(outbox) == list("abcdefghij")
 
 
 def test_attempts_are_bounded(make: Make):
-    bench = make("meta")
-    bench.plan("a", "b", expires_at=NOW + timedelta(days=7))
+    outbox = make("meta")
+    outbox.plan("a", "b", expires_at=NOW + timedelta(days=7))
     html = Answer(400, {}, "<html>", readable=False)
     for hour in range(12):
-        bench.now = NOW + timedelta(hours=7 * hour)
-        bench.deliver(transport=Scripted(html))
-    assert set(bench.reasons().values()) == {("rejected", "attempts_spent")}
-    assert {row["attempts"] for row in bench.rows().values()} == {8}
-    assert len(bench.attempts()) == 16
+        outbox.now = NOW + timedelta(hours=7 * hour)
+        outbox.deliver(transport=Scripted(html))
+    assert set(outbox.reasons().values()) == {("rejected", "attempts_spent")}
+    assert {row["attempts"] for row in outbox.rows().values()} == {8}
+    assert len(outbox.attempts()) == 16
 
 
 def test_spent_attempts_of_which_one_may_have_been_applied_are_unknown(make: Make):
-    bench = make("meta")
-    bench.plan("a")
+    outbox = make("meta")
+    outbox.plan("a")
     for hour in range(9):
-        bench.now = NOW + timedelta(minutes=320 * hour)
-        bench.deliver(transport=Scripted(Retryable("no answer", sent=True)))
-    assert bench.reasons()["a"][0] == "unknown"
+        outbox.now = NOW + timedelta(minutes=320 * hour)
+        outbox.deliver(transport=Scripted(Retryable("no answer", sent=True)))
+    assert outbox.reasons()["a"][0] == "unknown"
 
 
 def test_results_that_do_not_match_are_uncertain(make: Make, platform: str):
-    bench = make(platform)
-    bench.plan("a", "b")
+    outbox = make(platform)
+    outbox.plan("a", "b")
     body = {"meta": {"events_received": 1}, "linkedin": {"elements": [{"status": 201}]}}.get(platform, {})
-    bench.deliver(transport=Scripted(Answer(200, {}, body)))
-    expected = "unknown" if bench.forgets else "retry"
-    assert set(bench.reasons().values()) == {(expected, "results_do_not_match")}
+    outbox.deliver(transport=Scripted(Answer(200, {}, body)))
+    expected = "unknown" if outbox.forgets else "retry"
+    assert set(outbox.reasons().values()) == {(expected, "results_do_not_match")}
 
 
 def test_results_are_read_row_by_row(make: Make):
-    bench = make("linkedin")
-    bench.destination = with_limits(bench.destination, batch=9)
-    bench.plan(*"abcd")
+    outbox = make("linkedin")
+    outbox.destination = with_limits(outbox.destination, batch=9)
+    outbox.plan(*"abcd")
     statuses = [{"status": 201}, {"status": 422}, {"status": 503}, {"status": 429}]
-    bench.deliver(transport=Scripted(Answer(200, {}, {"elements": statuses})))
-    assert sorted(bench.reasons().values(), key=str) == [
+    outbox.deliver(transport=Scripted(Answer(200, {}, {"elements": statuses})))
+    assert sorted(outbox.reasons().values(), key=str) == [
         ("accepted", None),
         ("rejected", "status_422"),
         ("retry", "status_429"),
@@ -320,47 +320,47 @@ def test_results_are_read_row_by_row(make: Make):
 
 
 def test_a_late_answer_for_an_older_batch_changes_the_log_alone(make: Make):
-    bench = make("meta")
-    bench.plan("a")
+    outbox = make("meta")
+    outbox.plan("a")
     inner: list[str] = []
 
     def interrupted(point: str) -> None:
         if point == "answered" and not inner:
-            inner.append(bench.attempts()[0]["batch_id"])
-            bench.deliver()  # another owner takes over and finishes while our answer is on its way
+            inner.append(outbox.attempts()[0]["batch_id"])
+            outbox.deliver()  # another owner takes over and finishes while our answer is on its way
 
-    bench.deliver(interrupted)
-    newer = bench.rows()["a"]
+    outbox.deliver(interrupted)
+    newer = outbox.rows()["a"]
     assert newer["state"] == "accepted"
     assert newer["batch_id"] != inner[0]
     assert newer["attempts"] == 2
-    assert [(row["batch_id"] == inner[0], row["outcome"]) for row in bench.attempts()].count((True, "accepted")) == 1
+    assert [(row["batch_id"] == inner[0], row["outcome"]) for row in outbox.attempts()].count((True, "accepted")) == 1
 
 
 def test_a_late_answer_ends_what_another_owner_gave_up_as_unknown(make: Make, counted: Counted):
-    bench = make("linkedin")
-    bench.plan("a")
+    outbox = make("linkedin")
+    outbox.plan("a")
     seen: list[str] = []
 
     def interrupted(point: str) -> None:
         if point == "answered" and not seen:
             seen.append("")
-            bench.deliver()
-            assert bench.reasons() == {"a": ("unknown", "interrupted")}
+            outbox.deliver()
+            assert outbox.reasons() == {"a": ("unknown", "interrupted")}
 
-    bench.deliver(interrupted)
-    assert bench.reasons() == {"a": ("accepted", None)}
-    assert counted(bench) == ["a"]
+    outbox.deliver(interrupted)
+    assert outbox.reasons() == {"a": ("accepted", None)}
+    assert counted(outbox) == ["a"]
 
 
 @pytest.mark.parametrize("state", ["accepted", "rejected", "retry"])
 def test_a_person_decides_unknown_rows(make: Make, requests: Requests, state: str):
-    bench = make("linkedin")
-    (key,) = bench.plan("a")
-    bench.deliver(transport=Scripted(Retryable("no answer", sent=True)))
+    outbox = make("linkedin")
+    (key,) = outbox.plan("a")
+    outbox.deliver(transport=Scripted(Retryable("no answer", sent=True)))
     before = requests("linkedin")
-    with bench.warehouse.session() as session, session.transaction():
+    with outbox.warehouse.session() as session, session.transaction():
         assert ledger.reconcile(session, [key], state, "campaign_manager", NOW) == [key]
-    bench.deliver()
-    assert bench.states() == {"a": "accepted" if state == "retry" else state}
+    outbox.deliver()
+    assert outbox.states() == {"a": "accepted" if state == "retry" else state}
     assert requests("linkedin") - before == (1 if state == "retry" else 0)

@@ -15,7 +15,7 @@ from crm_attribution.conversions.ledger import TRANSITIONS
 from crm_attribution.delivery.rules import Policy, Row, guarded, recovered, settled
 from crm_attribution.destinations.base import Limits, Outcome, Verdict
 from crm_attribution.mapping import VolumeGuard
-from crm_attribution_tests.delivery.bench import NOW, SMALL, conversion
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, conversion
 
 HOUR = timedelta(hours=1)
 KNOWS_KEYS = Limits(10, timedelta(days=7), timedelta(hours=48))

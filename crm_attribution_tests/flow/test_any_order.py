@@ -22,7 +22,7 @@ from crm_attribution_tests.flow.chain import LOADED
 from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import ADDRESSES, someday
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.slow
 
@@ -93,18 +93,18 @@ def fact(chance: Random, number: int) -> Act:
         }
         return act("raw.form_submission", {**row, **ids}, "form_submission", f"f:{number}")
     if kind == "click":
-        row = world.click(str(number), when.isoformat(), contact_id=chance.choice([None, "1", "2", "5"]), **ids)
+        row = sample_rows.click(str(number), when.isoformat(), contact_id=chance.choice([None, "1", "2", "5"]), **ids)
         return act("raw.link_click", row, "link_click", str(number))
     if kind == "mail":
         row = {"id": str(number), "created_at": when, "recipient": email, "is_bot": False, "extracted_at": when}
         return act("raw.email_click", row, "email_click", str(number))
-    row = world.record(str(number), domain=f"{chance.choice('abcdg')}.example")
+    row = sample_rows.record(str(number), domain=f"{chance.choice('abcdg')}.example")
     return act("raw.company", row, "companies", str(number))
 
 
-def act(table: str, row: world.Row, topic: str, key: str) -> Act:
+def act(table: str, row: sample_rows.Row, topic: str, key: str) -> Act:
     def act(session: Session) -> None:
-        world.fill(session, {table: [row]})
+        sample_rows.fill(session, {table: [row]})
         session.journal(topic, [key])
 
     return act

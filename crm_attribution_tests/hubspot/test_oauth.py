@@ -48,7 +48,7 @@ class App:
     refresh_token: str = f"{SECRET}-refresh-0"
     good: set[str] = field(default_factory=lambda: {f"{SECRET}-access-0"})
     refreshes: int = 0
-    victim: int | None = None
+    process: int | None = None
     refusal: tuple[int, Any] | None = None
     hub_id: int | None = 1000001
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -78,8 +78,8 @@ class App:
             self.refresh_token = f"{SECRET}-refresh-{self.refreshes}"
         token = f"{SECRET}-access-{self.refreshes}"
         self.good.add(token)
-        if self.victim is not None:
-            os.kill(self.victim, signal.SIGKILL)
+        if self.process is not None:
+            os.kill(self.process, signal.SIGKILL)
         body = {"access_token": token, "refresh_token": self.refresh_token, "expires_in": 1800, "hub_id": self.hub_id}
         return 200, body
 
@@ -145,10 +145,10 @@ def test_two_processes_share_one_file_and_ask_once_per_expiry(app, url, file):
 def test_killed_between_hubspots_answer_and_the_file(app, url, file, rotates):
     app.rotates = rotates
     process = start(url, file, 1)
-    app.victim = process.pid
+    app.process = process.pid
     assert process.wait(timeout=30) == -signal.SIGKILL
     process.communicate()
-    app.victim = None
+    app.process = None
     there = file.read()
     assert (there.version, there.last_error) == (1, "unfinished")
     next_one = credential(url, file.path, "2026-03-09T13:00:01Z")

@@ -14,7 +14,7 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, RULES, Chain, differences
 from crm_attribution_tests.flow.chain import rules as chain_rules
 from crm_attribution_tests.helpers import at
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.sandbox.lines import create, day, join
 from crm_attribution_tests.sandbox.lines import update as change
 
@@ -24,12 +24,12 @@ NOW = at("2026-06-01")
 
 
 def contact(session: Session, number: str, email: str, **more: Any) -> None:
-    world.fill(session, {"raw.contact": [world.record(number, email=email, **more)]})
+    sample_rows.fill(session, {"raw.contact": [sample_rows.record(number, email=email, **more)]})
     session.journal("contacts", [number])
 
 
 def company(session: Session, number: str, domain: str | None = None, **more: Any) -> None:
-    world.fill(session, {"raw.company": [world.record(number, domain=domain, **more)]})
+    sample_rows.fill(session, {"raw.company": [sample_rows.record(number, domain=domain, **more)]})
     session.journal("companies", [number])
 
 
@@ -66,7 +66,7 @@ def test_two_companies_with_one_domain_are_told_and_not_joined(session: Session)
     assert accounts(session) == {1: "domain:firm.example"}, "neither of the two can claim it"
     shared = session.read("identity.account", "shares_domain")["account_id"].sort().to_list()
     assert shared == ["company:8", "company:9"]
-    world.fill(session, {"raw.merge": [{"object_type": "companies", "absorbed_id": "9", "survivor_id": "8",
+    sample_rows.fill(session, {"raw.merge": [{"object_type": "companies", "absorbed_id": "9", "survivor_id": "8",
                                         "source": "lookup"}]})  # fmt: skip
     session.journal("companies", ["8", "9"])
     update(session)
@@ -80,7 +80,7 @@ def test_a_subsidiary_rolls_up_only_where_asked(session: Session):
         company(session, number)
     link = {"from_type": "companies", "to_type": "companies", "labels": [], "is_primary": False, "position": 0,
             "valid_from": at("2026-01-01")}  # fmt: skip
-    world.fill(session, {"raw.association": [
+    sample_rows.fill(session, {"raw.association": [
         {**link, "from_id": "3", "to_id": "2", "type_ids": ["14"]},
         {**link, "from_id": "1", "to_id": "2", "type_ids": ["13"]},
     ]})  # fmt: skip

@@ -12,7 +12,7 @@ from crm_attribution.layers import CLICKS, IDENTITY, TOUCHES, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED
 from crm_attribution_tests.helpers import at
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.warehouse
 
@@ -20,25 +20,25 @@ CLICKED = at("2026-03-20T12:00:00Z")
 
 
 def contact(session: Session, number: str, email: str, *further: str) -> None:
-    row = world.record(number, email=email, additional_emails=list(further))
-    world.fill(session, {"raw.contact": [row]})
+    row = sample_rows.record(number, email=email, additional_emails=list(further))
+    sample_rows.fill(session, {"raw.contact": [row]})
     session.journal("contacts", [number])
 
 
 def click(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
-    world.fill(session, {"raw.link_click": [world.click(number, moment.isoformat(), **more)]})
+    sample_rows.fill(session, {"raw.link_click": [sample_rows.click(number, moment.isoformat(), **more)]})
     session.journal("link_click", [number])
 
 
 def mail(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
     row = {"id": number, "created_at": moment, "url": "https://v.example", "is_bot": False, "extracted_at": moment}
-    world.fill(session, {"raw.email_click": [row | more]})
+    sample_rows.fill(session, {"raw.email_click": [row | more]})
     session.journal("email_click", [number])
 
 
 def form(session: Session, email: str, moment: datetime = CLICKED, **more: Any) -> None:
     row = {"form_id": "f", "conversion_id": "1", "submitted_at": moment, "email": email, "extracted_at": moment, **more}
-    world.fill(session, {"raw.form_submission": [row]})
+    sample_rows.fill(session, {"raw.form_submission": [row]})
     session.journal("form_submission", ["f:1"])
 
 

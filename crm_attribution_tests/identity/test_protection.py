@@ -16,7 +16,7 @@ from crm_attribution_tests.flow.chain import LOADED
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.identity.contacts import START, Contacts
 from crm_attribution_tests.identity.test_identity import person_of
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.warehouse
 
@@ -43,7 +43,7 @@ def alias(session: Session, kind: str, identifier: str) -> str | None:
 def form(session: Session, number: str, email: str, **ids: str) -> None:
     when = START + timedelta(days=2)
     row = {"form_id": "f", "conversion_id": number, "submitted_at": when, "email": email, "extracted_at": when, **ids}
-    world.fill(session, {"raw.form_submission": [row]})
+    sample_rows.fill(session, {"raw.form_submission": [row]})
     session.journal("form_submission", [f"f:{number}"])
 
 
@@ -57,7 +57,9 @@ def derived_touches(session: Session) -> list[tuple[Any, ...]]:
 
 
 def click(session: Session, number: str, eid: str | None, **ids: str) -> None:
-    world.fill(session, {"raw.link_click": [world.click(number, "2026-01-02T00:00:00Z", contact_id=eid, **ids)]})
+    sample_rows.fill(
+        session, {"raw.link_click": [sample_rows.click(number, "2026-01-02T00:00:00Z", contact_id=eid, **ids)]}
+    )
     session.journal("link_click", [number])
 
 
@@ -105,10 +107,10 @@ def test_an_inbox_of_ten_thousand_contacts_joins_none_of_them(session: Session):
     click(session, "inbox", None, gclid="G")
     click(session, "mine", crm.live()[0])
     mail = {"id": "e", "created_at": START, "recipient": "reception@pool.example", "is_bot": False}
-    world.fill(session, {"raw.email_click": [{**mail, "extracted_at": START}]})
+    sample_rows.fill(session, {"raw.email_click": [{**mail, "extracted_at": START}]})
     session.journal("email_click", ["e"])
-    won = world.milestone("customer_won", "w", "2026-02-01T00:00:00Z", account="domain:pool.example", deal="1")
-    world.fill(session, {"events.milestone": [won]})
+    won = sample_rows.milestone("customer_won", "w", "2026-02-01T00:00:00Z", account="domain:pool.example", deal="1")
+    sample_rows.fill(session, {"events.milestone": [won]})
     session.journal("milestone", ["customer_won|w"])
     derived = derived_touches(session)
     assert [(touch, person is None, account) for touch, person, account in derived] == [
@@ -197,7 +199,7 @@ def test_an_erased_contact_takes_the_links_to_what_it_had_absorbed_along(session
     ann = crm.create("ann@a.example")
     crm.tell(session)
     merge = {"object_type": "contacts", "absorbed_id": "99", "survivor_id": ann, "source": "hs_merged_object_ids"}
-    world.fill(session, {"raw.merge": [merge]})
+    sample_rows.fill(session, {"raw.merge": [merge]})
     session.journal("contacts", [ann, "99"])
     click(session, "k", "99")
     update(session)

@@ -7,15 +7,15 @@ import pytest
 
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import new_warehouse
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 
 @pytest.fixture(scope="session")
 def marts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """The world's warehouse with every model made. Tests leave it as it is."""
+    """A warehouse of the sample rows with every model made. Tests leave it as it is."""
     with new_warehouse(tmp_path_factory.mktemp("marts")).session() as session:
-        world.fill(session, world.tables())
-        world.build(session)
+        sample_rows.fill(session, sample_rows.tables())
+        sample_rows.build(session)
         yield session
 
 

@@ -10,10 +10,10 @@ import pytest
 
 from crm_attribution.marts.models import SqlTest, run_test
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 TESTS: dict[str, SqlTest] = {
-    f"{test.model.removeprefix('marts.')}.{test.name}": test for model in world.models() for test in model.tests
+    f"{test.model.removeprefix('marts.')}.{test.name}": test for model in sample_rows.models() for test in model.tests
 }
 DATA_TESTS = {name for name, test in TESTS.items() if test.path.name.endswith(".test.sql")}
 
@@ -124,15 +124,15 @@ def test_a_broken_rule_shows(breakable: Session, name: str, change: str) -> None
 
 
 def test_a_touch_that_is_gone_shows_as_a_missing_channel(empty: Session) -> None:
-    tables = world.tables()
-    tables["attribution.touch"] = [row for row in tables["attribution.touch"] if row["touch_id"] != world.SEARCH]
-    world.fill(empty, tables)
-    world.build(empty)
+    tables = sample_rows.tables()
+    tables["attribution.touch"] = [row for row in tables["attribution.touch"] if row["touch_id"] != sample_rows.SEARCH]
+    sample_rows.fill(empty, tables)
+    sample_rows.build(empty)
     result = run_test(empty.connection, TESTS["revenue_attribution.channel_not_null"])
     assert {row["model"] for row in result.sample} == {"first_touch", "linear"}
 
 
 def test_merges_in_a_circle_show(empty: Session) -> None:
-    world.fill(empty, {"raw.merge": [world.merge("deals", "1", "2"), world.merge("deals", "2", "1")]})
-    world.build(empty)
+    sample_rows.fill(empty, {"raw.merge": [sample_rows.merge("deals", "1", "2"), sample_rows.merge("deals", "2", "1")]})
+    sample_rows.build(empty)
     assert run_test(empty.connection, TESTS["staging.merge.live_id_not_null"]).bad_rows == 2

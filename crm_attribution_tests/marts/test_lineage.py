@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.lineage import Lineage, column_lineage
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 COLUMNS = {"raw.a": ["x", "y"], "raw.b": ["x", "z"]}
 
@@ -71,7 +71,7 @@ def test_a_query_that_cannot_be_resolved_is_an_error_of_ours() -> None:
 
 # --- the repository's own files
 
-MODELS = world.models()
+MODELS = sample_rows.models()
 KNOWN = {name: [column.name for column in contract.columns] for name, contract in CONTRACTS.items()} | {
     model.key: [column.name for column in model.columns] for model in MODELS
 }

@@ -11,9 +11,9 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.marts.models import SqlModel, SqlTest, run_test
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, new_warehouse
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
-MODELS = world.models()
+MODELS = sample_rows.models()
 MARTS = [model for model in MODELS if model.schema == "marts"]
 TESTS = [test for model in MODELS for test in model.tests]
 LOG_COLUMNS = {column.name for contract in CONTRACTS.values() for column in contract.columns if column.log}
@@ -35,7 +35,7 @@ def contents(session: Session) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_an_empty_warehouse_gives_empty_tables_that_pass_every_data_test(empty: Session) -> None:
-    assert world.build(empty) == 0
+    assert sample_rows.build(empty) == 0
     assert set(map(len, contents(empty).values())) == {0}
     assert [name(test) for test in TESTS if not run_test(empty.connection, test).passed] == []
 
@@ -48,7 +48,7 @@ def test_filled_tables_pass_every_data_test(marts: Session, model: SqlModel) -> 
 
 
 def test_a_second_run_changes_nothing(marts: Session) -> None:
-    assert world.build(marts) == 0
+    assert sample_rows.build(marts) == 0
 
 
 @pytest.mark.parametrize("model", MARTS, ids=key)
@@ -84,35 +84,37 @@ def test_money_in_minor_units_has_its_currency_beside(model: SqlModel) -> None:
 def test_the_order_of_rows_changes_nothing(marts: Session, tmp_path: Path) -> None:
     chance = random.Random(1)
     with new_warehouse(tmp_path).session() as session:
-        world.fill(session, {table: chance.sample(rows, len(rows)) for table, rows in world.tables().items()})
-        world.build(session)
+        sample_rows.fill(
+            session, {table: chance.sample(rows, len(rows)) for table, rows in sample_rows.tables().items()}
+        )
+        sample_rows.build(session)
         assert contents(session) == contents(marts)
 
 
 def test_touches_at_one_moment_are_ordered_by_their_id(empty: Session) -> None:
-    tables = world.tables()
+    tables = sample_rows.tables()
     tables["attribution.touch"] = [
-        {**row, "touched_at": at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": world.ACME}
+        {**row, "touched_at": at("2026-03-01T09:00:00Z"), "person_id": "p1", "account_id": sample_rows.ACME}
         for row in reversed(tables["attribution.touch"])
     ]
-    world.fill(empty, tables)
-    world.build(empty)
+    sample_rows.fill(empty, tables)
+    sample_rows.build(empty)
     found = empty.connection.execute(
         "SELECT DISTINCT first_touch_id FROM staging.funnel_entry WHERE account_id = ? OR subject_id = 'p1'",
-        [world.ACME],
+        [sample_rows.ACME],
     ).fetchall()
     assert found == [("click:a",)]
 
 
 def test_person_ids_leave_no_trace_in_the_marts(marts: Session, tmp_path: Path) -> None:
     """Person ids are memory: another warehouse that minted others shows the same marts."""
-    tables = world.tables()
+    tables = sample_rows.tables()
     for table in ("events.milestone", "attribution.touch", "conversions.conversion"):
         tables[table] = [
             {**row, "person_id": row["person_id"] and f"other-{row['person_id']}"} for row in tables[table]
         ]
     with new_warehouse(tmp_path).session() as session:
-        world.fill(session, tables)
-        world.build(session)
+        sample_rows.fill(session, tables)
+        sample_rows.build(session)
         theirs, ours = contents(session), contents(marts)
         assert {model.key: theirs[model.key] for model in MARTS} == {model.key: ours[model.key] for model in MARTS}

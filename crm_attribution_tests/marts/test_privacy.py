@@ -7,7 +7,7 @@ import pytest
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.marts.models import SqlModel
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 PERSONAL = {
     "additional_emails",
@@ -35,7 +35,7 @@ PERSONAL = {
     "utm_term",
     "wbraid",
 }
-MODELS = world.models()
+MODELS = sample_rows.models()
 
 
 def key(model: SqlModel) -> str:
@@ -50,7 +50,7 @@ def test_no_column_is_a_personal_one(model: SqlModel) -> None:
 @pytest.mark.parametrize("model", MODELS, ids=key)
 def test_what_was_planted_in_raw_is_nowhere(marts: Session, model: SqlModel) -> None:
     shown = marts.connection.execute(f"SELECT * FROM {model.key}").fetchall()
-    assert [row for row in shown if world.CANARY in repr(row)] == []
+    assert [row for row in shown if sample_rows.CANARY in repr(row)] == []
 
 
 def test_the_planted_value_lies_in_every_personal_column_of_raw(marts: Session) -> None:
@@ -59,7 +59,7 @@ def test_the_planted_value_lies_in_every_personal_column_of_raw(marts: Session) 
         column
         for table in ("raw.contact", "raw.deal", "raw.owner", "raw.form_submission", "raw.link_click")
         for column in (column.name for column in CONTRACTS[table].columns)
-        if marts.scalar(f"SELECT count(*) FROM {table} WHERE {column}::VARCHAR LIKE '%{world.CANARY}%'")
+        if marts.scalar(f"SELECT count(*) FROM {table} WHERE {column}::VARCHAR LIKE '%{sample_rows.CANARY}%'")
     }
     assert planted == {
         "additional_emails", "dealname", "destination_url", "email", "first_name", "gclid", "ip_hash", "last_name",

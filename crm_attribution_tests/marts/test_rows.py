@@ -1,4 +1,4 @@
-"""What the tables show for the hand-made world, row by row."""
+"""What the tables show for the hand-made rows, row by row."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from decimal import Decimal
 from crm_attribution.money import _EXPONENTS, exponent
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, rows
-from crm_attribution_tests.marts import world
-from crm_attribution_tests.marts.world import ACME, BIRK
+from crm_attribution_tests.marts import sample_rows
+from crm_attribution_tests.marts.sample_rows import ACME, BIRK
 
 D = Decimal
 MARCH = date(2026, 3, 1)
@@ -252,8 +252,8 @@ def test_addresses_are_cut_to_their_host(marts: Session) -> None:
 
 def test_minor_units_are_those_of_the_money_module(empty: Session) -> None:
     codes = sorted({*_EXPONENTS, "EUR", "USD", "GBP", "CHF"})
-    deals = [world.deal(str(number), "started", code, 1) for number, code in enumerate(codes, 1)]
-    world.fill(empty, {"raw.deal": deals})
-    world.build(empty)
+    deals = [sample_rows.deal(str(number), "started", code, 1) for number, code in enumerate(codes, 1)]
+    sample_rows.fill(empty, {"raw.deal": deals})
+    sample_rows.build(empty)
     found = rows(empty, "SELECT currency, digits, unit FROM staging.currency ORDER BY currency")
     assert found == [(code, exponent(code), D(1).scaleb(-exponent(code))) for code in codes]

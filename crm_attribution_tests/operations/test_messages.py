@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from crm_attribution_tests.orchestration import bench
-from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST, LATER, READING_THE_PORTAL
+from crm_attribution_tests.orchestration import commands
+from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST, LATER, READING_THE_PORTAL
 from crm_attribution_tests.pipeline.project import Project
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -18,14 +18,14 @@ OTHER_PORTAL = {"portalId": 2000002, "timeZone": "UTC", "companyCurrency": "EUR"
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with bench.sandbox() as running:
+    with commands.sandbox() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def begun(sandbox, tmp_path_factory) -> Project:
     """A data directory whose portal and START are settled."""
-    project = bench.project(tmp_path_factory.mktemp("begun"), sandbox)
+    project = commands.project(tmp_path_factory.mktemp("begun"), sandbox)
     project.hours(*FIRST[1::2], *ACCOUNT)
     return project
 
@@ -33,7 +33,7 @@ def begun(sandbox, tmp_path_factory) -> Project:
 @pytest.fixture
 def project(begun, sandbox, tmp_path) -> Project:
     """Another directory, with nothing in it but an initialised Dagster home."""
-    return bench.copy_home(begun, bench.project(tmp_path, sandbox))
+    return commands.copy_home(begun, commands.project(tmp_path, sandbox))
 
 
 def refused(project: Project, *arguments: str, **env: str) -> str:
@@ -99,8 +99,8 @@ def test_a_wrong_mapping_stops_a_run_with_the_same_words(project):
 
 
 def test_a_data_directory_of_another_portal(begun):
-    first = bench.START
-    with bench.sandbox([{"at": first, "op": "account", "account": OTHER_PORTAL}]) as other:
+    first = commands.START
+    with commands.sandbox([{"at": first, "op": "account", "account": OTHER_PORTAL}]) as other:
         message = refused(begun, "backfill", *FIRST, *ACCOUNT, **other.env)
     assert "belongs to HubSpot portal 1000001, the token is for portal 2000002" in message
     assert "CRM_ATTRIBUTION_DATA_DIR" in message
@@ -108,7 +108,7 @@ def test_a_data_directory_of_another_portal(begun):
 
 def test_a_data_directory_of_another_start(begun):
     message = refused(begun, "backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_START="2026-03-08T00:00:00Z")
-    assert f"begun with CRM_ATTRIBUTION_START={bench.START}, now it is 2026-03-08T00:00:00Z" in message
+    assert f"begun with CRM_ATTRIBUTION_START={commands.START}, now it is 2026-03-08T00:00:00Z" in message
 
 
 def test_a_later_hour_on_an_empty_warehouse_hints_at_the_first(project):
@@ -168,7 +168,7 @@ def test_an_instant_that_is_none_is_a_wrong_usage(project):
 
 
 def test_status_before_the_first_run_says_so_and_makes_nothing(project, tmp_path_factory, sandbox):
-    empty = bench.project(tmp_path_factory.mktemp("empty"), sandbox)
+    empty = commands.project(tmp_path_factory.mktemp("empty"), sandbox)
     answer = empty.run("status")
     assert answer["warehouse"] == "empty: materialize the first hour"
     assert answer["run_lock"] == "free"

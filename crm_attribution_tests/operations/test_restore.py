@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from crm_attribution_tests.orchestration import bench
-from crm_attribution_tests.orchestration.bench import FIRST, LATER
+from crm_attribution_tests.orchestration import commands
+from crm_attribution_tests.orchestration.commands import FIRST, LATER
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline]
 
@@ -16,8 +16,8 @@ CONTACTS = "SELECT id, archived FROM raw.contact ORDER BY 1"
 
 
 def test_a_damaged_warehouse_is_put_back_and_read_on(tmp_path):
-    with bench.sandbox() as sandbox:
-        project = bench.project(tmp_path, sandbox, CRM_ATTRIBUTION_SNAPSHOT_HOURS="0")
+    with commands.sandbox() as sandbox:
+        project = commands.project(tmp_path, sandbox, CRM_ATTRIBUTION_SNAPSHOT_HOURS="0")
         project.hours(*FIRST[1::2], *RAW)
         clicks = project.data_dir / "inbox" / "clicks"
         clicks.mkdir(parents=True)
@@ -53,8 +53,8 @@ def test_a_damaged_warehouse_is_put_back_and_read_on(tmp_path):
 
 
 def test_without_a_snapshot_it_says_so(tmp_path):
-    with bench.sandbox() as sandbox:
-        project = bench.project(tmp_path, sandbox)
+    with commands.sandbox() as sandbox:
+        project = commands.project(tmp_path, sandbox)
         refused = project.command("restore")
     assert refused.returncode == 1
     assert "there are: none" in refused.stderr

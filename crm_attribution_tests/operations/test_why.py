@@ -24,7 +24,7 @@ from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.flow.story import SETUP
 from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.identity.contacts import Contacts
-from crm_attribution_tests.marts import world
+from crm_attribution_tests.marts import sample_rows
 
 pytestmark = pytest.mark.sandbox
 
@@ -132,7 +132,7 @@ def test_an_account_of_two_companies_with_their_domains(stories: Chain, session:
 
 
 def test_a_domain_leads_to_its_company_and_a_shared_one_is_reported(session: Session):
-    world.fill(
+    sample_rows.fill(
         session,
         {
             "identity.account": [
@@ -223,12 +223,12 @@ def test_credit_leads_to_the_submission_and_conversions_to_their_attempts(storie
 
 def test_conversions_of_any_linked_event_are_shown_with_their_attempts(session: Session):
     at_ten = "2026-03-10T09:00:00Z"
-    milestone = world.milestone("customer_won", "w", at_ten, account="company:1", deal="1", subtype="new")
+    milestone = sample_rows.milestone("customer_won", "w", at_ten, account="company:1", deal="1", subtype="new")
     milestone["linked_event_ids"] = ["w", "earlier"]
-    conversion = {**world.conversion("c1", "Purchase", milestone, "retry"), "milestone_id": "earlier"}
+    conversion = {**sample_rows.conversion("c1", "Purchase", milestone, "retry"), "milestone_id": "earlier"}
     attempt = {"batch_id": "b", "conversion_id": "c1", "destination": "meta", "attempt": 1, "payload_hash": "h",
                "started": at(at_ten), "http_status": 500, "outcome": "retry", "code": "http_500"}  # fmt: skip
-    world.fill(session, {"events.milestone": [milestone], "conversions.conversion": [conversion],
+    sample_rows.fill(session, {"events.milestone": [milestone], "conversions.conversion": [conversion],
                          "delivery.attempt": [attempt]})  # fmt: skip
     tree = explain(session, "milestone", "w", LOADED)
     assert find(tree, "meta").facts["conversion_id"] == "c1"

@@ -27,8 +27,8 @@ from crm_attribution.orchestration.graph import definitions
 from crm_attribution.orchestration.instance import dagster_home, fail_dead_runs
 from crm_attribution.orchestration.resources import note_process, pipeline_resource
 from crm_attribution.warehouse.lock import RunLock, process_start_token
-from crm_attribution_tests.orchestration import bench
-from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST, READING_THE_PORTAL
+from crm_attribution_tests.orchestration import commands
+from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST, READING_THE_PORTAL
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.crash]
 
@@ -38,7 +38,7 @@ HOLD = "import duckdb, sys, time; c = duckdb.connect(sys.argv[1]); print('held',
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with bench.sandbox() as running:
+    with commands.sandbox() as running:
         yield running
 
 
@@ -86,13 +86,13 @@ def test_a_file_of_an_earlier_version_is_replaced(given):
 
 def test_two_commands_at_once_on_a_fresh_directory_run_one_after_the_other(sandbox, tmp_path):
     """Also their set-up: two processes that initialise one empty Dagster home destroy it for good."""
-    project = bench.project(tmp_path, sandbox)
-    both = [bench.begin(project, "backfill", *FIRST, *ACCOUNT, "--json") for _ in range(2)]
+    project = commands.project(tmp_path, sandbox)
+    both = [commands.begin(project, "backfill", *FIRST, *ACCOUNT, "--json") for _ in range(2)]
     outputs = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], [err[-2000:] for _, err in outputs]
     ids = {json.loads(out)["run_id"] for out, _ in outputs}
-    assert bench.runs(project) == dict.fromkeys(bench.runs(project), "SUCCESS")
-    assert set(bench.runs(project)) == ids
+    assert commands.runs(project) == dict.fromkeys(commands.runs(project), "SUCCESS")
+    assert set(commands.runs(project)) == ids
     assert len(ids) == 2
 
 
@@ -112,12 +112,12 @@ def test_whoever_comes_second_waits_until_the_home_is_complete(given):
 
 
 def test_a_command_that_may_not_wait_names_the_run_it_waits_for(sandbox, tmp_path):
-    project = bench.project(tmp_path, sandbox)
+    project = commands.project(tmp_path, sandbox)
     sandbox.faults([{"route": READING_THE_PORTAL, "kind": "slow", "seconds": 60}])
-    first = bench.begin(project, "backfill", *FIRST, *ACCOUNT)
+    first = commands.begin(project, "backfill", *FIRST, *ACCOUNT)
     try:
-        bench.until(lambda: bench.locked(project))
-        holder = json.loads(bench.locked(project))
+        commands.until(lambda: commands.locked(project))
+        holder = json.loads(commands.locked(project))
         second = project.command("backfill", *FIRST, *ACCOUNT, CRM_ATTRIBUTION_LOCK_WAIT="0")
         asked = project.run("status")
     finally:
@@ -166,7 +166,7 @@ def _somebody() -> dict[str, str]:
 
 
 def test_a_warehouse_open_elsewhere_is_waited_for_and_its_holder_named(sandbox, tmp_path):
-    project = bench.project(tmp_path, sandbox)
+    project = commands.project(tmp_path, sandbox)
     path = tmp_path / "warehouse.duckdb"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(path)], stdout=subprocess.PIPE)
     try:
@@ -191,30 +191,30 @@ def test_a_warehouse_open_elsewhere_is_waited_for_and_its_holder_named(sandbox, 
 @pytest.fixture(scope="module")
 def killed(sandbox, tmp_path_factory):
     """A project whose first load was killed after the contacts, while it waited for the deals; and its id."""
-    project = bench.project(tmp_path_factory.mktemp("killed"), sandbox)
+    project = commands.project(tmp_path_factory.mktemp("killed"), sandbox)
     sandbox.faults([{"route": "GET /crm/objects/deals*", "kind": "slow", "seconds": 60}])
     sandbox.reset_calls()
-    victim = bench.begin(project, "backfill", *FIRST, "--select", 'group:"raw"', "--json")
-    bench.until(lambda: any(route.startswith("GET /crm/objects/deals") for route in sandbox.calls()["routes"]))
-    victim.send_signal(signal.SIGKILL)
-    victim.communicate()
+    process = commands.begin(project, "backfill", *FIRST, "--select", 'group:"raw"', "--json")
+    commands.until(lambda: any(route.startswith("GET /crm/objects/deals") for route in sandbox.calls()["routes"]))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
     sandbox.faults([])
-    (run_id,) = bench.runs(project)
+    (run_id,) = commands.runs(project)
     return project, run_id
 
 
 def test_the_lock_of_a_killed_run_is_free_though_its_name_still_stands_there(killed):
     project, run_id = killed
-    assert json.loads(bench.locked(project))["run_id"] == run_id
+    assert json.loads(commands.locked(project))["run_id"] == run_id
     with RunLock(project.data_dir / "run.lock").acquire(0, _somebody()):
         pass
 
 
 def test_the_next_run_marks_it_failed_and_completes_what_it_left_half_done(killed):
     project, run_id = killed
-    assert bench.runs(project)[run_id] == "STARTED"
+    assert commands.runs(project)[run_id] == "STARTED"
     project.hours(*FIRST[1::2], "--select", 'group:"raw"')
-    assert list(bench.runs(project).values()) == ["FAILURE", "SUCCESS"]
+    assert list(commands.runs(project).values()) == ["FAILURE", "SUCCESS"]
     assert project.warehouse("SELECT id FROM raw.contact WHERE NOT archived ORDER BY 1") == [("11",), ("12",), ("13",)]
     assert project.warehouse("SELECT id FROM raw.deal ORDER BY 1") == [("21",), ("22",)]
     doubles = "SELECT count(*) - count(DISTINCT (object_type, object_id, property, timestamp, value, ordinal))"

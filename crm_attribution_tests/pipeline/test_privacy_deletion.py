@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from crm_attribution_tests.orchestration import bench
+from crm_attribution_tests.orchestration import commands
 
 pytestmark = pytest.mark.pipeline
 
 
 def test_a_person_names_an_erased_contact(tmp_path: Path) -> None:
-    with bench.sandbox() as sandbox:
-        project = bench.project(tmp_path, sandbox)
-        project.hours(bench.FIRST[1], bench.FIRST[3])
+    with commands.sandbox() as sandbox:
+        project = commands.project(tmp_path, sandbox)
+        project.hours(commands.FIRST[1], commands.FIRST[3])
         deals = "SELECT deal_id, amount_current_minor FROM marts.milestone WHERE milestone = 'customer_won'"
         before = project.finance(deals)
         done = project.run("privacy-deletion", "--contact", "11", "--yes")

@@ -15,15 +15,15 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution_tests.flow.chain import differences
 from crm_attribution_tests.helpers import at
-from crm_attribution_tests.privacy.house import (
+from crm_attribution_tests.privacy.installation import (
     BOBS,
     EMAIL,
     NOW,
     PERSONAL,
     SHARED,
-    House,
+    Installation,
     facebook_hash,
-    house,
+    installation,
 )  # fmt: skip
 
 pytestmark = pytest.mark.sandbox
@@ -62,10 +62,10 @@ SUMS = {
 
 
 class Story:
-    """The house before and after one erasure."""
+    """The installation before and after one erasure."""
 
-    def __init__(self, of: House) -> None:
-        self.house = of
+    def __init__(self, of: Installation) -> None:
+        self.installation = of
         self.before = self.look()
         self.person = of.sql("SELECT person_id FROM identity.alias WHERE identifier = '13'")[0][0]
         self.ledger = of.rows("conversions.conversion")
@@ -74,20 +74,20 @@ class Story:
 
     def look(self) -> dict[str, Any]:
         return {
-            "bytes": self.house.found(PERSONAL),
-            "others": {name: self.house.rows(name, where) for name, where in OTHERS.items()},
-            "sums": {name: finance(self.house, sql) for name, sql in SUMS.items()},
+            "bytes": self.installation.found(PERSONAL),
+            "others": {name: self.installation.rows(name, where) for name, where in OTHERS.items()},
+            "sums": {name: finance(self.installation, sql) for name, sql in SUMS.items()},
         }
 
 
-def finance(of: House, sql: str) -> list[tuple[Any, ...]]:
+def finance(of: Installation, sql: str) -> list[tuple[Any, ...]]:
     with duckdb.connect(str(of.chain.warehouse.finance_path), read_only=True) as connection:
         return connection.execute(sql).fetchall()
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    with house(tmp_path_factory.mktemp("privacy")) as made:
+    with installation(tmp_path_factory.mktemp("privacy")) as made:
         yield Story(made)
 
 
@@ -100,7 +100,7 @@ def test_every_value_was_there_to_be_found(story: Story) -> None:
 
 def test_no_file_of_the_data_directory_holds_a_byte_of_it(story: Story) -> None:
     assert {value: files for value, files in story.after["bytes"].items() if files} == {}
-    assert story.house.found([facebook_hash()])[facebook_hash()] == []
+    assert story.installation.found([facebook_hash()])[facebook_hash()] == []
 
 
 def test_nobody_else_loses_a_row(story: Story) -> None:
@@ -116,58 +116,60 @@ def test_what_finance_adds_up_stays(story: Story) -> None:
 
 def test_the_person_lives_on_without_an_identifier_where_another_contact_is_the_person(story: Story) -> None:
     """Carla shares an e-mail with Anna, so they were one person; she keeps it."""
-    people = story.house.sql("SELECT identifier_type, identifier FROM identity.alias ORDER BY ALL")
+    people = story.installation.sql("SELECT identifier_type, identifier FROM identity.alias ORDER BY ALL")
     assert ("contact", "31") in people
     assert not {one for _, one in people} & {"11", "12", "13", EMAIL}
-    assert story.house.rows("identity.person", f"person_id = '{story.person}'")
+    assert story.installation.rows("identity.person", f"person_id = '{story.person}'")
 
 
 def test_tombstones_stay_for_every_id_and_say_when(story: Story) -> None:
-    found = story.house.sql("SELECT object_id, kind, source, erased_at FROM raw.deletion ORDER BY object_id")
+    found = story.installation.sql("SELECT object_id, kind, source, erased_at FROM raw.deletion ORDER BY object_id")
     assert found == [(number, "privacy", "webhook", at(NOW)) for number in (11, 12, 13)]
-    with story.house.chain.warehouse.session() as session:
+    with story.installation.chain.warehouse.session() as session:
         assert tombstones(session, "contacts", [13, 11, 21]) == {13, 11}
         assert tombstones(session, "deals", [13]) == set()
 
 
 def test_the_ledger_keeps_its_keys_states_and_amounts(story: Story) -> None:
     columns = ("conversion_id", "destination", "state", "value", "currency", "occurred_at")
-    kept = story.house.sql(f"SELECT {', '.join(columns)} FROM conversions.conversion WHERE state = 'accepted'")
+    kept = story.installation.sql(f"SELECT {', '.join(columns)} FROM conversions.conversion WHERE state = 'accepted'")
     assert len(kept) == 1
-    touch = story.house.sql("SELECT touch_id FROM conversions.conversion WHERE state = 'accepted'")[0][0]
+    touch = story.installation.sql("SELECT touch_id FROM conversions.conversion WHERE state = 'accepted'")[0][0]
     assert touch.startswith("erased:")
-    assert {row[0] for row in story.house.rows("conversions.conversion")} == {row[0] for row in story.ledger}
+    assert {row[0] for row in story.installation.rows("conversions.conversion")} == {row[0] for row in story.ledger}
 
 
 def test_the_deal_that_carries_the_fact_now_is_not_sent_again(story: Story) -> None:
     """The opportunity went to the platform as Anna's stage change; the deal that adopted it tells it now."""
-    now_told = story.house.sql("SELECT milestone_id FROM events.milestone WHERE milestone = 'opportunity_created'")
+    now_told = story.installation.sql(
+        "SELECT milestone_id FROM events.milestone WHERE milestone = 'opportunity_created'"
+    )
     assert [name.startswith("deal_51_") for (name,) in now_told] == [True]
-    with story.house.chain.warehouse.session() as session:
-        conversions.update(session, story.house.chain.mapping, story.house.pipeline.settings, at(NOW))
-    planned = story.house.sql("SELECT state FROM conversions.conversion WHERE milestone = 'opportunity_created'")
+    with story.installation.chain.warehouse.session() as session:
+        conversions.update(session, story.installation.chain.mapping, story.installation.pipeline.settings, at(NOW))
+    planned = story.installation.sql("SELECT state FROM conversions.conversion WHERE milestone = 'opportunity_created'")
     assert planned == [("accepted",)]
 
 
 def test_an_unsent_conversion_of_a_stage_that_is_gone_is_suppressed(story: Story) -> None:
-    found = story.house.sql("SELECT state, reason FROM conversions.conversion WHERE reason = 'erased'")
+    found = story.installation.sql("SELECT state, reason FROM conversions.conversion WHERE reason = 'erased'")
     assert found == [("suppressed", "erased")]
 
 
 def test_files_keep_what_is_of_others(story: Story) -> None:
-    archive = story.house.inbox / "archive" / "clicks"
+    archive = story.installation.inbox / "archive" / "clicks"
     lines = (archive / "one.ndjson").read_text().splitlines()
     assert lines == [json.dumps(BOBS), "no json, but bob"]
     for frame in (pl.read_csv(archive / "two.csv", infer_schema=False), pl.read_parquet(archive / "three.parquet")):
         assert frame["contact_id"].to_list() == ["21"]
-    assert (story.house.inbox / "clicks" / "waiting.ndjson").read_text() == json.dumps(BOBS)
-    for folder in (story.house.inbox, story.house.inbox / "archive"):
+    assert (story.installation.inbox / "clicks" / "waiting.ndjson").read_text() == json.dumps(BOBS)
+    for folder in (story.installation.inbox, story.installation.inbox / "archive"):
         delivery = json.loads((folder / "webhooks" / "hook.json").read_text())
         assert [(e["subscriptionType"], e["objectId"]) for e in json.loads(delivery["body"])] == [
             ("contact.propertyChange", 21),
             ("contact.privacyDeletion", 13),
         ]
-    assert not (story.house.inbox / "webhooks" / "post.json").exists()
+    assert not (story.installation.inbox / "webhooks" / "post.json").exists()
     assert not (archive / "only.csv").exists()
     assert not (archive / "unknown.txt").exists()
 
@@ -183,22 +185,22 @@ def test_the_report_counts_and_names_nobody(story: Story) -> None:
 
 
 def test_a_rebuild_gives_what_the_erasure_left(story: Story) -> None:
-    chain = story.house.chain
+    chain = story.installation.chain
     before = chain.dump()
     chain.rebuild()
     assert differences(before, chain.dump()) == []
 
 
 def test_a_second_run_finds_nothing_to_do(story: Story) -> None:
-    files = {path: path.stat().st_mtime_ns for path in story.house.data.rglob("*.duckdb")}
-    assert story.house.erase() == {"contacts erased": 0}
-    assert {path: path.stat().st_mtime_ns for path in story.house.data.rglob("*.duckdb")} == files
+    files = {path: path.stat().st_mtime_ns for path in story.installation.data.rglob("*.duckdb")}
+    assert story.installation.erase() == {"contacts erased": 0}
+    assert {path: path.stat().st_mtime_ns for path in story.installation.data.rglob("*.duckdb")} == files
 
 
 def test_erased_once_more_by_a_person_it_changes_no_row(story: Story) -> None:
-    before = story.house.chain.dump()
-    story.house.erase("13")
-    assert differences(before, story.house.chain.dump()) == []
+    before = story.installation.chain.dump()
+    story.installation.erase("13")
+    assert differences(before, story.installation.chain.dump()) == []
 
 
 @pytest.mark.parametrize(
@@ -209,5 +211,5 @@ def test_a_person_confirms_ids_that_are_known(story: Story, contacts: list[str],
     from crm_attribution.orchestration.assets.privacy import erase_waiting
 
     with pytest.raises(ConfigurationError, match=said) as caught:
-        erase_waiting(story.house.pipeline, contacts, confirmed=said != "confirm")
+        erase_waiting(story.installation.pipeline, contacts, confirmed=said != "confirm")
     assert "a@b.example" not in str(caught.value)

@@ -11,8 +11,8 @@ import pytest
 
 from crm_attribution.errors import ConfigurationError, Retryable
 from crm_attribution.orchestration.assets.common import acting_on_errors
-from crm_attribution_tests.orchestration import bench
-from crm_attribution_tests.orchestration.bench import FIRST, LATER
+from crm_attribution_tests.orchestration import commands
+from crm_attribution_tests.orchestration.commands import FIRST, LATER
 from crm_attribution_tests.sandbox.lines import COMPANY, FORM, Line, click, create, day, join, submit, update
 
 pytestmark = pytest.mark.pipeline
@@ -43,8 +43,8 @@ def left_beside_the_warehouse(folder: Path) -> dict[str, str]:
 def left(tmp_path_factory):
     """Output and files of a good run of the whole chain and of two failed ones; and the secrets they had."""
     lines = sorted([*COMPANY, *PERSON], key=lambda line: str(line["at"]))
-    with bench.sandbox(lines) as sandbox:
-        project = bench.project(tmp_path_factory.mktemp("private"), sandbox)
+    with commands.sandbox(lines) as sandbox:
+        project = commands.project(tmp_path_factory.mktemp("private"), sandbox)
         good = project.command("backfill", *FIRST)
         sandbox.faults([{"route": "POST /crm/objects/contacts/*", "kind": "403", "scope": "crm.objects.contacts.read"}])
         failed = project.command("backfill", *LATER, "--select", 'key:"raw/contact"')

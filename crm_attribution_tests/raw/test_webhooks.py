@@ -55,7 +55,7 @@ def merge(kind: str, primary: int, merged: int, into: int | None, minute: int = 
 
 
 @dataclass
-class World:
+class Deliveries:
     """A warehouse and its inbox."""
 
     folder: Path
@@ -107,20 +107,20 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return World(tmp_path_factory.mktemp("world"))
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Deliveries:
+    return Deliveries(tmp_path_factory.mktemp("deliveries"))
 
 
 @pytest.fixture
-def world(shared: World) -> World:
+def deliveries(shared: Deliveries) -> Deliveries:
     shared.clear()
     return shared
 
 
-def test_an_event_becomes_a_row_and_its_file_is_archived(world: World):
+def test_an_event_becomes_a_row_and_its_file_is_archived(deliveries: Deliveries):
     change = event("contact.propertyChange", propertyName="email", propertyValue="ada@lovelace.example", sourceId="u:7")
-    report = world.load([change])
-    with world.warehouse.session() as session:
+    report = deliveries.load([change])
+    with deliveries.warehouse.session() as session:
         [row] = session.read("raw.webhook_event").drop("event_key").rows(named=True)
     assert row == {
         "source": "hubspot",
@@ -139,25 +139,25 @@ def test_an_event_becomes_a_row_and_its_file_is_archived(world: World):
         "received_at": NOW + timedelta(seconds=1),
         "details": '{"sourceId": "u:7"}',
     }
-    assert world.reread() == [("contacts", 101)]
-    assert inbox.waiting(world.inbox) == []
-    assert len(list((world.inbox / "archive" / "webhooks").iterdir())) == 1
+    assert deliveries.reread() == [("contacts", 101)]
+    assert inbox.waiting(deliveries.inbox) == []
+    assert len(list((deliveries.inbox / "archive" / "webhooks").iterdir())) == 1
     assert report.figures == {"files": 1, "events": 1, "duplicates": 0, "quarantined": 0, "to be read again": 1,
                             "new contact.propertyChange": 1}  # fmt: skip
     assert "ada" not in repr(report)
 
 
 @pytest.mark.parametrize("changed", [{"attemptNumber": 3}, {"eventType": "deal.creation", "subscriptionType": None}])
-def test_an_event_that_comes_again_is_the_same_event(world: World, changed: dict[str, Any]):
+def test_an_event_that_comes_again_is_the_same_event(deliveries: Deliveries, changed: dict[str, Any]):
     first = event("deal.creation", 5)
     again = {name: value for name, value in {**first, **changed}.items() if value is not None}
-    world.load([first, first])
-    with world.warehouse.session() as session, session.transaction():
+    deliveries.load([first, first])
+    with deliveries.warehouse.session() as session, session.transaction():
         session.truncate(["raw.reread"])
-    report = world.load([again])
+    report = deliveries.load([again])
     assert report.figures["duplicates"] == 1
-    assert len(world.rows("raw.webhook_event")) == 1
-    assert world.reread() == []  # what was read again meanwhile is not asked for once more
+    assert len(deliveries.rows("raw.webhook_event")) == 1
+    assert deliveries.reread() == []  # what was read again meanwhile is not asked for once more
 
 
 @pytest.mark.parametrize(
@@ -171,16 +171,16 @@ def test_an_event_that_comes_again_is_the_same_event(world: World, changed: dict
         {"subscriptionType": "company.propertyChange"},
     ],
 )
-def test_what_differs_in_what_it_is_about_is_another_event(world: World, other: dict[str, Any]):
+def test_what_differs_in_what_it_is_about_is_another_event(deliveries: Deliveries, other: dict[str, Any]):
     """eventId alone is not unique: https://developers.hubspot.com/docs/api/webhooks"""
     first = event("contact.propertyChange", propertyName="email", propertyValue="x")
-    world.load([first, {**first, **other}])
-    assert len(world.rows("raw.webhook_event")) == 2
+    deliveries.load([first, {**first, **other}])
+    assert len(deliveries.rows("raw.webhook_event")) == 2
 
 
 @pytest.mark.parametrize("kind", ["contact", "company", "deal"])
 @pytest.mark.parametrize("generic", [False, True])
-def test_a_merge_makes_aliases_of_both_and_reads_the_new_record(world: World, kind: str, generic: bool):
+def test_a_merge_makes_aliases_of_both_and_reads_the_new_record(deliveries: Deliveries, kind: str, generic: bool):
     plural = {"contact": "contacts", "company": "companies", "deal": "deals"}[kind]
     told = merge(kind, 1, 2, 9)
     if generic:
@@ -188,46 +188,52 @@ def test_a_merge_makes_aliases_of_both_and_reads_the_new_record(world: World, ki
             "subscriptionType": "object.merge",
             "objectTypeId": {"contact": "0-1", "company": "0-2", "deal": "0-3"}[kind],
         }
-    world.load([told])
+    deliveries.load([told])
     at = from_millis(NOON)
-    assert world.rows("raw.merge") == [(plural, 1, 9, at, "webhook"), (plural, 2, 9, at, "webhook")]
-    assert world.reread() == [(plural, 9)]
-    assert sorted(world.query("SELECT topic, key FROM meta.change")) == [(plural, "1"), (plural, "2"), (plural, "9")]
+    assert deliveries.rows("raw.merge") == [(plural, 1, 9, at, "webhook"), (plural, 2, 9, at, "webhook")]
+    assert deliveries.reread() == [(plural, 9)]
+    assert sorted(deliveries.query("SELECT topic, key FROM meta.change")) == [
+        (plural, "1"),
+        (plural, "2"),
+        (plural, "9"),
+    ]
 
 
 @pytest.mark.parametrize("into", [None, 1])
-def test_a_merge_of_the_old_kind_keeps_the_primary(world: World, into: int | None):
-    world.load([merge("contact", 1, 2, into)])
-    assert world.rows("raw.merge", "absorbed_id", "survivor_id") == [(2, 1)]
-    assert world.reread() == [("contacts", 1)]
+def test_a_merge_of_the_old_kind_keeps_the_primary(deliveries: Deliveries, into: int | None):
+    deliveries.load([merge("contact", 1, 2, into)])
+    assert deliveries.rows("raw.merge", "absorbed_id", "survivor_id") == [(2, 1)]
+    assert deliveries.reread() == [("contacts", 1)]
 
 
-def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(world: World):
+def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(deliveries: Deliveries):
     at = NOW - timedelta(days=1)
     said = [(1, 9, None, "hs_merged_object_ids"), (2, 9, at, "hs_calculated_merged_vids")]
-    with world.warehouse.session() as session, session.transaction():
+    with deliveries.warehouse.session() as session, session.transaction():
         rows = [dict(zip(("absorbed_id", "survivor_id", "merged_at", "source"), row, strict=True)) for row in said]
         session.upsert("raw.merge", pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
-    world.load([merge("contact", 1, 2, 9)])
-    assert world.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
+    deliveries.load([merge("contact", 1, 2, 9)])
+    assert deliveries.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
         (1, from_millis(NOON), "webhook"),
         (2, at, "hs_calculated_merged_vids"),
     ]
-    assert world.query("SELECT key FROM meta.change ORDER BY 1") == [("1",), ("9",)]
+    assert deliveries.query("SELECT key FROM meta.change ORDER BY 1") == [("1",), ("9",)]
 
 
-def test_a_deletion_is_a_row_and_a_reading(world: World):
-    world.load([event("deal.deletion", 7, 2), event("deal.deletion", 7, 1), event("company.deletion", 8)])
-    assert world.rows("raw.deletion", "object_type", "object_id", "kind", "deleted_at", "source", "restored_at") == [
+def test_a_deletion_is_a_row_and_a_reading(deliveries: Deliveries):
+    deliveries.load([event("deal.deletion", 7, 2), event("deal.deletion", 7, 1), event("company.deletion", 8)])
+    assert deliveries.rows(
+        "raw.deletion", "object_type", "object_id", "kind", "deleted_at", "source", "restored_at"
+    ) == [
         ("companies", 8, "archived", from_millis(NOON), "webhook", None),
         ("deals", 7, "archived", from_millis(NOON + 120_000), "webhook", None),
     ]
-    assert world.reread() == [("companies", 8), ("deals", 7)]
+    assert deliveries.reread() == [("companies", 8), ("deals", 7)]
 
 
-def deleted(world: World, source: str, at: datetime, restored_at: datetime | None) -> None:
+def deleted(deliveries: Deliveries, source: str, at: datetime, restored_at: datetime | None) -> None:
     row = {"object_type": "deals", "object_id": 7, "kind": "archived", "deleted_at": at, "restored_at": restored_at}
-    with world.warehouse.session() as session, session.transaction():
+    with deliveries.warehouse.session() as session, session.transaction():
         session.upsert("raw.deletion", pl.DataFrame([{**row, "source": source, "noticed_at": NOW}]))
 
 
@@ -241,20 +247,20 @@ def deleted(world: World, source: str, at: datetime, restored_at: datetime | Non
     ],
 )
 def test_a_deletion_agrees_with_the_archived_list(
-    world: World, source: str, at: int, restored: int | None, stands: str
+    deliveries: Deliveries, source: str, at: int, restored: int | None, stands: str
 ):
     noon, hour = from_millis(NOON), timedelta(hours=1)
     back = None if restored is None else noon + restored * hour
-    deleted(world, source, noon + at * hour, back)
-    world.load([event("deal.deletion", 7)])
-    [row] = world.rows("raw.deletion", "source", "deleted_at", "restored_at")
+    deleted(deliveries, source, noon + at * hour, back)
+    deliveries.load([event("deal.deletion", 7)])
+    [row] = deliveries.rows("raw.deletion", "source", "deleted_at", "restored_at")
     assert row == ((stands, noon + at * hour, back) if stands == source else (stands, noon, None))
 
 
-def test_a_restored_record_is_read_again(world: World):
-    world.load([event("contact.restore", 7)])
-    assert world.rows("raw.deletion") == []
-    assert world.reread() == [("contacts", 7)]
+def test_a_restored_record_is_read_again(deliveries: Deliveries):
+    deliveries.load([event("contact.restore", 7)])
+    assert deliveries.rows("raw.deletion") == []
+    assert deliveries.reread() == [("contacts", 7)]
 
 
 ERASURE = [
@@ -266,27 +272,29 @@ ERASURE = [
 
 @pytest.mark.parametrize("order", permutations(range(3)), ids=str)
 @pytest.mark.parametrize("together", [True, False])
-def test_an_erasure_stands_alone_whatever_comes_before_or_after(world: World, order: tuple[int, ...], together: bool):
+def test_an_erasure_stands_alone_whatever_comes_before_or_after(
+    deliveries: Deliveries, order: tuple[int, ...], together: bool
+):
     told = [ERASURE[place] for place in order]
-    world.load(*([told] if together else [[one] for one in told]))
-    assert world.rows("raw.deletion", "object_id", "kind", "deleted_at", "source", "erased_at") == [
+    deliveries.load(*([told] if together else [[one] for one in told]))
+    assert deliveries.rows("raw.deletion", "object_id", "kind", "deleted_at", "source", "erased_at") == [
         (101, "privacy", from_millis(NOON + 60_000), "webhook", None)
     ]
-    assert world.reread() == []
+    assert deliveries.reread() == []
     if together or order.index(1) < order.index(2):
-        values = world.rows("raw.webhook_event", "subscription_type", "property_value")
+        values = deliveries.rows("raw.webhook_event", "subscription_type", "property_value")
         assert ("contact.propertyChange", None) in values
 
 
-def test_what_was_erased_is_not_asked_to_be_erased_again(world: World):
-    world.load([ERASURE[1]])
-    with world.warehouse.session() as session, session.transaction():
+def test_what_was_erased_is_not_asked_to_be_erased_again(deliveries: Deliveries):
+    deliveries.load([ERASURE[1]])
+    with deliveries.warehouse.session() as session, session.transaction():
         session.upsert("raw.deletion", session.read("raw.deletion").with_columns(erased_at=pl.lit(NOW)))
-    world.load([{**ERASURE[1], "eventId": 5}])
-    assert world.rows("raw.deletion", "erased_at") == [(NOW,)]
+    deliveries.load([{**ERASURE[1], "eventId": 5}])
+    assert deliveries.rows("raw.deletion", "erased_at") == [(NOW,)]
 
 
-def test_both_ends_of_an_association_are_read_again(world: World):
+def test_both_ends_of_an_association_are_read_again(deliveries: Deliveries):
     ends = {"fromObjectId": 5, "toObjectId": 101, "associationRemoved": False, "isPrimaryAssociation": True}
     there = event("deal.associationChange", None, associationType="DEAL_TO_CONTACT", **ends)
     generic = event("object.associationChange", None, 1, **{**ends, "toObjectId": 8}, associationTypeId=5)
@@ -294,23 +302,23 @@ def test_both_ends_of_an_association_are_read_again(world: World):
     ticket = event(
         "contact.associationChange", None, 2, associationType="CONTACT_TO_TICKET", **{**ends, "toObjectId": 1}
     )
-    world.load([there, generic, ticket])
-    assert world.reread() == [("companies", 8), ("contacts", 101), ("contacts", 5), ("deals", 5)]
+    deliveries.load([there, generic, ticket])
+    assert deliveries.reread() == [("companies", 8), ("contacts", 101), ("contacts", 5), ("deals", 5)]
     removed = {**there, "associationRemoved": True}
-    assert world.load([there, removed]).figures["duplicates"] == 1
+    assert deliveries.load([there, removed]).figures["duplicates"] == 1
 
 
-def test_what_we_do_not_read_is_kept_and_has_no_effect(world: World):
-    world.load(
+def test_what_we_do_not_read_is_kept_and_has_no_effect(deliveries: Deliveries):
+    deliveries.load(
         [
             event("ticket.creation", 4),
             event("object.creation", 4, 1, objectTypeId="2-77"),
             event("event.completed", None, 2),
         ]
     )
-    assert [row[0] for row in world.rows("raw.webhook_event", "object_type")] == [None] * 3
-    assert world.reread() == []
-    assert world.rows("raw.deletion") == []
+    assert [row[0] for row in deliveries.rows("raw.webhook_event", "object_type")] == [None] * 3
+    assert deliveries.reread() == []
+    assert deliveries.rows("raw.deletion") == []
 
 
 @pytest.mark.parametrize(
@@ -330,77 +338,81 @@ def test_what_we_do_not_read_is_kept_and_has_no_effect(world: World):
     ],
 )
 def test_what_cannot_be_taken_waits_in_quarantine_with_its_reason_and_the_rest_goes_on(
-    world: World, bad: dict[str, Any], reason: str
+    deliveries: Deliveries, bad: dict[str, Any], reason: str
 ):
-    report = world.load([{**event("contact.deletion", 102), **bad}, event("contact.creation", 101)])
-    assert [row[0] for row in world.query("SELECT reasons FROM quarantine.webhook_event")] == [reason]
-    assert world.reread() == [("contacts", 101)]
-    assert world.rows("raw.deletion") == []
+    report = deliveries.load([{**event("contact.deletion", 102), **bad}, event("contact.creation", 101)])
+    assert [row[0] for row in deliveries.query("SELECT reasons FROM quarantine.webhook_event")] == [reason]
+    assert deliveries.reread() == [("contacts", 101)]
+    assert deliveries.rows("raw.deletion") == []
     assert report.figures["quarantined"] == 1
 
 
 @pytest.mark.parametrize(
     "body", [b"not json", b'"text"', b"\xff\xfe", b"[1]", b"[[]]", b"[" * 5000, b"[NaN]", b"[1e999]"]
 )
-def test_a_body_that_is_no_delivery_is_quarantined_and_archived(world: World, body: bytes):
-    world.put.put("hubspot", body, NOW)
-    world.load()
-    assert len(world.query("SELECT key FROM quarantine.webhook_event")) == 1
-    assert inbox.waiting(world.inbox) == []
+def test_a_body_that_is_no_delivery_is_quarantined_and_archived(deliveries: Deliveries, body: bytes):
+    deliveries.put.put("hubspot", body, NOW)
+    deliveries.load()
+    assert len(deliveries.query("SELECT key FROM quarantine.webhook_event")) == 1
+    assert inbox.waiting(deliveries.inbox) == []
 
 
-def test_a_file_of_somebody_else_is_quarantined_too(world: World):
+def test_a_file_of_somebody_else_is_quarantined_too(deliveries: Deliveries):
     for number, text in enumerate(["", "{}", '{"kind": "x", "received_at": 1, "body": ""}']):
-        (world.put.folder / f"{number}.json").write_text(text)
-    world.load()
-    assert world.query("SELECT DISTINCT reasons FROM quarantine.webhook_event") == [("file:not_a_delivery",)]
+        (deliveries.put.folder / f"{number}.json").write_text(text)
+    deliveries.load()
+    assert deliveries.query("SELECT DISTINCT reasons FROM quarantine.webhook_event") == [("file:not_a_delivery",)]
 
 
-def test_half_written_files_are_left_alone(world: World):
-    half = world.put.folder / ".20260302T120000000000Z-hubspot-00.json.part"
+def test_half_written_files_are_left_alone(deliveries: Deliveries):
+    half = deliveries.put.folder / ".20260302T120000000000Z-hubspot-00.json.part"
     half.write_bytes(b'{"kind": "hubspot", "bo')
-    (world.put.folder / ".hidden.json").write_bytes(b"[]")
-    assert world.load().figures["files"] == 0
+    (deliveries.put.folder / ".hidden.json").write_bytes(b"[]")
+    assert deliveries.load().figures["files"] == 0
     assert half.exists()
 
 
-def test_before_the_portal_is_known_everything_waits(world: World):
-    with world.warehouse.session() as session:
+def test_before_the_portal_is_known_everything_waits(deliveries: Deliveries):
+    with deliveries.warehouse.session() as session:
         session.connection.execute("DELETE FROM meta.fact")
-    world.load([event("contact.creation")])
-    assert len(inbox.waiting(world.inbox)) == 1
-    assert world.rows("raw.webhook_event") == []
+    deliveries.load([event("contact.creation")])
+    assert len(inbox.waiting(deliveries.inbox)) == 1
+    assert deliveries.rows("raw.webhook_event") == []
 
 
-def test_a_crash_before_the_archive_loads_the_file_again_to_no_effect(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_a_crash_before_the_archive_loads_the_file_again_to_no_effect(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+):
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    world.deliver(event("contact.deletion"), merge("deal", 1, 2, 3, 1), {"bad": 1})
+    deliveries.deliver(event("contact.deletion"), merge("deal", 1, 2, 3, 1), {"bad": 1})
     with monkeypatch.context() as patch:
         patch.setattr(inbox, "move_away", die)
         with pytest.raises(KeyboardInterrupt):
-            world.load()
-    before = world.state()
+            deliveries.load()
+    before = deliveries.state()
     assert len(before["raw.webhook_event"]) == 2
-    world.load()
-    assert world.state() == before
-    assert inbox.waiting(world.inbox) == []
+    deliveries.load()
+    assert deliveries.state() == before
+    assert inbox.waiting(deliveries.inbox) == []
 
 
-def test_a_crash_in_the_transaction_leaves_nothing_and_the_file(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_a_crash_in_the_transaction_leaves_nothing_and_the_file(
+    deliveries: Deliveries, monkeypatch: pytest.MonkeyPatch
+):
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    world.deliver(event("contact.deletion"))
+    deliveries.deliver(event("contact.deletion"))
     with monkeypatch.context() as patch:
         patch.setattr(Session, "quarantine", die)
         patch.setattr(inbox, "quarantine", die)
         with pytest.raises(KeyboardInterrupt):
-            world.load()
-    assert world.state() == {name: [] for name in LOADED}
-    world.load()
-    assert len(world.rows("raw.deletion")) == 1
+            deliveries.load()
+    assert deliveries.state() == {name: [] for name in LOADED}
+    deliveries.load()
+    assert len(deliveries.rows("raw.deletion")) == 1
 
 
 WORKFLOW = {
@@ -412,31 +424,31 @@ WORKFLOW = {
 }
 
 
-def test_what_a_workflow_posts_asks_for_a_reading_and_is_no_event_of_ours(world: World):
-    world.deliver(WORKFLOW, kind="ingest")
-    world.deliver(dict(reversed(WORKFLOW.items())), kind="ingest")
-    report = world.load()
-    assert world.reread() == [("companies", 55), ("contacts", 101)]
-    rows = world.rows("raw.webhook_event", "source", "subscription_type", "object_type", "object_id", "portal_id")
+def test_what_a_workflow_posts_asks_for_a_reading_and_is_no_event_of_ours(deliveries: Deliveries):
+    deliveries.deliver(WORKFLOW, kind="ingest")
+    deliveries.deliver(dict(reversed(WORKFLOW.items())), kind="ingest")
+    report = deliveries.load()
+    assert deliveries.reread() == [("companies", 55), ("contacts", 101)]
+    rows = deliveries.rows("raw.webhook_event", "source", "subscription_type", "object_type", "object_id", "portal_id")
     assert rows == [("ingest", "demo_booked", "contacts", "101", str(PORTAL))]
     assert report.figures["new of ingest, other"] == 1
 
 
-def test_an_address_names_the_contacts_that_have_it(world: World):
-    with world.warehouse.session() as session, session.transaction():
+def test_an_address_names_the_contacts_that_have_it(deliveries: Deliveries):
+    with deliveries.warehouse.session() as session, session.transaction():
         known = [
             {**CONTACT, "id": 1, "email": "Ada@Lovelace.example", "additional_emails": None},
             {**CONTACT, "id": 2, "email": None, "additional_emails": ["x@y.example", "ada@lovelace.EXAMPLE"]},
             {**CONTACT, "id": 3, "email": "grace@hopper.example", "additional_emails": None},
         ]
         session.upsert("raw.contact", pl.DataFrame(known, infer_schema_length=None))
-    world.deliver({**WORKFLOW, "contact": {"email": " ada@lovelace.example"}, "company": None}, kind="ingest")
-    world.deliver({**WORKFLOW, "contact": {"id": "", "email": "nobody@x.example"}, "company": None}, kind="ingest")
-    world.load()
-    assert world.reread() == [("contacts", 1), ("contacts", 2)]
+    deliveries.deliver({**WORKFLOW, "contact": {"email": " ada@lovelace.example"}, "company": None}, kind="ingest")
+    deliveries.deliver({**WORKFLOW, "contact": {"id": "", "email": "nobody@x.example"}, "company": None}, kind="ingest")
+    deliveries.load()
+    assert deliveries.reread() == [("contacts", 1), ("contacts", 2)]
 
 
-def test_any_order_and_repetition_ends_in_the_same(world: World):
+def test_any_order_and_repetition_ends_in_the_same(deliveries: Deliveries):
     told = [
         merge("contact", 1, 2, 9),
         merge("contact", 9, 3, 12, 5),
@@ -454,13 +466,13 @@ def test_any_order_and_repetition_ends_in_the_same(world: World):
         shuffled = [one for one in told for _ in range(chance.randint(1, 3))]
         chance.shuffle(shuffled)
         cut = sorted(chance.sample(range(len(shuffled) + 1), 3))
-        world.clear()
-        world.load(*(shuffled[a:b] for a, b in zip([0, *cut], [*cut, len(shuffled)], strict=True)))
-        states.append(world.state())
+        deliveries.clear()
+        deliveries.load(*(shuffled[a:b] for a, b in zip([0, *cut], [*cut, len(shuffled)], strict=True)))
+        states.append(deliveries.state())
         assert states[-1] == states[0], f"seed {seed}"
 
 
-def test_a_thousand_malformed_bodies_are_loaded_or_quarantined(world: World):
+def test_a_thousand_malformed_bodies_are_loaded_or_quarantined(deliveries: Deliveries):
     chance = random.Random(20260303)
     values: list[Any] = [
         None,
@@ -489,11 +501,11 @@ def test_a_thousand_malformed_bodies_are_loaded_or_quarantined(world: World):
                 one[chance.choice([*one, "toObjectTypeId", "newObjectId", "x"])] = chance.choice(values)
             batch.append(one)
         count += len(batch)
-        world.deliver(*batch)
+        deliveries.deliver(*batch)
         for _ in range(5):
-            world.deliver({**WORKFLOW, chance.choice(list(WORKFLOW)): chance.choice(values)}, kind="ingest")
+            deliveries.deliver({**WORKFLOW, chance.choice(list(WORKFLOW)): chance.choice(values)}, kind="ingest")
         count += 5
-    facts = world.load().figures
+    facts = deliveries.load().figures
     assert facts["events"] + facts["quarantined"] == count
-    assert len(world.rows("raw.webhook_event")) == facts["events"] - facts["duplicates"]
-    assert {row[0] for row in world.query("SELECT DISTINCT kind FROM raw.deletion")} <= {"archived", "privacy"}
+    assert len(deliveries.rows("raw.webhook_event")) == facts["events"] - facts["duplicates"]
+    assert {row[0] for row in deliveries.query("SELECT DISTINCT kind FROM raw.deletion")} <= {"archived", "privacy"}

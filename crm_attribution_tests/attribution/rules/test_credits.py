@@ -35,7 +35,7 @@ TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account
 
 
 @dataclass
-class World:
+class Journeys:
     """What credits() is given, as rows."""
 
     outcomes: list[dict[str, Any]]
@@ -93,19 +93,19 @@ def test_the_window_includes_both_its_ends():
         touch("before", days(90) - SECOND),
         touch("after", DAY + SECOND),
     ]
-    assert World([outcome()], ends).touched("o") == ["first", "last"]
+    assert Journeys([outcome()], ends).touched("o") == ["first", "last"]
 
 
 def test_wins_look_back_a_year():
     ends = [touch("old", days(365)), touch("older", days(365) - SECOND)]
-    assert World([outcome(name="customer_won")], ends).touched("o") == ["old"]
+    assert Journeys([outcome(name="customer_won")], ends).touched("o") == ["old"]
 
 
 def test_an_expansion_looks_back_to_the_previous_win_and_no_further():
     path = [touch("before", days(40)), touch("at the win", days(30)), touch("since", days(30) + SECOND)]
     wins = [("a", days(60)), ("a", days(30)), ("a", DAY), ("other", days(1))]
-    assert World([outcome(name="customer_expanded")], path, wins).touched("o") == ["since"]
-    assert World([outcome(name="customer_won")], path, wins).touched("o") == ["at the win", "before", "since"]
+    assert Journeys([outcome(name="customer_expanded")], path, wins).touched("o") == ["since"]
+    assert Journeys([outcome(name="customer_won")], path, wins).touched("o") == ["at the win", "before", "since"]
 
 
 def test_contacts_created_after_the_close_are_left_out():
@@ -114,15 +114,15 @@ def test_contacts_created_after_the_close_are_left_out():
         touch("too late", days(2), contact=2),
         touch("?", days(1), contact=3),
     ]
-    assert World([outcome()], path, born=[("1", DAY), ("2", DAY + SECOND)]).touched("o") == ["?", "in time"]
+    assert Journeys([outcome()], path, born=[("1", DAY), ("2", DAY + SECOND)]).touched("o") == ["?", "in time"]
 
 
 def test_only_touches_of_the_account_count_and_only_those_of_the_person_where_there_is_none():
     path = [touch("ours", days(1)), touch("theirs", days(1), account="b"), touch("nobody's", days(1), account=None)]
-    assert World([outcome()], path).touched("o") == ["ours"]
+    assert Journeys([outcome()], path).touched("o") == ["ours"]
     alone = outcome(account=None, person_id="p")
-    assert World([alone], path).touched("o") == ["nobody's", "ours", "theirs"], "all that this person did"
-    assert World([outcome(account=None)], path).touched("o") == [""], "nobody to credit: unattributed"
+    assert Journeys([alone], path).touched("o") == ["nobody's", "ours", "theirs"], "all that this person did"
+    assert Journeys([outcome(account=None)], path).touched("o") == [""], "nobody to credit: unattributed"
 
 
 # --- conservation
@@ -161,7 +161,7 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
         for n, (account, amount, arr) in enumerate(amounts)
     ]
     touches = [touch(f"t{n}", days(ago), account) for n, (account, ago) in enumerate(path)]
-    found = World(outcomes, touches).credits()
+    found = Journeys(outcomes, touches).credits()
     expected = {}
     for row in outcomes:
         mine = sorted((t["touched_at"], t["touch_id"]) for t in touches if t["account_id"] == row["account_id"])
@@ -188,8 +188,8 @@ def test_a_model_may_take_parameters_and_leave_an_outcome_to_nobody(monkeypatch:
     young_model = Model("young", "Touches of the last days only.", young, {"days": 1})
     monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"young": young_model})
     rules = RULES.attribution.model_copy(update={"models": ["young"], "parameters": {"young": {"days": 5}}})
-    world = World([outcome("o1"), outcome("o2", account="b")], [touch("t1", days(7)), touch("t2", days(5)),
+    journeys = Journeys([outcome("o1"), outcome("o2", account="b")], [touch("t1", days(7)), touch("t2", days(5)),
         touch("t3", days(1)), touch("t4", days(8), account="b")])  # fmt: skip
-    found = world.credits(rules)
+    found = journeys.credits(rules)
     assert found["o1", "young", "count"] == {"t2": 500_000, "t3": 500_000}
     assert found["o2", "young", "count"] == {"": COUNT_UNIT}

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from crm_attribution.configuration import load
 from crm_attribution.delivery.deliver import Sender, transport_for
 from crm_attribution.destinations.base import Answer
-from crm_attribution_tests.delivery.bench import SMALL, Bench
+from crm_attribution_tests.delivery.outbox import SMALL, Outbox
 
 POINTS = (
     *("selecting", "selected", "claiming", "claimed", "half_of_the_body_sent", "body_sent_answer_not_read"),
@@ -76,8 +76,8 @@ class Cut:
 
 def work(directory: Path, env: dict[str, str], platform: str, tag: str, point: str, hit: int) -> None:
     """One delivery up to the kill point; it ends by itself where the point is not reached so often."""
-    bench = Bench(directory, env, SMALL[platform], tag=tag)
+    outbox = Outbox(directory, env, SMALL[platform], tag=tag)
     countdown = Countdown(point, hit)
-    transport = transport_for(bench.destination, load(env))
+    transport = transport_for(outbox.destination, load(env))
     cut: Any = Cut(transport, transport.base_url, countdown)
-    bench.deliver(countdown, transport=cut)
+    outbox.deliver(countdown, transport=cut)

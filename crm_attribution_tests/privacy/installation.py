@@ -93,7 +93,7 @@ LINES: list[Line] = sorted(
 
 
 @dataclass
-class House:
+class Installation:
     """One data directory with everything in it, and how it is looked at."""
 
     chain: Chain
@@ -140,13 +140,13 @@ class House:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
+def installation(folder: Path) -> Iterator[Installation]:
     with Chain.start(folder, LINES, day(3, "10:00:00"), rules_in(folder)) as chain:
         engine = chain.warehouse._engine()
         engine.execute("SET GLOBAL force_compression = 'uncompressed'")
         data = chain.warehouse.directory
         given = configuration.load({**META, "CRM_ATTRIBUTION_DATA_DIR": str(data)})
-        made = House(chain, Pipeline(given, chain.mapping, FixedClock(at(NOW)), chain.warehouse))
+        made = Installation(chain, Pipeline(given, chain.mapping, FixedClock(at(NOW)), chain.warehouse))
         chain.run()
         made.settle()  # the opportunity is told by the lifecycle, and taken by the platform
         with chain.warehouse.session() as session:

@@ -1,11 +1,11 @@
-"""The bench covers every destination, and says so where it cannot."""
+"""The outbox covers every destination, and says so where it cannot."""
 
 from __future__ import annotations
 
 import pytest
 
 from crm_attribution.destinations import destinations
-from crm_attribution_tests.delivery.bench import SMALL, emulator
+from crm_attribution_tests.delivery.outbox import SMALL, emulator
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox

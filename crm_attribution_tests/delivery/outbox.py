@@ -1,4 +1,4 @@
-"""A delivery on a bench: rows of our own in the outbox, the sandbox's platforms, a clock that stands still."""
+"""An outbox of one destination: conversions of our own in a warehouse, the sandbox as platform, a fixed clock."""
 
 from __future__ import annotations
 
@@ -115,9 +115,9 @@ def resolved(milestone_id: str, **changes: Any) -> Resolved:
 
 
 @dataclass
-class Bench:
+class Outbox:
     """One warehouse, one destination. Business facts are called by short names; on the wire they carry a tag, so that
-    benches can share a sandbox.
+    outboxes can share a sandbox.
 
     Attributes:
         people: by name, what the resolver answers; others get `resolved(...)`.
