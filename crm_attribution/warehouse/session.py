@@ -255,7 +255,7 @@ class Session:
         return int(done[0][0])
 
     def rename(self, table: str, column: str, names: pl.DataFrame) -> int:
-        """Write `name` in each row whose `column` holds the value of the same row in `names`. Returns the rows changed."""
+        """Replace the values of `column` by `name`, as paired in `names` (column, name). Returns the rows changed."""
         if names.is_empty():
             return 0
         renamed = f"{q(column)} = n.name FROM _names n WHERE t.{q(column)} = n.{q(column)}"

@@ -2,7 +2,7 @@
 
 The order makes it safe to die anywhere: the files of the inbox first, while the warehouse still knows what to look for;
 then the rows in one transaction; then everything derived and the copy for finance; last the warehouse file is written
-again, and the tombstones have their `erased_at` in the new file. Until then the request waits, and the next run starts over.
+again, with the tombstones' `erased_at` in the new file. Until then the request waits, and the next run starts over.
 """
 
 from collections.abc import Iterable
