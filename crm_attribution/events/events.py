@@ -6,14 +6,13 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.events.neighbours import Near
 from crm_attribution.events.rules import events as event_rules
 from crm_attribution.events.rules.deal_events import deal_events
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
+from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.suppression import deals_to_look_at, suppressed
 from crm_attribution.hubspot.objects import OBJECT_TYPES
-from crm_attribution.identity.accounts import live_accounts
-from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.identity.lookups import persons_of
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -94,19 +93,24 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[in
         rows = rows.join(accounts.select(record_id="deal_id", account_id="account_id"), on="record_id", how="left")
     else:
         rows = lifecycle_events(source, rules.lifecycle, rules)
-        rows = with_account(session, Near(session), rows, object_type)
+        rows = (_with_person if object_type == "contacts" else _with_company)(session, rows)
     rows = _account_fields(session, rows)
     return suppressed(session, rows, rules).drop("account_id", "person_id", strict=False)
 
 
-def with_account(session: Session, near: Near, rows: pl.DataFrame, object_type: str) -> pl.DataFrame:
-    """Add person_id and the account of that moment to lifecycle events."""
-    if object_type == "companies":
-        own = rows.with_columns(person_id=pl.lit(None, pl.String), account_id=pl.format("company:{}", "record_id"))
-        return own.with_columns(account_id=pl.col("account_id").replace(live_accounts(session, own["account_id"])))
-    persons = near.persons.of(rows["object_id"])
-    rows = rows.join(persons, left_on="object_id", right_on="contact_id", how="left", maintain_order="left")
-    return account_at(rows, "occurred_at", near.memberships.of(rows["person_id"].drop_nulls()))
+def _with_person(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    persons = persons_of(session, rows["object_id"])
+    memberships = session.read_keys("identity.membership", persons.select("person_id").unique())
+    return of_persons(rows, persons, memberships)
+
+
+def _with_company(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
+    accounts = session.query(
+        "SELECT company_id, coalesce(a.account_id, 'company:' || company_id) AS account_id FROM companies"
+        " LEFT JOIN identity.account_alias a ON a.alias_id = 'company:' || company_id",
+        companies=rows.select(company_id="record_id").unique(),
+    )
+    return of_companies(rows, accounts)
 
 
 def _account_fields(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
