@@ -6,36 +6,66 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.attribution import mailboxes
 from crm_attribution.attribution.rules import touches as touch_rules
-from crm_attribution.identity.lookups import contacts_by_email, normalised, persons_of
+from crm_attribution.attribution.scope import RECIPIENT, TYPED, scope
+from crm_attribution.identity.accounts import domains_of
 from crm_attribution.mapping import Rules
-from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
+_CLICKS = """
+    SELECT c.*, i.person_id, i.contact_id AS resolved_contact_id, i.form_id, i.conversion_id
+    FROM raw.link_click c JOIN identity.click i USING (click_id)
+    SEMI JOIN scope_person ON scope_person.person_id = i.person_id
+    WHERE i.status = 'resolved' ORDER BY c.click_id
+"""
+_EMAIL_CLICKS = """
+    SELECT c.*, i.person_id, i.contact_id FROM raw.email_click c JOIN identity.email_click i USING (created_at, id)
+    SEMI JOIN scope_person ON scope_person.person_id = i.person_id
+    WHERE i.status = 'resolved' ORDER BY c.created_at, c.id
+"""
+_SUBMISSIONS = f"""
+    SELECT form.*, m.contact_id, m.person_id FROM raw.form_submission AS form JOIN scope_mailbox m ON {TYPED} = m.email
+    ORDER BY form_id, conversion_id
+"""
+_SHARED_SUBMISSIONS = f"""
+    SELECT form.*, m.email AS person_id, NULL::BIGINT AS contact_id FROM raw.form_submission AS form
+    JOIN shared_email m ON {TYPED} = m.email ORDER BY form_id, conversion_id
+"""
+_SHARED_CLICKS = f"""
+    SELECT c.*, m.email AS person_id, NULL::BIGINT AS resolved_contact_id, i.form_id, i.conversion_id
+    FROM raw.form_submission AS form JOIN shared_email m ON {TYPED} = m.email
+    JOIN identity.click i USING (form_id, conversion_id) JOIN raw.link_click c ON c.click_id = i.click_id
+    WHERE i.status IN ('pending', 'unresolved') ORDER BY c.click_id
+"""
+_SHARED_EMAIL_CLICKS = f"""
+    SELECT mail.*, m.email AS person_id, NULL::BIGINT AS contact_id FROM raw.email_click AS mail
+    JOIN identity.email_click i USING (created_at, id) JOIN touched_email m ON {RECIPIENT} = m.email
+    WHERE i.status = 'unresolved' ORDER BY mail.created_at, mail.id
+"""
+_OWNERS = """
+    SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e
+    SEMI JOIN acting ON e.identifier = acting.email
+    JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR
+    JOIN identity.membership m ON m.person_id = a.person_id
+    WHERE e.identifier_type = 'email' AND e.contact_id IS NOT NULL ORDER BY ALL
+"""
+_WRITTEN = """
+    SELECT touch_id FROM touched_touch UNION SELECT touch_id FROM derived
+    UNION SELECT touch_id FROM attribution.touch SEMI JOIN scope_person USING (person_id)
+"""
+
 
 def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
-    """Recompute the touches of every person and mailbox with a new click, submission or identity."""
+    """Derive again the touches of every person and mailbox with a new click, submission or identity."""
     report = Report()
-    persons = _persons(session, changes)
-    dirty = mailboxes.dirty(session, changes, persons, rules)
-    persons = ids_frame("person_id", {*persons["person_id"], *dirty.persons})
-    if persons.height or dirty.mailboxes or dirty.touches:
-        theirs = touch_rules.touches(
-            _clicks(session, persons),
-            _email_clicks(session, persons),
-            _submissions(session, persons),
-            session.read_keys("identity.membership", persons),
-            rules.touches,
-        )
-        frame = pl.concat([theirs, mailboxes.touches(session, dirty.mailboxes, rules)], how="diagonal")
-        held = session.read_keys("attribution.touch", persons)["touch_id"]
-        scope = ids_frame("touch_id", {*held, *frame["touch_id"], *dirty.touches})
-        changed = session.replace("attribution.touch", frame, None if changes.everything else scope)
-        session.journal("touch_account", changed["account_id"])
-        session.journal("touch_person", changed["person_id"])
-        report.changed = changed.filter("_came").height
+    with scope(session, changes, rules):
+        frame = pl.concat([_of_persons(session, rules), _of_mailboxes(session, rules)], how="diagonal")
+        written = session.query(_WRITTEN, derived=frame.select("touch_id"))
+        changed = session.replace("attribution.touch", frame, None if changes.everything else written)
+    session.journal("touch_account", changed["account_id"])
+    session.journal("touch_person", changed["person_id"])
+    report.changed = changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
     report.figures = dict(
         session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
@@ -43,61 +73,24 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
     return report
 
 
-def _persons(session: Session, changes: Changes) -> pl.DataFrame:
-    if changes.everything:
-        return session.query("SELECT person_id FROM identity.person")
-    by_click = session.query(
-        "SELECT person_id FROM identity.click SEMI JOIN links USING (click_id)"
-        " UNION SELECT person_id FROM identity.email_click SEMI JOIN emails USING (id)",
-        links=ids_frame("click_id", changes.of("click", "link_click")),
-        emails=ids_frame("id", changes.of("email_click")),
-    )["person_id"]
-    keys = ids_frame("key", changes.of("form_submission"))
-    emails = session.query(
-        "SELECT DISTINCT email FROM raw.form_submission SEMI JOIN keys ON form_id || ':' || conversion_id = keys.key",
-        keys=keys,
-    )["email"]
-    named = contacts_by_email(session, ids_frame("identifier", normalised(emails).drop_nulls()))
-    by_form = persons_of(session, named["contact_id"])["person_id"]
-    return ids_frame(
-        "person_id", [*by_click.drop_nulls(), *by_form, *changes.of("person"), *changes.of("click_person")]
+def _of_persons(session: Session, rules: Rules) -> pl.DataFrame:
+    """attribution.touch rows of the persons in scope."""
+    return touch_rules.touches(
+        session.query(_CLICKS),
+        session.query(_EMAIL_CLICKS),
+        session.query(_SUBMISSIONS),
+        session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)"),
+        rules.touches,
     )
 
 
-def _clicks(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
-    return session.query(
-        "SELECT c.*, i.person_id, i.contact_id AS resolved_contact_id, i.form_id, i.conversion_id"
-        " FROM raw.link_click c JOIN identity.click i USING (click_id) SEMI JOIN persons"
-        " ON i.person_id = persons.person_id WHERE i.status = 'resolved' ORDER BY c.click_id",
-        persons=persons,
+def _of_mailboxes(session: Session, rules: Rules) -> pl.DataFrame:
+    """attribution.touch rows of the e-mails in scope that name no single person; they belong to an account at most."""
+    submissions, mails = session.query(_SHARED_SUBMISSIONS), session.query(_SHARED_EMAIL_CLICKS)
+    acting = pl.concat([submissions["person_id"], mails["person_id"]]).unique().sort()
+    owners = session.query(_OWNERS, acting=acting.to_frame("email"))
+    named = pl.DataFrame({"mailbox": acting, "account_id": domains_of(session, acting, rules).accounts_of(acting)})
+    by_domain = named.join(
+        session.read_keys("identity.account", named.select("account_id")), on="account_id", how="semi"
     )
-
-
-def _email_clicks(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
-    return session.query(
-        "SELECT c.*, i.person_id, i.contact_id FROM raw.email_click c"
-        " JOIN identity.email_click i USING (created_at, id) SEMI JOIN persons ON i.person_id = persons.person_id"
-        " WHERE i.status = 'resolved' ORDER BY c.created_at, c.id",
-        persons=persons,
-    )
-
-
-def _submissions(session: Session, persons: pl.DataFrame) -> pl.DataFrame:
-    """Submissions whose e-mail names a contact of these persons."""
-    emails = session.query(
-        "SELECT DISTINCT e.identifier FROM identity.edge e JOIN identity.alias a"
-        " ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR SEMI JOIN persons"
-        " ON a.person_id = persons.person_id WHERE e.identifier_type = 'email'",
-        persons=persons,
-    )
-    named = contacts_by_email(session, emails)
-    known = named.join(persons_of(session, named["contact_id"]), on="contact_id").join(
-        persons, on="person_id", how="semi"
-    )
-    rows = session.query(
-        "SELECT s.*, emails.identifier AS _email FROM raw.form_submission s"
-        " JOIN emails ON lower(regexp_replace(s.email, '\\s', '', 'g')) = emails.identifier"
-        " ORDER BY s.form_id, s.conversion_id",
-        emails=named.select(identifier="email"),
-    )
-    return rows.join(known.rename({"email": "_email"}), on="_email").drop("_email")
+    return touch_rules.of_mailboxes(session.query(_SHARED_CLICKS), mails, submissions, owners, by_domain, rules.touches)

@@ -132,7 +132,8 @@ DECIDING = {
         ANTI JOIN raw.merge AS merged ON merged.object_type = 'deals' AND merged.absorbed_id = deal.id
     """,
     "fact_deal_contact": f"""
-        SELECT deal_id, to_id AS contact_id FROM raw.association JOIN fact_live_deal ON from_id = deal_id WHERE {_ON_DEAL}
+        SELECT deal_id, to_id AS contact_id FROM raw.association JOIN fact_live_deal ON from_id = deal_id
+            WHERE {_ON_DEAL}
     """,
     "fact_company": """
         SELECT TRY_CAST(substr(id, 9) AS BIGINT) AS company_id FROM

@@ -1,0 +1,168 @@
+"""Whose touches an hour derives again: SQL steps, to be read from top to bottom.
+
+A touch belongs to a person, or hangs on an e-mail that names no single person (a shared inbox): typed into a form,
+also one that came with a link click, or a marketing e-mail's recipient. So the steps go from clicks and submissions to
+e-mails, and from e-mails to persons. Each is a temporary table built from those above it (see `warehouse.steps`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import polars as pl
+
+from crm_attribution.identity.rules.domains import of_emails
+from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.steps import steps
+
+TYPED = "lower(regexp_replace(form.email, '\\s', '', 'g'))"
+"""Normalised e-mail of `raw.form_submission AS form`."""
+RECIPIENT = "lower(regexp_replace(mail.recipient, '\\s', '', 'g'))"
+"""Normalised recipient of `raw.email_click AS mail`."""
+_ADDRESS = "regexp_full_match(email, '[^@]+@[^@]+\\.[^@]+')"
+
+
+def one_contact(emails: str) -> str:
+    """email, contact_id of those e-mails in a table `emails` that name exactly one live contact."""
+    return f"""
+        SELECT email, any_value(live_id) AS contact_id FROM (
+            SELECT DISTINCT edge.identifier AS email, coalesce(merged.survivor_id, edge.contact_id) AS live_id
+            FROM identity.edge AS edge SEMI JOIN {emails} ON {emails}.email = edge.identifier
+            LEFT JOIN raw.merge AS merged
+                ON merged.object_type = 'contacts' AND merged.absorbed_id = edge.contact_id
+            WHERE edge.identifier_type = 'email' AND edge.contact_id IS NOT NULL
+        ) GROUP BY email HAVING count(*) = 1
+    """
+
+
+def with_person(contacts: str) -> str:
+    """email, contact_id, person_id of the rows of a table `contacts` whose contact belongs to a person."""
+    return f"""
+        SELECT email, contact_id, person_id FROM {contacts} JOIN identity.alias ON identifier = contact_id::VARCHAR
+        WHERE identifier_type = 'contact'
+    """
+
+
+def emails_of(persons: str) -> str:
+    """email of every contact of the persons in a table `persons`."""
+    return f"""
+        SELECT DISTINCT edge.identifier AS email FROM identity.edge AS edge
+        JOIN identity.alias AS alias ON alias.identifier = edge.contact_id::VARCHAR
+        SEMI JOIN {persons} ON {persons}.person_id = alias.person_id
+        WHERE edge.identifier_type = 'email' AND alias.identifier_type = 'contact'
+    """
+
+
+TOUCHED = {
+    # changed submissions, and those that name a changed click
+    "touched_form": """
+        SELECT form_id, conversion_id FROM raw.form_submission
+            SEMI JOIN changed_form ON form_id || ':' || conversion_id = changed_form.key
+        UNION SELECT form_id, conversion_id FROM identity.click SEMI JOIN changed_link USING (click_id)
+            WHERE form_id IS NOT NULL
+    """,
+    # who wrote: the e-mails typed into them, and the recipients of changed e-mail clicks
+    "acting_email": f"""
+        SELECT {TYPED} AS email FROM raw.form_submission AS form SEMI JOIN touched_form USING (form_id, conversion_id)
+        UNION SELECT {RECIPIENT} FROM raw.email_click AS mail SEMI JOIN changed_mail USING (id)
+    """,
+    "acting_contact": one_contact("acting_email"),
+    "acting_person": with_person("acting_contact"),
+    "touched_person": """
+        SELECT person_id FROM changed_person
+        UNION SELECT person_id FROM acting_person
+        UNION SELECT person_id FROM identity.click SEMI JOIN changed_link USING (click_id)
+            WHERE person_id IS NOT NULL
+        UNION SELECT person_id FROM identity.email_click SEMI JOIN changed_mail USING (id)
+            WHERE person_id IS NOT NULL
+    """,
+    # their other e-mails, e-mails that changed hands, and those of a domain whose account is another
+    "person_email": emails_of("touched_person"),
+    "touched_email": f"""
+        SELECT email FROM (
+            SELECT email FROM acting_email
+            UNION SELECT email FROM person_email
+            UNION SELECT identifier FROM identity.node SEMI JOIN changed_node USING (node_id) WHERE node_type = 'email'
+            UNION SELECT {TYPED} FROM raw.form_submission AS form
+                SEMI JOIN changed_host ON split_part({TYPED}, '@', 2) = host
+            UNION SELECT {RECIPIENT} FROM raw.email_click AS mail
+                SEMI JOIN changed_host ON split_part({RECIPIENT}, '@', 2) = host
+        ) WHERE {_ADDRESS}
+    """,
+    "email_form": f"""
+        SELECT form_id, conversion_id FROM raw.form_submission AS form
+            SEMI JOIN touched_email ON {TYPED} = touched_email.email
+    """,
+    # every touch that rows of these e-mails may be, those of rows that have gone included
+    "touched_touch": f"""
+        SELECT 'form:' || form_id || ':' || conversion_id AS touch_id FROM email_form
+        UNION SELECT 'form:' || key FROM changed_form
+        UNION SELECT 'click:' || click_id FROM identity.click SEMI JOIN email_form USING (form_id, conversion_id)
+        UNION SELECT 'click:' || click_id FROM changed_link
+        UNION SELECT 'email:' || epoch_ms(created_at) || ':' || id FROM raw.email_click AS mail
+            SEMI JOIN touched_email ON {RECIPIENT} = touched_email.email
+    """,
+}
+"""E-mails, persons and touches with a change, from `changed_*` frames: link, mail, form, person, node, host."""
+
+EVERYTHING = {
+    "touched_person": "SELECT person_id FROM identity.person",
+    "touched_email": f"""
+        SELECT email FROM (
+            SELECT {TYPED} AS email FROM raw.form_submission AS form
+            UNION SELECT {RECIPIENT} FROM raw.email_click AS mail
+                JOIN identity.email_click AS answer USING (created_at, id) WHERE answer.status = 'unresolved'
+        ) WHERE {_ADDRESS}
+    """,
+    "touched_touch": "SELECT NULL::VARCHAR AS touch_id WHERE false",
+}
+
+DERIVED = {
+    "touched_contact": one_contact("touched_email"),
+    "named_person": with_person("touched_contact"),
+    # who lost or gained one of these touches
+    "scope_person": """
+        SELECT person_id FROM touched_person
+        UNION SELECT person_id FROM named_person
+        UNION SELECT person_id FROM attribution.touch SEMI JOIN touched_touch USING (touch_id)
+            WHERE person_id IS NOT NULL
+    """,
+    "shared_email": "SELECT email FROM touched_email ANTI JOIN named_person USING (email)",
+    # e-mails by which submissions are theirs
+    "scope_email": emails_of("scope_person"),
+    "scope_contact": one_contact("scope_email"),
+    "scope_mailbox": f"FROM ({with_person('scope_contact')}) SEMI JOIN scope_person USING (person_id)",
+}
+"""Persons whose touches are derived again, their mailboxes, and mailboxes that name no single person."""
+
+
+@contextmanager
+def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
+    """The tables of every step, for the changes of an hour or for everything."""
+    nodes = [int(key) for key in changes.of("email")]
+    given = {
+        "changed_link": ids_frame("click_id", changes.of("click", "link_click")),
+        "changed_mail": ids_frame("id", changes.of("email_click")),
+        "changed_form": ids_frame("key", changes.of("form_submission", "click_form")),
+        "changed_person": ids_frame("person_id", changes.of("person", "click_person")),
+        "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
+        "changed_host": _hosts(session, changes, rules),
+    }
+    first = EVERYTHING if changes.everything else TOUCHED
+    with steps(session, first | DERIVED, **given):
+        yield
+
+
+def _hosts(session: Session, changes: Changes, rules: Rules) -> pl.DataFrame:
+    """host: of e-mails that acted, those of the business domains whose account changed."""
+    domains = [account.removeprefix("domain:") for account in changes.of("account") if account.startswith("domain:")]
+    if not domains:
+        return pl.DataFrame(schema={"host": pl.String})
+    hosts = session.query(
+        f"SELECT DISTINCT split_part({TYPED}, '@', 2) AS host FROM raw.form_submission AS form"
+        f" UNION SELECT DISTINCT split_part({RECIPIENT}, '@', 2) FROM raw.email_click AS mail"
+    )["host"].drop_nulls()
+    return hosts.to_frame().filter(of_emails("@" + hosts, rules.accounts).is_in(domains))
