@@ -12,48 +12,14 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from crm_attribution.identity.lookups import RECIPIENT, TYPED, emails_of, one_contact, with_person
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Changes, Session
 from crm_attribution.warehouse.steps import steps
 
-TYPED = "lower(regexp_replace(form.email, '\\s', '', 'g'))"
-"""Normalised e-mail of `raw.form_submission AS form`."""
-RECIPIENT = "lower(regexp_replace(mail.recipient, '\\s', '', 'g'))"
-"""Normalised recipient of `raw.email_click AS mail`."""
 _ADDRESS = "regexp_full_match(email, '[^@]+@[^@]+\\.[^@]+')"
-
-
-def one_contact(emails: str) -> str:
-    """email, contact_id of those e-mails in a table `emails` that name exactly one live contact."""
-    return f"""
-        SELECT email, any_value(live_id) AS contact_id FROM (
-            SELECT DISTINCT edge.identifier AS email, coalesce(merged.survivor_id, edge.contact_id) AS live_id
-            FROM identity.edge AS edge SEMI JOIN {emails} ON {emails}.email = edge.identifier
-            LEFT JOIN raw.merge AS merged
-                ON merged.object_type = 'contacts' AND merged.absorbed_id = edge.contact_id
-            WHERE edge.identifier_type = 'email' AND edge.contact_id IS NOT NULL
-        ) GROUP BY email HAVING count(*) = 1
-    """
-
-
-def with_person(contacts: str) -> str:
-    """email, contact_id, person_id of the rows of a table `contacts` whose contact belongs to a person."""
-    return f"""
-        SELECT email, contact_id, person_id FROM {contacts} JOIN identity.alias ON identifier = contact_id::VARCHAR
-        WHERE identifier_type = 'contact'
-    """
-
-
-def emails_of(persons: str) -> str:
-    """email of every contact of the persons in a table `persons`."""
-    return f"""
-        SELECT DISTINCT edge.identifier AS email FROM identity.edge AS edge
-        JOIN identity.alias AS alias ON alias.identifier = edge.contact_id::VARCHAR
-        SEMI JOIN {persons} ON {persons}.person_id = alias.person_id
-        WHERE edge.identifier_type = 'email' AND alias.identifier_type = 'contact'
-    """
 
 
 TOUCHED = {

@@ -7,8 +7,9 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.attribution.rules import touches as touch_rules
-from crm_attribution.attribution.scope import RECIPIENT, TYPED, scope
+from crm_attribution.attribution.scope import scope
 from crm_attribution.identity.accounts import domains_of
+from crm_attribution.identity.lookups import RECIPIENT, TYPED
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session

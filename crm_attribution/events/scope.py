@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from crm_attribution.identifiers import DEAL_EVENT
+from crm_attribution.identity.lookups import CONTACT_ID
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 from crm_attribution.warehouse.steps import steps
@@ -16,7 +17,6 @@ from crm_attribution.warehouse.steps import steps
 LIFECYCLE = ("opportunity_created", "customer_won", "customer_expanded")
 """Milestones that a lifecycle change of a contact or company can be linked to."""
 
-_CONTACT_ID = "TRY_CAST(identifier AS BIGINT)"
 _CONTACT_OF = "identifier_type = 'contact'"
 _ON_DEAL = "from_type = 'deals' AND to_type = 'contacts' AND valid_to IS NULL"
 _BY_LIFECYCLE = f"milestone IN {LIFECYCLE}"
@@ -45,7 +45,7 @@ TOUCHED = {
     # lifecycle events of every contact of a changed person, which may be counted under an account it has left
     "moved_event": f"""
         SELECT event_id FROM events.event SEMI JOIN
-            (SELECT {_CONTACT_ID} AS contact_id FROM identity.alias SEMI JOIN changed_person USING (person_id)
+            (SELECT {CONTACT_ID} AS contact_id FROM identity.alias SEMI JOIN changed_person USING (person_id)
              WHERE {_CONTACT_OF}) USING (contact_id)
     """,
     # accounts of all these now, and those they were counted under
@@ -82,7 +82,7 @@ DERIVED = {
     """,
     "reached_deal": f"""
         SELECT DISTINCT from_id AS deal_id FROM raw.association SEMI JOIN
-            (SELECT {_CONTACT_ID} AS to_id FROM identity.alias SEMI JOIN reached_person USING (person_id)
+            (SELECT {CONTACT_ID} AS to_id FROM identity.alias SEMI JOIN reached_person USING (person_id)
              WHERE {_CONTACT_OF}) USING (to_id) WHERE {_ON_DEAL}
     """,
     # a lifecycle change may repeat a deal of another account, or be adopted by it
@@ -120,7 +120,7 @@ DECIDING = {
         UNION SELECT person_id FROM identity.membership SEMI JOIN fact_account USING (account_id)
     """,
     "fact_contact": f"""
-        SELECT {_CONTACT_ID} AS contact_id, person_id FROM identity.alias SEMI JOIN fact_person USING (person_id)
+        SELECT {CONTACT_ID} AS contact_id, person_id FROM identity.alias SEMI JOIN fact_person USING (person_id)
             WHERE {_CONTACT_OF}
     """,
     "fact_deal": f"""

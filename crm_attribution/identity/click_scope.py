@@ -1,140 +1,112 @@
-"""Which clicks an hour has to look at: what changed, and the neighbours whose answer may change with it."""
+"""Which clicks an hour settles again: SQL steps, to be read from top to bottom.
+
+An answer depends on clicks of the same contact or person at most three rules away: an e-mail click is a duplicate of a
+link click that counts, unless its nearest e-mail click belongs to a burst. So answers within three times the longest
+rule of a change are written, and as much again around them is read. Each step is a temporary table built from those
+above it (see `warehouse.steps`).
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import polars as pl
 
-from crm_attribution.identity import nodes as graph
+from crm_attribution.identity.lookups import CONTACT_ID, RECIPIENT, TYPED
 from crm_attribution.identity.rules.clicks import FORM_CLICK_IDS
-from crm_attribution.identity.rules.email_clicks import KEY
-from crm_attribution.identity.rules.spans import spans
 from crm_attribution.mapping import Clicks
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.steps import steps
 
-_MAILBOX = "lower(regexp_replace({}, '\\s', '', 'g'))"
-"""As `identifiers.normalise_email` compares addresses."""
+_NAMED_LINKS = "".join(
+    f" UNION SELECT click_id FROM raw.link_click SEMI JOIN touched_form USING ({name})" for name in FORM_CLICK_IDS
+)
 
+TOUCHED = {
+    "person_contact": f"""
+        SELECT {CONTACT_ID} AS contact_id FROM identity.alias SEMI JOIN changed_person USING (person_id)
+            WHERE identifier_type = 'contact'
+    """,
+    # e-mails of changed persons, and those whose contact or person is another
+    "person_email": """
+        SELECT identifier AS email FROM identity.edge SEMI JOIN person_contact USING (contact_id)
+            WHERE identifier_type = 'email'
+        UNION SELECT identifier FROM identity.node SEMI JOIN changed_node USING (node_id) WHERE node_type = 'email'
+    """,
+    "touched_form": f"""
+        SELECT link_click_id AS click_id, {", ".join(FORM_CLICK_IDS)} FROM raw.form_submission AS form
+            WHERE form_id || ':' || conversion_id IN (SELECT key FROM changed_form)
+            OR {TYPED} IN (SELECT email FROM person_email)
+    """,
+    # new link clicks, clicks of changed persons, and those a submission names
+    "touched_click": f"""
+        SELECT click_id FROM changed_link
+        UNION SELECT click_id FROM identity.click SEMI JOIN changed_person USING (person_id)
+        UNION SELECT click_id FROM raw.link_click SEMI JOIN person_contact USING (contact_id)
+        UNION SELECT click_id FROM raw.link_click SEMI JOIN touched_form USING (click_id)
+        {_NAMED_LINKS}
+    """,
+    "touched_link": """
+        SELECT click_id, clicked_at FROM raw.link_click SEMI JOIN touched_click USING (click_id)
+        UNION SELECT click_id, clicked_at FROM identity.click SEMI JOIN touched_click USING (click_id)
+    """,
+    # new e-mail clicks, and those whose recipient is or was a changed person
+    "touched_mail": f"""
+        SELECT created_at, id FROM raw.email_click SEMI JOIN changed_mail USING (id)
+        UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_mail USING (id)
+        UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_person USING (person_id)
+        UNION SELECT created_at, id FROM raw.email_click AS mail WHERE {RECIPIENT} IN
+            (SELECT identifier FROM identity.alias SEMI JOIN changed_person USING (person_id)
+             WHERE identifier_type = 'email')
+    """,
+    "moment": "SELECT clicked_at AS instant FROM touched_link UNION SELECT created_at FROM touched_mail",
+}
+"""Clicks with a change, gone ones included, from `changed_*` frames: link, mail, form, person, node."""
 
-@dataclass(frozen=True)
-class Scope:
-    """Clicks to reason with, and those among them whose answer is to be written.
+SETTLED = {
+    "pending_link": "SELECT click_id FROM identity.click WHERE status = 'pending'",
+    "written_link": """
+        SELECT click_id FROM touched_link UNION SELECT click_id FROM near_link UNION SELECT click_id FROM pending_link
+    """,
+    "written_mail": "SELECT created_at, id FROM touched_mail UNION SELECT created_at, id FROM near_mail",
+    "read_link": "SELECT click_id FROM far_link UNION SELECT click_id FROM pending_link",
+    "read_mail": "SELECT created_at, id FROM far_mail",
+}
+"""Clicks whose answer is written, gone ones included, and those to reason with."""
 
-    Attributes:
-        links: raw.link_click rows.
-        emails: raw.email_click rows.
-        write_links: click_id; gone ones included.
-        write_emails: created_at, id; gone ones included.
-    """
-
-    links: pl.DataFrame
-    emails: pl.DataFrame
-    write_links: pl.DataFrame
-    write_emails: pl.DataFrame
-
-
-def scope(session: Session, changes: Changes, rules: Clicks) -> Scope:
-    """The clicks that changed, all within reach of them in time, and the pending ones.
-
-    An answer depends on clicks of the same contact or person at most three rules away: an e-mail click is a duplicate
-    of a link click that counts, unless its nearest e-mail click belongs to a burst. So answers within three times the
-    longest rule of a change are written, and as much again around them is read.
-    """
-    if changes.everything:
-        links, emails = session.read("raw.link_click"), session.read("raw.email_click")
-        return Scope(links, emails, links.select("click_id"), emails.select(KEY))
-    links, emails = _links_touched(session, changes), _emails_touched(session, changes)
-    moments = pl.concat([links["clicked_at"], emails["created_at"]])
-    reach = timedelta(seconds=3 * max(rules.burst_seconds, rules.same_click_seconds))
-    near_links, near_emails = _within(session, moments, reach)
-    far_links, far_emails = _within(session, moments, 2 * reach)
-    waiting = session.query("SELECT click_id FROM identity.click WHERE status = 'pending'")
-    return Scope(
-        session.read_keys("raw.link_click", pl.concat([far_links, waiting]).unique().sort("click_id")),
-        session.read_keys("raw.email_click", far_emails),
-        pl.concat([links.select("click_id"), near_links, waiting]).unique(),
-        pl.concat([emails, near_emails]).unique(),
-    )
-
-
-def _within(session: Session, moments: pl.Series, reach: timedelta) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Keys of all link clicks and e-mail clicks within `reach` of any of these moments."""
-    around = spans(moments, reach)
-    links = session.query(
-        "SELECT c.click_id FROM raw.link_click c ASOF JOIN around s ON c.clicked_at >= s.starts"
-        " WHERE c.clicked_at <= s.ends",
-        around=around,
-    )
-    emails = session.query(
-        "SELECT c.created_at, c.id FROM raw.email_click c ASOF JOIN around s ON c.created_at >= s.starts"
-        " WHERE c.created_at <= s.ends",
-        around=around,
-    )
-    return links, emails
-
-
-def _links_touched(session: Session, changes: Changes) -> pl.DataFrame:
-    """click_id, clicked_at of new clicks, and of those a changed person or submission may name."""
-    persons = ids_frame("person_id", changes.of("person"))
-    contacts, told = _reach(session, persons, graph.emails(session, changes.of("email")))
-    submissions = session.query(
-        "SELECT link_click_id AS click_id, * EXCLUDE (link_click_id) FROM raw.form_submission SEMI JOIN told"
-        " ON form_id || ':' || conversion_id = told.key",
-        told=ids_frame("key", [*changes.of("form_submission"), *told]),
-    )
-    named = " UNION ".join(
-        f"SELECT click_id FROM raw.link_click c SEMI JOIN submissions s ON c.{name} = s.{name}"
-        for name in ("click_id", *FORM_CLICK_IDS)
-    )
-    return session.query(
-        f"""
-        WITH touched AS (
-            SELECT click_id FROM new
-            UNION SELECT click_id FROM identity.click SEMI JOIN persons USING (person_id)
-            UNION SELECT click_id FROM raw.link_click SEMI JOIN contacts USING (contact_id)
-            UNION {named}
-        )
-        SELECT click_id, clicked_at FROM raw.link_click SEMI JOIN touched USING (click_id)
-        UNION SELECT click_id, clicked_at FROM identity.click SEMI JOIN touched USING (click_id)
-        """,
-        new=ids_frame("click_id", changes.of("link_click")),
-        persons=persons,
-        contacts=contacts,
-        submissions=submissions,
-    )
+EVERYTHING = {
+    "read_link": "SELECT click_id FROM raw.link_click",
+    "read_mail": "SELECT created_at, id FROM raw.email_click",
+    "written_link": "FROM read_link",
+    "written_mail": "FROM read_mail",
+}
 
 
-def _emails_touched(session: Session, changes: Changes) -> pl.DataFrame:
-    """created_at, id of new e-mail clicks, and of those whose recipient is or was a changed person."""
-    return session.query(
-        f"""
-        SELECT created_at, id FROM raw.email_click SEMI JOIN new USING (id)
-        UNION SELECT created_at, id FROM identity.email_click SEMI JOIN new USING (id)
-        UNION SELECT created_at, id FROM identity.email_click SEMI JOIN persons USING (person_id)
-        UNION SELECT created_at, id FROM raw.email_click WHERE {_MAILBOX.format("recipient")} IN
-            (SELECT identifier FROM identity.alias SEMI JOIN persons USING (person_id) WHERE identifier_type = 'email')
-        """,
-        new=ids_frame("id", changes.of("email_click")),
-        persons=ids_frame("person_id", changes.of("person")),
-    )
+def _within(name: str, seconds: int) -> dict[str, str]:
+    """`name`_link and `name`_mail: keys of clicks at most so many seconds from a moment."""
+    span = f"(SELECT instant - to_seconds({seconds}) AS starts, instant + to_seconds({seconds}) AS ends FROM moment)"
+    return {
+        f"{name}_link": f"SELECT click_id FROM raw.link_click ASOF JOIN {span} ON clicked_at >= starts"
+        " WHERE clicked_at <= ends",
+        f"{name}_mail": f"SELECT created_at, id FROM raw.email_click ASOF JOIN {span} ON created_at >= starts"
+        " WHERE created_at <= ends",
+    }
 
 
-def _reach(session: Session, persons: pl.DataFrame, addresses: set[str]) -> tuple[pl.DataFrame, list[str]]:
-    """What may name clicks of these persons, whatever became of them before: contact ids, and submissions by key, those
-    from other e-mails whose contacts changed included."""
-    contacts = session.query(
-        "SELECT TRY_CAST(identifier AS BIGINT) AS contact_id FROM identity.alias SEMI JOIN persons USING (person_id)"
-        " WHERE identifier_type = 'contact'",
-        persons=persons,
-    )
-    told = session.query(
-        f"SELECT form_id || ':' || conversion_id AS key FROM raw.form_submission WHERE {_MAILBOX.format('email')} IN"
-        " (SELECT identifier FROM identity.edge SEMI JOIN contacts USING (contact_id) WHERE identifier_type = 'email'"
-        " UNION SELECT address FROM addresses)",
-        contacts=contacts,
-        addresses=ids_frame("address", addresses),
-    )
-    return contacts, told["key"].to_list()
+@contextmanager
+def scope(session: Session, changes: Changes, rules: Clicks) -> Iterator[None]:
+    """The tables of every step, for the changes of an hour or for everything."""
+    nodes = [int(key) for key in changes.of("email")]
+    given = {
+        "changed_link": ids_frame("click_id", changes.of("link_click")),
+        "changed_mail": ids_frame("id", changes.of("email_click")),
+        "changed_form": ids_frame("key", changes.of("form_submission")),
+        "changed_person": ids_frame("person_id", changes.of("person")),
+        "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
+    }
+    reach = 3 * max(rules.burst_seconds, rules.same_click_seconds)
+    queue = TOUCHED | _within("near", reach) | _within("far", 2 * reach) | SETTLED
+    with steps(session, EVERYTHING if changes.everything else queue, **given):
+        yield

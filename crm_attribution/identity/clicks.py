@@ -9,7 +9,7 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.identity import click_scope
+from crm_attribution.identity.click_scope import scope
 from crm_attribution.identity.lookups import contacts_by_email, normalised, persons_of
 from crm_attribution.identity.rules import clicks as rules_of_clicks
 from crm_attribution.identity.rules.email_clicks import KEY, settle
@@ -22,10 +22,8 @@ from crm_attribution.warehouse.session import Changes, Session
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
     """Resolve what can be resolved by `as_of`, the end of the run's window, and tell people from bots."""
-    scope = click_scope.scope(session, changes, rules.clicks)
-    written = 0
-    if scope.write_links.height or scope.write_emails.height:
-        written = _settle(session, scope, rules, as_of)
+    with scope(session, changes, rules.clicks):
+        written = _settle(session, rules, as_of)
     counted = session.query(
         "SELECT status || ': ' || reason AS name, status <> 'resolved' AS open, count(*) AS n FROM identity.click"
         " GROUP BY ALL UNION ALL SELECT 'e-mail ' || status || ': ' || reason, status <> 'resolved', count(*)"
@@ -36,17 +34,23 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     return Report(rows=session.scalar("SELECT count(*) FROM identity.click"), changed=written, figures=figures)
 
 
-def _settle(session: Session, scope: click_scope.Scope, rules: Rules, as_of: datetime) -> int:
-    links = link_bot_clicks(scope.links, rules.clicks)
+def _settle(session: Session, rules: Rules, as_of: datetime) -> int:
+    """Write the answers of the open scope. Returns how many rows came."""
+    written_links, written_mails = session.query("FROM written_link"), session.query("FROM written_mail")
+    if written_links.is_empty() and written_mails.is_empty():
+        return 0
+    links = link_bot_clicks(session.read_keys("raw.link_click", session.query("FROM read_link")), rules.clicks)
     answers = _resolve(session, links, rules, as_of)
-    emails = email_bot_clicks(scope.emails.with_columns(address=normalised(scope.emails["recipient"])), rules.clicks)
+    mails = session.read_keys("raw.email_click", session.query("FROM read_mail"))
+    emails = email_bot_clicks(mails.with_columns(address=normalised(mails["recipient"])), rules.clicks)
     emails = emails.join(_recipients(session, emails["address"]), on="address", how="left", maintain_order="left")
     named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
     suspects, email_answers = settle(named, emails, rules.clicks)
-    links_written = rules_of_clicks.withheld(answers, suspects).join(scope.write_links, on="click_id", how="semi")
-    emails_written = email_answers.join(scope.write_emails, on=KEY, how="semi")
-    by_link = session.replace("identity.click", links_written, scope.write_links)
-    by_email = session.replace("identity.email_click", emails_written, scope.write_emails)
+    links_written = rules_of_clicks.withheld(answers, suspects).join(written_links, on="click_id", how="semi")
+    by_link = session.replace("identity.click", links_written, written_links)
+    by_email = session.replace(
+        "identity.email_click", email_answers.join(written_mails, on=KEY, how="semi"), written_mails
+    )
     session.journal("click", by_link["click_id"])
     forms = by_link.drop_nulls("form_id")
     session.journal("click_form", forms.select(pl.concat_str("form_id", "conversion_id", separator=":")).to_series())
@@ -63,7 +67,7 @@ def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: dateti
         ids=pl.concat(ids).drop_nulls().unique(),
     )
     submissions = submissions.with_columns(email_normalised=normalised(submissions["email"]))
-    by_email = contacts_by_email(session, ids_frame("identifier", submissions["email_normalised"].drop_nulls()))
+    by_email = contacts_by_email(session, submissions["email_normalised"])
     persons = persons_of(session, pl.concat([clicks["contact_id"], by_email["contact_id"]]))
     return rules_of_clicks.resolve(clicks, submissions, by_email, persons, rules.identity, as_of)
 

@@ -1,42 +1,60 @@
-"""Contacts and persons named by e-mails and contact ids."""
+"""Contacts and persons named by e-mails and contact ids: SQL for steps, and the same questions asked alone."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from crm_attribution import identifiers
-from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
+CONTACT_ID = "TRY_CAST(identifier AS BIGINT)"
+"""Contact id of an `identity.alias` row with identifier_type contact."""
+TYPED = "lower(regexp_replace(form.email, '\\s', '', 'g'))"
+"""Normalised e-mail of `raw.form_submission AS form`."""
+RECIPIENT = "lower(regexp_replace(mail.recipient, '\\s', '', 'g'))"
+"""Normalised recipient of `raw.email_click AS mail`."""
 
-def contacts_by_email(session: Session, emails: pl.DataFrame) -> pl.DataFrame:
-    """The one live contact each e-mail names; an e-mail on several contacts names none.
 
-    Args:
-        emails: one column `identifier` of normalised e-mails.
+def one_contact(emails: str) -> str:
+    """SELECT email, contact_id: those of a table of normalised e-mails (`email`) that name exactly one live contact."""
+    return f"""
+        SELECT email, any_value(live_id) AS contact_id FROM (
+            SELECT DISTINCT edge.identifier AS email, coalesce(merged.survivor_id, edge.contact_id) AS live_id
+            FROM identity.edge AS edge SEMI JOIN {emails} ON {emails}.email = edge.identifier
+            LEFT JOIN raw.merge AS merged
+                ON merged.object_type = 'contacts' AND merged.absorbed_id = edge.contact_id
+            WHERE edge.identifier_type = 'email' AND edge.contact_id IS NOT NULL
+        ) GROUP BY email HAVING count(*) = 1 ORDER BY email
     """
-    edges = session.query(
-        "SELECT DISTINCT identifier AS email, contact_id FROM identity.edge SEMI JOIN emails USING (identifier)"
-        " WHERE identifier_type = 'email' AND contact_id IS NOT NULL",
-        emails=emails,
-    )
-    live = survivors_of(session, "contacts", edges["contact_id"])
-    return (
-        edges.with_columns(contact_id=pl.col("contact_id").replace(live) if live else pl.col("contact_id"))
-        .unique()
-        .filter(pl.len().over("email") == 1)
-        .sort("email")
-    )
+
+
+def with_person(contacts: str) -> str:
+    """SELECT *, person_id: the rows of a table with contact_id, absorbed ones included, whose contact has a person."""
+    return f"""
+        SELECT {contacts}.*, person_id FROM {contacts} JOIN identity.alias ON identifier = contact_id::VARCHAR
+        WHERE identifier_type = 'contact'
+    """
+
+
+def emails_of(persons: str) -> str:
+    """SELECT email: the normalised e-mails of all contacts of a table of persons (`person_id`)."""
+    return f"""
+        SELECT DISTINCT edge.identifier AS email FROM identity.edge AS edge
+        JOIN identity.alias AS alias ON alias.identifier = edge.contact_id::VARCHAR
+        SEMI JOIN {persons} ON {persons}.person_id = alias.person_id
+        WHERE edge.identifier_type = 'email' AND alias.identifier_type = 'contact'
+    """
+
+
+def contacts_by_email(session: Session, emails: pl.Series) -> pl.DataFrame:
+    """email, contact_id: the one live contact each normalised e-mail names; one on several contacts names none."""
+    return session.query(one_contact("asked"), asked=emails.drop_nulls().unique().to_frame("email"))
 
 
 def persons_of(session: Session, contacts: pl.Series) -> pl.DataFrame:
     """contact_id, person_id for every contact id ever seen, absorbed ones included."""
-    return session.query(
-        "SELECT ids.contact_id, a.person_id FROM identity.alias a JOIN ids ON a.identifier = ids.contact_id::VARCHAR"
-        " WHERE a.identifier_type = 'contact'",
-        ids=records_frame("contact_id", contacts.drop_nulls()),
-    )
+    return session.query(with_person("asked"), asked=records_frame("contact_id", contacts.drop_nulls()))
 
 
 def normalised(emails: pl.Series) -> pl.Series:
