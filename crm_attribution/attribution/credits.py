@@ -14,6 +14,19 @@ from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
+_EVERY_OUTCOME = """
+    SELECT milestone, milestone_id FROM events.milestone UNION SELECT milestone, milestone_id FROM attribution.credit
+"""
+# a win opens the window of the account's next expansion; a merge may show that a contact is older
+_TOUCHED_OUTCOMES = """
+    WITH theirs AS (SELECT person_id, account_id FROM attribution.touch SEMI JOIN changed_person USING (person_id)),
+    account AS (SELECT account_id FROM changed_account UNION SELECT account_id FROM theirs),
+    person AS (SELECT person_id FROM touched_person UNION SELECT person_id FROM theirs)
+    SELECT milestone, milestone_id FROM changed_outcome
+    UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN account USING (account_id)
+    UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN person USING (person_id)
+"""
+
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
     """Recompute the credit of every outcome whose milestone or touches changed.
@@ -43,24 +56,21 @@ def _outcome_keys(session: Session, changes: Changes, *, needs_all: bool) -> pl.
         changes: what CREDIT_CONSUMER has not seen.
         needs_all: one change concerns every outcome (`Model.over_all`).
     """
-    key = pl.concat_str("milestone", "milestone_id", separator="|")
     if changes.everything or (needs_all and not changes.idle):
-        current = session.query("SELECT milestone, milestone_id FROM events.milestone")
-        former = session.query("SELECT DISTINCT milestone, milestone_id FROM attribution.credit")
-        found = pl.concat([current, former]).unique()
+        found = session.query(_EVERY_OUTCOME)
     else:
         named = pl.DataFrame({"key": changes.of("milestone")}, schema={"key": pl.String}).select(
             milestone=pl.col("key").str.split("|").list.first(),
             milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
         )
-        # a win opens the window of the account's next expansion; a merge may show that a contact is older
-        theirs = session.read_keys("attribution.touch", ids_frame("person_id", changes.of("person")))
-        near = [*changes.of("milestone_account", "touch_account"), *theirs["account_id"].drop_nulls()]
-        accounts = session.read_keys("events.milestone", ids_frame("account_id", near))
-        who = ids_frame("person_id", [*changes.of("touch_person"), *theirs["person_id"]])
-        persons = session.read_keys("events.milestone", who)
-        found = pl.concat([named, accounts.select(named.columns), persons.select(named.columns)]).unique()
-    return found.sort(key)
+        found = session.query(
+            _TOUCHED_OUTCOMES,
+            changed_outcome=named,
+            changed_account=ids_frame("account_id", changes.of("milestone_account", "touch_account")),
+            changed_person=ids_frame("person_id", changes.of("person")),
+            touched_person=ids_frame("person_id", changes.of("touch_person")),
+        )
+    return found.sort(pl.concat_str("milestone", "milestone_id", separator="|"))
 
 
 def _credits(session: Session, keys: pl.DataFrame, rules: Rules) -> pl.DataFrame:
