@@ -59,19 +59,23 @@ _WRITTEN = """
 
 def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Derive again the touches of every person and mailbox with a new click, submission or identity."""
-    report = Report()
+    report = Report(changed=0 if changes.idle else _derive(session, changes, rules))
+    report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
+    report.figures = dict(
+        session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
+    )
+    return report
+
+
+def _derive(session: Session, changes: Changes, rules: Rules) -> int:
+    """Write the touches in scope. Returns how many rows came."""
     with scope(session, changes, rules):
         frame = pl.concat([_of_persons(session, rules), _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
         changed = session.replace("attribution.touch", frame, None if changes.everything else written)
     session.journal("touch_account", changed["account_id"])
     session.journal("touch_person", changed["person_id"])
-    report.changed = changed.filter("_came").height
-    report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
-    report.figures = dict(
-        session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
-    )
-    return report
+    return changed.filter("_came").height
 
 
 def _of_persons(session: Session, rules: Rules) -> pl.DataFrame:

@@ -60,16 +60,7 @@ _LIVE_DEALS = """
 
 def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
     """Derive again the milestones of every person and account that an event, a merge or a deal touched."""
-    report = Report()
-    with scope(session, changes):
-        groups = session.query("FROM scope_group")
-        if groups.height:
-            frame = milestone_rules.milestones(_facts(session, rules), rules).join(groups, on="group_key", how="semi")
-            changed = session.replace("events.milestone", frame, groups)
-            key = pl.concat_str("milestone", "milestone_id", separator="|")
-            session.journal("milestone", changed.select(key)["milestone"])
-            session.journal("milestone_account", changed["account_id"])
-            report.changed = changed.filter("_came").height
+    report = Report(changed=0 if changes.idle else _derive(session, changes, rules))
     report.rows = session.scalar("SELECT count(*) FROM events.milestone")
     report.figures = dict(
         session.connection.execute(
@@ -78,6 +69,18 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
         ).fetchall()
     )
     return report
+
+
+def _derive(session: Session, changes: Changes, rules: Rules) -> int:
+    """Write the milestones in scope. Returns how many rows came."""
+    with scope(session, changes):
+        groups = session.query("FROM scope_group")
+        frame = milestone_rules.milestones(_facts(session, rules), rules).join(groups, on="group_key", how="semi")
+        changed = session.replace("events.milestone", frame, groups)
+    key = pl.concat_str("milestone", "milestone_id", separator="|")
+    session.journal("milestone", changed.select(key)["milestone"])
+    session.journal("milestone_account", changed["account_id"])
+    return changed.filter("_came").height
 
 
 def lifecycle_outcomes(session: Session, person_id: str | None, account_id: str | None, rules: Rules) -> pl.DataFrame:
