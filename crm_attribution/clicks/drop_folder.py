@@ -13,10 +13,21 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 NDJSON = (".ndjson", ".jsonl")
+LARGEST_FILE = 100 * 2**20
+"""Bytes of a text file; of a Parquet file, what it holds uncompressed."""
+LARGEST_LINE = 2**20
+"""Bytes of a line of NDJSON."""
+MOST_ROWS = 1_000_000
+"""Of a Parquet file: a few bytes can stand for any number of equal rows."""
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+"""How gzip, zstd and zlib begin: Polars would unpack them, to any size."""
 UNFINISHED = (".tmp", ".part", ".partial", ".crdownload")
 
 
@@ -69,17 +80,48 @@ def read_file(path: Path) -> DropFile | Unreadable:
         return Unreadable(path, "a link, not a file; copy the file into the folder")
     try:
         seen = path.stat()
+        if (too_large := _too_large(path, suffix, seen.st_size)) is not None:
+            return Unreadable(path, too_large)
         if suffix in NDJSON:
             rows = list(_ndjson(path))
         elif suffix == ".csv":
-            rows = _tabular(path, pl.read_csv(path, infer_schema=False)) if seen.st_size else []
+            rows = _tabular(path, read_csv(path)) if seen.st_size else []
         elif suffix == ".parquet":
-            rows = _tabular(path, pl.read_parquet(path))
+            rows = _tabular(path, read_parquet(path))
         else:
             return Unreadable(path, "unknown kind; expected .ndjson, .jsonl, .csv or .parquet")
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         return Unreadable(path, f"not readable as {suffix[1:]} ({type(error).__name__})")
     return DropFile(path, rows, seen.st_size, seen.st_mtime_ns)
+
+
+def _too_large(path: Path, suffix: str, size: int) -> str | None:
+    """Why a file is not read at all, told before it is in memory."""
+    limit = f"{LARGEST_FILE // 2**20} MB"
+    if size > LARGEST_FILE:
+        return f"larger than {limit}; split it"
+    if suffix == ".parquet":
+        about = pq.read_metadata(path)
+        groups = (about.row_group(number).total_byte_size for number in range(about.num_row_groups))
+        if about.num_rows > MOST_ROWS:
+            return f"more than {MOST_ROWS} rows; split it"
+        if sum(groups) > LARGEST_FILE:
+            return f"larger than {limit} when it is unpacked; split it"
+    elif suffix == ".csv":
+        with path.open("rb") as file:
+            if file.read(4).startswith(_COMPRESSED):
+                return "compressed; unpack it first"
+    return None
+
+
+def read_csv(path: Path) -> pl.DataFrame:
+    """All columns as texts. The name is a name: `clicks[2].csv` is that file and no pattern."""
+    return pl.read_csv(path, infer_schema=False, glob=False)
+
+
+def read_parquet(path: Path) -> pl.DataFrame:
+    """As `read_csv`, with the file's own types."""
+    return pl.read_parquet(path, glob=False)
 
 
 def archive(file: DropFile | Unreadable, archive_dir: Path) -> Path | None:
@@ -110,7 +152,11 @@ def move_away(path: Path, archive_dir: Path) -> Path:
 
 def _ndjson(path: Path) -> Iterator[Row]:
     with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(iter(lambda: lines.readline(LARGEST_LINE + 1), b""), start=1):
+            if len(line) > LARGEST_LINE:
+                _skip_line(lines, line)
+                yield Row(path.name, number, {}, f"a line of more than {LARGEST_LINE // 2**20} MB")
+                continue
             if not line.strip():
                 continue
             text = line.decode("utf-8", "replace").strip()
@@ -123,6 +169,11 @@ def _ndjson(path: Path) -> Iterator[Row]:
                 yield Row(path.name, number, {}, "not a JSON object", text)
                 continue
             yield Row(path.name, number, {str(name): _text(value) for name, value in record.items()})
+
+
+def _skip_line(lines: BinaryIO, part: bytes) -> None:
+    while part and not part.endswith(b"\n"):
+        part = lines.readline(LARGEST_LINE)
 
 
 def _tabular(path: Path, frame: pl.DataFrame) -> list[Row]:

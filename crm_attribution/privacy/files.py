@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.clicks.drop_folder import NDJSON
+from crm_attribution.clicks.drop_folder import NDJSON, read_csv, read_parquet
 from crm_attribution.privacy.rules import Trace, names, without
 
 _OURS = re.compile(r"\..+\.\d+\.part")
@@ -105,7 +105,7 @@ def _line_names(line: bytes, of: Trace) -> bool:
 
 def _table(path: Path, of: Trace) -> tuple[bytes | None, int]:
     parquet = path.suffix.lower() == ".parquet"
-    frame = pl.read_parquet(path) if parquet else pl.read_csv(path, infer_schema=False)
+    frame = read_parquet(path) if parquet else read_csv(path)
     keep = [not names(row, of) for row in frame.iter_rows(named=True)]
     kept = frame.filter(pl.Series(keep, dtype=pl.Boolean))
     gone = frame.height - kept.height

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from crm_attribution.clicks import drop_folder
 from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_file, read_folder
 
 CLICKS = [
@@ -140,3 +142,47 @@ def test_an_unreadable_file_can_be_put_aside(tmp_path):
 @pytest.mark.parametrize("name", ["A.CSV", "b.NDJSON"])
 def test_suffixes_in_any_case(tmp_path, name):
     assert isinstance(read_file(write(tmp_path / name, '{"x": 1}\n')), DropFile)
+
+
+# --- names are names, and sizes are bounded
+
+
+@pytest.mark.parametrize("name", ["clicks[2]", "[ab]", "a*", "what?"])
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".ndjson"])
+def test_a_name_is_a_name_and_no_pattern(tmp_path: Path, name: str, suffix: str):
+    def put(path: Path, value: str) -> None:
+        frame = pl.DataFrame({"click_id": [value]})
+        getattr(frame, f"write_{suffix[1:]}")(path)
+
+    for other in ("clicks2", "a", "b", "ab", "whats"):
+        put(tmp_path / f"{other}{suffix}", "another")
+    put(tmp_path / "plain", "mine")
+    (tmp_path / "plain").rename(tmp_path / f"{name}{suffix}")  # Polars would expand the name when writing too
+    file = drop_folder.read_file(tmp_path / f"{name}{suffix}")
+    assert isinstance(file, DropFile)
+    assert [row.values["click_id"] for row in file.rows] == ["mine"]
+
+
+def test_what_is_too_large_is_told_before_it_is_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(drop_folder, "LARGEST_FILE", 200_000)
+    monkeypatch.setattr(drop_folder, "LARGEST_LINE", 1_000)
+    monkeypatch.setattr(drop_folder, "MOST_ROWS", 50_000)
+    (tmp_path / "large.csv").write_bytes(b"click_id\n" + b"x\n" * 200_000)
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(b"click_id\n" + b"x\n" * 1_000_000))
+    pl.DataFrame({"click_id": ["x" * 100 + str(n) for n in range(40_000)]}).write_parquet(tmp_path / "bomb.parquet")
+    pl.DataFrame({"click_id": ["x"] * 60_000}).write_parquet(tmp_path / "rows.parquet")
+    lines = [b'{"click_id": "a"}', b'{"click_id": "' + b"y" * 5_000 + b'"}', b'{"click_id": "c"}']
+    (tmp_path / "line.ndjson").write_bytes(b"\n".join(lines))
+    found = {file.path.name: file for file in drop_folder.read_folder(tmp_path)}
+    reasons = {name: file.reason for name, file in found.items() if isinstance(file, Unreadable)}
+    assert reasons.keys() == {"large.csv", "packed.csv", "bomb.parquet", "rows.parquet"}
+    assert "compressed" in reasons["packed.csv"]
+    assert "rows" in reasons["rows.parquet"]
+    line = found["line.ndjson"]
+    assert isinstance(line, DropFile)
+    assert [(row.number, row.values.get("click_id"), row.problem is None) for row in line.rows] == [
+        (1, "a", True),
+        (2, None, False),
+        (3, "c", True),
+    ]
+    assert line.rows[1].raw is None  # not carried on to the quarantine either
