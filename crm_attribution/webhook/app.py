@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 READ_SECONDS = 10.0
 """For a whole body. HubSpot itself gives up after five."""
 
+BODIES = 64
+"""Largest bodies that are held in memory together: requests are limited by it, not connections."""
+
 HUBSPOT, INGEST, HEALTH = "/webhooks/hubspot", "/ingest/crm", "/health"
 
 
@@ -45,13 +49,14 @@ class Refusal(Exception):
         self.content = {"error": error, **({"fields": fields} if fields else {})}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Receiver:
-    """The routes, with what they need."""
+    """The routes, with what they need. `held` is how many bytes of bodies are in memory."""
 
     given: ReceiverSettings
     inbox: Inbox
     clock: Clock
+    held: int = 0
 
     async def hubspot(self, request: Request) -> Response:
         """A delivery of HubSpot's: every delivery with a valid signature is kept, also unknown and unreadable ones."""
@@ -62,10 +67,10 @@ class Receiver:
             claimed = signature.claim(request.scope["headers"], self.given.signatures, now)
         except signature.SignatureRefused as error:
             raise Refusal(401, str(error)) from None
-        body = await self._body(request)
-        if not signature.matches(claimed, self.given.secrets, method=request.method, uri=self.given.url, body=body):
-            raise Refusal(401, "the signature does not match")
-        return await self._keep("hubspot", body)
+        async with self._body(request) as body:
+            if not signature.matches(claimed, self.given.secrets, method=request.method, uri=self.given.url, body=body):
+                raise Refusal(401, "the signature does not match")
+            return await self._keep("hubspot", body)
 
     async def ingest(self, request: Request) -> Response:
         """A workflow's post. What is malformed is sent back with the names of the fields: its author can mend it."""
@@ -73,10 +78,10 @@ class Receiver:
             raise Refusal(503, "CRM_ATTRIBUTION_INGEST_TOKEN is not set")
         if not self._knows(request):
             raise Refusal(401, "the bearer token is missing or wrong")
-        body = await self._body(request)
-        if wrong := problems(body):
-            raise Refusal(400, "malformed", wrong)
-        return await self._keep("ingest", body)
+        async with self._body(request) as body:
+            if wrong := problems(body):
+                raise Refusal(400, "malformed", wrong)
+            return await self._keep("ingest", body)
 
     async def health(self, _request: Request) -> Response:
         """Which routes are on."""
@@ -98,8 +103,9 @@ class Receiver:
             log.error("the clock cannot be read: %s", error)
             raise Refusal(503, "the clock cannot be read") from None
 
-    async def _body(self, request: Request) -> bytes:
-        """The raw body, given up as soon as it is too large or too slow."""
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """The raw body, given up as soon as it is too large or too slow, or all bodies together are too many."""
         limit, parts, size = self.given.body_limit, [], 0
         announced = request.headers.get("content-length", "")
         if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
@@ -108,14 +114,19 @@ class Receiver:
             async with asyncio.timeout(READ_SECONDS):
                 async for part in request.stream():
                     size += len(part)
+                    self.held += len(part)
                     if size > limit:
                         raise Refusal(413, "the body is too large")
+                    if self.held > BODIES * limit:
+                        raise Refusal(503, "too many deliveries at a time")
                     parts.append(part)
+            yield b"".join(parts)
         except TimeoutError:
             raise Refusal(408, "the body came too slowly") from None
         except ClientDisconnect:
             raise Refusal(400, "the body ended early") from None
-        return b"".join(parts)
+        finally:
+            self.held -= size
 
     def _knows(self, request: Request) -> bool:
         sent = [value for name, value in request.scope["headers"] if name == b"authorization"]

@@ -185,3 +185,36 @@ def test_it_does_not_start_where_it_could_not_work(tmp_path: Path, change: dict[
     assert done.returncode == 1
     assert message in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == []
+
+
+def test_connections_that_send_no_headers_keep_nobody_out_and_are_closed(running: Running):
+    """500 that say nothing, and 100 that stop amid a request."""
+    before = len(running.kept())
+    silent = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(500)]
+    head = b"POST /webhooks/hubspot HTTP/1.1\r\nHost: x\r\n"
+    for _ in range(100):
+        silent.append(socket.create_connection(("127.0.0.1", running.port)))
+        silent[-1].sendall(head)
+    try:
+        began = time.monotonic()
+        assert running.post(delivery(9_001)) == 200
+        assert time.monotonic() - began < HUBSPOT_WAITS
+        assert len(running.kept()) == before + 1
+        for connection in silent:
+            connection.settimeout(max(0.1, 15 - (time.monotonic() - began)))
+            assert connection.recv(1) == b""  # closed by the receiver
+        assert time.monotonic() - began < 15
+    finally:
+        for connection in silent:
+            connection.close()
+
+
+def test_a_second_request_on_a_connection_must_come_with_its_headers_too(running: Running):
+    with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200")
+        connection.sendall(b"GET /health HTTP/1.1\r\n")
+        began = time.monotonic()
+        while connection.recv(65_536):
+            pass
+        assert time.monotonic() - began < 12
