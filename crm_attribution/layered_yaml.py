@@ -12,6 +12,20 @@ import yaml
 from crm_attribution.errors import ConfigurationError
 
 
+class _Texts(yaml.SafeLoader):
+    """YAML whose values are texts as they are written; each setting's own type reads them.
+
+    YAML 1.1 reads 010 as 8, 1:30 as 90, an unquoted timestamp as a date, `no` as false, and the id 1.10 as 1.1.
+    """
+
+
+_KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:merge")
+_Texts.yaml_implicit_resolvers = {
+    first: [(tag, form) for tag, form in resolvers if tag in _KEPT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 @dataclass(frozen=True)
 class Layered:
     """Merged files.
@@ -41,7 +55,7 @@ def read(files: Sequence[Path]) -> Layered:
     nodes = {path: _compose(path) for path in files}
     merged: dict[str, Any] = {}
     for path in reversed(files):
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        data = _construct(path, nodes[path])
         if not isinstance(data, dict):
             raise ConfigurationError(f"{path}, line 1: expected a mapping of sections")
         merged = _merge(merged, data)
@@ -50,9 +64,13 @@ def read(files: Sequence[Path]) -> Layered:
 
 def _compose(path: Path) -> yaml.Node | None:
     try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return yaml.compose(path.read_text(encoding="utf-8"), Loader=_Texts)
     except FileNotFoundError:
         raise ConfigurationError(f"{path}: no such mapping file (CRM_ATTRIBUTION_MAPPING)") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path}: the mapping file cannot be read ({error.strerror})") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: nested too deeply for a mapping file") from None
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path}, line {line}: not YAML: {error.problem}") from None
@@ -60,6 +78,22 @@ def _compose(path: Path) -> yaml.Node | None:
         raise ConfigurationError(f"{path}, at character {error.position}: not YAML: {error.reason}") from None
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
+
+
+def _construct(path: Path, node: yaml.Node | None) -> Any:
+    """The values of a composed file."""
+    if node is None:
+        return {}
+    loader = _Texts("")
+    try:
+        return loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise ConfigurationError(f"{path}, line {line}: {error.problem}; a mapping file holds plain values") from None
+    except RecursionError:
+        raise ConfigurationError(f"{path}: an alias refers to itself") from None
+    finally:
+        loader.dispose()
 
 
 def _merge(base: Any, top: Any) -> Any:
