@@ -6,20 +6,24 @@ something failed, with a message that says what to do.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
-import subprocess
+import logging
+import os
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import click
 
-from crm_attribution import settings
+from crm_attribution import settings, stopping
 from crm_attribution.clock import parse_instant
-from crm_attribution.errors import CrmAttributionError
+from crm_attribution.errors import CrmAttributionError, Stopped, machine_trouble
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,9 +51,24 @@ def _acts_on_errors(command: F) -> F:
         try:
             return command(*args, **kwargs)
         except CrmAttributionError as error:
-            raise click.ClickException(str(error)) from error
+            raise _Failed(error) from error
+        except KeyboardInterrupt:
+            raise _Failed(Stopped(stopping.line(), stopping.received())) from None
+        except Exception as error:
+            if (trouble := machine_trouble(error)) is None:
+                raise
+            raise click.ClickException(trouble) from None
 
     return run  # type: ignore[return-value]
+
+
+class _Failed(click.ClickException):
+    """A message, and the exit code that shells expect after a signal."""
+
+    def __init__(self, error: CrmAttributionError) -> None:
+        super().__init__(str(error))
+        if isinstance(error, Stopped):
+            self.exit_code = 128 + (error.number or signal.SIGINT)  # type: ignore[misc]
 
 
 def say(message: str) -> None:
@@ -73,6 +92,10 @@ def _settings() -> settings.Settings:
 @click.pass_context
 def main(context: click.Context, env_file: Path | None, on_demo: bool) -> None:
     """HubSpot as the source of truth for B2B attribution."""
+    stopping.raise_on_signals()
+    stopping.private()
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # a connection that a stop cuts is no news
+    atexit.register(gc.freeze)  # looking through all of Dagster's modules for garbage before the end takes seconds
     if env_file is not None and on_demo:
         raise click.UsageError("--demo and --env-file exclude each other")
     try:
@@ -122,14 +145,21 @@ def ui(data_dir: Path, port: int) -> None:
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def sandbox(arguments: tuple[str, ...]) -> None:
     """HubSpot, clicks and ad platforms emulated: --portal FILE --clock ISO [--port N] [--write-env FILE]."""
-    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.sandbox", *arguments]))
+    _become("crm_attribution.sandbox", arguments)
 
 
 @main.command("generate-portal", context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def generate_portal(arguments: tuple[str, ...]) -> None:
     """A portal log of a believable company: --seed N --contacts N --days N --out FILE."""
-    sys.exit(subprocess.call([sys.executable, "-m", "crm_attribution.sandbox.generate", *arguments]))
+    _become("crm_attribution.sandbox.generate", arguments)
+
+
+def _become(module: str, arguments: Sequence[str]) -> NoReturn:
+    """Put another program of ours in the place of this process: no child is left that a signal would not reach."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own program
 
 
 @main.command()

@@ -6,6 +6,9 @@ personal data: ids and field names only.
 
 from __future__ import annotations
 
+import errno
+import re
+
 
 class CrmAttributionError(Exception):
     """Base of everything this package raises on purpose."""
@@ -87,6 +90,18 @@ class WarehouseBusy(Terminal):
     """Another process holds the warehouse; the message names it."""
 
 
+class Stopped(Terminal):
+    """A signal ended the run.
+
+    Attributes:
+        number: the signal; None where it is not known.
+    """
+
+    def __init__(self, message: str, number: int | None = None) -> None:
+        super().__init__(message)
+        self.number = number
+
+
 class WarehouseDamaged(Terminal):
     """DuckDB met damaged memory or a damaged file: the process must not write any more."""
 
@@ -105,3 +120,36 @@ class NotKnown(Terminal):
 
 class ContractViolation(Terminal):
     """A table's columns differ from its contract: a defect, not a bad row."""
+
+
+_TROUBLES = (
+    (
+        (errno.ENOSPC, errno.EDQUOT),
+        r"no space left on device|disk is full|disk quota exceeded",
+        "the disk is full: free some space where CRM_ATTRIBUTION_DATA_DIR is",
+    ),
+    (
+        (errno.EROFS,),
+        r"read-only file system|readonly database",
+        "the disk is read-only: make it writable where CRM_ATTRIBUTION_DATA_DIR is",
+    ),
+    (
+        (errno.EACCES, errno.EPERM),
+        r"permission denied|unable to open database file",
+        "the data directory cannot be written: check the owner and mode of CRM_ATTRIBUTION_DATA_DIR",
+    ),
+)
+"""errno values, words of DuckDB and SQLite, and what to do."""
+
+
+def machine_trouble(error: BaseException) -> str | None:
+    """What a full or read-only disk means for a person; None for every other error. Looks at its causes too."""
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        told = "" if isinstance(seen, ValueError | TypeError | KeyError) else str(seen)  # those may quote a row
+        for numbers, words, advice in _TROUBLES:
+            if number in numbers or (number is None and re.search(words, told, re.I)):
+                return f"{advice}, then run the same command again. What was committed before is stored"
+        seen = seen.__cause__ or seen.__context__
+    return None

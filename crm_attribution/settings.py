@@ -121,6 +121,12 @@ def _memory(given: str) -> str:
     return given
 
 
+def _mode(given: str) -> int:
+    if not re.fullmatch(r"0?4[04][04]", given):
+        raise ValueError("must be a mode that lets its owner, and perhaps group (0440) or everybody (0444), read")
+    return int(given, 8)
+
+
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
 DATA_DIR = Setting(
@@ -156,9 +162,18 @@ SNAPSHOT_HOURS = whole(
     6,
     most=720,
 )
+PUBLISHED_MODE = Setting(
+    f"{OURS}PUBLISHED_MODE",
+    "mode of `finance.duckdb`, as `0440` for its group; the data directory can then be entered, not listed",
+    _mode,
+    0o400,
+    "`0400`",
+)
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
 CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address for replaying a past portal", "wall")
-PRODUCT = Group("The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, ALERT_URL, CLOCK))
+PRODUCT = Group(
+    "The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE, ALERT_URL, CLOCK)
+)
 
 
 @dataclass(frozen=True)
@@ -215,6 +230,15 @@ class Settings:
     def webhooks(self) -> Path:
         """Where the receiver writes."""
         return self.inbox / "webhooks"
+
+    def make_data_dir(self) -> Path:
+        """The data directory, which only its owner can enter; those who may read the published file can pass it."""
+        path = self.data_dir
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = 0o700 | (self[PUBLISHED_MODE] & 0o044) >> 2
+        if path.stat().st_uid == os.geteuid() and path.stat().st_mode & 0o777 != mode:
+            path.chmod(mode)
+        return path
 
     def missing(self, settings: Iterable[Setting[Any]]) -> list[Setting[Any]]:
         return [setting for setting in settings if setting.name not in self.texts]
@@ -294,7 +318,13 @@ def read_env_file(path: Path) -> dict[str, str]:
         ConfigurationError: naming the line that is neither.
     """
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        content = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
+    for number, line in enumerate(content.splitlines(), 1):
         text = line.strip()
         if not text or text.startswith("#"):
             continue

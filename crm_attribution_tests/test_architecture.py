@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crm_attribution"
 
 ORDER = [
-    *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "settings"),
+    *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "settings"),
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "mapping", "raw.rules"),
     *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "destinations", "configuration"),

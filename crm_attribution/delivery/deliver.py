@@ -18,6 +18,7 @@ from typing import Protocol
 
 import polars as pl
 
+from crm_attribution import stopping
 from crm_attribution.clock import Clock, iso
 from crm_attribution.conversions import ledger
 from crm_attribution.delivery.pace import Pace
@@ -162,26 +163,25 @@ class _Run:
 
     def deliver(self, window_end: datetime) -> None:
         """One request at a time; between two of them the warehouse is open once, for the answer and the next claim."""
+        with self.warehouse.session() as session:
+            self._select(session, window_end)
         answered: _Answered | None = None
-        selected = False
-        while True:
-            with self.warehouse.session() as session:
-                if not selected:
-                    selected = True
-                    self._select(session, window_end)
-                if answered is not None:
-                    self._settle(session, answered)
-                    self._react(session, answered)
-                batch = None if self.nap else self._next(session)
-            if self.nap:
-                # Nothing is claimed while waiting: who dies asleep leaves nothing in flight.
-                self.sleep(self.nap)
-                answered, self.nap = None, 0.0
-            elif batch is None:
-                return
-            else:
-                self.checkpoint("claimed")
-                answered = self._send(batch)
+        with stopping.held_back() as safe_point:
+            while True:
+                with self.warehouse.session() as session:
+                    if answered is not None:
+                        self._settle(session, answered)
+                        self._react(session, answered)
+                    safe_point()  # nothing is in flight: a stop leaves no answer unrecorded
+                    batch = None if self.nap else self._next(session)
+                if self.nap:
+                    self.sleep(self.nap)
+                    answered, self.nap = None, 0.0
+                elif batch is None:
+                    return
+                else:
+                    self.checkpoint("claimed")
+                    answered = self._send(batch)
 
     def _select(self, session: Session, window_end: datetime) -> None:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""

@@ -64,6 +64,7 @@ def publish(
     tests: Sequence[SqlTest],
     now: datetime,
     rewrite: bool = False,
+    mode: int = 0o400,
 ) -> Publication:
     """Run the data tests and, where the marts changed, replace `target` by a copy of the marts file.
 
@@ -75,6 +76,7 @@ def publish(
         tests: every data test of the marts.
         now: for the manifest.
         rewrite: publish although nothing changed, because the current file holds bytes of deleted rows.
+        mode: of the published file; without a write bit, so that no reader opens it for writing by mistake.
 
     Raises:
         Terminal: when a data test fails, or a `.wal` file of the target shows that it is being written. The published
@@ -91,15 +93,23 @@ def publish(
     old = read_manifest(target)
     reason = "something was erased" if rewrite else _why(old, target, content)
     if reason is None and old is not None:
+        target.chmod(mode)
         if old.as_of != iso(as_of):
             write_manifest(target, replace(old, as_of=iso(as_of)))
+        manifest_path(target).chmod(mode | 0o200)
         return Publication(False, "the marts have not changed", old.snapshot_id, old.rows, old.bytes, len(tests))
-    manifest = _replace_file(marts_path, target, stamp, content, as_of, now)
+    manifest = _replace_file(marts_path, target, stamp, content, as_of, now, mode)
     return Publication(True, reason or "", manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests))
 
 
 def _replace_file(
-    marts_path: Path, target: Path, stamp: tuple[int, int, int], content: _Content, as_of: datetime, now: datetime
+    marts_path: Path,
+    target: Path,
+    stamp: tuple[int, int, int],
+    content: _Content,
+    as_of: datetime,
+    now: datetime,
+    mode: int,
 ) -> Manifest:
     """Copy, check, rename, and write the manifest."""
     temporary = temporary_path(target)
@@ -108,7 +118,7 @@ def _replace_file(
         if _stamp(marts_path) != stamp:
             raise Retryable(f"{marts_path} was written while it was copied; publish again after that run")
         _check_copy(temporary, content)
-        temporary.chmod(temporary.stat().st_mode & 0o444)  # keeps readers from opening it for writing by mistake
+        temporary.chmod(mode)
         state = temporary.stat()
         _refuse_wal(target)
         put_in_place(temporary, target)
@@ -126,6 +136,7 @@ def _replace_file(
         rows=content.rows,
     )
     write_manifest(target, manifest)
+    manifest_path(target).chmod(mode | 0o200)
     return manifest
 
 

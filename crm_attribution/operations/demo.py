@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -113,7 +115,7 @@ def _clean_slate(data_dir: Path) -> None:
         if not (data_dir / MARKER).exists():
             raise ConfigurationError(f"{data_dir} is not empty and no demo's directory: name another with --data-dir")
         shutil.rmtree(data_dir)
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (data_dir / MARKER).write_text("made by crm-attribution demo; deleted by the next one\n", encoding="utf-8")
 
 
@@ -184,6 +186,7 @@ def with_sandbox(data_dir: Path, say: Say) -> Iterator[settings.Settings]:
 
 def open_ui(data_dir: Path, port: int, say: Say) -> int:
     """Dagster on the demo's instance with a sandbox at the end of the sample portal; until interrupted."""
+    refuse_taken_port(port)
     with with_sandbox(data_dir, say) as given:
         clear_dead_runs(given)
         say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it); hours to {iso(LOG_END)} can be materialized")
@@ -192,23 +195,48 @@ def open_ui(data_dir: Path, port: int, say: Say) -> int:
         return _until_interrupted(process)
 
 
+def refuse_taken_port(port: int) -> None:
+    """Before anything is started or written.
+
+    Raises:
+        ConfigurationError: when something else listens there.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ConfigurationError(
+                f"port {port} cannot be used ({error.strerror}): end what listens there, or choose another with --port"
+            ) from None
+
+
 def _until_interrupted(process: subprocess.Popen[bytes]) -> int:
     """Wait; on Ctrl-C or SIGTERM end the whole process group, by force where it does not listen."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        for number, patience in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(timeout=patience)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave half of them behind
         return 0
+    finally:
+        for number, patience in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 5.0)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            _wait_for_group(process, patience)
+
+
+def _wait_for_group(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Until the last process of the group is gone, at most so long: the leader may go before those it started."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        process.poll()
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
 
 
 def show(result: dict[str, Any]) -> None:

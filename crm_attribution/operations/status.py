@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from crm_attribution.clock import iso
 from crm_attribution.contracts import SCHEMAS
 from crm_attribution.conversions.plan import why_not
 from crm_attribution.destinations import destinations
@@ -65,7 +66,7 @@ def status(given: Settings) -> dict[str, Any]:
     manifest = read_manifest(warehouse.finance_path)
     answer: dict[str, Any] = {
         "data_dir": str(given.data_dir),
-        "first_hour": given.start.isoformat(),
+        "first_hour": iso(given.start),
         "run_lock": str(holder) if holder else "free",
         "webhooks_waiting": len(waiting(given.inbox)),
         "finance_as_of": manifest.as_of if manifest else None,
@@ -83,7 +84,7 @@ def status(given: Settings) -> dict[str, Any]:
             watermark = session.state.watermark
             answer |= {
                 "portal_id": session.state.portal_id,
-                "newest_hour_ends": watermark and watermark.isoformat(),
+                "newest_hour_ends": watermark and iso(watermark),
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
                 "conversions": conversions_by_outcome(session),

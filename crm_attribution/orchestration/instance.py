@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,13 +18,19 @@ from crm_attribution.clock import Clock, WallClock
 from crm_attribution.errors import WarehouseBusy
 from crm_attribution.redaction import redact, redact_secrets
 from crm_attribution.settings import Settings, set_environment
-from crm_attribution.warehouse.lock import RunLock, process_alive
+from crm_attribution.warehouse.lock import RunLock, process_alive, process_start_token
 
 RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
 """What the daily job materializes and no hour."""
 
 
-_ACTIVE = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+_ACTIVE = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+"""NOT_STARTED too: a command that is killed while it makes its run leaves it so."""
 
 
 _MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
@@ -42,7 +49,7 @@ def dagster_home(given: Settings) -> Path:
     Only one process may initialise an empty home: two together leave it in a state that neither can open again. So
     whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
     """
-    home = given.data_dir / "dagster"
+    home = given.make_data_dir() / "dagster"
     config, mark = home / "dagster.yaml", home / ".initialised"
     wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
     set_environment({"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir)})
@@ -67,7 +74,7 @@ def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
     first = getattr(data, "first_step_failure_event", None)
     if first is not None:
         return reason(first, secrets)
-    step = f"{event.step_key}: " if event.step_key else ""
+    step = f"{event.step_key.replace('__', '.')}: " if event.step_key else ""
     failure = getattr(data, "user_failure_data", None)
     error = getattr(data, "error", None)
     if failure is not None and failure.description:
@@ -77,7 +84,19 @@ def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:
     if error is None:
         return step + redact(event.message or "no reason was recorded", secrets)
     text = _MODULE.sub("", error.message.strip())
-    return step + (redact_secrets if hasattr(errors, error.cls_name or "") else redact)(text, secrets)
+    if hasattr(errors, error.cls_name or ""):
+        return step + redact_secrets(text.removeprefix(f"{error.cls_name}: "), secrets)
+    return step + redact(text, secrets)
+
+
+def note_process(given: Settings, run_id: str, since: str) -> None:
+    """Write down which process executes a run, so that a killed one can be told from a slow one."""
+    folder = given.data_dir / "runs"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
+    half = folder / f".{run_id}.{os.getpid()}"
+    half.write_text(text, encoding="utf-8")
+    half.replace(folder / f"{run_id}.json")
 
 
 def clear_dead_runs(given: Settings) -> None:
@@ -100,6 +119,8 @@ def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock |
         run_id = record.dagster_run.run_id
         begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
         alive = _process_lives(given.data_dir / "runs" / f"{run_id}.json")
+        if alive is None:
+            alive = _told_process_lives(instance, run_id)
         gone = alive is False or (alive is None and now - begun > _UNKNOWN_AFTER)
         if gone and _lock_is_free(given):
             instance.report_run_failed(
@@ -123,6 +144,17 @@ def _process_lives(note: Path) -> bool | None:
         return process_alive(int(known["pid"]), known["started"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _told_process_lives(instance: dg.DagsterInstance, run_id: str) -> bool | None:
+    """The same of the process that Dagster's own events name, for runs killed before they left a note."""
+    for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
+        told = entry.dagster_event.event_specific_data if entry.dagster_event else None
+        pid = getattr(told, "metadata", {}).get("pid")
+        if pid is not None:
+            # A number alone may have been given to another process since: only its absence says something.
+            return None if process_alive(int(pid.value), None) else False
+    return None
 
 
 def _lock_is_free(given: Settings) -> bool:

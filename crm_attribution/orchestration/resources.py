@@ -4,9 +4,7 @@ The lock is taken when the run's resources start and held until they end, by com
 kernel frees it when the process dies.
 """
 
-import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from functools import cached_property
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
 
-from crm_attribution import configuration, mapping
+from crm_attribution import configuration, mapping, stopping
 from crm_attribution.clock import Clock, WallClock, iso
 from crm_attribution.errors import ConfigurationError, Terminal, WarehouseBusy, WarehouseDamaged
 from crm_attribution.http.clock import make_clock
@@ -26,6 +24,7 @@ from crm_attribution.hubspot.access import VERSION, Credential, credential, open
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Rules
+from crm_attribution.orchestration.instance import note_process
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.settings import SNAPSHOT_HOURS, Settings
@@ -34,7 +33,7 @@ from crm_attribution.sources.base import Source
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.engine import clear_spill
-from crm_attribution.warehouse.lock import RunLock, process_start_token
+from crm_attribution.warehouse.lock import RunLock
 from crm_attribution.warehouse.state import check_start
 
 _LIMITS: dict[tuple[str, str], Limits] = {}
@@ -172,16 +171,6 @@ def privacy_waiting(given: Settings, since: str) -> list[int] | None:
         return None
 
 
-def note_process(given: Settings, run_id: str, since: str) -> None:
-    """Write down which process executes a run, so that a killed run is distinguished from a slow one."""
-    folder = given.data_dir / "runs"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
-    half = folder / f".{run_id}.{os.getpid()}"
-    half.write_text(text, encoding="utf-8")
-    half.replace(folder / f"{run_id}.json")
-
-
 def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
     """An hour is run when it is over. What a run knows as of its hour's end never goes back, so an hour of next year,
     run by a typing mistake, would move every window of the warehouse there for good.
@@ -212,7 +201,8 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
     holder = {"run_id": run_id, "command": "dagster run", "since": since}
     note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found
-    with run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting)):
+    lock = run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting))
+    with stopping.watched(), lock:
         clear_spill(given.data_dir)
         pipeline = open_pipeline(given, run_id)
         with pipeline.warehouse.session() as session:

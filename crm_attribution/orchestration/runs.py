@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 from dagster._core.storage.tags import (
@@ -13,8 +14,10 @@ from dagster._core.storage.tags import (
     ASSET_PARTITION_RANGE_START_TAG,
 )
 
-from crm_attribution.errors import ConfigurationError, Terminal
-from crm_attribution.orchestration.instance import RECONCILIATION, dagster_home, fail_dead_runs, reason
+from crm_attribution import stopping
+from crm_attribution.clock import WallClock, iso
+from crm_attribution.errors import ConfigurationError, Stopped, Terminal
+from crm_attribution.orchestration.instance import RECONCILIATION, dagster_home, fail_dead_runs, note_process, reason
 from crm_attribution.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -51,18 +54,34 @@ def run_hours(
         else {ASSET_PARTITION_RANGE_START_TAG: keys[0], ASSET_PARTITION_RANGE_END_TAG: keys[1]}
     )
     chosen = _selected(select)
-    with dg.DagsterInstance.get() as instance:
+    return _execute(given, job, tags={**span, **(tags or {})}, asset_selection=chosen).run_id
+
+
+def _execute(
+    given: Settings, job: dg.JobDefinition, ops: Mapping[str, Any] | None = None, **options: Any
+) -> dg.ExecuteInProcessResult:
+    """Execute a job in this process, found by the next command however early it is killed.
+
+    Raises:
+        Stopped: when a signal ended it.
+        Terminal: when it fails; the message is that of the first failed step.
+    """
+    run_id = str(uuid4())
+    note_process(given, run_id, iso(WallClock().now()))
+    with stopping.watched(), dg.DagsterInstance.get() as instance:
         fail_dead_runs(instance, given)
         outcome = job.execute_in_process(
             instance=instance,
-            tags={**span, **(tags or {})},
-            asset_selection=chosen,
+            run_id=run_id,
             raise_on_error=False,
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={"ops": ops or {}, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            **options,
         )
+        if stopping.received() is not None:
+            raise Stopped(stopping.line(), stopping.received())
         if not outcome.success:
             raise Terminal(_why(outcome, given.secrets()))
-    return outcome.run_id
+    return outcome
 
 
 def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -80,18 +99,7 @@ def run_job(given: Settings, name: str, config: Mapping[str, Any]) -> tuple[str,
     from crm_attribution.orchestration.graph import definitions
 
     job = definitions().resolve_job_def(name)
-    with dg.DagsterInstance.get() as instance:
-        fail_dead_runs(instance, given)
-        outcome = job.execute_in_process(
-            instance=instance,
-            raise_on_error=False,
-            run_config={
-                "ops": {op: {"config": dict(values)} for op, values in config.items()},
-                "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-            },
-        )
-        if not outcome.success:
-            raise Terminal(_why(outcome, given.secrets()))
+    outcome = _execute(given, job, {op: {"config": dict(values)} for op, values in config.items()})
     ended = [event for event in outcome.all_events if event.event_type is dg.DagsterEventType.STEP_OUTPUT]
     data: list[Any] = [event.event_specific_data for event in ended]
     return outcome.run_id, {name: value.value for one in data for name, value in one.metadata.items()}

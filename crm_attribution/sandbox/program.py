@@ -113,6 +113,7 @@ def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until a signal stops it. 0 after a signal, 2 when an argument is wrong: log, clock, port, file to write."""
     asked = _arguments(argv)
+    os.umask(0o077)
     try:
         world = World(_load(asked.portal, asked.clock), Limits(on=asked.limits == "real"))
         listener = socket.create_server((HOST, asked.port), backlog=256)

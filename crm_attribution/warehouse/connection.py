@@ -17,7 +17,7 @@ from pathlib import Path
 import duckdb
 
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
-from crm_attribution.warehouse.engine import damage, damaged, open_engine
+from crm_attribution.warehouse.engine import damage, damaged, interrupted, open_engine
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
 
@@ -69,7 +69,7 @@ class Warehouse:
             if self._open_sessions:
                 yield self._open_sessions[-1]
                 return
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             engine = self._engine()
             with self._attached(engine):
                 connection = engine.cursor()
@@ -121,6 +121,8 @@ class Warehouse:
             self._attach(engine)
             yield
         except Exception as error:
+            if interrupted(error):  # DuckDB puts its own error in the place of what the signal raised
+                raise KeyboardInterrupt from None
             what = damage(error)
             if what is None:
                 raise

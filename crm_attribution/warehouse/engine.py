@@ -106,6 +106,16 @@ def damage(error: BaseException) -> str | None:
     return None
 
 
+def interrupted(error: BaseException) -> bool:
+    """Whether a signal ended a query."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, duckdb.InterruptException) or str(seen) == "Query interrupted":
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
 def damaged(path: Path, what: str) -> WarehouseDamaged:
     """The last words of a process that met a damaged file or memory."""
     return WarehouseDamaged(

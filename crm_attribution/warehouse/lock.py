@@ -105,8 +105,8 @@ class RunLock:
             return True
 
     def _take(self, mine: Holder, timeout: float, on_wait: Callable[[Holder | None], None] | None) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._wait(descriptor, timeout, on_wait)
             os.ftruncate(descriptor, 0)

@@ -76,7 +76,7 @@ def take(warehouse: Warehouse, now: datetime, every: timedelta) -> Snapshot | No
         files = {path.name: copy_file(path, half / path.name) for path in paths}
         for path in paths:
             _verify(half / path.name, path)
-    hour = None if watermark is None else watermark.isoformat()
+    hour = None if watermark is None else iso(watermark)
     made = Snapshot(iso(now), hour, files, source)
     (half / MANIFEST).write_text(json.dumps(asdict(made), indent=1), encoding="utf-8")
     sync_folder(half)

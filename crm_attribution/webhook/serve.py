@@ -6,11 +6,14 @@ import asyncio
 import contextlib
 import logging
 import re
+import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator
 
+import h11
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.http.clock import make_clock
@@ -22,8 +25,39 @@ from crm_attribution.webhook.settings import ReceiverSettings
 from crm_attribution.webhook.settings import receiver as receiver_settings
 
 _GRACE_SECONDS = 10
-_PARALLEL = 64
-"""Requests at a time, times the largest body: what a stranger can make us hold in memory."""
+_HEADER_SECONDS = 10.0
+"""For all headers of a request, from the connection or from its first byte on."""
+_OPEN_FILES = 4096
+"""One a connection: those that wait for headers are many and cost nothing else."""
+
+
+class _Protocol(H11Protocol):
+    """Closes a connection whose headers do not come; uvicorn itself waits for them as long as they take."""
+
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def data_received(self, data: bytes) -> None:
+        if self._patience is None and self.conn.their_state is h11.IDLE:
+            self._expect()
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._content()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._content()
+        super().connection_lost(exc)
+
+    def _expect(self) -> None:
+        self._patience = self.loop.call_later(_HEADER_SECONDS, self.transport.close)
+
+    def _content(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
 
 
 class _Server(uvicorn.Server):
@@ -64,11 +98,13 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
     receiver = receiver_settings(given)
     _check(receiver)
     _log_to_standard_error(given)
+    given.make_data_dir()
     inbox = Inbox(given.webhooks)
     inbox.prepare()
+    _allow_connections()
     try:
         listener = socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=256
+            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
         )
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
@@ -76,14 +112,13 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
     off = [name for name, on in (("hubspot", receiver.takes_hubspot), ("ingest", bool(receiver.tokens))) if not on]
     config = uvicorn.Config(
         build(receiver, inbox, make_clock(given)),
-        http="h11",  # it limits the size of headers
+        http=_Protocol,  # h11 limits the size of headers
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=_PARALLEL,
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
@@ -91,6 +126,14 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
         say(f"receiving on {where}" + "".join(f"; {name} is off: its secret is not set" for name in off))
 
     asyncio.run(_Server(config, ready).serve(sockets=[listener]))
+
+
+def _allow_connections() -> None:
+    """As many open files as connections may wait, where the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _check(receiver: ReceiverSettings) -> None:

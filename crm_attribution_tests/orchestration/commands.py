@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -84,3 +85,8 @@ def copy_home(of: Project, to: Project) -> Project:
     """Give a project an initialised Dagster home: making one anew takes two seconds."""
     shutil.copytree(of.data_dir / "dagster", to.data_dir / "dagster")
     return to
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

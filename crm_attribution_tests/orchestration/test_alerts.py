@@ -126,14 +126,14 @@ def test_a_failure_is_logged_and_posted_with_its_reason(failed, listener, enviro
     assert message["job"] == "hourly"
     assert message["partition"] == "2026-01-01-00:00"
     for text in (message["error"], logged):
-        assert "raw__account" in text
+        assert "raw.account" in text
         assert "HUBSPOT_ACCESS_TOKEN: HubSpot: Development > Keys > Service keys" in text
         assert "Traceback" not in text
     assert message["run_id"] in message["text"]
 
 
 def test_nothing_is_posted_without_an_address(failed, listener, environment, caplog):
-    assert "raw__account" in tell(failed, caplog)
+    assert "raw.account" in tell(failed, caplog)
     assert listener.taken == []
 
 

@@ -80,7 +80,8 @@ def test_what_belongs_to_an_hour_has_hourly_utc_partitions_and_runs_ranges_as_on
 
 
 def test_what_reads_sends_or_derives_is_tried_again(assets):
-    assert {key for key, asset in assets.items() if asset["retries"] < 1} == ONLY_CHECKED
+    # Retries are ours (`acting_on_errors`): Dagster applies a policy to a stop too, and the run goes on to success.
+    assert {key for key, asset in assets.items() if asset["retries"]} == set()
 
 
 def test_what_people_read_goes_stale_visibly(assets):

@@ -24,8 +24,8 @@ from crm_attribution.clock import FixedClock
 from crm_attribution.errors import WarehouseBusy
 from crm_attribution.orchestration.automation import dead_runs
 from crm_attribution.orchestration.graph import definitions
-from crm_attribution.orchestration.instance import dagster_home, fail_dead_runs
-from crm_attribution.orchestration.resources import note_process, pipeline_resource
+from crm_attribution.orchestration.instance import dagster_home, fail_dead_runs, note_process
+from crm_attribution.orchestration.resources import pipeline_resource
 from crm_attribution.warehouse.lock import RunLock, process_start_token
 from crm_attribution_tests.orchestration import commands
 from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST, READING_THE_PORTAL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from crm_attribution import configuration
+from crm_attribution import configuration, stopping
 from crm_attribution.contracts import CONTRACTS, Contract
-from crm_attribution.errors import CrmAttributionError, Retryable, Terminal
+from crm_attribution.errors import CrmAttributionError, Retryable, Terminal, machine_trouble
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.redaction import redact
@@ -24,7 +25,9 @@ from crm_attribution.warehouse.report import CHANGED, ROWS, Report
 START = configuration.load().start
 HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
 BACKFILL = dg.BackfillPolicy.single_run()
-RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+RETRIES = 2
+_FIRST_WAIT, _LONGEST_WAIT = 10.0, 300.0
+"""Seconds before a step is tried again."""
 OWNERS = ["team:data-engineering"]
 
 if TYPE_CHECKING:
@@ -179,20 +182,43 @@ class UnexpectedError(Exception):
 
 @contextmanager
 def acting_on_errors() -> Iterator[None]:
-    """Errors by what to do next: a terminal one fails the step immediately, with its message; others may be retried."""
+    """Errors by what to do next: a terminal one fails the step immediately, with its message; others may be retried.
+
+    Assets have no retry policy: Dagster would apply it to a stop too, and go on to success.
+    """
+    wait = _FIRST_WAIT
+    failure: Exception | None = None
     try:
         yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        dg.get_dagster_logger().warning(stopping.line())
+        raise
     except Terminal as error:
-        raise dg.Failure(description=f"{type(error).__name__}: {error}", allow_retries=False) from error
+        raise dg.Failure(description=str(error), allow_retries=False) from error
     except Retryable as error:
-        wait = error.retry_after or 10.0
-        raise dg.RetryRequested(max_retries=2, seconds_to_wait=min(wait, 300.0)) from error
+        wait, failure = error.retry_after or wait, error
     except (CrmAttributionError, dg.DagsterError, dg.Failure, dg.RetryRequested):
         raise
     except Exception as error:
+        if (trouble := machine_trouble(error)) is not None:
+            raise dg.Failure(description=trouble, allow_retries=False) from None
         # A defect, and its text may quote a row: DuckDB and Polars name the value they could not convert.
         text = redact(f"{type(error).__name__}: {error}", configuration.load().secrets())
-        raise UnexpectedError(text).with_traceback(error.__traceback__) from None
+        failure = UnexpectedError(text).with_traceback(error.__traceback__)
+    if failure is not None:
+        _pause(min(wait, _LONGEST_WAIT), failure)
+        raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=0) from failure
+
+
+def _pause(seconds: float, failure: Exception) -> None:
+    """Wait before a retry, inside the step: there a stop ends the waiting."""
+    try:
+        attempt = dg.OpExecutionContext.get().retry_number
+    except dg.DagsterError:
+        return  # not in a step
+    if attempt < RETRIES:
+        dg.get_dagster_logger().warning(f"trying again in {seconds:.0f} s: {failure}")
+        time.sleep(seconds)
 
 
 def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:

@@ -13,7 +13,6 @@ from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     HOURLY,
     OWNERS,
-    RETRY,
     PipelineParam,
     Result,
     acting_on_errors,
@@ -33,7 +32,6 @@ CHECK = "account_can_send"
     specs=[spec(CONVERSION, PLANNING.reads)],
     check_specs=table_checks(CONVERSION),
     backfill_policy=BACKFILL,
-    retry_policy=RETRY,
 )
 def conversion(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
@@ -62,7 +60,6 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
             )
         ],
         backfill_policy=BACKFILL,
-        retry_policy=RETRY,
         check_specs=[
             dg.AssetCheckSpec(
                 CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."

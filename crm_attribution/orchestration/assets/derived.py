@@ -7,7 +7,6 @@ import dagster as dg
 from crm_attribution.layers import CREDITS, LAYERS, MILESTONES, Layer, run
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
-    RETRY,
     PipelineParam,
     Result,
     acting_on_errors,
@@ -34,7 +33,6 @@ def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) 
         specs=[spec(table, layer.reads) for table in layer.writes],
         check_specs=[*table_checks(*layer.writes), *(spec for spec, _ in more)],
         backfill_policy=BACKFILL,
-        retry_policy=RETRY,
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
         first, *rest = layer.writes

@@ -21,6 +21,7 @@ from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
+from crm_attribution.settings import PUBLISHED_MODE
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.state import newest_hour_end
@@ -80,6 +81,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
             tests=TESTS,
             now=now,
             rewrite=True,
+            mode=pipeline.settings[PUBLISHED_MODE],
         )
     copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))

@@ -7,7 +7,6 @@ import dagster as dg
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
-    RETRY,
     PipelineParam,
     Result,
     Window,
@@ -45,7 +44,6 @@ def extraction(
         specs=[spec(name, deps, kinds=[kind, "duckdb"])],
         check_specs=[*table_checks(name), *(spec for spec, _ in checked)],
         backfill_policy=BACKFILL,
-        retry_policy=RETRY,
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
         with acting_on_errors():
@@ -167,7 +165,6 @@ def _reconciliation() -> dg.AssetsDefinition:
         name="raw__missing",
         specs=[spec(name, _RECORDS, kinds=["hubspot", "duckdb"], hourly=False)],
         check_specs=[*table_checks(name), nothing],
-        retry_policy=RETRY,
     )
     def asset(pipeline: PipelineParam) -> Result:
         with acting_on_errors():

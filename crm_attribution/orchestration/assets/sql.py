@@ -6,6 +6,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from crm_attribution.clock import iso
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.lineage import column_lineage
@@ -13,13 +14,13 @@ from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import (
     OWNERS,
-    RETRY,
     PipelineParam,
     Result,
     acting_on_errors,
     key_of,
     newest,
 )
+from crm_attribution.settings import PUBLISHED_MODE
 from crm_attribution.warehouse.report import CHANGED, ROWS
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
@@ -96,7 +97,6 @@ def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
         specs=[_spec(model) for model in models],
         check_specs=[check for model in models for check in _check_specs(model)],
         can_subset=True,
-        retry_policy=RETRY,
     )
     def assets(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
         with acting_on_errors(), pipeline.warehouse.session() as session:
@@ -158,7 +158,6 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     owners=["team:finance", *OWNERS],
     description="data/finance.duckdb, the copy of the marts for finance: every data test of the marts must pass, "
     "then the file is replaced in one step. Readers keep their snapshot; an unchanged hour copies nothing.",
-    retry_policy=RETRY,
 )
 def publication(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
@@ -172,6 +171,7 @@ def publication(pipeline: PipelineParam) -> Result:
             as_of=as_of,
             tests=TESTS,
             now=now,
+            mode=pipeline.settings[PUBLISHED_MODE],
         )
     pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
     return dg.MaterializeResult(
@@ -179,7 +179,7 @@ def publication(pipeline: PipelineParam) -> Result:
             "published": done.published,
             "reason": done.reason,
             "snapshot": done.snapshot_id,
-            "as of": as_of.isoformat(),
+            "as of": iso(as_of),
             "bytes": done.bytes,
             "data tests": done.tests,
             "rows": dg.MetadataValue.json(dict(done.rows)),
