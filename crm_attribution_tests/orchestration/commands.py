@@ -48,7 +48,7 @@ def begin(project: Project, *arguments: str, **more: str) -> subprocess.Popen[st
     )
 
 
-def until(true: Callable[[], object], seconds: float = 60) -> None:
+def until(true: Callable[[], object], seconds: float = 120) -> None:
     """Wait for something to become true.
 
     Raises:
