@@ -1,0 +1,89 @@
+"""Signals are held back while a request is on its way, and what a command makes is its owner's alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from crm_attribution import stopping
+
+
+class Came(BaseException):
+    """Raised by the handler of these tests."""
+
+
+@pytest.fixture
+def handler():
+    def raise_it(*_: object) -> None:
+        raise Came
+
+    before = signal.signal(signal.SIGTERM, raise_it)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_takes_effect_at_the_safe_point_and_not_before(handler):
+    reached = []
+
+    def work() -> None:
+        with stopping.held_back() as safe_point:
+            os.kill(os.getpid(), signal.SIGTERM)
+            reached.append("sent")
+            safe_point()
+            reached.append("never")
+
+    with pytest.raises(Came):
+        work()
+    assert reached == ["sent"]
+
+
+def test_without_a_safe_point_it_takes_effect_at_the_end_or_when_patience_ends(handler, monkeypatch):
+    def work(seconds: float) -> None:
+        with stopping.held_back():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(seconds)
+
+    with pytest.raises(Came):
+        work(0)
+    monkeypatch.setattr(stopping, "PATIENCE", 0.2)
+    began = time.monotonic()
+    with pytest.raises(Came):
+        work(20)
+    assert time.monotonic() - began < 10
+
+
+def test_a_process_that_does_not_listen_is_gone_in_time(tmp_path: Path):
+    code = (
+        "import signal, sys, time; from crm_attribution import stopping; stopping.LIMIT = 0.5\n"
+        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "with stopping.watched():\n"
+        "    print('ready', flush=True)\n"
+        "    while True: time.sleep(0.1)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert told.startswith("stopped by SIGTERM")
+    assert told.count("\n") == 1
+
+
+def test_what_a_command_makes_is_private(tmp_path: Path):
+    folder = tmp_path / "data"
+    env = {**os.environ, "CRM_ATTRIBUTION_DATA_DIR": str(folder)}
+    command = ["release", "--destination", "meta", "--reason", "volume_guard"]
+    code = f"import os; os.umask(0o022); from crm_attribution.cli import main; main({command})"
+    subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
+    assert {path.name: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
