@@ -11,6 +11,31 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from crm_attribution.attribution import credits, touches
+from crm_attribution.contracts.topics import (
+    ACCOUNT,
+    ACCOUNT_DETAILS,
+    CLICK,
+    CLICK_FORM,
+    CLICK_PERSON,
+    COMPANIES,
+    CONTACTS,
+    DEAL_ACCOUNT,
+    DEALS,
+    EMAIL,
+    EMAIL_CLICK,
+    EVENT_COMPANIES,
+    EVENT_CONTACTS,
+    EVENT_DEALS,
+    FORM_SUBMISSION,
+    LINK_CLICK,
+    MILESTONE,
+    MILESTONE_ACCOUNT,
+    PERSON,
+    PIPELINE_STAGE,
+    TOUCH_ACCOUNT,
+    TOUCH_PERSON,
+    Topic,
+)
 from crm_attribution.conversions import ledger
 from crm_attribution.events import events, milestones
 from crm_attribution.identity import clicks
@@ -50,7 +75,7 @@ class Layer(Step):
     """
 
     update: Callable[[Session, Changes, Rules, datetime], Report]
-    topics: tuple[str, ...]
+    topics: tuple[Topic, ...]
     sections: tuple[str, ...]
 
 
@@ -60,7 +85,7 @@ _EVENT_RULES = ("version", "lifecycle", "deals", "values", "suppression", "miles
 IDENTITY = Layer(
     name="identity",
     update=identity.update,
-    topics=("contacts", "companies", "deals", "link_click", "form_submission"),
+    topics=(CONTACTS, COMPANIES, DEALS, LINK_CLICK, FORM_SUBMISSION),
     sections=("identity", "accounts", "values"),
     reads=(
         *_RECORDS,
@@ -78,7 +103,7 @@ IDENTITY = Layer(
 CLICKS = Layer(
     name="clicks",
     update=clicks.update,
-    topics=("link_click", "email_click", "form_submission", "person", "email"),
+    topics=(LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, EMAIL),
     sections=("identity", "clicks"),
     reads=(
         *("identity.person", "identity.alias", "identity.edge", "identity.node"),
@@ -89,10 +114,7 @@ CLICKS = Layer(
 EVENTS = Layer(
     name="events",
     update=events.update,
-    topics=(
-        *("contacts", "companies", "deals", "account", "deal_account", "person"),
-        *("pipeline_stage", "account_details"),
-    ),
+    topics=(CONTACTS, COMPANIES, DEALS, ACCOUNT, DEAL_ACCOUNT, PERSON, PIPELINE_STAGE, ACCOUNT_DETAILS),
     sections=_EVENT_RULES,
     reads=(
         *("identity.alias", "identity.membership", "identity.account", "identity.account_alias"),
@@ -105,7 +127,7 @@ EVENTS = Layer(
 MILESTONES = Layer(
     name="milestones",
     update=milestones.update,
-    topics=("event_contacts", "event_companies", "event_deals", "deals", "person", "account", "deal_account"),
+    topics=(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS, DEALS, PERSON, ACCOUNT, DEAL_ACCOUNT),
     sections=_EVENT_RULES,
     reads=(
         *("events.event", "identity.person", "identity.alias", "identity.membership", "identity.account"),
@@ -117,10 +139,7 @@ MILESTONES = Layer(
 TOUCHES = Layer(
     name="touches",
     update=touches.update,
-    topics=(
-        *("click", "click_person", "link_click", "email_click", "form_submission", "person"),
-        *("click_form", "email", "account"),
-    ),
+    topics=(CLICK, CLICK_PERSON, LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, CLICK_FORM, EMAIL, ACCOUNT),
     sections=("touches", "accounts"),
     reads=(
         *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
@@ -132,7 +151,7 @@ TOUCHES = Layer(
 CREDITS = Layer(
     name="credits",
     update=credits.update,
-    topics=("milestone", "milestone_account", "touch_account", "touch_person", "person"),
+    topics=(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON),
     sections=("attribution",),
     reads=("attribution.touch", "events.milestone", "raw.contact", "raw.merge"),
     writes=("attribution.credit",),

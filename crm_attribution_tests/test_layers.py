@@ -14,7 +14,7 @@ from sqlglot import exp
 
 from crm_attribution import configuration, layers
 from crm_attribution.clock import FixedClock
-from crm_attribution.contracts import CONTRACTS
+from crm_attribution.contracts import CONTRACTS, topics
 from crm_attribution.conversions import plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
@@ -110,9 +110,17 @@ def lines() -> list[Line]:
     return [*SETUP, *sorted(everything, key=lambda line: str(line["at"]))]
 
 
+@dataclass
+class Run:
+    """What happened when the stories were read and derived: by step what it read and wrote, and what was journalled."""
+
+    traced: dict[str, Traced]
+    journalled: set[str] = field(default_factory=set)
+
+
 @pytest.fixture(scope="module")
-def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
-    """Step -> what it read and wrote: everything at first, then hour by hour what changed."""
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Everything at first, then hour by hour what changed."""
     folder = tmp_path_factory.mktemp("layers")
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND)) as chain:
@@ -136,14 +144,24 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Traced]:
             resolve=resolver(META, chain.mapping),
         )
         assert sent.requests > 0
-    return found
+        with chain.warehouse.session() as session:
+            journalled = set(session.query("SELECT DISTINCT topic FROM meta.change")["topic"])
+    return Run(found, journalled)
 
 
 @pytest.mark.parametrize("step", [*LAYERS, PLANNING, SENDING], ids=lambda step: step.name)
-def test_a_step_reads_and_writes_what_it_declares(traced: dict[str, Traced], step: Step):
-    seen = traced[step.name]
-    assert sorted(seen.writes) == sorted(step.writes)
-    assert sorted(seen.reads - seen.writes) == sorted({*step.reads, *step.counts})
+def test_a_step_reads_and_writes_what_it_declares(seen: Run, step: Step):
+    traced = seen.traced[step.name]
+    assert sorted(traced.writes) == sorted(step.writes)
+    assert sorted(traced.reads - traced.writes) == sorted({*step.reads, *step.counts})
+
+
+def test_every_topic_is_journalled_and_read(seen: Run):
+    declared = {topic for topic in vars(topics).values() if isinstance(topic, topics.Topic)}
+    by_contract = {topic for contract in CONTRACTS.values() for entry in contract.journal for topic in entry.topics}
+    assert by_contract == declared
+    assert seen.journalled == declared
+    assert {topic for layer in LAYERS for topic in layer.topics} | {*plan.TOPICS} == declared
 
 
 def test_layers_read_only_what_stands_before_them():

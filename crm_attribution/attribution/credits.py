@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.attribution.rules import credits as credit_rules
+from crm_attribution.contracts import topics
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import merged
@@ -59,16 +60,12 @@ def _outcome_keys(session: Session, changes: Changes, *, needs_all: bool) -> pl.
     if changes.everything or (needs_all and not changes.idle):
         found = session.query(_EVERY_OUTCOME)
     else:
-        named = pl.DataFrame({"key": changes.of("milestone")}, schema={"key": pl.String}).select(
-            milestone=pl.col("key").str.split("|").list.first(),
-            milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
-        )
         found = session.query(
             _TOUCHED_OUTCOMES,
-            changed_outcome=named,
-            changed_account=ids_frame("account_id", changes.of("milestone_account", "touch_account")),
-            changed_person=ids_frame("person_id", changes.of("person")),
-            touched_person=ids_frame("person_id", changes.of("touch_person")),
+            changed_outcome=changes.frame(topics.MILESTONE),
+            changed_account=ids_frame("account_id", changes.of(topics.MILESTONE_ACCOUNT, topics.TOUCH_ACCOUNT)),
+            changed_person=ids_frame("person_id", changes.of(topics.PERSON)),
+            touched_person=ids_frame("person_id", changes.of(topics.TOUCH_PERSON)),
         )
     return found.sort(pl.concat_str("milestone", "milestone_id", separator="|"))
 

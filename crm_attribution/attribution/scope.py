@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from crm_attribution.contracts import topics
 from crm_attribution.identity.lookups import RECIPIENT, TYPED, emails_of, one_contact, with_person
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
@@ -26,7 +27,7 @@ TOUCHED = {
     # changed submissions, and those that name a changed click
     "touched_form": """
         SELECT form_id, conversion_id FROM raw.form_submission
-            SEMI JOIN changed_form ON form_id || ':' || conversion_id = changed_form.key
+            SEMI JOIN changed_form USING (form_id, conversion_id)
         UNION SELECT form_id, conversion_id FROM identity.click SEMI JOIN changed_link USING (click_id)
             WHERE form_id IS NOT NULL
     """,
@@ -65,7 +66,7 @@ TOUCHED = {
     # every touch that rows of these e-mails may be, those of rows that have gone included
     "touched_touch": f"""
         SELECT 'form:' || form_id || ':' || conversion_id AS touch_id FROM email_form
-        UNION SELECT 'form:' || key FROM changed_form
+        UNION SELECT 'form:' || form_id || ':' || conversion_id FROM changed_form
         UNION SELECT 'click:' || click_id FROM identity.click SEMI JOIN email_form USING (form_id, conversion_id)
         UNION SELECT 'click:' || click_id FROM changed_link
         UNION SELECT 'email:' || epoch_ms(created_at) || ':' || id FROM raw.email_click AS mail
@@ -108,12 +109,12 @@ DERIVED = {
 @contextmanager
 def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
     """The tables of every step, for the changes of an hour or for everything."""
-    nodes = [int(key) for key in changes.of("email")]
+    nodes = [int(key) for key in changes.of(topics.EMAIL)]
     given = {
-        "changed_link": ids_frame("click_id", changes.of("click", "link_click")),
-        "changed_mail": ids_frame("id", changes.of("email_click")),
-        "changed_form": ids_frame("key", changes.of("form_submission", "click_form")),
-        "changed_person": ids_frame("person_id", changes.of("person", "click_person")),
+        "changed_link": ids_frame("click_id", changes.of(topics.CLICK, topics.LINK_CLICK)),
+        "changed_mail": ids_frame("id", changes.of(topics.EMAIL_CLICK)),
+        "changed_form": changes.frame(topics.FORM_SUBMISSION, topics.CLICK_FORM),
+        "changed_person": ids_frame("person_id", changes.of(topics.PERSON, topics.CLICK_PERSON)),
         "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
         "changed_host": _hosts(session, changes, rules),
     }
@@ -124,7 +125,9 @@ def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
 
 def _hosts(session: Session, changes: Changes, rules: Rules) -> pl.DataFrame:
     """host: of e-mails that acted, those of the business domains whose account changed."""
-    domains = [account.removeprefix("domain:") for account in changes.of("account") if account.startswith("domain:")]
+    domains = [
+        account.removeprefix("domain:") for account in changes.of(topics.ACCOUNT) if account.startswith("domain:")
+    ]
     if not domains:
         return pl.DataFrame(schema={"host": pl.String})
     hosts = session.query(

@@ -73,8 +73,6 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
         frame = pl.concat([_of_persons(session, rules), _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
         changed = session.replace("attribution.touch", frame, None if changes.everything else written)
-    session.journal("touch_account", changed["account_id"])
-    session.journal("touch_person", changed["person_id"])
     return changed.filter("_came").height
 
 

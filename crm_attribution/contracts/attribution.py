@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
 
-@table("attribution.touch", key=("touch_id",))
+@table("attribution.touch", key=("touch_id",), journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"})
 class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 

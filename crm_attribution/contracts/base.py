@@ -13,6 +13,7 @@ import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaErrors
 
+from crm_attribution.contracts.topics import Entry, Journal, entries
 from crm_attribution.errors import ContractViolation
 
 Timestamp = Annotated[pl.Datetime, "us", "UTC"]
@@ -73,6 +74,7 @@ class Contract:
     description: str
     columns: tuple[Column, ...]
     model: type[Model]
+    journal: tuple[Entry, ...] = ()
 
     @property
     def schema(self) -> str:
@@ -157,11 +159,11 @@ CONTRACTS: dict[str, Contract] = {}
 M = TypeVar("M", bound=type[Model])
 
 
-def table(name: str, *, key: tuple[str, ...]) -> Callable[[M], M]:
-    """Register a contract class as the table `schema.name` with its key columns."""
+def table(name: str, *, key: tuple[str, ...], journal: Journal | None = None) -> Callable[[M], M]:
+    """Register a contract class as the table `schema.name` with its key columns and what its changes journal."""
 
     def register(model: M) -> M:
-        CONTRACTS[name] = _contract(name, key, model)
+        CONTRACTS[name] = _contract(name, key, model, entries(journal or {}))
         return model
 
     return register
@@ -181,7 +183,7 @@ def hubspot_id(description: str, **options: Any) -> Any:
     return field(description, ge=0, **options)
 
 
-def _contract(name: str, key: tuple[str, ...], model: type[Model]) -> Contract:
+def _contract(name: str, key: tuple[str, ...], model: type[Model], journal: tuple[Entry, ...]) -> Contract:
     columns = []
     for column in model.to_schema().columns.values():
         given = column.dtype.type
@@ -201,7 +203,7 @@ def _contract(name: str, key: tuple[str, ...], model: type[Model]) -> Contract:
     missing = set(key) - {column.name for column in columns}
     if missing:
         raise ContractViolation(f"{name}: key columns {sorted(missing)} are not in the contract")
-    return Contract(name, key, " ".join((model.__doc__ or "").split()), tuple(columns), model)
+    return Contract(name, key, " ".join((model.__doc__ or "").split()), tuple(columns), model, journal)
 
 
 _DUCKDB_TYPES: dict[type[pl.DataType], str] = {

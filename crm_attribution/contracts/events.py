@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import MILESTONE, MILESTONE_ACCOUNT, RECORD_EVENTS, By
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
 
 
-@table("events.event", key=("event_id",))
+@table("events.event", key=("event_id",), journal={By("object_type", RECORD_EVENTS): "record_id"})
 class Event(Model):
     """A canonical event: an entry into a stage, a skipped stage, a recycled lead, a changed price."""
 
@@ -52,7 +53,11 @@ class Event(Model):
     mapping_version: str = field("version of the mapping that named it")
 
 
-@table("events.milestone", key=("milestone", "milestone_id"))
+@table(
+    "events.milestone",
+    key=("milestone", "milestone_id"),
+    journal={MILESTONE: ("milestone", "milestone_id"), MILESTONE_ACCOUNT: "account_id"},
+)
 class Milestone(Model):
     """A business fact, counted once, however often HubSpot records it."""
 

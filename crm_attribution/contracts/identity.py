@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import ACCOUNT, CLICK, CLICK_FORM, CLICK_PERSON, DEAL_ACCOUNT, EMAIL, PERSON
 
 CLICK_TYPES = ["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid", "link_click"]
 NODE_TYPES = ["contact", "link_contact", "email", *CLICK_TYPES]
@@ -22,7 +23,11 @@ class Node(Model):
     hash_two: int = field("another, which distinguishes two texts of one hash", nullable=True, log=True)
 
 
-@table("identity.edge", key=("node_type", "node", "identifier_type", "identifier"))
+@table(
+    "identity.edge",
+    key=("node_type", "node", "identifier_type", "identifier"),
+    journal={EMAIL: "CASE WHEN identifier_type = 'email' THEN identifier_id END"},
+)
 class Edge(Model):
     """Identifiers seen together in one record. The owner (node) is a contact, the contact id of a link, or the e-mail
     typed into a form."""
@@ -76,7 +81,11 @@ class Person(Model):
     merged_into: str = field("the person this one became, null while it lives", nullable=True)
 
 
-@table("identity.alias", key=("identifier_type", "identifier"))
+@table(
+    "identity.alias",
+    key=("identifier_type", "identifier"),
+    journal={EMAIL: "CASE WHEN identifier_type = 'email' THEN node_id END"},
+)
 class Alias(Model):
     """The current answer for every identifier ever seen, absorbed ids included."""
 
@@ -97,7 +106,7 @@ class PersonChange(Model):
     recorded_at: Timestamp = field("end of the window that found it, UTC", log=True)
 
 
-@table("identity.account", key=("account_id",))
+@table("identity.account", key=("account_id",), journal={ACCOUNT: "account_id"})
 class Account(Model):
     """A buying organisation: a company, a business domain that no company has, or a deal that has none."""
 
@@ -113,7 +122,7 @@ class Account(Model):
     tier: str = field("configured tier", nullable=True)
 
 
-@table("identity.account_alias", key=("alias_id",))
+@table("identity.account_alias", key=("alias_id",), journal={ACCOUNT: ["alias_id", "account_id"]})
 class AccountAlias(Model):
     """Account ids that lead to another account: an id once published stays reachable."""
 
@@ -122,7 +131,7 @@ class AccountAlias(Model):
     rule: str = field("company_merge, company_domain or parent", isin=["company_merge", "company_domain", "parent"])
 
 
-@table("identity.membership", key=("person_id", "account_id", "valid_from"))
+@table("identity.membership", key=("person_id", "account_id", "valid_from"), journal={PERSON: "person_id"})
 class Membership(Model):
     """Which account a person belonged to when."""
 
@@ -137,7 +146,7 @@ class Membership(Model):
     )
 
 
-@table("identity.deal_account", key=("deal_id",))
+@table("identity.deal_account", key=("deal_id",), journal={DEAL_ACCOUNT: "deal_id", ACCOUNT: "account_id"})
 class DealAccount(Model):
     """The account of each deal."""
 
@@ -149,7 +158,11 @@ class DealAccount(Model):
     )
 
 
-@table("identity.click", key=("click_id",))
+@table(
+    "identity.click",
+    key=("click_id",),
+    journal={CLICK: "click_id", CLICK_FORM: ("form_id", "conversion_id"), CLICK_PERSON: "person_id"},
+)
 class Click(Model):
     """Whose click it was: each link click resolved, pending or unresolved with its reason."""
 
@@ -168,7 +181,7 @@ class Click(Model):
     )
 
 
-@table("identity.email_click", key=("created_at", "id"))
+@table("identity.email_click", key=("created_at", "id"), journal={CLICK_PERSON: "person_id"})
 class EmailClick(Model):
     """Whose click in a marketing e-mail it was, and whether it counts."""
 

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, RecordIds, Strings, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import (
+    ACCOUNT_DETAILS,
+    COMPANIES,
+    CONTACTS,
+    DEALS,
+    EMAIL_CLICK,
+    FORM_SUBMISSION,
+    LINK_CLICK,
+    PIPELINE_STAGE,
+    RECORDS,
+    By,
+)
 from crm_attribution.hubspot import objects
 
 OBJECT_TYPES = list(objects.OBJECT_TYPES)
@@ -23,7 +35,7 @@ class _Record(Model):
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
-@table("raw.contact", key=("id",))
+@table("raw.contact", key=("id",), journal={CONTACTS: "id"})
 class Contact(_Record):
     """Current record of each HubSpot contact. Holds personal data."""
 
@@ -34,7 +46,7 @@ class Contact(_Record):
     hubspot_owner_id: str = field("owner id", nullable=True)
 
 
-@table("raw.company", key=("id",))
+@table("raw.company", key=("id",), journal={COMPANIES: "id"})
 class Company(_Record):
     """Current record of each HubSpot company."""
 
@@ -44,7 +56,7 @@ class Company(_Record):
     hubspot_owner_id: str = field("owner id", nullable=True)
 
 
-@table("raw.deal", key=("id",))
+@table("raw.deal", key=("id",), journal={DEALS: "id"})
 class Deal(_Record):
     """Current record of each HubSpot deal."""
 
@@ -62,7 +74,11 @@ class Deal(_Record):
     hubspot_owner_id: str = field("owner id", nullable=True)
 
 
-@table("raw.property_history", key=("object_type", "object_id", "property", "timestamp", "ordinal"))
+@table(
+    "raw.property_history",
+    key=("object_type", "object_id", "property", "timestamp", "ordinal"),
+    journal={By("object_type", RECORDS): "object_id"},
+)
 class PropertyHistory(Model):
     """Every value a tracked property has had. Append-only: HubSpot caps what it still shows.
 
@@ -81,7 +97,11 @@ class PropertyHistory(Model):
     extracted_at: Timestamp = field("when we first read it, UTC", log=True)
 
 
-@table("raw.association", key=("from_type", "from_id", "to_type", "to_id", "valid_from"))
+@table(
+    "raw.association",
+    key=("from_type", "from_id", "to_type", "to_id", "valid_from"),
+    journal={By("from_type", RECORDS): "from_id"},
+)
 class Association(Model):
     """Associations with labels and primary flag. The dates are when we learned of it, not HubSpot's."""
 
@@ -97,7 +117,11 @@ class Association(Model):
     valid_to: Timestamp = field("when it was gone, UTC; null while it holds", nullable=True)
 
 
-@table("raw.merge", key=("object_type", "absorbed_id"))
+@table(
+    "raw.merge",
+    key=("object_type", "absorbed_id"),
+    journal={By("object_type", RECORDS): ["absorbed_id", "survivor_id"]},
+)
 class Merge(Model):
     """Which record absorbed which, as far as HubSpot's records show."""
 
@@ -119,7 +143,7 @@ class Owner(Model):
     archived: bool = field("whether the owner is deactivated")
 
 
-@table("raw.pipeline_stage", key=("object_type", "stage_id"))
+@table("raw.pipeline_stage", key=("object_type", "stage_id"), journal={PIPELINE_STAGE: "stage_id"})
 class PipelineStage(Model):
     """Stages of all pipelines. Stage ids are unique in an account.
 
@@ -137,7 +161,7 @@ class PipelineStage(Model):
     archived: bool = field("whether the pipeline or stage is archived")
 
 
-@table("raw.account", key=("portal_id",))
+@table("raw.account", key=("portal_id",), journal={ACCOUNT_DETAILS: "portal_id"})
 class Account(Model):
     """The HubSpot account itself: one row."""
 
@@ -156,7 +180,7 @@ class Form(Model):
     archived: bool = field("whether the form is archived")
 
 
-@table("raw.form_submission", key=("form_id", "conversion_id"))
+@table("raw.form_submission", key=("form_id", "conversion_id"), journal={FORM_SUBMISSION: ("form_id", "conversion_id")})
 class FormSubmission(Model):
     """Form submissions. HubSpot gives no contact id: the e-mail names the contact. Holds personal data."""
 
@@ -179,7 +203,7 @@ class FormSubmission(Model):
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
-@table("raw.link_click", key=("click_id",))
+@table("raw.link_click", key=("click_id",), journal={LINK_CLICK: "click_id"})
 class LinkClick(Model):
     """Clicks on tracked links. Suspects stay as rows and count nowhere."""
 
@@ -217,7 +241,7 @@ OBSOLETED = "obsoleted"
 """bot_reason of an e-mail event that HubSpot has replaced by another: it is not a separate click."""
 
 
-@table("raw.email_click", key=("created_at", "id"))
+@table("raw.email_click", key=("created_at", "id"), journal={EMAIL_CLICK: "id"})
 class EmailClick(Model):
     """Clicks in HubSpot's marketing e-mails. Filtered and obsoleted ones stay as rows and count nowhere. Holds
     personal data.

@@ -1,7 +1,7 @@
 """The outbox's only writer of states: which transition is legal is decided here and nowhere else.
 
-Every function works inside the caller's transaction, journals what it changed under the topic `conversion`, and
-raises `IllegalTransition` for a step the table does not know. None of them opens a transaction.
+Every function works inside the caller's transaction and raises `IllegalTransition` for a step the table does not know.
+None of them opens a transaction of its own.
 """
 
 from __future__ import annotations
@@ -213,7 +213,6 @@ def doubt(session: Session, destination: str, since: datetime, until: datetime, 
     )
     change = {"reason": "restored", "first_sent_at": since, "updated_at": now}
     _update(session, CONVERSION, [{**row, **change} for row in found.iter_rows(named=True)])
-    session.journal("conversion", found["conversion_id"])
     return sorted(found["conversion_id"])
 
 
@@ -301,7 +300,6 @@ def _change(
         differing.append({**change, "updated_at": now})
     _update(session, CONVERSION, differing)
     written = sorted(str(change["conversion_id"]) for change in differing)
-    session.journal("conversion", written)
     return written
 
 

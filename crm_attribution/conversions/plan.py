@@ -9,6 +9,7 @@ import polars as pl
 
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
+from crm_attribution.contracts.topics import MILESTONE
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions import rules as planning
 from crm_attribution.destinations import destinations, not_configured, values
@@ -20,7 +21,7 @@ from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import Figures
 
-TOPICS = ["milestone"]
+TOPICS = (MILESTONE,)
 
 
 def consumer(destination: str) -> str:
@@ -77,7 +78,7 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
         plan = planning.Plan(
             destination.name, account, mine, rules.conversions, destination.limits.max_age, settings.start
         )
-        milestones = _milestones(session, None if changes.everything else changes.of("milestone"))
+        milestones = _milestones(session, None if changes.everything else changes.frame(MILESTONE))
         existing = _existing(session, destination.name, milestones)
         new = planning.plan(plan, milestones, existing, now)
         written = (
@@ -87,7 +88,6 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
         )
         fresh = planning.refresh(existing, milestones, plan, now)
         updated = session.upsert("conversions.conversion", fresh)["conversion_id"]
-        session.journal("conversion", [*written, *updated])
         moves = planning.standing(existing, milestones).iter_rows()
         moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
     return len({*written, *updated, *moved})
@@ -109,16 +109,12 @@ def _effective(session: Session, name: str, mine: rules_module.Destination) -> r
     return mine.model_copy(update={"conversions": rules})
 
 
-def _milestones(session: Session, keys: list[str] | None) -> pl.DataFrame:
+def _milestones(session: Session, keys: pl.DataFrame | None) -> pl.DataFrame:
     """Live milestones with `once_person`."""
     if keys is None:
         rows = session.read("events.milestone", "state = 'live'")
     else:
-        pairs = pl.DataFrame({"key": keys}, schema={"key": pl.String}).select(
-            milestone=pl.col("key").str.split("|").list.first(),
-            milestone_id=pl.col("key").str.split("|").list.slice(1).list.join("|"),
-        )
-        rows = session.read_keys("events.milestone", pairs).filter(pl.col("state") == "live")
+        rows = session.read_keys("events.milestone", keys).filter(pl.col("state") == "live")
     representatives = deal_contacts(session, rows["deal_id"]).unique("deal_id", keep="first", maintain_order=True)
     return (
         rows.join(

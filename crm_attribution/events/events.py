@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from crm_attribution.contracts import topics
 from crm_attribution.events.rules import events as event_rules
 from crm_attribution.events.rules.deal_events import deal_events
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
@@ -30,7 +31,6 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
         frame = _derive(session, object_type, ids, live, rules)
         scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
         changed = session.replace("events.event", frame, scope)
-        session.journal(f"event_{object_type}", changed["record_id"])
         report.changed += changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.event")
     report.figures = dict(
@@ -40,20 +40,22 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 
 
 def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -> list[int]:
-    everything = changes.everything or (object_type == "deals" and changes.of("pipeline_stage", "account_details"))
+    everything = changes.everything or (
+        object_type == "deals" and changes.of(topics.PIPELINE_STAGE, topics.ACCOUNT_DETAILS)
+    )
     if everything:
         return session.query(f"SELECT id FROM {OBJECT_TYPES[object_type].table}")["id"].to_list()
     found = set(changes.ids(object_type))
-    accounts = ids_frame("account_id", changes.of("account"))
+    accounts = ids_frame("account_id", changes.of(topics.ACCOUNT))
     if object_type == "deals":
-        found |= set(changes.ids("deal_account"))
+        found |= set(changes.ids(topics.DEAL_ACCOUNT))
         found |= set(session.read_keys("identity.deal_account", accounts)["deal_id"])
-        found |= deals_to_look_at(session, records_frame("contact_id", changes.ids("contacts")), rules)
+        found |= deals_to_look_at(session, records_frame("contact_id", changes.ids(topics.CONTACTS)), rules)
     if object_type == "companies":
-        found |= {int(a.removeprefix("company:")) for a in changes.of("account") if a.startswith("company:")}
+        found |= {int(a.removeprefix("company:")) for a in changes.of(topics.ACCOUNT) if a.startswith("company:")}
     if object_type == "contacts":
         members = session.read_keys("identity.membership", accounts)["person_id"]
-        persons = ids_frame("person_id", [*members, *changes.of("person")])
+        persons = ids_frame("person_id", [*members, *changes.of(topics.PERSON)])
         found |= set(
             session.query(
                 "SELECT TRY_CAST(identifier AS BIGINT) AS id FROM identity.alias SEMI JOIN persons USING (person_id)"

@@ -77,9 +77,6 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
         groups = session.query("FROM scope_group")
         frame = milestone_rules.milestones(_facts(session, rules), rules).join(groups, on="group_key", how="semi")
         changed = session.replace("events.milestone", frame, groups)
-    key = pl.concat_str("milestone", "milestone_id", separator="|")
-    session.journal("milestone", changed.select(key)["milestone"])
-    session.journal("milestone_account", changed["account_id"])
     return changed.filter("_came").height
 
 

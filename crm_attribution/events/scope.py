@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from crm_attribution.contracts import topics
 from crm_attribution.identifiers import DEAL_EVENT
 from crm_attribution.identity.lookups import CONTACT_ID
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -149,11 +150,11 @@ DECIDING = {
 def scope(session: Session, changes: Changes) -> Iterator[None]:
     """The tables of every step, for the changes of an hour or for everything."""
     given = {
-        "changed_person": ids_frame("person_id", changes.of("person")),
-        "changed_account": ids_frame("account_id", changes.of("account")),
-        "changed_contact": records_frame("contact_id", changes.ids("event_contacts")),
-        "changed_company": records_frame("company_id", changes.ids("event_companies")),
-        "changed_deal": records_frame("deal_id", changes.ids("event_deals", "deals", "deal_account")),
+        "changed_person": ids_frame("person_id", changes.of(topics.PERSON)),
+        "changed_account": ids_frame("account_id", changes.of(topics.ACCOUNT)),
+        "changed_contact": records_frame("contact_id", changes.ids(topics.EVENT_CONTACTS)),
+        "changed_company": records_frame("company_id", changes.ids(topics.EVENT_COMPANIES)),
+        "changed_deal": records_frame("deal_id", changes.ids(topics.EVENT_DEALS, topics.DEALS, topics.DEAL_ACCOUNT)),
     }
     first = EVERYTHING if changes.everything else TOUCHED
     with steps(session, first | DERIVED | DECIDING, **given):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from crm_attribution.contracts import topics
 from crm_attribution.identity.rules import accounts as rules_of_accounts
 from crm_attribution.identity.rules.accounts import Domains
 from crm_attribution.identity.rules.domains import of_emails
@@ -20,9 +21,6 @@ ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "iden
 
 def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
     """Accounts, their aliases and the deals' accounts. Returns persons whose memberships must be looked at again."""
-    former = session.read(ALIAS) if changes.everything else session.read(ALIAS, "false")
-    if changes.everything:
-        session.truncate([ALIAS])
     companies = _companies(session, changes, rules)
     survivor = survivors_of(session, "companies", companies)
     records = session.read_keys("raw.company", records_frame("id", companies))
@@ -33,16 +31,14 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
     before = session.read_keys(ACCOUNT, keys)
     domains = {*before["business_domain"].drop_nulls(), *frame["business_domain"].drop_nulls()}
     told, keys = _with_sharing(session, frame, domains, keys)
-    changed = session.replace(ACCOUNT, told, keys)
+    session.replace(ACCOUNT, told, keys)
     changed_alias = _company_aliases(session, companies, survivor, rules)
     changed_alias |= _domain_aliases(session, told, domains, rules)
-    lost = former.join(session.read(ALIAS), on=["alias_id", "account_id"], how="anti") if former.height else former
-    changed_alias |= {*lost["alias_id"], *lost["account_id"]}
+    if changes.everything:
+        changed_alias |= _drop_stale_aliases(session, companies, domains)
     held = ids_frame("account_id", {*keys["account_id"], *changed_alias})
     deals = {*_changed_deals(session, changes), *session.read_keys("identity.deal_account", held)["deal_id"]}
-    changed_deals = _deal_accounts(session, deals, rules)
-    session.journal("account", {*changed["account_id"], *changed_alias, *changed_deals["account_id"]})
-    session.journal("deal_account", changed_deals["deal_id"])
+    _deal_accounts(session, deals, rules)
     return set(session.read_keys(MEMBERSHIP, held)["person_id"])
 
 
@@ -93,7 +89,7 @@ def memberships(session: Session, changes: Changes, persons: set[str], rules: Ru
     """Memberships of some persons and of the changed contacts'. Returns the persons whose memberships changed."""
     if changes.everything:
         persons = set(session.query("SELECT person_id FROM identity.person")["person_id"])
-    contacts = ids_frame("identifier", changes.of("contacts")).with_columns(identifier_type=pl.lit("contact"))
+    contacts = ids_frame("identifier", changes.of(topics.CONTACTS)).with_columns(identifier_type=pl.lit("contact"))
     scope = ids_frame("person_id", {*persons, *session.read_keys("identity.alias", contacts)["person_id"]})
     if scope.is_empty():
         return set()
@@ -104,7 +100,7 @@ def memberships(session: Session, changes: Changes, persons: set[str], rules: Ru
     frame = _memberships(session, alias, rules)
     before = session.read_keys(MEMBERSHIP, scope)["account_id"]
     changed = session.replace(MEMBERSHIP, frame, scope)
-    session.journal("account", _domain_accounts(session, {*before, *frame["account_id"]}, changes.everything))
+    _domain_accounts(session, {*before, *frame["account_id"]}, changes.everything)
     return set(changed["person_id"])
 
 
@@ -145,7 +141,7 @@ def _companies(session: Session, changes: Changes, rules: Rules) -> list[int]:
     """The changed companies, those they were merged into, and where accounts roll up, everything below them."""
     if changes.everything:
         return session.query("SELECT id FROM raw.company ORDER BY id")["id"].to_list()
-    found = set(changes.ids("companies"))
+    found = set(changes.ids(topics.COMPANIES))
     family = records_frame("from_id", found).with_columns(from_type=pl.lit("companies"), to_type=pl.lit("companies"))
     found |= set(session.read_keys("raw.association", family)["to_id"])
     found |= set(survivors_of(session, "companies", found).values())
@@ -217,8 +213,16 @@ def _company_aliases(session: Session, companies: list[int], survivor: dict[int,
     return {*changed["alias_id"], *changed["account_id"]}
 
 
-def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> set[str]:
-    """Accounts of business domains that somebody belongs to. Returns those that came or went."""
+def _drop_stale_aliases(session: Session, companies: list[int], domains: set[str]) -> set[str]:
+    """Aliases of nothing that is there. Returns both ends of those that went."""
+    known = ids_frame("alias_id", [*(f"company:{one}" for one in companies), *(f"domain:{one}" for one in domains)])
+    stale = session.read(ALIAS).join(known, on="alias_id", how="anti")
+    session.delete(ALIAS, stale.select("alias_id"))
+    return {*stale["alias_id"], *stale["account_id"]}
+
+
+def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> None:
+    """Accounts of business domains that somebody belongs to."""
     names = ids_frame("account_id", [account for account in accounts if account.startswith("domain:")])
     used = session.read_keys(MEMBERSHIP, names).select("account_id").unique().sort("account_id")
     domain = pl.col("account_id").str.strip_prefix("domain:")
@@ -226,17 +230,17 @@ def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> 
     if everything:
         stale = session.query("SELECT account_id FROM identity.account WHERE starts_with(account_id, 'domain:')")
         names = pl.concat([names, stale]).unique()
-    return set(session.replace(ACCOUNT, rows, names)["account_id"])
+    session.replace(ACCOUNT, rows, names)
 
 
 # --- deals
 
 
 def _changed_deals(session: Session, changes: Changes) -> list[int]:
-    return session.query("SELECT id FROM raw.deal")["id"].to_list() if changes.everything else changes.ids("deals")
+    return session.query("SELECT id FROM raw.deal")["id"].to_list() if changes.everything else changes.ids(topics.DEALS)
 
 
-def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> pl.DataFrame:
+def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> None:
     """identity.deal_account of some deals, and an account for each that has no company."""
     gone = survivors_of(session, "deals", deals)
     live = records_frame("id", deals - gone.keys() | set(gone.values()))
@@ -254,8 +258,7 @@ def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> pl.DataFr
         rows, associations, homes_of(session, companies, rules), history, rules.accounts.ignored_labels
     )
     scope = records_frame("deal_id", {*deals, *live["id"]})
-    changed = session.replace("identity.deal_account", frame, scope)
+    session.replace("identity.deal_account", frame, scope)
     own = frame.filter(pl.col("basis") == "own").join(rows, left_on="deal_id", right_on="id")
     solitary = own.select("account_id", name="dealname", owner_id="hubspot_owner_id")
     session.replace(ACCOUNT, solitary, scope.select(account_id=pl.format("deal:{}", "deal_id")))
-    return changed

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import polars as pl
 
+from crm_attribution.contracts import topics
 from crm_attribution.identity.lookups import CONTACT_ID, RECIPIENT, TYPED
 from crm_attribution.identity.rules.clicks import FORM_CLICK_IDS
 from crm_attribution.mapping import Clicks
@@ -37,7 +38,7 @@ TOUCHED = {
     """,
     "touched_form": f"""
         SELECT link_click_id AS click_id, {", ".join(FORM_CLICK_IDS)} FROM raw.form_submission AS form
-            WHERE form_id || ':' || conversion_id IN (SELECT key FROM changed_form)
+            WHERE (form_id, conversion_id) IN (SELECT (form_id, conversion_id) FROM changed_form)
             OR {TYPED} IN (SELECT email FROM person_email)
     """,
     # new link clicks, clicks of changed persons, and those a submission names
@@ -98,12 +99,12 @@ def _within(name: str, seconds: int) -> dict[str, str]:
 @contextmanager
 def scope(session: Session, changes: Changes, rules: Clicks) -> Iterator[None]:
     """The tables of every step, for the changes of an hour or for everything."""
-    nodes = [int(key) for key in changes.of("email")]
+    nodes = [int(key) for key in changes.of(topics.EMAIL)]
     given = {
-        "changed_link": ids_frame("click_id", changes.of("link_click")),
-        "changed_mail": ids_frame("id", changes.of("email_click")),
-        "changed_form": ids_frame("key", changes.of("form_submission")),
-        "changed_person": ids_frame("person_id", changes.of("person")),
+        "changed_link": ids_frame("click_id", changes.of(topics.LINK_CLICK)),
+        "changed_mail": ids_frame("id", changes.of(topics.EMAIL_CLICK)),
+        "changed_form": changes.frame(topics.FORM_SUBMISSION),
+        "changed_person": ids_frame("person_id", changes.of(topics.PERSON)),
         "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
     }
     reach = 3 * max(rules.burst_seconds, rules.same_click_seconds)

@@ -51,10 +51,6 @@ def _settle(session: Session, rules: Rules, as_of: datetime) -> int:
     by_email = session.replace(
         "identity.email_click", email_answers.join(written_mails, on=KEY, how="semi"), written_mails
     )
-    session.journal("click", by_link["click_id"])
-    forms = by_link.drop_nulls("form_id")
-    session.journal("click_form", forms.select(pl.concat_str("form_id", "conversion_id", separator=":")).to_series())
-    session.journal("click_person", pl.concat([by_link["person_id"], by_email["person_id"]]))
     return by_link.filter("_came").height + by_email.filter("_came").height
 
 

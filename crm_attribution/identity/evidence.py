@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from crm_attribution.contracts import topics
+from crm_attribution.contracts.topics import FORM_SUBMISSION
 from crm_attribution.identity.rules import edges as rules_of_edges
 from crm_attribution.mapping import Identity, Rules
 from crm_attribution.raw.merges import survivors_of
@@ -62,7 +64,7 @@ def everything(session: Session, rules: Rules) -> Evidence:
 
 def of_changes(session: Session, changes: Changes, rules: Rules) -> Evidence:
     """Edges of the changed contacts, links and submissions."""
-    dirty = set(changes.ids("contacts"))
+    dirty = set(changes.ids(topics.CONTACTS))
     dirty |= set(survivors_of(session, "contacts", dirty).values())
     ids = records_frame("id", dirty)
     held = session.read_keys("raw.contact", ids)["id"]
@@ -73,8 +75,8 @@ def of_changes(session: Session, changes: Changes, rules: Rules) -> Evidence:
     theirs = pl.col("node").is_in(list(map(str, erased)))
     lost = before.filter(theirs & (pl.col("identifier_type") == "email"))["identifier"]
 
-    submissions = _submissions(session, changes.of("form_submission"))
-    clicks = {*changes.of("link_click"), *submissions["link_click_id"].drop_nulls()}
+    submissions = session.read_keys("raw.form_submission", changes.frame(FORM_SUBMISSION))
+    clicks = {*changes.of(topics.LINK_CLICK), *submissions["link_click_id"].drop_nulls()}
     links, old_links = _of_links(session, clicks, dirty - set(held))  # of an erased contact no click may be left
     forms, old_forms = _of_forms(session, submissions, lost)
     fresh = pl.concat([_of_contacts(session, ids, rules.identity), links, forms])
@@ -104,12 +106,6 @@ def _of_links(session: Session, clicks: set[str], contacts: set[int]) -> tuple[p
         "identity.edge", owners.select(node_type=pl.lit("link_contact"), node=pl.col("contact_id").cast(pl.String))
     )
     return rules_of_edges.link_edges(rows, named), old
-
-
-def _submissions(session: Session, keys: list[str]) -> pl.DataFrame:
-    pairs = [key.split(":", 1) for key in keys]
-    schema = {"form_id": pl.String, "conversion_id": pl.String}
-    return session.read_keys("raw.form_submission", pl.DataFrame(pairs, schema=schema, orient="row"))
 
 
 def _of_forms(session: Session, submissions: pl.DataFrame, lost: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from crm_attribution.contracts import topics
 from crm_attribution.identifiers import record_ids
 from crm_attribution.identity import evidence as sources
 from crm_attribution.identity import nodes as graph
@@ -56,7 +57,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     if changes.everything:
         session.truncate([EDGE, REJECTED])
         evidence = sources.everything(session, rules)
-    elif changes.of("contacts", "link_click", "form_submission"):
+    elif changes.of(topics.CONTACTS, topics.LINK_CLICK, topics.FORM_SUBMISSION):
         evidence = sources.of_changes(session, changes, rules)
     else:
         return Moved()
@@ -67,7 +68,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         graph.forget_unseen(session)
         scope = _all(session, fresh, rules)
     else:
-        _journal_emails(session, session.replace(EDGE, fresh, keys))
+        session.replace(EDGE, fresh, keys)
         scope = _touched(session, fresh, evidence, rules)
     settled = protection.settle(
         scope.nodes, scope.allowed, _live(session, scope.nodes), _apart(rules, scope.nodes), rules.identity
@@ -77,12 +78,6 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     moved = _store_persons(session, scope, refused, settled.person, as_of, evidence.erased, whole=changes.everything)
     _forget_erased(session, evidence)
     return moved
-
-
-def _journal_emails(session: Session, changed: pl.DataFrame) -> None:
-    """Tell by number which e-mails are shown by other records, or belong to another person, than before."""
-    emails = changed.filter(pl.col("identifier_type") == "email")["identifier_id"]
-    session.journal("email", emails.cast(pl.String))
 
 
 # --- the graph
@@ -271,8 +266,6 @@ def _store_persons(
     placed = nodes.drop("component").join(homes, left_on="part", right_on="component")
     alias = placed.select("node_id", "person_id", "identifier", identifier_type="node_type")
     changed = session.replace(ALIAS, alias, None if whole else numbers)
-    if not whole:
-        _journal_emails(session, changed.rename({"node_id": "identifier_id"}))
     rows = _person_rows(session, placed, allowed, contacts.join(owner, on="contact_id"), result, known)
     nameless = {
         name: pl.when(~pl.col(name).is_in(list(erased))).then(name) for name in ("root_contact_id", "contact_id")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from crm_attribution.contracts.topics import PERSON
 from crm_attribution.identity import accounts, persons
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import records_frame
@@ -28,7 +29,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         moved = persons.update(session, changes, rules, as_of)
         reach = moved.persons | accounts.update(session, changes, rules)
         touched = moved.persons | accounts.memberships(session, changes, reach, rules)
-        session.journal("person", touched)
+        session.journal(PERSON, moved.persons)
         session.state.identity_figures = quality(session)
         report.changed = len(touched)
         report.figures = _moved(session, moved)

@@ -23,6 +23,7 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.contracts.topics import CONTACTS, LINK_CLICK, PERSON
 from crm_attribution.conversions import ledger
 from crm_attribution.conversions.rules import UNSENT, family
 from crm_attribution.errors import ConfigurationError
@@ -120,14 +121,15 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
             **_delete_refused(session, of),
         }
         # journal keys that are ids of rows that are gone; every step has seen them
-        gone = [*rows.clicks["click_id"], *rows.email_clicks["id"], *rows.submission_keys]
-        session.delete("meta.change", ids_frame("key", gone))
+        forms = rows.submissions.select("form_id", "conversion_id").rows()
+        gone = [*([key] for key in (*rows.clicks["click_id"], *rows.email_clicks["id"])), *map(list, forms)]
+        session.delete("meta.change", pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
     return {name: count for name, count in counts.items() if count}
 
 
 def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
-    """What must be looked at again: the contacts, those that share an e-mail with them, their deals and persons, and
-    clicks of others that one of the submissions had resolved."""
+    """What must be looked at again though no row of it goes: contacts that share an e-mail with them, the persons of
+    all, and clicks of others that one of the submissions had resolved."""
     sharing = session.query(
         "SELECT DISTINCT e.contact_id FROM identity.edge e SEMI JOIN"
         " (SELECT identifier_type, identifier FROM identity.edge SEMI JOIN ids USING (contact_id)) s"
@@ -142,19 +144,12 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
         contacts=contacts,
         ids=ids,
     )["person_id"]
-    deals = session.query(
-        "SELECT DISTINCT from_id FROM raw.association SEMI JOIN ids ON to_id = ids.contact_id"
-        " WHERE from_type = 'deals' AND to_type = 'contacts'",
-        ids=ids,
-    )["from_id"]
     clicks = session.query(
         "SELECT click_id FROM identity.click SEMI JOIN erased USING (form_id, conversion_id)", erased=rows.submissions
     )["click_id"]
-    session.journal("contacts", contacts["contact_id"])
-    session.journal("deals", deals)
-    session.journal("person", persons)
-    session.journal("click_person", persons)
-    session.journal("link_click", set(clicks) - set(rows.clicks["click_id"]))
+    session.journal(CONTACTS, contacts["contact_id"])
+    session.journal(PERSON, persons)
+    session.journal(LINK_CLICK, set(clicks) - set(rows.clicks["click_id"]))
 
 
 def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> None:
@@ -199,7 +194,6 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
     named = ids_frame("touch_id", touches)
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
-    session.journal("touch_account", of_accounts["account_id"])
     session.delete("attribution.touch", of_accounts.select("touch_id"))
     renamed = _nameless(session, "touch_id", touches)
     return {name: session.rename(name, "touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}

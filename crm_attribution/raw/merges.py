@@ -31,7 +31,6 @@ def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> se
     changed = closed.filter(pl.col("absorbed_id").is_in(written.implode()))
     former = stored.filter(pl.col("absorbed_id").is_in(written.implode()))
     dirty = {*changed["absorbed_id"], *changed["survivor_id"], *former["survivor_id"]}
-    session.journal(object_type, dirty)
     return dirty
 
 

@@ -57,7 +57,7 @@ class SourceReader:
             kept = kept.filter(~owner.is_in(erased) | owner.is_null())
             run.count("rows of erased contacts left out", parsed.rows.height - kept.height)
         key = list(source.contract.key)
-        self.readings.write(run, source.table, Parsed(kept, parsed.refused), source.topic, key, now)
+        self.readings.write(run, source.table, Parsed(kept, parsed.refused), key, now)
 
     def _file(self, run: Extraction, source: Source, file: DropFile | Unreadable) -> None:
         now = self.readings.clock.now()

@@ -159,10 +159,9 @@ class Readings:
     warehouse: Warehouse
     clock: Clock
 
-    def write(self, run: Extraction, table: str, parsed: Parsed, topic: str, key: list[str], now: datetime) -> None:
+    def write(self, run: Extraction, table: str, parsed: Parsed, key: list[str], now: datetime) -> None:
         with self.warehouse.session() as session, session.transaction():
             written = session.upsert(table, parsed.rows)
-            session.journal(topic, written.select(pl.concat_str(key, separator=":"))[key[0]])
             quarantine(session, table, parsed.refused, now)
             session.resolve_quarantine(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
         run.rows += parsed.rows.height

@@ -123,8 +123,8 @@ class RecordStore:
                 journal_associations(session, wanted.object_type, other, found, first_read, now)
                 for other, found in related.items()
             ]
+            session.journal(wanted.object_type, gone)
             dirty = {*written, *changed, *gone, *(id_ for ids in joined for id_ in ids)}
-            session.journal(wanted.object_type, dirty)
             quarantine(session, wanted.table, records.refused, now)
             session.resolve_quarantine(wanted.table, records.rows["id"])
             read_again = [f"{wanted.object_type}:{result['id']}" for result in kept]

@@ -35,7 +35,6 @@ class ReferenceReader:
         with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session.state, frame["portal_id"].item())
             changed = session.replace("raw.account", frame, None)
-            session.journal("account_details", ["*"] if changed.height else [])
         return self.readings.end_reference(run, frame, changed, 1)
 
     def owners(self) -> StreamReport:
@@ -56,7 +55,6 @@ class ReferenceReader:
         frame = pl.concat([parse_setup.stages(name, self.hubspot.pipelines(name)) for name in staged])
         with self.readings.warehouse.session() as session, session.transaction():
             changed = session.upsert("raw.pipeline_stage", frame)
-            session.journal("pipeline_stage", changed["stage_id"])
         return self.readings.end_reference(run, frame, changed, len(staged))
 
     def forms(self) -> StreamReport:

@@ -73,9 +73,7 @@ class StreamReader:
             now = self.readings.clock.now()
             listed += len(page)
             parsed = parse_forms.submissions(form_id, page, extracted_at=now)
-            self.readings.write(
-                run, "raw.form_submission", parsed, "form_submission", ["form_id", "conversion_id"], now
-            )
+            self.readings.write(run, "raw.form_submission", parsed, ["form_id", "conversion_id"], now)
             newest = max([moment for moment in (newest, *parsed.rows["submitted_at"]) if moment], default=None)
         run.found = (run.found or 0) + listed
         run.floor += max(1, ceil(listed / _SUBMISSIONS))
@@ -104,7 +102,7 @@ class StreamReader:
                 run.found += len(page)
                 parsed = parse_email.email_clicks(page, extracted_at=now)
                 rows = Parsed(mark_bots(parsed.rows), parsed.refused)
-                self.readings.write(run, "raw.email_click", rows, "email_click", ["id"], now)
+                self.readings.write(run, "raw.email_click", rows, ["id"], now)
         except (Forbidden, Rejected) as error:
             if isinstance(error, Rejected) and error.status != _NOT_FOUND:
                 raise

@@ -74,11 +74,6 @@ class Source:
         return CONTRACTS[self.table]
 
     @property
-    def topic(self) -> str:
-        """The topic that changed rows are journalled under."""
-        return self.contract.table
-
-    @property
     def group(self) -> Group:
         """Its settings, as the table of settings shows them."""
         return Group(f"Source {self.name}", self.settings)

@@ -89,9 +89,24 @@ def record_ids_as_bigint(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(f"ALTER TABLE {table} ALTER COLUMN merged_ids TYPE BIGINT[] USING merged_ids::BIGINT[]")
 
 
+def journal_keys_as_lists(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keys of the journal are lists: those of several values were packed texts. Nobody read the topic `conversion`."""
+    connection.execute("CREATE TEMP TABLE _change AS SELECT * FROM meta.change WHERE topic <> 'conversion'")
+    connection.execute("DROP TABLE meta.change")
+    connection.execute("CREATE TABLE meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR[] NOT NULL)")
+    connection.execute(
+        "INSERT INTO meta.change SELECT seq, topic, CASE topic"
+        " WHEN 'milestone' THEN [split_part(key, '|', 1), key[strpos(key, '|') + 1:]]"
+        " WHEN 'form_submission' THEN [split_part(key, ':', 1), key[strpos(key, ':') + 1:]]"
+        " WHEN 'click_form' THEN [split_part(key, ':', 1), key[strpos(key, ':') + 1:]] ELSE [key] END FROM _change"
+    )
+    connection.execute("DROP TABLE _change")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
     3: no_indexes,
     4: record_ids_as_bigint,
+    5: journal_keys_as_lists,
 }

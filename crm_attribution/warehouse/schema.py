@@ -14,12 +14,12 @@ from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.migrations import MIGRATIONS, create_marker
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _META_TABLES = {
     "schema_version": "version INTEGER NOT NULL",
     "migration": "version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL",
-    "change": "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL",
+    "change": "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR[] NOT NULL",
     "cursor": "consumer VARCHAR NOT NULL, seq BIGINT NOT NULL, signature VARCHAR NOT NULL",
     "fact": "name VARCHAR NOT NULL, value VARCHAR NOT NULL",
 }

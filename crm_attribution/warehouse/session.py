@@ -18,6 +18,7 @@ import duckdb
 import polars as pl
 
 from crm_attribution.contracts import CONTRACTS, Contract
+from crm_attribution.contracts.topics import Topic
 from crm_attribution.errors import CommitLost
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
@@ -42,12 +43,19 @@ class Changes:
     """
 
     everything: bool
-    keys: Mapping[str, list[str]]
+    keys: Mapping[str, list[list[str]]]
     upto: int
     signature: str = ""
 
     def of(self, *topics: str) -> list[str]:
-        return sorted({key for topic in topics for key in self.keys.get(topic, [])})
+        """Keys of topics whose keys are one value."""
+        return sorted({key[0] for topic in topics for key in self.keys.get(topic, [])})
+
+    def frame(self, *topics: Topic) -> pl.DataFrame:
+        """Keys of topics with the same columns, a String column per value of a key."""
+        columns = topics[0].columns
+        rows = sorted({tuple(key) for topic in topics for key in self.keys.get(topic, [])})
+        return pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String), orient="row")
 
     def ids(self, *topics: str) -> list[int]:
         """Changed keys that are record ids."""
@@ -167,10 +175,11 @@ class Session:
             f" (SELECT 1 FROM {table_name(name)} t WHERE {match})"
         )
         self.connection.execute(f"INSERT INTO {table_name(name)} BY NAME FROM _write")
+        self._journal_source(contract, "_write")
         return self._drop("_write", contract)
 
     def append_new(self, name: str, frame: pl.DataFrame) -> pl.DataFrame:
-        """Insert rows whose keys the caller knows to be new; nothing is looked up. Returns them."""
+        """Insert rows whose keys the caller knows to be new; nothing is looked up or journalled. Returns them."""
         contract = CONTRACTS[name]
         frame = contract.validate(contract.conform(frame))
         if frame.height:
@@ -224,6 +233,8 @@ class Session:
         )
         for temporary in ("_new", "_old", "_gone", "_came", "_scope"):
             self.connection.execute(f"DROP TABLE IF EXISTS temp.{temporary}")
+        if changed.height:
+            self._journal_rows(contract, "SELECT * FROM _changed", changed)
         return changed
 
     def supersede(self, name: str, stale: pl.DataFrame, new: pl.DataFrame, now: datetime) -> None:
@@ -250,7 +261,10 @@ class Session:
         if keys.is_empty():
             return 0
         match = _match(keys.columns, "t", "k")
+        contract = CONTRACTS.get(table)
         with self._registered({"_keys": keys.unique()}):
+            if contract is not None and contract.journal:
+                self._journal_rows(contract, f"SELECT t.* FROM {table_name(table)} t SEMI JOIN _keys k ON {match}")
             done = self.connection.execute(f"DELETE FROM {table_name(table)} t USING _keys k WHERE {match}").fetchall()
         return int(done[0][0])
 
@@ -290,15 +304,30 @@ class Session:
 
     # --- journal
 
-    def journal(self, topic: str, keys: Iterable[str | int] | pl.Series) -> int:
-        """Tell later steps which keys of a topic changed; record ids become text. Returns how many."""
-        frame = pl.Series("key", list(keys)).cast(pl.String).to_frame().unique().drop_nulls()
-        if frame.is_empty():
-            return 0
-        seq = self.scalar("SELECT nextval('meta.change_seq')")
-        with self._registered({"_keys": frame}):
-            self.connection.execute("INSERT INTO meta.change SELECT ?, ?, key FROM _keys", [seq, topic])
+    def journal(self, topic: str, keys: Iterable[str | int] | pl.DataFrame) -> int:
+        """Journal keys that no contract's journal covers: values, or a frame with a column per value of a key. Nulls
+        are left out. Returns how many."""
+        frame = keys if isinstance(keys, pl.DataFrame) else pl.Series("key", list(keys), strict=False).to_frame()
+        frame = frame.unique().drop_nulls()
+        if frame.height:
+            key = ", ".join(f"{q(column)}::VARCHAR" for column in frame.columns)
+            self._journalled(f"SELECT '{topic}' AS topic, [{key}] AS key FROM _changed", frame)
         return frame.height
+
+    def _journal_rows(self, contract: Contract, rows: str, changed: pl.DataFrame | None = None) -> None:
+        """Journal changed rows as the contract declares. `rows` is SQL that gives them."""
+        told = [
+            f"SELECT DISTINCT {entry.topic_sql} AS topic, [{', '.join(f'({key})::VARCHAR' for key in entry.key_sql)}]"
+            f" AS key FROM ({rows}) WHERE {' AND '.join(f'({key}) IS NOT NULL' for key in entry.key_sql)}"
+            for entry in contract.journal
+        ]
+        if told:
+            self._journalled(" UNION ".join(told), changed)
+
+    def _journalled(self, keys: str, changed: pl.DataFrame | None) -> None:
+        seq = self.scalar("SELECT nextval('meta.change_seq')")
+        with self._registered({} if changed is None else {"_changed": changed}):
+            self.connection.execute(f"INSERT INTO meta.change SELECT {seq}, topic, key FROM ({keys})")
 
     def changes(self, consumer: str, topics: Sequence[str], signature: str = "") -> Changes:
         """What `consumer` has not seen of `topics`.
@@ -361,9 +390,16 @@ class Session:
     def _replace_rows(self, contract: Contract, source: str) -> pl.DataFrame:
         target = table_name(contract.name)
         match = _match(contract.key, "t", "n")
+        before = f" UNION ALL BY NAME SELECT t.* FROM {target} t SEMI JOIN {source} n ON {match}"
+        keyed = all(key in contract.key for entry in contract.journal for key in entry.key_sql)
+        self._journal_source(contract, source, "" if keyed else before)
         self.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
         self.connection.execute(f"INSERT INTO {target} BY NAME FROM {source}")
         return self._drop(source, contract)
+
+    def _journal_source(self, contract: Contract, source: str, more: str = "") -> None:
+        if contract.journal and self.scalar(f"SELECT count(*) FROM {source}"):
+            self._journal_rows(contract, f"SELECT * FROM {source}{more}")
 
     def _drop(self, source: str, contract: Contract) -> pl.DataFrame:
         keys = ", ".join(q(column) for column in contract.key)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from crm_attribution.attribution.models.base import Model
+from crm_attribution.contracts.topics import MILESTONE, TOUCH_ACCOUNT
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
@@ -25,7 +26,6 @@ UTM = ("google", "cpc", "brand")
 
 def touched(session: Session, *touches: sample_rows.Row) -> None:
     sample_rows.fill(session, {"attribution.touch": touches})
-    session.journal("touch_account", ["company:1"])
 
 
 def credit(session: Session, now: datetime) -> int:
@@ -46,7 +46,6 @@ def amounts(session: Session, as_of: datetime) -> dict[str, int]:
 def credited(session: Session) -> Session:
     """One win and one touch, credited on Monday."""
     sample_rows.fill(session, {"events.milestone": [WON]})
-    session.journal("milestone", ["customer_won|w"])
     touched(session, sample_rows.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     assert credit(session, MONDAY) == 6, "three models, count and amount"
     return session
@@ -63,8 +62,8 @@ def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
 
 def test_the_same_again_writes_nothing(credited: Session):
     before = credited.query("SELECT * FROM attribution.credit ORDER BY ALL").rows()
-    credited.journal("milestone", ["customer_won|w"])
-    credited.journal("touch_account", ["company:1"])
+    credited.journal(MILESTONE, pl.DataFrame({"milestone": ["customer_won"], "milestone_id": ["w"]}))
+    credited.journal(TOUCH_ACCOUNT, ["company:1"])
     assert credit(credited, TUESDAY) == 0
     assert credit(credited, WEDNESDAY) == 0
     credited.forget_cursors([CREDITS.name])
@@ -74,7 +73,6 @@ def test_the_same_again_writes_nothing(credited: Session):
 
 def test_an_outcome_that_no_longer_holds_is_closed_not_deleted(credited: Session):
     sample_rows.fill(credited, {"events.milestone": [WON | {"state": "reversed", "reason": "reopened"}]})
-    credited.journal("milestone", ["customer_won|w"])
     assert credit(credited, TUESDAY) == 6
     assert amounts(credited, TUESDAY) == {}
     assert amounts(credited, MONDAY) == {"click:a": 1001}
@@ -99,7 +97,6 @@ def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session,
     rules = LOADED.model_copy(update={"attribution": LOADED.attribution.model_copy(update={"models": ["frequent"]})})
     other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
     sample_rows.fill(session, {"events.milestone": [WON, other]})
-    session.journal("milestone", ["customer_won|w", "customer_won|v"])
     touched(
         session,
         sample_rows.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM),
@@ -111,7 +108,6 @@ def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session,
     assert dict(session.query(counted).iter_rows()) == {"click:a": 500_000, "click:b": 500_000}
     touch = sample_rows.touch("click:c", "2026-03-01T09:00:00Z", "q", "company:2", "Direct", *UTM)
     sample_rows.fill(session, {"attribution.touch": [touch]})
-    session.journal("touch_account", ["company:2"])
     run(CREDITS, session, rules, TUESDAY)
     assert dict(session.query(counted).iter_rows()) == {"click:a": 333_333, "click:b": 666_667}
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from crm_attribution import configuration
@@ -42,16 +43,11 @@ class Desk:
         self.text = MINIMAL
         self.environment = dict(META)
 
-    def tell(self, *milestones: sample_rows.Row, gone: tuple[str, ...] = ()) -> None:
-        """What milestones.update would leave: rows written or removed, and their keys in the journal."""
+    def tell(self, *milestones: sample_rows.Row, gone: Sequence[tuple[str, str]] = ()) -> None:
+        """What milestones.update would leave: rows written or removed."""
         sample_rows.fill(self.session, {"events.milestone": milestones})
-        for key in gone:
-            name, number = key.split("|")
-            self.session.connection.execute(
-                "DELETE FROM events.milestone WHERE milestone = ? AND milestone_id = ?", [name, number]
-            )
-        keys = [f"{row['milestone']}|{row['milestone_id']}" for row in milestones]
-        self.session.journal("milestone", [*keys, *gone])
+        keys = pl.DataFrame(gone, schema={"milestone": pl.String, "milestone_id": pl.String}, orient="row")
+        self.session.delete("events.milestone", keys)
 
     def plan(self) -> int:
         given = configuration.load(self.environment)
@@ -168,7 +164,7 @@ def test_a_win_that_is_renamed_is_no_second_conversion(desk: Desk, first: str, s
     desk.tell(win("w", first))
     desk.plan()
     (before,) = desk.rows()
-    desk.tell(win("w", second), gone=(f"{first}|w",))
+    desk.tell(win("w", second), gone=[(first, "w")])
     assert desk.plan() == 0
     assert desk.rows() == [before]
     desk.tell(win("w", second, arr=6000))
@@ -181,7 +177,7 @@ def test_a_fact_told_by_an_earlier_event_after_all_keeps_its_conversion(desk: De
     desk.tell(lead("a"))
     desk.plan()
     (planned,) = desk.rows()
-    desk.tell(lead("earlier", "2026-03-09T09:00:00Z", linked_event_ids=["earlier", "a"]), gone=("lead_captured|a",))
+    desk.tell(lead("earlier", "2026-03-09T09:00:00Z", linked_event_ids=["earlier", "a"]), gone=[("lead_captured", "a")])
     assert desk.plan() == 1, "its time follows while it is unsent"
     (row,) = desk.rows()
     assert row["conversion_id"] == planned["conversion_id"]
@@ -205,12 +201,12 @@ def test_a_win_taken_back_and_won_again_before_it_is_sent_is_sent_as_the_standin
 def test_two_persons_merged_send_nothing_new(desk: Desk):
     desk.tell(lead("a"), lead("b"))
     assert desk.plan() == 2
-    desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=("lead_captured|b",))
+    desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=[("lead_captured", "b")])
     assert desk.plan() == 1
     assert desk.states() == {"a": "pending", "b": "suppressed: duplicate"}
-    desk.tell(lead("0", linked_event_ids=["0", "b", "a"]), gone=("lead_captured|a",))
+    desk.tell(lead("0", linked_event_ids=["0", "b", "a"]), gone=[("lead_captured", "a")])
     assert desk.plan() == 0
-    desk.tell(lead("a"), lead("b"), gone=("lead_captured|0",))
+    desk.tell(lead("a"), lead("b"), gone=[("lead_captured", "0")])
     assert desk.plan() == 1, "they part again: nothing was lost"
     assert desk.states() == {"a": "pending", "b": "pending"}
 
@@ -221,7 +217,7 @@ def test_of_two_planned_before_a_merge_the_one_sent_stays(desk: Desk):
     desk.session.connection.execute(
         "UPDATE conversions.conversion SET state = 'accepted', attempts = 1 WHERE milestone_id = 'b'"
     )
-    desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=("lead_captured|b",))
+    desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=[("lead_captured", "b")])
     assert desk.plan() == 1
     assert desk.states() == {"a": "suppressed: duplicate", "b": "accepted"}
 
@@ -255,7 +251,7 @@ def test_a_second_rule_added_later_has_its_own_rows_and_a_renamed_one_has_none(d
     ]  # fmt: skip
     desk.text = MINIMAL.replace("Purchase", "Bought")
     assert desk.plan() == 0
-    desk.tell(win("w", "customer_expanded"), gone=("customer_won|w",))
+    desk.tell(win("w", "customer_expanded"), gone=[("customer_won", "w")])
     assert desk.plan() == 0, "renamed facts keep the rows they have"
 
 

@@ -91,21 +91,20 @@ def fact(chance: Random, number: int) -> Act:
             "email": email,
             "link_click_id": link,
         }
-        return act("raw.form_submission", {**row, **ids}, "form_submission", f"f:{number}")
+        return act("raw.form_submission", {**row, **ids})
     if kind == "click":
         row = sample_rows.click(str(number), when.isoformat(), contact_id=chance.choice([None, "1", "2", "5"]), **ids)
-        return act("raw.link_click", row, "link_click", str(number))
+        return act("raw.link_click", row)
     if kind == "mail":
         row = {"id": str(number), "created_at": when, "recipient": email, "is_bot": False, "extracted_at": when}
-        return act("raw.email_click", row, "email_click", str(number))
+        return act("raw.email_click", row)
     row = sample_rows.record(str(number), domain=f"{chance.choice('abcdg')}.example")
-    return act("raw.company", row, "companies", str(number))
+    return act("raw.company", row)
 
 
-def act(table: str, row: sample_rows.Row, topic: str, key: str) -> Act:
+def act(table: str, row: sample_rows.Row) -> Act:
     def act(session: Session) -> None:
         sample_rows.fill(session, {table: [row]})
-        session.journal(topic, [key])
 
     return act
 

@@ -22,24 +22,20 @@ CLICKED = at("2026-03-20T12:00:00Z")
 def contact(session: Session, number: str, email: str, *further: str) -> None:
     row = sample_rows.record(number, email=email, additional_emails=list(further))
     sample_rows.fill(session, {"raw.contact": [row]})
-    session.journal("contacts", [number])
 
 
 def click(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
     sample_rows.fill(session, {"raw.link_click": [sample_rows.click(number, moment.isoformat(), **more)]})
-    session.journal("link_click", [number])
 
 
 def mail(session: Session, number: str, moment: datetime = CLICKED, **more: Any) -> None:
     row = {"id": number, "created_at": moment, "url": "https://v.example", "is_bot": False, "extracted_at": moment}
     sample_rows.fill(session, {"raw.email_click": [row | more]})
-    session.journal("email_click", [number])
 
 
 def form(session: Session, email: str, moment: datetime = CLICKED, **more: Any) -> None:
     row = {"form_id": "f", "conversion_id": "1", "submitted_at": moment, "email": email, "extracted_at": moment, **more}
     sample_rows.fill(session, {"raw.form_submission": [row]})
-    session.journal("form_submission", ["f:1"])
 
 
 def after(session: Session, hours: float) -> dict[str, str]:

@@ -196,7 +196,7 @@ def told_otherwise(session: Session) -> None:
     clicks = [{"key": "k", "reasons": "x", "row": json.dumps({"click_id": "k", "contact_id": "12"}), "source": "x"}]
     with session.transaction():
         session.upsert("raw.webhook_event", pl.DataFrame(events, infer_schema_length=None))
-        session.journal("email_click", session.upsert("raw.email_click", pl.DataFrame(mails))["id"])
+        session.upsert("raw.email_click", pl.DataFrame(mails))
         session.quarantine("raw.contact", pl.DataFrame(refused), observed_at=stamp)
         session.quarantine("raw.link_click", pl.DataFrame(clicks), observed_at=stamp)
         change = {"person_id": "p", "other_person_id": "q", "kind": "merge", "cause": f"email:{sha256(EMAIL)}"}

@@ -193,9 +193,9 @@ def test_a_merge_makes_aliases_of_both_and_reads_the_new_record(deliveries: Deli
     assert deliveries.rows("raw.merge") == [(plural, 1, 9, at, "webhook"), (plural, 2, 9, at, "webhook")]
     assert deliveries.reread() == [(plural, 9)]
     assert sorted(deliveries.query("SELECT topic, key FROM meta.change")) == [
-        (plural, "1"),
-        (plural, "2"),
-        (plural, "9"),
+        (plural, ["1"]),
+        (plural, ["2"]),
+        (plural, ["9"]),
     ]
 
 
@@ -212,12 +212,13 @@ def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(deliveries: De
     with deliveries.warehouse.session() as session, session.transaction():
         rows = [dict(zip(("absorbed_id", "survivor_id", "merged_at", "source"), row, strict=True)) for row in said]
         session.upsert("raw.merge", pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
+        session.connection.execute("DELETE FROM meta.change")
     deliveries.load([merge("contact", 1, 2, 9)])
     assert deliveries.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
         (1, from_millis(NOON), "webhook"),
         (2, at, "hs_calculated_merged_vids"),
     ]
-    assert deliveries.query("SELECT key FROM meta.change ORDER BY 1") == [("1",), ("9",)]
+    assert deliveries.query("SELECT key FROM meta.change ORDER BY 1") == [(["1"],), (["9"],)]
 
 
 def test_a_deletion_is_a_row_and_a_reading(deliveries: Deliveries):

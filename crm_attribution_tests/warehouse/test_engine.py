@@ -82,6 +82,7 @@ def test_an_older_warehouse_loses_its_indexes_and_nothing_else(tmp_path: Path):
     with Warehouse(tmp_path).session() as session:
         session.change("DROP TABLE meta.commit_marker")
         for name, columns in (
+            ("change", "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL"),
             ("fact", "name VARCHAR NOT NULL PRIMARY KEY, value VARCHAR NOT NULL"),
             ("cursor", "consumer VARCHAR NOT NULL PRIMARY KEY, seq BIGINT NOT NULL, signature VARCHAR NOT NULL"),
         ):

@@ -11,6 +11,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crm_attribution.contracts.topics import (
+    CONTACTS,
+    DEALS,
+    FORM_SUBMISSION,
+    MILESTONE,
+    TOUCH_ACCOUNT,
+    TOUCH_PERSON,
+    Topic,
+)
 from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.warehouse import schema
 from crm_attribution.warehouse.connection import Warehouse
@@ -18,6 +27,9 @@ from crm_attribution.warehouse.migrations import MIGRATIONS
 from crm_attribution.warehouse.session import Session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD_JOURNAL = """
+CREATE OR REPLACE TABLE meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL)
+"""
 MERGE = "raw.merge"
 
 
@@ -170,3 +182,57 @@ def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
         Warehouse(warehouse.directory).session(),
     ):
         pass
+
+
+def test_keys_of_an_older_journal_are_lists(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        session.change(OLD_JOURNAL)
+        session.change(
+            "INSERT INTO meta.change VALUES (1, 'contacts', '7'), (2, 'milestone', 'customer_won|deal:1|x'),"
+            " (3, 'form_submission', 'f:c:1'), (4, 'conversion', 'gone')"
+        )
+        session.change("UPDATE meta.schema_version SET version = 5")
+    with Warehouse(warehouse.directory).session() as session:
+        session.change("INSERT INTO meta.cursor VALUES ('reader', 0, '')")
+        seen = session.changes("reader", [CONTACTS, MILESTONE, FORM_SUBMISSION])
+        assert seen.of(CONTACTS) == ["7"]
+        assert seen.frame(MILESTONE).rows() == [("customer_won", "deal:1|x")]
+        assert seen.frame(FORM_SUBMISSION).rows() == [("f", "c:1")]
+        assert session.scalar("SELECT count(*) FROM meta.change") == 3
+
+
+def test_writers_journal_what_the_contract_says(warehouse: Warehouse) -> None:
+    """Rows before and after a change, keys of several values, several keys of a row; nothing for what stays."""
+    touch = {
+        "touch_id": "a",
+        "touched_at": NOON,
+        "kind": "link_click",
+        "channel": "x",
+        "click_id_kinds": [],
+        "origin": "o",
+    }
+    merge = {"object_type": "deals", "absorbed_id": 1, "survivor_id": 2, "source": "s"}
+    with warehouse.session() as session:
+        session.advance("reader", session.changes("reader", []))
+
+        def journalled(*topics: Topic) -> list[list[tuple[str, ...]]]:
+            with session.following("reader", topics) as changes:
+                return [changes.frame(topic).rows() for topic in topics]
+
+        first = pl.DataFrame(
+            [{**touch, "person_id": "p", "account_id": None}], schema_overrides={"account_id": pl.String}
+        )
+        session.replace("attribution.touch", first, None)
+        assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("p",)], []]
+        session.replace("attribution.touch", pl.DataFrame([{**touch, "person_id": "q", "account_id": "c"}]), None)
+        assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("p",), ("q",)], [("c",)]]
+        session.upsert("attribution.touch", pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
+        assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("q",), ("r",)], [("c",)]]
+        session.upsert("attribution.touch", pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
+        assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[], []]
+        session.delete("attribution.touch", pl.DataFrame({"touch_id": ["a"]}))
+        assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("r",)], [("c",)]]
+        session.append("raw.merge", pl.DataFrame([merge]))
+        assert journalled(CONTACTS, DEALS) == [[], [("1",), ("2",)]]
+        session.upsert("raw.merge", pl.DataFrame([{**merge, "survivor_id": 3}]))
+        assert journalled(CONTACTS, DEALS) == [[], [("1",), ("2",), ("3",)]]
