@@ -1,0 +1,100 @@
+"""A data directory made by an earlier release is taken forward: nothing is lost, and the next hours end as ever.
+
+`release_953eef7.tar.xz` holds `warehouse.duckdb`, `marts.duckdb` and the portal log that release 953eef7 played: 40
+contacts, merges in a chain, an archived contact, re-priced wins, conversions sent to Meta and LinkedIn. The log goes on
+for seven hours after the files were written.
+"""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution.warehouse.migrations import MIGRATIONS
+from crm_attribution_tests.pipeline.project import SAMPLE_MAPPING, Project
+from crm_attribution_tests.sandbox_process import Sandbox
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.sandbox, pytest.mark.slow]
+
+FIXTURE = Path(__file__).with_name("release_953eef7.tar.xz")
+LOADED, SENT, END = "2026-03-12T10:00:00Z", "2026-03-13T13:00:00Z", "2026-03-13T20:00:00Z"
+
+LEDGER = (
+    "SELECT conversion_id, destination, account, action, milestone, milestone_id, occurred_at, ready_at, value, currency,"
+    " person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash FROM conversions.conversion"
+)
+ATTEMPTS = "SELECT * FROM delivery.attempt"
+CREDIT = (
+    "SELECT milestone, milestone_id, model, measure, currency, touch_id, credit, recorded_at, superseded_at"
+    " FROM attribution.credit WHERE superseded_at IS NOT NULL"
+)
+PERSONS = "SELECT identifier_type, identifier, person_id FROM identity.alias"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """The files of the earlier release, and its portal log beside them."""
+    with tarfile.open(FIXTURE) as archive:
+        archive.extractall(tmp_path / "old", filter="data")
+    return tmp_path / "old"
+
+
+def rows(file: Path, sql: str) -> set[str]:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return {repr(row) for row in connection.execute(sql).fetchall()}
+
+
+def test_every_table_fits_its_contract_and_memory_is_kept(old: Path) -> None:
+    file = old / "warehouse.duckdb"
+    before = {sql: rows(file, sql) for sql in (LEDGER, ATTEMPTS, CREDIT, PERSONS)}
+    assert all(before.values()), "the fixture has conversions, attempts, closed credit and persons"
+    with Warehouse(old).session() as session:
+        for name, contract in CONTRACTS.items():
+            if contract.schema != "marts":
+                contract.validate(session.read(name))
+        steps = [row[0] for row in session.query("SELECT name FROM meta.migration ORDER BY version").rows()]
+    assert steps == [step.__name__ for version, step in sorted(MIGRATIONS.items()) if version >= 3]
+    assert {sql: rows(file, sql) for sql in before} == before
+
+
+@contextmanager
+def going_on(folder: Path, portal: Path, clock: str) -> Iterator[tuple[Project, Sandbox]]:
+    """A project on a data directory, with a sandbox at the clock."""
+    with Sandbox.start(portal, clock) as sandbox:
+        env = {
+            **sandbox.env,
+            "CRM_ATTRIBUTION_START": "2026-03-12T09:00:00Z",
+            "CRM_ATTRIBUTION_MAPPING": str(SAMPLE_MAPPING),
+            "CRM_ATTRIBUTION_SEND": "on",
+        }
+        yield Project(folder, env), sandbox
+
+
+def test_the_next_hours_end_as_if_this_release_had_run_from_the_start(old: Path, tmp_path: Path) -> None:
+    portal = old / "portal.jsonl"
+    accepted = "SELECT conversion_id FROM conversions.conversion WHERE state = 'accepted'"
+    sent_before = rows(old / "warehouse.duckdb", accepted)
+    with going_on(old, portal, END) as (upgraded, sandbox):
+        upgraded.hours(SENT, END)
+        counted = sum(len(sandbox.received(name)["counted"]) for name in ("meta", "linkedin"))
+    sent_now = rows(old / "warehouse.duckdb", accepted)
+    assert sent_before <= sent_now
+    assert counted == len(sent_now - sent_before) > 0, "what was accepted before is not sent again"
+
+    with going_on(tmp_path / "fresh", portal, LOADED) as (fresh, sandbox):
+        fresh.hours("2026-03-12T09:00:00Z", LOADED)
+        sandbox.set_clock(SENT)
+        fresh.hours(LOADED, SENT)
+        sandbox.set_clock(END)
+        fresh.hours(SENT, END)
+    ours, theirs = upgraded.marts(), fresh.marts()
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        assert ours[name] == theirs[name], name
