@@ -27,8 +27,8 @@ FIXTURE = Path(__file__).with_name("release_953eef7.tar.xz")
 LOADED, SENT, END = "2026-03-12T10:00:00Z", "2026-03-13T13:00:00Z", "2026-03-13T20:00:00Z"
 
 LEDGER = (
-    "SELECT conversion_id, destination, account, action, milestone, milestone_id, occurred_at, ready_at, value, currency,"
-    " person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash FROM conversions.conversion"
+    "SELECT conversion_id, destination, account, action, milestone, milestone_id, occurred_at, ready_at, value,"
+    " currency, person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash FROM conversions.conversion"
 )
 ATTEMPTS = "SELECT * FROM delivery.attempt"
 CREDIT = (
