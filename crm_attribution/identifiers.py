@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
+import polars as pl
+
 from crm_attribution.clock import iso
 
 CLICK_ID_PARAMETERS = ("gclid", "gbraid", "wbraid", "fbclid", "li_fat_id", "msclkid", "ttclid")
@@ -43,6 +45,17 @@ def normalise_email(text: str | None) -> str | None:
         return None
     address = re.sub(r"\s+", "", text).lower()
     return address if re.fullmatch(r"[^@]+@[^@]+\.[^@]+", address) else None
+
+
+def normalised_emails(emails: pl.Series) -> pl.Series:
+    """Each e-mail (String, or List of String) normalised; null where it is none, left out of lists."""
+    if isinstance(emails.dtype, pl.List):
+        texts = emails.explode()
+        names = {text: normalise_email(text) for text in texts.unique().drop_nulls()}
+        inner = pl.element().cast(pl.String).replace_strict(names, default=None, return_dtype=pl.String).drop_nulls()
+        return emails.to_frame("e").select(pl.col("e").list.eval(inner))["e"]
+    names = {text: normalise_email(text) for text in emails.unique().drop_nulls()}
+    return emails.cast(pl.String).replace_strict(names, default=None, return_dtype=pl.String)
 
 
 def normalise_domain(text: str | None) -> str | None:

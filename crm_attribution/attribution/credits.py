@@ -10,7 +10,6 @@ from crm_attribution.attribution.rules import credits as credit_rules
 from crm_attribution.contracts import topics
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.merges import merged
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
@@ -92,19 +91,22 @@ def _credits(session: Session, keys: pl.DataFrame, rules: Rules) -> pl.DataFrame
 
 def _births(session: Session, contacts: pl.Series) -> pl.DataFrame:
     """contact_id, created_at: when HubSpot first knew the contact; merged into a new record it is no younger."""
-    live = merged(session, "contacts")
-    heads = {contact: live.get(contact, contact) for contact in contacts}
-    wanted = set(heads.values())
-    family = {head: head for head in wanted} | {old: new for old, new in live.items() if new in wanted}
-    records = session.read_keys("raw.contact", records_frame("id", family)).select(
-        _head=pl.col("id").replace(family),
-        created_at=pl.min_horizontal(
-            "created_at", hubspot_time(pl.col("properties").str.json_path_match("$.createdate"))
-        ),
+    records = session.query(
+        """
+        WITH asked AS (
+            SELECT a.contact_id, coalesce(m.survivor_id, a.contact_id) AS head FROM contacts a
+            LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = a.contact_id),
+        family AS (
+            SELECT head, head AS id FROM asked
+            UNION SELECT m.survivor_id, m.absorbed_id FROM raw.merge m SEMI JOIN asked ON m.survivor_id = asked.head
+            WHERE m.object_type = 'contacts')
+        SELECT a.contact_id, c.created_at, json_extract_string(c.properties, '$.createdate') AS createdate
+        FROM asked a JOIN family f ON f.head = a.head JOIN raw.contact c ON c.id = f.id
+        """,
+        contacts=records_frame("contact_id", contacts),
     )
-    asked = pl.DataFrame(list(heads.items()), schema={"contact_id": pl.Int64, "_head": pl.Int64}, orient="row")
-    born = records.group_by("_head").agg(pl.col("created_at").min())
-    return asked.join(born, on="_head").select("contact_id", "created_at")
+    born = pl.min_horizontal("created_at", hubspot_time(pl.col("createdate")))
+    return records.group_by("contact_id").agg(created_at=born.min())
 
 
 def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: datetime) -> int:

@@ -13,15 +13,12 @@ from contextlib import contextmanager
 import polars as pl
 
 from crm_attribution.contracts import topics
-from crm_attribution.identity.lookups import RECIPIENT, TYPED, emails_of, one_contact, with_person
+from crm_attribution.identity.lookups import emails_of, one_contact, with_person
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Changes, Session
 from crm_attribution.warehouse.steps import steps
-
-_ADDRESS = "regexp_full_match(email, '[^@]+@[^@]+\\.[^@]+')"
-
 
 TOUCHED = {
     # changed submissions, and those that name a changed click
@@ -32,9 +29,9 @@ TOUCHED = {
             WHERE form_id IS NOT NULL
     """,
     # who wrote: the e-mails typed into them, and the recipients of changed e-mail clicks
-    "acting_email": f"""
-        SELECT {TYPED} AS email FROM raw.form_submission AS form SEMI JOIN touched_form USING (form_id, conversion_id)
-        UNION SELECT {RECIPIENT} FROM raw.email_click AS mail SEMI JOIN changed_mail USING (id)
+    "acting_email": """
+        SELECT email_normalised AS email FROM raw.form_submission SEMI JOIN touched_form USING (form_id, conversion_id)
+        UNION SELECT recipient_normalised FROM raw.email_click SEMI JOIN changed_mail USING (id)
     """,
     "acting_contact": one_contact("acting_email"),
     "acting_person": with_person("acting_contact"),
@@ -48,41 +45,41 @@ TOUCHED = {
     """,
     # their other e-mails, e-mails that changed hands, and those of a domain whose account is another
     "person_email": emails_of("touched_person"),
-    "touched_email": f"""
+    "touched_email": """
         SELECT email FROM (
             SELECT email FROM acting_email
             UNION SELECT email FROM person_email
             UNION SELECT identifier FROM identity.node SEMI JOIN changed_node USING (node_id) WHERE node_type = 'email'
-            UNION SELECT {TYPED} FROM raw.form_submission AS form
-                SEMI JOIN changed_host ON split_part({TYPED}, '@', 2) = host
-            UNION SELECT {RECIPIENT} FROM raw.email_click AS mail
-                SEMI JOIN changed_host ON split_part({RECIPIENT}, '@', 2) = host
-        ) WHERE {_ADDRESS}
+            UNION SELECT form.email_normalised FROM raw.form_submission AS form
+                SEMI JOIN changed_host ON split_part(form.email_normalised, '@', 2) = host
+            UNION SELECT mail.recipient_normalised FROM raw.email_click AS mail
+                SEMI JOIN changed_host ON split_part(mail.recipient_normalised, '@', 2) = host
+        ) WHERE email IS NOT NULL
     """,
-    "email_form": f"""
+    "email_form": """
         SELECT form_id, conversion_id FROM raw.form_submission AS form
-            SEMI JOIN touched_email ON {TYPED} = touched_email.email
+            SEMI JOIN touched_email ON form.email_normalised = touched_email.email
     """,
     # every touch that rows of these e-mails may be, those of rows that have gone included
-    "touched_touch": f"""
+    "touched_touch": """
         SELECT 'form:' || form_id || ':' || conversion_id AS touch_id FROM email_form
         UNION SELECT 'form:' || form_id || ':' || conversion_id FROM changed_form
         UNION SELECT 'click:' || click_id FROM identity.click SEMI JOIN email_form USING (form_id, conversion_id)
         UNION SELECT 'click:' || click_id FROM changed_link
         UNION SELECT 'email:' || epoch_ms(created_at) || ':' || id FROM raw.email_click AS mail
-            SEMI JOIN touched_email ON {RECIPIENT} = touched_email.email
+            SEMI JOIN touched_email ON mail.recipient_normalised = touched_email.email
     """,
 }
 """E-mails, persons and touches with a change, from `changed_*` frames: link, mail, form, person, node, host."""
 
 EVERYTHING = {
     "touched_person": "SELECT person_id FROM identity.person",
-    "touched_email": f"""
+    "touched_email": """
         SELECT email FROM (
-            SELECT {TYPED} AS email FROM raw.form_submission AS form
-            UNION SELECT {RECIPIENT} FROM raw.email_click AS mail
+            SELECT form.email_normalised AS email FROM raw.form_submission AS form
+            UNION SELECT mail.recipient_normalised FROM raw.email_click AS mail
                 JOIN identity.email_click AS answer USING (created_at, id) WHERE answer.status = 'unresolved'
-        ) WHERE {_ADDRESS}
+        ) WHERE email IS NOT NULL
     """,
     "touched_touch": "SELECT NULL::VARCHAR AS touch_id WHERE false",
 }
@@ -131,7 +128,12 @@ def _hosts(session: Session, changes: Changes, rules: Rules) -> pl.DataFrame:
     if not domains:
         return pl.DataFrame(schema={"host": pl.String})
     hosts = session.query(
-        f"SELECT DISTINCT split_part({TYPED}, '@', 2) AS host FROM raw.form_submission AS form"
-        f" UNION SELECT DISTINCT split_part({RECIPIENT}, '@', 2) FROM raw.email_click AS mail"
-    )["host"].drop_nulls()
+        """
+        WITH acted AS (
+            SELECT split_part(email_normalised, '@', 2) AS host FROM raw.form_submission
+            UNION SELECT split_part(recipient_normalised, '@', 2) FROM raw.email_click)
+        SELECT host FROM acted SEMI JOIN changed ON host = domain OR ends_with(host, '.' || domain)
+        """,
+        changed=ids_frame("domain", domains),
+    )["host"]
     return hosts.to_frame().filter(of_emails("@" + hosts, rules.accounts).is_in(domains))

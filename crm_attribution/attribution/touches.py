@@ -9,7 +9,6 @@ import polars as pl
 from crm_attribution.attribution.rules import touches as touch_rules
 from crm_attribution.attribution.scope import scope
 from crm_attribution.identity.accounts import domains_of
-from crm_attribution.identity.lookups import RECIPIENT, TYPED
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
@@ -25,23 +24,23 @@ _EMAIL_CLICKS = """
     SEMI JOIN scope_person ON scope_person.person_id = i.person_id
     WHERE i.status = 'resolved' ORDER BY c.created_at, c.id
 """
-_SUBMISSIONS = f"""
-    SELECT form.*, m.contact_id, m.person_id FROM raw.form_submission AS form JOIN scope_mailbox m ON {TYPED} = m.email
-    ORDER BY form_id, conversion_id
+_SUBMISSIONS = """
+    SELECT form.*, m.contact_id, m.person_id FROM raw.form_submission AS form
+    JOIN scope_mailbox m ON form.email_normalised = m.email ORDER BY form_id, conversion_id
 """
-_SHARED_SUBMISSIONS = f"""
+_SHARED_SUBMISSIONS = """
     SELECT form.*, m.email AS person_id, NULL::BIGINT AS contact_id FROM raw.form_submission AS form
-    JOIN shared_email m ON {TYPED} = m.email ORDER BY form_id, conversion_id
+    JOIN shared_email m ON form.email_normalised = m.email ORDER BY form_id, conversion_id
 """
-_SHARED_CLICKS = f"""
+_SHARED_CLICKS = """
     SELECT c.*, m.email AS person_id, NULL::BIGINT AS resolved_contact_id, i.form_id, i.conversion_id
-    FROM raw.form_submission AS form JOIN shared_email m ON {TYPED} = m.email
+    FROM raw.form_submission AS form JOIN shared_email m ON form.email_normalised = m.email
     JOIN identity.click i USING (form_id, conversion_id) JOIN raw.link_click c ON c.click_id = i.click_id
     WHERE i.status IN ('pending', 'unresolved') ORDER BY c.click_id
 """
-_SHARED_EMAIL_CLICKS = f"""
+_SHARED_EMAIL_CLICKS = """
     SELECT mail.*, m.email AS person_id, NULL::BIGINT AS contact_id FROM raw.email_click AS mail
-    JOIN identity.email_click i USING (created_at, id) JOIN touched_email m ON {RECIPIENT} = m.email
+    JOIN identity.email_click i USING (created_at, id) JOIN touched_email m ON mail.recipient_normalised = m.email
     WHERE i.status = 'unresolved' ORDER BY mail.created_at, mail.id
 """
 _OWNERS = """

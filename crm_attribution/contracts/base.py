@@ -15,6 +15,7 @@ from pandera.errors import SchemaErrors
 
 from crm_attribution.contracts.topics import Entry, Journal, entries
 from crm_attribution.errors import ContractViolation
+from crm_attribution.identifiers import normalised_emails
 
 Timestamp = Annotated[pl.Datetime, "us", "UTC"]
 Strings = Annotated[pl.List, pl.String()]
@@ -54,6 +55,7 @@ class Column:
         description: what it means, with unit and time zone.
         checks: the value checks in words.
         log: written for operators only; never a reason to rewrite a row.
+        email_of: the column whose e-mail it holds normalised, written with the row (`identifiers.normalise_email`).
     """
 
     name: str
@@ -63,6 +65,7 @@ class Column:
     description: str
     checks: tuple[str, ...]
     log: bool
+    email_of: str | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ class Contract:
         return pl.DataFrame(schema=self.polars_schema)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Select and order the contract's columns and cast to its types; nulls for columns not there.
+        """Select and order the contract's columns and cast to its types; nulls for columns not there, and e-mails
+        normalised where their column is empty.
 
         Raises:
             ContractViolation: when a column cannot be cast or the frame has columns the contract does not know.
@@ -107,6 +111,9 @@ class Contract:
             raise ContractViolation(f"{self.name}: unknown columns {sorted(unknown)}")
         if frame.is_empty():
             return self.empty()  # of no columns at all, the select below would make one row of nulls
+        for column in self.columns:
+            if column.email_of in frame.columns:
+                frame = _with_email(frame, column.name, frame[column.email_of])
         try:
             return frame.select(
                 (pl.col(column.name) if column.name in frame.columns else pl.lit(None))
@@ -154,6 +161,14 @@ class Contract:
         return frame, frame.clear().with_columns(reasons=pl.lit(None, pl.String))
 
 
+def _with_email(frame: pl.DataFrame, name: str, emails: pl.Series) -> pl.DataFrame:
+    """The frame with the normalised e-mails in a column, computed only where it has none yet."""
+    given = frame[name] if name in frame.columns else pl.Series(name, [None] * frame.height, emails.dtype)
+    if not (given.is_null() & emails.is_not_null()).any():
+        return frame.with_columns(given)
+    return frame.with_columns(pl.coalesce(given, normalised_emails(emails).alias(name)).alias(name))
+
+
 CONTRACTS: dict[str, Contract] = {}
 
 M = TypeVar("M", bound=type[Model])
@@ -170,8 +185,8 @@ def table(name: str, *, key: tuple[str, ...], journal: Journal | None = None) ->
 
 
 def field(description: str, **options: Any) -> Any:
-    """A column: its description first, then pandera's own options; `json` and `log` are ours."""
-    metadata = {name: options.pop(name, False) for name in ("json", "log")}
+    """A column: its description first, then pandera's own options; `json`, `log` and `email_of` are ours."""
+    metadata = {name: options.pop(name, False) for name in ("json", "log", "email_of")}
     return pa.Field(description=description, metadata=metadata, **options)
 
 
@@ -198,6 +213,7 @@ def _contract(name: str, key: tuple[str, ...], model: type[Model], journal: tupl
                 description=column.description or "",
                 checks=tuple(str(check.error) for check in column.checks),
                 log=bool(metadata.get("log")),
+                email_of=metadata.get("email_of") or None,
             )
         )
     missing = set(key) - {column.name for column in columns}

@@ -11,7 +11,6 @@ from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.plan import deal_contacts
 from crm_attribution.destinations.base import Consent, Destination, Resolved
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.merges import merged
 from crm_attribution.warehouse.session import Session
 
 NO_CONTACT = Resolved(consent="granted")
@@ -138,17 +137,16 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    live = merged(session, "contacts")
-    ids = chosen.with_columns(_record=pl.col("contact_id").replace(live) if live else pl.col("contact_id"))
     return session.query(
         "SELECT i.*, c.email, c.archived, json_extract_string(c.properties, ?) AS consent,"
         " json_extract_string(c.properties, '$.phone') AS phone,"
         " json_extract_string(c.properties, '$.firstname') AS first_name,"
         " json_extract_string(c.properties, '$.lastname') AS last_name,"
         " json_extract_string(c.properties, '$.meta_lead_id') AS lead_id"
-        " FROM ids i JOIN raw.contact c ON c.id = i._record ORDER BY i.conversion_id",
+        " FROM chosen i LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = i.contact_id"
+        " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id) ORDER BY i.conversion_id",
         [f"$.{rules.consent.property}"],
-        ids=ids,
+        chosen=chosen,
     )
 
 

@@ -15,7 +15,7 @@ from crm_attribution.events.suppression import deals_to_look_at, suppressed
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.merges import survivors_of
+from crm_attribution.raw.merges import absorbed_by, survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
@@ -71,12 +71,7 @@ def _families(session: Session, object_type: str, dirty: list[int]) -> tuple[pl.
     absorbed id -> live id among them."""
     live = survivors_of(session, object_type, dirty)
     heads = {live.get(record, record) for record in dirty}
-    asked = heads
-    while asked:
-        keys = records_frame("survivor_id", asked).with_columns(object_type=pl.lit(object_type))
-        found = dict(session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id").iter_rows())
-        asked = found.keys() - live.keys()
-        live |= {absorbed: live.get(survivor, survivor) for absorbed, survivor in found.items()}
+    live |= absorbed_by(session, object_type, heads)
     return records_frame("id", [*heads, *live]), live
 
 

@@ -7,12 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.contracts.raw import OBSOLETED
-from crm_attribution.hubspot.parsed import Parsed, Record, Refused
+from crm_attribution.hubspot.parsed import Parsed, Record, Refused, frame_of
 from crm_attribution.hubspot.texts import clean
 from crm_attribution.identifiers import sha256
 
@@ -37,9 +35,7 @@ def email_clicks(events: Iterable[Record], *, extracted_at: datetime) -> Parsed:
             continue
         rows.append(row)
         sources[row["id"], row["created_at"]] = event
-    contract = CONTRACTS[TABLE]
-    frame = contract.conform(pl.DataFrame(rows, schema=contract.polars_schema, infer_schema_length=None))
-    good, bad = contract.split(frame)
+    good, bad = CONTRACTS[TABLE].split(frame_of(TABLE, rows))
     refused += [
         _refuse(sources[key, created], reasons)
         for key, created, reasons in bad.select("id", "created_at", "reasons").iter_rows()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import polars as pl
 
 from crm_attribution.contracts import topics
-from crm_attribution.identity.lookups import CONTACT_ID, RECIPIENT, TYPED
+from crm_attribution.identity.lookups import CONTACT_ID
 from crm_attribution.identity.rules.clicks import FORM_CLICK_IDS
 from crm_attribution.mapping import Clicks
 from crm_attribution.warehouse.frames import ids_frame
@@ -39,7 +39,7 @@ TOUCHED = {
     "touched_form": f"""
         SELECT link_click_id AS click_id, {", ".join(FORM_CLICK_IDS)} FROM raw.form_submission AS form
             WHERE (form_id, conversion_id) IN (SELECT (form_id, conversion_id) FROM changed_form)
-            OR {TYPED} IN (SELECT email FROM person_email)
+            OR form.email_normalised IN (SELECT email FROM person_email)
     """,
     # new link clicks, clicks of changed persons, and those a submission names
     "touched_click": f"""
@@ -54,11 +54,11 @@ TOUCHED = {
         UNION SELECT click_id, clicked_at FROM identity.click SEMI JOIN touched_click USING (click_id)
     """,
     # new e-mail clicks, and those whose recipient is or was a changed person
-    "touched_mail": f"""
+    "touched_mail": """
         SELECT created_at, id FROM raw.email_click SEMI JOIN changed_mail USING (id)
         UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_mail USING (id)
         UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_person USING (person_id)
-        UNION SELECT created_at, id FROM raw.email_click AS mail WHERE {RECIPIENT} IN
+        UNION SELECT created_at, id FROM raw.email_click AS mail WHERE mail.recipient_normalised IN
             (SELECT identifier FROM identity.alias SEMI JOIN changed_person USING (person_id)
              WHERE identifier_type = 'email')
     """,

@@ -10,7 +10,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.identity.click_scope import scope
-from crm_attribution.identity.lookups import contacts_by_email, normalised, persons_of
+from crm_attribution.identity.lookups import contacts_by_email, persons_of
 from crm_attribution.identity.rules import clicks as rules_of_clicks
 from crm_attribution.identity.rules.email_clicks import KEY, settle
 from crm_attribution.mapping import Rules
@@ -42,7 +42,7 @@ def _settle(session: Session, rules: Rules, as_of: datetime) -> int:
     links = link_bot_clicks(session.read_keys("raw.link_click", session.query("FROM read_link")), rules.clicks)
     answers = _resolve(session, links, rules, as_of)
     mails = session.read_keys("raw.email_click", session.query("FROM read_mail"))
-    emails = email_bot_clicks(mails.with_columns(address=normalised(mails["recipient"])), rules.clicks)
+    emails = email_bot_clicks(mails.rename({"recipient_normalised": "address"}), rules.clicks)
     emails = emails.join(_recipients(session, emails["address"]), on="address", how="left", maintain_order="left")
     named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
     suspects, email_answers = settle(named, emails, rules.clicks)
@@ -62,7 +62,6 @@ def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: dateti
         + " OR ".join(f"{name} IN (SELECT k FROM ids)" for name in shared),
         ids=pl.concat(ids).drop_nulls().unique(),
     )
-    submissions = submissions.with_columns(email_normalised=normalised(submissions["email"]))
     by_email = contacts_by_email(session, submissions["email_normalised"])
     persons = persons_of(session, pl.concat([clicks["contact_id"], by_email["contact_id"]]))
     return rules_of_clicks.resolve(clicks, submissions, by_email, persons, rules.identity, as_of)

@@ -18,9 +18,6 @@ from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 
-NORMALISED = "lower(regexp_replace(email, '\\s', '', 'g'))"
-"""`identifiers.normalise_email` in SQL, for addresses that are ones."""
-
 
 @dataclass(frozen=True)
 class Evidence:
@@ -115,7 +112,7 @@ def _of_forms(session: Session, submissions: pl.DataFrame, lost: pl.Series) -> t
         return rules_of_edges.combined(pl.concat([new, same.select(rules_of_edges.COLUMNS)])), same
     owned = session.read_keys("identity.edge", ids_frame("node", lost).with_columns(node_type=pl.lit("email")))
     left = session.query(
-        f"SELECT * FROM raw.form_submission WHERE {NORMALISED} IN (SELECT address FROM lost)",
+        "SELECT * FROM raw.form_submission WHERE email_normalised IN (SELECT address FROM lost)",
         lost=ids_frame("address", lost),
     )
     kept = same.join(owned, on=rules_of_edges.KEY, how="anti")

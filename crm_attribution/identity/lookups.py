@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-from crm_attribution import identifiers
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 CONTACT_ID = "TRY_CAST(identifier AS BIGINT)"
 """Contact id of an `identity.alias` row with identifier_type contact."""
-TYPED = "lower(regexp_replace(form.email, '\\s', '', 'g'))"
-"""Normalised e-mail of `raw.form_submission AS form`."""
-RECIPIENT = "lower(regexp_replace(mail.recipient, '\\s', '', 'g'))"
-"""Normalised recipient of `raw.email_click AS mail`."""
 
 
 def one_contact(emails: str) -> str:
@@ -55,9 +50,3 @@ def contacts_by_email(session: Session, emails: pl.Series) -> pl.DataFrame:
 def persons_of(session: Session, contacts: pl.Series) -> pl.DataFrame:
     """contact_id, person_id for every contact id ever seen, absorbed ones included."""
     return session.query(with_person("asked"), asked=records_frame("contact_id", contacts.drop_nulls()))
-
-
-def normalised(emails: pl.Series) -> pl.Series:
-    """Each e-mail normalised; null where it is none."""
-    names = {text: identifiers.normalise_email(text) for text in emails.unique().drop_nulls()}
-    return emails.replace_strict(names, default=None, return_dtype=pl.String)

@@ -17,7 +17,7 @@ from crm_attribution.identity.rules import person_ids as memory
 from crm_attribution.identity.rules import protection
 from crm_attribution.identity.rules.graph import contract, labels_among
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.merges import merged, survivors_of
+from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Changes, Session
 
@@ -104,7 +104,8 @@ def _numbered(session: Session, edges: pl.DataFrame) -> pl.DataFrame:
 
 def _all(session: Session, edges: pl.DataFrame, rules: Rules) -> _Scope:
     """The whole graph, its components from scratch."""
-    roots = merged(session, "contacts")
+    merges = session.query("SELECT absorbed_id, survivor_id FROM raw.merge WHERE object_type = 'contacts'")
+    roots = dict(merges.iter_rows())
     refused = protection.of_identifiers(edges, roots, rules.identity)
     nodes = session.read(graph.NODE).sort("node_id")
     return _labelled(session, nodes, edges, refused)

@@ -30,7 +30,7 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.identifiers import record_id
 from crm_attribution.privacy.rules import Trace, names
 from crm_attribution.privacy.traces import Rows, any_of, rows_of
-from crm_attribution.raw.merges import merged
+from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.session import Session
@@ -54,7 +54,7 @@ def confirm(session: Session, ids: Sequence[int], now: datetime) -> None:
         ConfigurationError: for an id nothing is known of here (a typing mistake would shut out a future contact), or
             one that is merged into another.
     """
-    live = merged(session, "contacts")
+    live = survivors_of(session, "contacts", ids)
     for contact in ids:
         if contact in live:
             raise ConfigurationError(f"contact {contact} is merged into {live[contact]}: name {live[contact]}")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from crm_attribution.identifiers import CLICK_ID_PARAMETERS, normalise_email
+from crm_attribution.identifiers import CLICK_ID_PARAMETERS, normalise_email, normalised_emails
 from crm_attribution.privacy.rules import Trace
-from crm_attribution.raw.merges import merged
+from crm_attribution.raw.merges import absorbed_by, survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.session import Session
@@ -68,7 +68,7 @@ def rows_of(session: Session, of: Trace) -> Rows:
     ids, emails = records_frame("contact_id", of.contact_ids), ids_frame("email", of.emails)
     submissions = session.query(
         f"SELECT form_id, conversion_id, {', '.join(_FORM_CLICK_IDS)} FROM raw.form_submission"
-        f" WHERE {_normal('email')} IN (SELECT email FROM emails)",
+        " WHERE email_normalised IN (SELECT email FROM emails)",
         emails=emails,
     )
     known = {*of.click_ids, *_click_ids(session, sorted(of.contact_ids), submissions)}
@@ -84,7 +84,7 @@ def rows_of(session: Session, of: Trace) -> Rows:
         known=ids_frame("k", known),
     )
     email_clicks = session.query(
-        f"SELECT created_at, id FROM raw.email_click WHERE {_normal('recipient')} IN (SELECT email FROM emails)",
+        "SELECT created_at, id FROM raw.email_click WHERE recipient_normalised IN (SELECT email FROM emails)",
         emails=emails,
     )
     return Rows(submissions, clicks, email_clicks)
@@ -117,15 +117,12 @@ def any_of(patterns: Sequence[str], *columns: str) -> str:
     return " OR ".join(f"regexp_matches({text}, ?)" for _ in patterns) or "false"
 
 
-def _normal(column: str) -> str:
-    return f"lower(regexp_replace({column}, '\\s', '', 'g'))"
-
-
 def _family(session: Session, ids: Iterable[int]) -> list[int]:
     """The records with everything merged into them; an absorbed id means the record that holds it."""
-    live = merged(session, "contacts")
-    heads = {live.get(one, one) for one in ids}
-    return sorted(heads | {absorbed for absorbed, survivor in live.items() if survivor in heads})
+    asked = set(ids)
+    live = survivors_of(session, "contacts", asked)
+    heads = {live.get(one, one) for one in asked}
+    return sorted(heads | absorbed_by(session, "contacts", heads).keys())
 
 
 def _emails(session: Session, ids: Sequence[int]) -> set[str]:
@@ -149,21 +146,20 @@ def _emails(session: Session, ids: Sequence[int]) -> set[str]:
 
 def _emails_of_others(session: Session, ids: Sequence[int], emails: Iterable[str]) -> set[str]:
     """Those of the e-mails that another contact has or had too."""
-    return set(
-        session.query(
-            f"""
-            WITH held AS (
-                SELECT email FROM raw.contact ANTI JOIN ids USING (id)
-                UNION ALL SELECT unnest(additional_emails) FROM raw.contact ANTI JOIN ids USING (id)
-                UNION ALL SELECT value FROM raw.property_history ANTI JOIN ids ON object_id = ids.id
-                    WHERE object_type = 'contacts' AND property = 'email')
-            SELECT DISTINCT {_normal("email")} AS email FROM held
-            WHERE {_normal("email")} IN (SELECT email FROM asked)
-            """,
-            ids=records_frame("id", ids),
-            asked=ids_frame("email", emails),
-        )["email"]
-    )
+    given = records_frame("id", ids)
+    current = session.query(
+        """
+        SELECT email_normalised AS email FROM raw.contact ANTI JOIN ids USING (id)
+        UNION SELECT unnest(additional_emails_normalised) FROM raw.contact ANTI JOIN ids USING (id)
+        """,
+        ids=given,
+    )["email"]
+    former = session.query(
+        "SELECT DISTINCT value FROM raw.property_history ANTI JOIN ids ON object_id = ids.id"
+        " WHERE object_type = 'contacts' AND property = 'email'",
+        ids=given,
+    )["value"]
+    return set(emails) & {*current, *normalised_emails(former)}
 
 
 def _click_ids(session: Session, ids: Sequence[int], submissions: pl.DataFrame) -> set[str]:

@@ -1,4 +1,8 @@
-"""raw.merge: what was learned of merges from records, webhooks and lookups, closed over chains."""
+"""raw.merge: what was learned of merges from records, webhooks and lookups, closed over chains when it comes in.
+
+So raw.merge is the relation that resolves ids: an id in `absorbed_id` lives on as `survivor_id`, any other as itself.
+A query joins it by key (`LEFT JOIN raw.merge`, `coalesce(survivor_id, id)`); nothing follows chains or reads it whole.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from crm_attribution.raw.rules.merges import closure, combine
+from crm_attribution.raw.rules.merges import combine
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
@@ -51,20 +55,15 @@ def _touching(session: Session, object_type: str, ids: set[int]) -> pl.DataFrame
         known = set(ids)
 
 
-def merged(session: Session, object_type: str) -> dict[int, int]:
-    """absorbed id -> live id of one object type, closed over chains. Reads every merge: see `survivors_of`."""
-    rows = session.query("SELECT absorbed_id, survivor_id FROM raw.merge WHERE object_type = ?", [object_type])
-    return closure(rows)
-
-
 def survivors_of(session: Session, object_type: str, ids: Iterable[int]) -> dict[int, int]:
-    """absorbed id -> live id for those of some ids that were absorbed, followed over chains."""
-    found: dict[int, int] = {}
-    asked = set(ids)
-    while asked:
-        keys = records_frame("absorbed_id", asked).with_columns(object_type=pl.lit(object_type))
-        rows = session.read_keys("raw.merge", keys).select("absorbed_id", "survivor_id")
-        found.update(rows.iter_rows())
-        asked = set(rows["survivor_id"]) - found.keys()
-    return closure(pl.DataFrame({"absorbed_id": list(found), "survivor_id": list(found.values())},
-                                schema={"absorbed_id": pl.Int64, "survivor_id": pl.Int64}))  # fmt: skip
+    """absorbed id -> live id for those of some ids that were absorbed; one lookup, since raw.merge is closed."""
+    keys = records_frame("absorbed_id", ids).with_columns(object_type=pl.lit(object_type))
+    rows = session.read_keys("raw.merge", keys, ["absorbed_id", "survivor_id"])
+    return dict(rows.select("absorbed_id", "survivor_id").iter_rows())
+
+
+def absorbed_by(session: Session, object_type: str, ids: Iterable[int]) -> dict[int, int]:
+    """absorbed id -> live id for everything that was merged into some live records, over any chain of merges."""
+    keys = records_frame("survivor_id", ids).with_columns(object_type=pl.lit(object_type))
+    rows = session.read_keys("raw.merge", keys, ["absorbed_id", "survivor_id"])
+    return dict(rows.select("absorbed_id", "survivor_id").iter_rows())

@@ -200,8 +200,9 @@ def _contacts_of(session: Session, emails: Collection[str]) -> list[int]:
     if not emails:
         return []
     found = session.query(
-        "SELECT DISTINCT c.id FROM raw.contact c, wanted w WHERE lower(trim(c.email)) = w.email"
-        " OR list_contains(list_transform(c.additional_emails, lambda one: lower(trim(one))), w.email) ORDER BY 1",
+        "SELECT id FROM raw.contact SEMI JOIN wanted ON email_normalised = wanted.email"
+        " UNION SELECT id FROM (SELECT id, unnest(additional_emails_normalised) AS email FROM raw.contact)"
+        " SEMI JOIN wanted USING (email) ORDER BY 1",
         wanted=pl.DataFrame({"email": sorted(emails)}),
     )
     return found["id"].to_list()

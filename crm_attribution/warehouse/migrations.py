@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import duckdb
 
+from crm_attribution.identifiers import normalised_emails
+
 Migration = Callable[[duckdb.DuckDBPyConnection], None]
 
 
@@ -103,10 +105,32 @@ def journal_keys_as_lists(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DROP TABLE _change")
 
 
+_EMAILS = {
+    "raw.contact": {"email_normalised": "email", "additional_emails_normalised": "additional_emails"},
+    "raw.form_submission": {"email_normalised": "email"},
+    "raw.email_click": {"recipient_normalised": "recipient"},
+}
+
+
+def emails_normalised(connection: duckdb.DuckDBPyConnection) -> None:
+    """E-mails are stored as they are compared too, by the function that writes them from now on."""
+    for table, columns in _EMAILS.items():
+        for column, source in columns.items():
+            kind = "VARCHAR[]" if source == "additional_emails" else "VARCHAR"
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {kind}")
+            emails = connection.sql(f"SELECT DISTINCT {source} AS given FROM {table} WHERE {source} IS NOT NULL").pl()
+            connection.register("_emails", emails.with_columns(normal=normalised_emails(emails["given"])))
+            connection.execute(
+                f"UPDATE {table} SET {column} = e.normal FROM _emails e WHERE {table}.{source} = e.given"
+            )
+            connection.unregister("_emails")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
     3: no_indexes,
     4: record_ids_as_bigint,
     5: journal_keys_as_lists,
+    6: emails_normalised,
 }

@@ -28,7 +28,8 @@ LOADED, SENT, END = "2026-03-12T10:00:00Z", "2026-03-13T13:00:00Z", "2026-03-13T
 
 LEDGER = (
     "SELECT conversion_id, destination, account, action, milestone, milestone_id, occurred_at, ready_at, value,"
-    " currency, person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash FROM conversions.conversion"
+    " currency, person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash"
+    " FROM conversions.conversion"
 )
 ATTEMPTS = "SELECT * FROM delivery.attempt"
 CREDIT = (

@@ -155,7 +155,7 @@ def form_edges(submissions: pl.DataFrame) -> pl.DataFrame:
     rows = pl.concat(
         [
             submissions.select(
-                node=_normalised(submissions["email"]),
+                node="email_normalised",
                 identifier_type=pl.lit(kind),
                 identifier=name,
                 rule=pl.lit("form_submission"),
@@ -206,12 +206,7 @@ def combined(edges: pl.DataFrame) -> pl.DataFrame:
 def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
     emails = rows.filter(pl.col("identifier_type") == "email")
     others = rows.filter(pl.col("identifier_type") != "email")
-    emails = emails.with_columns(identifier=_normalised(emails["identifier"]))
+    emails = emails.with_columns(identifier=identifiers.normalised_emails(emails["identifier"]))
     texts = others.with_columns(identifier=pl.col("identifier").str.strip_chars())
     kept = pl.concat([emails, texts]).drop_nulls(["node", "identifier"]).filter(pl.col("identifier") != "")
     return combined(kept)
-
-
-def _normalised(emails: pl.Series) -> pl.Series:
-    names = {text: identifiers.normalise_email(text) for text in emails.unique().drop_nulls()}
-    return emails.replace_strict(names, default=None, return_dtype=pl.String)

@@ -26,14 +26,5 @@ def milestone_line(context: Context, row: dict[str, Any], **more: Any) -> Node:
 
 def merged_into(context: Context, object_type: str, records: Set[int]) -> pl.DataFrame:
     """raw.merge rows of everything that was merged into some records, over chains."""
-    found = context.session.read_keys("raw.merge", _into(object_type, records))
-    below = set(found["absorbed_id"]) - records
-    while below:
-        more = context.session.read_keys("raw.merge", _into(object_type, below))
-        more = more.join(found, on="absorbed_id", how="anti")
-        found, below = pl.concat([found, more]), set(more["absorbed_id"])
-    return found
-
-
-def _into(object_type: str, records: Set[int]) -> pl.DataFrame:
-    return records_frame("survivor_id", records).with_columns(object_type=pl.lit(object_type))
+    keys = records_frame("survivor_id", records).with_columns(object_type=pl.lit(object_type))
+    return context.session.read_keys("raw.merge", keys)

@@ -8,24 +8,6 @@ TIME_KNOWN_BY = ["hs_calculated_merged_vids", "webhook", "hs_merged_object_ids",
 """Sources that report a merge, the most exact time first."""
 
 
-def closure(merges: pl.DataFrame) -> dict[int, int]:
-    """absorbed id -> final survivor, over chains (A into C, C into E gives A into E).
-
-    Args:
-        merges: `absorbed_id`, `survivor_id` (Int64) of one object type.
-    """
-    direct = dict(merges.select("absorbed_id", "survivor_id").iter_rows())
-    final: dict[int, int] = {}
-    for start in direct:
-        seen = {start}
-        at = direct[start]
-        while at in direct and at not in seen:
-            seen.add(at)
-            at = direct[at]
-        final[start] = at
-    return {absorbed: survivor for absorbed, survivor in final.items() if absorbed != survivor}
-
-
 def combine(*sources: pl.DataFrame) -> pl.DataFrame:
     """Combine the merges of several sources into one row per absorbed id with the record that holds it now.
 
