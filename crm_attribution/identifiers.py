@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
+import idna
 import polars as pl
 
 from crm_attribution.clock import iso
@@ -39,12 +41,68 @@ def record_ids(texts: Iterable[str]) -> list[int]:
     return [found for found in map(record_id, texts) if found is not None]
 
 
+_BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Characters that show nothing although Unicode does not count them as format or space characters."""
+
+
+def visible(text: str) -> str:
+    """Without characters that nobody sees (zero-width, direction marks, soft hyphen, BOM), trimmed, composed (NFC)."""
+    seen = (char for char in text if unicodedata.category(char) != "Cf" and char not in _BLANKS)
+    return unicodedata.normalize("NFC", "".join(seen)).strip()
+
+
 def normalise_email(text: str | None) -> str | None:
-    """Trimmed, lower case, without inner white space; None where it is no address. Never raises."""
+    """Lower case, without invisible characters and without spaces around the address and its @, the domain in its IDNA
+    form; None where it is no address, or where a space inside leaves open which one was meant. Never raises."""
     if text is None:
         return None
-    address = re.sub(r"\s+", "", text).lower()
-    return address if re.fullmatch(r"[^@]+@[^@]+\.[^@]+", address) else None
+    address = re.sub(r"\s*@\s*", "@", visible(text)).lower()
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", address):
+        return None
+    local, domain = address.split("@")
+    host = ascii_host(domain)
+    return f"{local}@{host}" if host is not None and "." in host else None
+
+
+def ascii_host(host: str) -> str | None:
+    """A host name in its IDNA form (RFC 5891, mapped by UTS 46), which mail and DNS use; None where it has none.
+
+    Names in ASCII pass as they are, also those that IDNA would refuse.
+    """
+    host = host.lower().rstrip(".")
+    if host.isascii():
+        return host or None
+    try:
+        return idna.encode(host, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return None
+
+
+_PLACEHOLDERS = {
+    *("null", "none", "undefined", "nan", "na", "n.a.", "unknown", "empty", "test", "true", "false", "click_id"),
+    *("clickid", "{}", "0", "-", "not_set", *CLICK_ID_PARAMETERS),
+}
+_MACRO = re.compile(r"__\w+__|[$%]?\w*\{.*|.*\}")
+
+
+def normalise_click_id(text: str | None) -> str | None:
+    """A platform's click id as the platform gave it; None for a placeholder, a cut or an unreadable one. Never raises.
+
+    Out of a whole `_fbc` cookie (`fb.1.<time>.<id>`), out of `name=value` and decoded where it is still URL-encoded.
+    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc
+    """
+    if text is None:
+        return None
+    value = visible(text)
+    for _ in range(2):  # encoded twice where one form hands on another's address
+        value = unquote(value).strip() if "%" in value else value
+    named = re.search(rf"(?:^|[?&#])(?:{'|'.join(CLICK_ID_PARAMETERS)})=([^&#]*)", value)
+    value = named[1] if named else value
+    cookie = re.fullmatch(r"fb\.\d\.\d{10,13}\.(.+)", value)
+    value = cookie[1] if cookie else value
+    if value.rstrip("=").lower() in _PLACEHOLDERS or _MACRO.fullmatch(value) or re.match(r"fb\.\d(\.|$)", value):
+        return None
+    return value if re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*={0,2}", value) and ".." not in value else None
 
 
 def normalised_emails(emails: pl.Series) -> pl.Series:
@@ -59,14 +117,14 @@ def normalised_emails(emails: pl.Series) -> pl.Series:
 
 
 def normalise_domain(text: str | None) -> str | None:
-    """Host name without scheme, path, port and `www.`, lower case; None where there is none."""
+    """Host name without scheme, path, port and `www.`, lower case, in its IDNA form; None where there is none."""
     if not text or not text.strip():
         return None
-    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", text.strip().lower())
+    bare = re.sub(r"^[a-z][a-z0-9+.-]*://", "", visible(text).lower())
     authority = re.split(r"[/?#]", bare, maxsplit=1)[0].rsplit("@", 1)[-1]
     host = re.sub(r"^[\s.]+|[\s.]+$", "", authority.split(":", 1)[0])
     host = re.sub(r"^(www\.+)+(?=[^.]+\.)", "", host)  # of www.com the www stays
-    return host if "." in host else None
+    return ascii_host(host) if "." in host else None
 
 
 def url_parameters(url: str | None) -> dict[str, str]:

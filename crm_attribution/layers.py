@@ -37,7 +37,7 @@ from crm_attribution.contracts.topics import (
     Topic,
 )
 from crm_attribution.conversions import ledger
-from crm_attribution.events import events, milestones
+from crm_attribution.events import events, gaps, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.mapping import Rules
@@ -89,13 +89,13 @@ IDENTITY = Layer(
     sections=("identity", "accounts", "values"),
     reads=(
         *_RECORDS,
-        *("raw.property_history", "raw.association", "raw.merge"),
+        *("raw.property_history", "raw.association", "raw.merge", "raw.deletion"),
         *("raw.link_click", "raw.form_submission"),
     ),
     writes=(
         *("identity.person", "identity.alias", "identity.node", "identity.edge", "identity.edge_rejected"),
         *("identity.person_change", "identity.account", "identity.account_alias", "identity.membership"),
-        "identity.deal_account",
+        *("identity.account_domain", "identity.deal_account"),
     ),
     memory=("identity.person", "identity.alias", "identity.node", "identity.person_change"),
     counts=("events.event", "conversions.conversion"),
@@ -107,7 +107,7 @@ CLICKS = Layer(
     sections=("identity", "clicks"),
     reads=(
         *("identity.person", "identity.alias", "identity.edge", "identity.node"),
-        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge"),
+        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
     ),
     writes=("identity.click", "identity.email_click"),
 )
@@ -118,7 +118,7 @@ EVENTS = Layer(
     sections=_EVENT_RULES,
     reads=(
         *("identity.alias", "identity.membership", "identity.account", "identity.account_alias"),
-        *("identity.deal_account", "raw.pipeline_stage", "raw.account"),
+        *("identity.deal_account", "raw.pipeline_stage", "raw.stage_meaning", "raw.account"),
         *_RECORDS,
         *("raw.property_history", "raw.association", "raw.merge"),
     ),
@@ -127,12 +127,15 @@ EVENTS = Layer(
 MILESTONES = Layer(
     name="milestones",
     update=milestones.update,
-    topics=(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS, DEALS, PERSON, ACCOUNT, DEAL_ACCOUNT),
+    topics=(
+        *(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS, DEALS, PERSON, ACCOUNT, DEAL_ACCOUNT),
+        *(PIPELINE_STAGE, ACCOUNT_DETAILS),
+    ),
     sections=_EVENT_RULES,
     reads=(
         *("events.event", "identity.person", "identity.alias", "identity.membership", "identity.account"),
         *("identity.account_alias", "identity.deal_account", "raw.account", "raw.deal", "raw.association"),
-        *("raw.merge", "raw.deletion"),
+        *("raw.merge", "raw.deletion", "raw.pipeline_stage"),
     ),
     writes=("events.milestone",),
 )
@@ -144,7 +147,7 @@ TOUCHES = Layer(
     reads=(
         *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
         *("identity.node", "identity.membership", "identity.account", "identity.account_alias"),
-        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge"),
+        *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
     ),
     writes=("attribution.touch",),
 )
@@ -153,12 +156,21 @@ CREDITS = Layer(
     update=credits.update,
     topics=(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON),
     sections=("attribution",),
-    reads=("attribution.touch", "events.milestone", "raw.contact", "raw.merge"),
+    reads=("attribution.touch", "events.milestone", "identity.alias", "raw.contact"),
     writes=("attribution.credit",),
     memory=("attribution.credit",),
 )
 
-LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS)
+GAPS = Layer(
+    name="gaps",
+    update=gaps.update,
+    topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS),
+    sections=("deals",),
+    reads=("events.event", "raw.pipeline_stage"),
+    writes=("events.gap",),
+)
+
+LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS, GAPS)
 
 PLANNING = Step(
     name="conversions",

@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -76,6 +76,16 @@ class Deals(_Rules):
     stages: dict[str, str]
     pipelines: dict[str, PipelineKind]
     existing_business: Names
+    own_stages: list[str] = []
+    """Those of `stages` that the user's file names: they outrank HubSpot's metadata, the shipped ones do not."""
+
+    @property
+    def shipped(self) -> dict[str, str]:
+        return {stage: name for stage, name in self.stages.items() if stage not in self.own_stages}
+
+    @property
+    def own(self) -> dict[str, str]:
+        return {stage: name for stage, name in self.stages.items() if stage in self.own_stages}
 
     @property
     def tracked(self) -> list[str]:
@@ -318,6 +328,18 @@ def send_from(text: str, start: datetime) -> datetime:
     return start if text == "start" else parse_instant(text)
 
 
+def _note_own_stages(merged: dict[str, Any], own: dict[str, Any]) -> None:
+    """Note which deal stages the user's file names: they outrank HubSpot's metadata."""
+    deals = own.get("deals")
+    if not isinstance(deals, dict):
+        return
+    if "own_stages" in deals:
+        raise ConfigurationError("deals.own_stages: not a setting; stages named under deals.stages are your own")
+    stages = deals.get("stages")
+    if isinstance(stages, dict) and isinstance(merged.get("deals"), dict):
+        merged["deals"] = {**merged["deals"], "own_stages": sorted(str(stage) for stage in stages)}
+
+
 def load(override: Path | None = None) -> Rules:
     """Read the shipped rules with `override` merged deeply over them.
 
@@ -325,6 +347,8 @@ def load(override: Path | None = None) -> Rules:
         ConfigurationError: naming file, line, YAML path and problem of every wrong entry.
     """
     merged = layered_yaml.read([path for path in (override, SHIPPED) if path is not None])
+    if override is not None:
+        _note_own_stages(merged.data, layered_yaml.read([override]).data)
     try:
         return Rules.model_validate(merged.data)
     except ValidationError as error:

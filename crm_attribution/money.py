@@ -32,6 +32,9 @@ _EXPONENTS = {
 }
 """Minor-unit digits that are not 2, from ISO 4217 (https://www.iso.org/iso-4217-currency-codes.html)."""
 
+CURRENCY = r"^[A-Z]{3}$"
+"""How an ISO 4217 code is written."""
+
 LARGEST = 10**17
 """Amounts beyond this are typing errors; it keeps every sum inside a signed 64-bit integer."""
 

@@ -61,7 +61,17 @@ def test_persons_of_one_contact_differ_by_generation():
     ("text", "email"),
     [
         (" Ann@Example.COM ", "ann@example.com"),
-        ("a n n@example.com", "ann@example.com"),
+        ("a n n@example.com", None),
+        (" kim @ example.com", "kim@example.com"),
+        ("kim\u200b@example.com\ufeff", "kim@example.com"),
+        ("k\u00adim@exam\u2060ple.com", "kim@example.com"),
+        ("ki\u3164m@example.com", "kim@example.com"),
+        ("Jose\u0301@example.com", "jos\u00e9@example.com"),
+        ("anna@B\u00fccher.example", "anna@xn--bcher-kva.example"),
+        ("anna@xn--bcher-kva.example", "anna@xn--bcher-kva.example"),
+        ("anna@a_b.example", "anna@a_b.example"),
+        ("anna@\u200d\u2764.\u0000\u00e9", None),
+        ("ann@example..", None),
         ("ann@example", None),
         ("ann", None),
         ("a@b@c.example", None),
@@ -80,6 +90,8 @@ def test_emails(text: str | None, email: str | None):
         ("example.com.", "example.com"),
         ("http://ann:pw@example.com/", "example.com"),
         ("www.com", "www.com"),
+        ("https://B\u00fccher.example/", "xn--bcher-kva.example"),
+        ("exam\u200bple.com", "example.com"),
         ("localhost", None),
         ("  ", None),
         (None, None),
@@ -87,6 +99,35 @@ def test_emails(text: str | None, email: str | None):
 )
 def test_domains(text: str | None, domain: str | None):
     assert identifiers.normalise_domain(text) == domain
+
+
+@pytest.mark.parametrize(
+    ("text", "click_id"),
+    [
+        (" IwAR0_a-B.c~ ", "IwAR0_a-B.c~"),
+        ("fb.1.1554763741205.IwAR0", "IwAR0"),
+        ("fb.1.1554763741205.fb.1", None),
+        ("fb.1.155", None),
+        ("fb.1.1554763741205.", None),
+        ("IwAR%2Da", "IwAR-a"),
+        ("IwAR%252Da", "IwAR-a"),
+        ("fbclid=IwAR0&utm_source=x", "IwAR0"),
+        ("https://v.example/?a=1&gclid=Cj0", "Cj0"),
+        ("Cj0\u200bKC", "Cj0KC"),
+        *((text, None) for text in ("{{gclid}}", "{gclid}", "%7Bgclid%7D", "${ID}", "%%CLICK%%", "__CLICKID__")),
+        *((text, None) for text in ("null", "Undefined", "(not set)", "gclid", "-", "", "  ", "N/A")),
+        *((text, None) for text in ("Cj0KC...", "Cj0KC\u2026", "Cj0KC%2", "Cj0 KC", "Cj\u04300")),
+        (None, None),
+    ],
+)
+def test_click_ids(text: str | None, click_id: str | None):
+    assert identifiers.normalise_click_id(text) == click_id
+
+
+@given(st.one_of(st.text(), st.from_regex(r"(fb\.1\.|%|gclid=|[a-c0-9.]){0,12}")))
+def test_a_click_id_of_a_click_id_is_itself(text: str):
+    once = identifiers.normalise_click_id(text)
+    assert once is None or identifiers.normalise_click_id(once) == once
 
 
 @given(st.one_of(st.text(), st.from_regex(r"(www\.|https?://|\.|@|[a-c])*")))

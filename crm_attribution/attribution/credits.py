@@ -9,8 +9,9 @@ import polars as pl
 from crm_attribution.attribution.rules import credits as credit_rules
 from crm_attribution.contracts import topics
 from crm_attribution.events.rules.events import hubspot_time
+from crm_attribution.identity.lookups import persons_of
 from crm_attribution.mapping import Rules
-from crm_attribution.warehouse.frames import ids_frame, records_frame
+from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
@@ -90,23 +91,18 @@ def _credits(session: Session, keys: pl.DataFrame, rules: Rules) -> pl.DataFrame
 
 
 def _births(session: Session, contacts: pl.Series) -> pl.DataFrame:
-    """contact_id, created_at: when HubSpot first knew the contact; merged into a new record it is no younger."""
-    records = session.query(
-        """
-        WITH asked AS (
-            SELECT a.contact_id, coalesce(m.survivor_id, a.contact_id) AS head FROM contacts a
-            LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = a.contact_id),
-        family AS (
-            SELECT head, head AS id FROM asked
-            UNION SELECT m.survivor_id, m.absorbed_id FROM raw.merge m SEMI JOIN asked ON m.survivor_id = asked.head
-            WHERE m.object_type = 'contacts')
-        SELECT a.contact_id, c.created_at, json_extract_string(c.properties, '$.createdate') AS createdate
-        FROM asked a JOIN family f ON f.head = a.head JOIN raw.contact c ON c.id = f.id
-        """,
-        contacts=records_frame("contact_id", contacts),
+    """contact_id, created_at: when HubSpot first knew the person, whatever contact it is known by now."""
+    asked = persons_of(session, contacts)
+    family = session.query(
+        "SELECT a.person_id, c.created_at, json_extract_string(c.properties, '$.createdate') AS created"
+        " FROM identity.alias a SEMI JOIN asked ON a.person_id = asked.person_id"
+        " JOIN raw.contact c ON c.id::VARCHAR = a.identifier WHERE a.identifier_type = 'contact'",
+        asked=asked.select("person_id").unique(),
     )
-    born = pl.min_horizontal("created_at", hubspot_time(pl.col("createdate")))
-    return records.group_by("contact_id").agg(created_at=born.min())
+    born = family.group_by("person_id").agg(
+        created_at=pl.min_horizontal(pl.col("created_at").min(), hubspot_time(pl.col("created")).min())
+    )
+    return asked.join(born, on="person_id").select("contact_id", "created_at").unique("contact_id")
 
 
 def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: datetime) -> int:

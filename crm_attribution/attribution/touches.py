@@ -46,8 +46,7 @@ _SHARED_EMAIL_CLICKS = """
 _OWNERS = """
     SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e
     SEMI JOIN acting ON e.identifier = acting.email
-    JOIN identity.alias a ON a.identifier_type = 'contact' AND a.identifier = e.contact_id::VARCHAR
-    JOIN identity.membership m ON m.person_id = a.person_id
+    JOIN identity.membership m ON m.contact_id = e.contact_id
     WHERE e.identifier_type = 'email' AND e.contact_id IS NOT NULL ORDER BY ALL
 """
 _WRITTEN = """

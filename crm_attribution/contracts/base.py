@@ -69,6 +69,21 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Sifted:
+    """What became of rows from outside.
+
+    Attributes:
+        rows: rows that can be stored, unreadable fields null.
+        incomplete: those of them that lost a field, with `reasons` (`column:check; …`).
+        bad: rows that cannot be stored, with `reasons`.
+    """
+
+    rows: pl.DataFrame
+    incomplete: pl.DataFrame
+    bad: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Contract:
     """Everything derived from one contract class."""
 
@@ -137,28 +152,61 @@ class Contract:
         return good
 
     def split(self, frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """Good rows, and bad rows with a `reasons` column (`column:check; …`), for tables fed from outside.
+        """Good rows, and bad rows with a `reasons` column (`column:check; …`).
 
         Raises:
             ContractViolation: when columns or types are wrong, which is no row's fault.
         """
+        cases = self._failures(frame)
+        if cases.is_empty():
+            return frame, frame.clear().with_columns(reasons=pl.lit(None, pl.String))
+        rows, why = frame.with_row_index("_row"), _reasons(cases)
+        return (
+            rows.join(why, on="_row", how="anti", maintain_order="left").drop("_row"),
+            rows.join(why, on="_row", how="inner", maintain_order="left").drop("_row"),
+        )
+
+    def sift(self, frame: pl.DataFrame) -> Sifted:
+        """Rows of a table fed from outside: a value that breaks its column's rule becomes null where it may be, so that
+        one unreadable field does not take the row with it.
+
+        Raises:
+            ContractViolation: when columns or types are wrong, which is no row's fault.
+        """
+        cases = self._failures(frame)
+        nothing = frame.clear().with_columns(reasons=pl.lit(None, pl.String))
+        if cases.is_empty():
+            return Sifted(frame, nothing, nothing)
+        clearable = [column.name for column in self.columns if column.nullable and column.name not in self.key]
+        fatal = cases.filter(~pl.col("column").is_in(clearable)).select("_row").unique()
+        rows = frame.with_row_index("_row")
+        bad = rows.join(_reasons(cases.join(fatal, on="_row", how="semi")), on="_row", maintain_order="left")
+        kept = rows.join(fatal, on="_row", how="anti", maintain_order="left")
+        mended = cases.join(fatal, on="_row", how="anti")
+        for name in mended["column"].unique().sort():
+            broken = mended.filter(pl.col("column") == name)["_row"]
+            kept = kept.with_columns(pl.when(~pl.col("_row").is_in(broken.implode())).then(name).alias(name))
+        incomplete = kept.join(_reasons(mended), on="_row", maintain_order="left")
+        return Sifted(kept.drop("_row"), incomplete.drop("_row"), bad.drop("_row"))
+
+    def _failures(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """_row, column, check of every value that breaks the contract."""
+        none = pl.DataFrame(schema={"_row": pl.UInt32, "column": pl.String, "check": pl.String})
         if frame.is_empty() and frame.schema == self.polars_schema:
-            return frame, frame.with_columns(reasons=pl.lit(None, pl.String))  # most frames of an hour are empty
+            return none  # most frames of an hour are empty
         try:
             self.model.validate(frame, lazy=True)
         except SchemaErrors as error:
             cases = error.failure_cases
             if not isinstance(cases, pl.DataFrame) or cases["index"].null_count():
                 raise ContractViolation(f"{self.name}: wrong columns or types") from error
-            why = cases.group_by(pl.col("index").cast(pl.UInt32).alias("_row")).agg(
-                reasons=(pl.col("column") + ":" + pl.col("check")).unique().sort().str.join("; ")
-            )
-            rows = frame.with_row_index("_row")
-            return (
-                rows.join(why, on="_row", how="anti", maintain_order="left").drop("_row"),
-                rows.join(why, on="_row", how="inner", maintain_order="left").drop("_row"),
-            )
-        return frame, frame.clear().with_columns(reasons=pl.lit(None, pl.String))
+            return cases.select(pl.col("index").cast(pl.UInt32).alias("_row"), "column", "check")
+        return none
+
+
+def _reasons(cases: pl.DataFrame) -> pl.DataFrame:
+    """_row, reasons (`column:check; …`)."""
+    return cases.group_by("_row").agg(reasons=(pl.col("column") + ":" + pl.col("check")).unique().sort().str.join("; "))
 
 
 def _with_email(frame: pl.DataFrame, name: str, emails: pl.Series) -> pl.DataFrame:

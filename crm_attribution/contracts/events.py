@@ -9,6 +9,8 @@ from crm_attribution.contracts.topics import MILESTONE, MILESTONE_ACCOUNT, RECOR
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
+BACKDATED = "backdated"
+"""A fact dated with a win that lies before it: an opportunity typed in after its close. No cycle time counts it."""
 
 
 @table("events.event", key=("event_id",), journal={By("object_type", RECORD_EVENTS): "record_id"})
@@ -33,6 +35,10 @@ class Event(Model):
     left_at: Timestamp = field("when that stage was left, UTC; null while it holds", nullable=True)
     next_stage: str = field("stage it was left for; empty where it was cleared", nullable=True)
     undone: bool = field("it was left backwards or cleared, not passed")
+    began: bool = field(
+        "deals: it came with the record's creation, or from a stage that nobody names; null for lifecycle changes",
+        nullable=True,
+    )
     pipeline: str = field("pipeline that owns the stage", nullable=True)
     hubspot_label: str = field("HubSpot's label of the stage", nullable=True)
     owner_id: str = field("owner at that moment", nullable=True)
@@ -40,7 +46,7 @@ class Event(Model):
     company_domain: str = field("its domain", nullable=True)
     company_name: str = field("its name", nullable=True)
     target_account: bool = field("its target-account flag", nullable=True)
-    currency: str = field("ISO 4217 code of the amounts", nullable=True)
+    currency: str = field("ISO 4217 code of the amounts at that moment", nullable=True)
     amount: int = field("amount at that moment, minor units", nullable=True)
     amount_before: int = field("deal_amount_changed: amount before, minor units of currency_before", nullable=True)
     currency_before: str = field("deal_amount_changed: currency before", nullable=True)
@@ -62,26 +68,32 @@ class Milestone(Model):
     """A business fact, counted once, however often HubSpot records it."""
 
     milestone: str = field("lead_captured, qualified_lead, …, customer_won, customer_expanded")
-    milestone_id: str = field("event_id of the earliest eligible linked event")
+    milestone_id: str = field("event_id of the earliest eligible linked event; of a win won again the first one's")
     subtype: str = field("new, expansion or renewal", nullable=True)
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
     group_key: str = field("person:<id> or account:<id>: what is recomputed together")
-    event_id: str = field("carrier event")
-    linked_event_ids: Strings = field("every event of this fact, the carrier first")
+    event_id: str = field("carrier event: whose time and money these are; of a win won again the standing one")
+    linked_event_ids: Strings = field("every event of this fact, that of milestone_id first")
     rule: str = field("the rule that made it")
     occurred_at: Timestamp = field("when it happened, UTC")
-    observed_at: Timestamp = field("when HubSpot recorded it, UTC")
+    time_basis: str = field(
+        "where occurred_at comes from, as of events; backdated: with a win that lies before it",
+        nullable=True,
+        isin=[*TIME_BASES, BACKDATED],
+    )
+    observed_at: Timestamp = field("when HubSpot recorded the carrier, UTC")
     ready_from: Timestamp = field("not to be acted upon before, UTC (waiting for echoes)")
     booked_on: date = field("finance day: close date in the account's time zone")
     imported: bool = field("the carrier came from an import, a migration or an integration")
     person_id: str = field("person, for facts about a person", nullable=True)
     account_id: str = field("account", nullable=True)
     deal_id: int = hubspot_id("live deal id", nullable=True)
-    currency: str = field("ISO 4217 code of the amounts", nullable=True)
-    amount_at_event: int = field("amount at the event, minor units", nullable=True)
-    mrr_at_event: int = field("MRR at the event, minor units", nullable=True)
-    arr_at_event: int = field("ARR at the event, minor units", nullable=True)
-    tcv_at_event: int = field("contract value at the event, minor units", nullable=True)
+    currency: str = field("ISO 4217 code of the amounts now", nullable=True)
+    currency_at_event: str = field("ISO 4217 code of the amounts at the carrier event", nullable=True)
+    amount_at_event: int = field("amount at the carrier event, minor units of currency_at_event", nullable=True)
+    mrr_at_event: int = field("MRR at the carrier event, minor units of currency_at_event", nullable=True)
+    arr_at_event: int = field("ARR at the carrier event, minor units of currency_at_event", nullable=True)
+    tcv_at_event: int = field("contract value at the carrier event, minor units of it", nullable=True)
     amount_current: int = field("amount now, minor units", nullable=True)
     mrr_current: int = field("MRR now, minor units", nullable=True)
     arr_current: int = field("ARR now, minor units", nullable=True)
@@ -92,3 +104,20 @@ class Milestone(Model):
     state: str = field("live or reversed", isin=["live", "reversed"])
     reason: str = field("why it is reversed: archived, reopened, lost_after_won", nullable=True)
     suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)
+
+
+GAPS = ["stage_unknown", "pipeline_unmapped", "stage_disagrees", "deal_refused"]
+
+
+@table("events.gap", key=("gap", "subject"))
+class Gap(Model):
+    """What the figures leave out: each has a failing check until it is closed."""
+
+    gap: str = field(
+        "stage_unknown (no list of pipelines names it), pipeline_unmapped (no kind in the mapping), stage_disagrees"
+        " (the mapping contradicts HubSpot's metadata), deal_refused (its newest version cannot be read)",
+        isin=GAPS,
+    )
+    subject: str = field("stage id, pipeline id or deal id")
+    records: int = field("deals concerned; null where it is about the mapping", nullable=True)
+    first_at: Timestamp = field("earliest of their entries, or when the deal was refused, UTC", nullable=True)

@@ -122,6 +122,15 @@ class Account(Model):
     tier: str = field("configured tier", nullable=True)
 
 
+@table("identity.account_domain", key=("account_id", "business_domain"))
+class AccountDomain(Model):
+    """The business domains of each company that is not archived: its own, further ones, and those of companies it
+    absorbed."""
+
+    account_id: str = field("company:<id of the surviving company>")
+    business_domain: str = field("registrable domain in its IDNA form; no free-mail provider's")
+
+
 @table("identity.account_alias", key=("alias_id",), journal={ACCOUNT: ["alias_id", "account_id"]})
 class AccountAlias(Model):
     """Account ids that lead to another account: an id once published stays reachable."""
@@ -131,13 +140,13 @@ class AccountAlias(Model):
     rule: str = field("company_merge, company_domain or parent", isin=["company_merge", "company_domain", "parent"])
 
 
-@table("identity.membership", key=("person_id", "account_id", "valid_from"), journal={PERSON: "person_id"})
+@table("identity.membership", key=("contact_id", "valid_from"), journal={PERSON: "person_id"})
 class Membership(Model):
-    """Which account a person belonged to when."""
+    """Which account each contact of a person belonged to when. One person may have contacts in several at once."""
 
     person_id: str = field("person")
     account_id: str = field("account")
-    contact_id: int = hubspot_id("the contact whose association or e-mail it is")
+    contact_id: int = hubspot_id("the contact whose association or e-mail it is; an absorbed one until then")
     valid_from: Timestamp = field("start, UTC, inclusive; 1970 reaches back to the beginning")
     valid_to: Timestamp = field("end, UTC, exclusive; null while it holds", nullable=True)
     basis: str = field(

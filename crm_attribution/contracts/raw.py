@@ -16,9 +16,12 @@ from crm_attribution.contracts.topics import (
     By,
 )
 from crm_attribution.hubspot import objects
+from crm_attribution.money import CURRENCY
 
 OBJECT_TYPES = list(objects.OBJECT_TYPES)
 _ID = r"^[0-9]+$"
+_EMAIL = r"^[^@\s]+\s*@\s*[^@\s]+\.[^@\s]+$"
+"""An address as people type it; what it means, `identifiers.normalise_email` says."""
 
 
 class _Record(Model):
@@ -39,7 +42,7 @@ class _Record(Model):
 class Contact(_Record):
     """Current record of each HubSpot contact. Holds personal data."""
 
-    email: str = field("primary e-mail as HubSpot stores it", nullable=True, str_matches=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    email: str = field("primary e-mail as HubSpot stores it", nullable=True, str_matches=_EMAIL)
     email_normalised: str = field("email, trimmed and lower case, to compare", nullable=True, email_of="email")
     additional_emails: Strings = field("further e-mails (hs_additional_emails)", nullable=True)
     additional_emails_normalised: Strings = field("the same, to compare", nullable=True, email_of="additional_emails")
@@ -69,7 +72,7 @@ class Deal(_Record):
     currency: str = field(
         "ISO 4217 code of the deal (deal_currency_code, else the account's currency)",
         nullable=True,
-        str_matches=r"^[A-Z]{3}$",
+        str_matches=CURRENCY,
     )
     amount: int = field("amount in minor units of `currency`", nullable=True)
     closedate: Timestamp = field("close date, UTC; an estimate while the deal is open", nullable=True)
@@ -163,6 +166,18 @@ class PipelineStage(Model):
     archived: bool = field("whether the pipeline or stage is archived")
 
 
+@table("raw.stage_meaning", key=("object_type", "stage_id", "known_from"), journal={PIPELINE_STAGE: "stage_id"})
+class StageMeaning(Model):
+    """What a stage meant from when on: HubSpot tells only how it is set now, and does not date a change. Journal:
+    memory, never rebuilt."""
+
+    object_type: str = field("deals", isin=OBJECT_TYPES)
+    stage_id: str = field("stage id, as in dealstage")
+    known_from: Timestamp = field("when we first saw it set so, UTC; 1970 for how it was first seen")
+    is_closed: bool = field("whether deals in this stage were closed")
+    is_won: bool = field("whether they were won: closed with probability 1")
+
+
 @table("raw.account", key=("portal_id",), journal={ACCOUNT_DETAILS: "portal_id"})
 class Account(Model):
     """The HubSpot account itself: one row."""
@@ -189,7 +204,7 @@ class FormSubmission(Model):
     form_id: str = field("form guid")
     conversion_id: str = field("HubSpot's id of the submission")
     submitted_at: Timestamp = field("when it was submitted, UTC")
-    email: str = field("e-mail as typed", nullable=True, str_matches=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    email: str = field("e-mail as typed", nullable=True, str_matches=_EMAIL)
     email_normalised: str = field("email, trimmed and lower case, to compare", nullable=True, email_of="email")
     page_url: str = field("page of the form", nullable=True)
     link_click_id: str = field("our own click id from a hidden field or the page's URL", nullable=True)

@@ -129,13 +129,13 @@ def _milestones(session: Session, keys: pl.DataFrame | None) -> pl.DataFrame:
 
 
 def deal_contacts(session: Session, deals: pl.Series) -> pl.DataFrame:
-    """deal_id, contact_id, person_id, labels of the deals' contacts; the earliest created first."""
+    """deal_id, contact_id, person_id, labels of the deals' live contacts; the earliest created first."""
     return session.query(
         "SELECT a.from_id AS deal_id, c.id AS contact_id, i.person_id, a.labels"
         " FROM raw.association a JOIN raw.contact c ON c.id = a.to_id"
         " JOIN identity.alias i ON i.identifier_type = 'contact' AND i.identifier = c.id::VARCHAR"
         " SEMI JOIN deals ON a.from_id = deals.deal_id"
-        " WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL"
+        " WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL AND NOT c.archived"
         " ORDER BY a.from_id, c.created_at, c.id",
         deals=records_frame("deal_id", deals.drop_nulls()),
     )

@@ -17,6 +17,10 @@ NO_CONTACT = Resolved(consent="granted")
 """A deal without contacts: no consent and no identifier; the platform's rules hold it for that."""
 
 
+_UNREADABLE = "SELECT DISTINCT key FROM quarantine.{} WHERE NOT resolved AND NOT coalesce(stored, false)"
+"""Records whose newest version could not be read at all: what is stored of them is older, and says nothing any more."""
+
+
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
     """For a destination: due conversions -> person, identifiers and consent of each, read at the moment of claiming.
 
@@ -31,7 +35,7 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
         candidates = _candidates(session, live, mine.contact_label)
         clicks = _clicks(session, candidates, destination.click_id, mine.click_days)
         chosen = _choose(candidates, clicks)
-        details = _details(session, chosen, rules)
+        details = _details(session, chosen.join(live.select("conversion_id", "deal_id"), on="conversion_id"), rules)
         unresolved = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
         found = {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
         return found | dict.fromkeys(unresolved, NO_CONTACT)
@@ -138,27 +142,27 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
 
 def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     return session.query(
-        "SELECT i.*, c.email, c.archived, json_extract_string(c.properties, ?) AS consent,"
+        "SELECT i.*, c.email, c.archived, q.key IS NOT NULL OR d.key IS NOT NULL AS unreadable,"
+        " json_extract_string(c.properties, ?) AS consent,"
         " json_extract_string(c.properties, '$.phone') AS phone,"
         " json_extract_string(c.properties, '$.firstname') AS first_name,"
         " json_extract_string(c.properties, '$.lastname') AS last_name,"
         " json_extract_string(c.properties, '$.meta_lead_id') AS lead_id"
         " FROM chosen i LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = i.contact_id"
-        " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id) ORDER BY i.conversion_id",
+        " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id)"
+        f" LEFT JOIN ({_UNREADABLE.format('contact')}) q ON q.key = c.id::VARCHAR"
+        f" LEFT JOIN ({_UNREADABLE.format('deal')}) d ON d.key = i.deal_id::VARCHAR"
+        " ORDER BY i.conversion_id",
         [f"$.{rules.consent.property}"],
         chosen=chosen,
     )
 
 
 def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
-    given = str(row["consent"] or "").strip().lower()
-    consent: Consent = "absent"
-    if given in [value.lower() for value in rules.consent.granted]:
-        consent = "granted"
-    elif given in [value.lower() for value in rules.consent.denied]:
-        consent = "denied"
+    held = "record_unreadable" if row["unreadable"] else "contact_archived" if row["archived"] else None
     return Resolved(
-        consent=consent,
+        consent=_consent(row["consent"], rules),
+        held=held,
         person_id=row["person_id"],
         contact_id=row["contact_id"],
         touch_id=row["touch_id"],
@@ -170,3 +174,11 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
         last_name=row["last_name"],
         lead_id=row["lead_id"],
     )
+
+
+def _consent(text: str | None, rules: Rules) -> Consent:
+    """What the property's values say, of which a multiple-choice one may have several: a denial wins."""
+    given = {part.strip().lower() for part in (text or "").split(";")}
+    if given & {value.lower() for value in rules.consent.denied}:
+        return "denied"
+    return "granted" if given & {value.lower() for value in rules.consent.granted} else "absent"

@@ -267,6 +267,7 @@ class _Run:
             events = [ready(row, resolved[row.conversion_id]) for row in batch]
             options = self.rules.destinations[self.destination.name].options
             request = self.destination.build(events, self.settings, options)
+            self.report.left_out.update(name for event in events for name in self.destination.left_out(event))
             ledger.claim(session, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
             self.checkpoint("claiming")
         return _Batch(batch_id, batch, events, request)

@@ -18,6 +18,7 @@ class DeliveryReport:
         alert: what a person must do before anything of this account can be sent again.
         paused_until: the platform asked for it.
         ended: state and reason each row it looked at was left in.
+        left_out: how many identifiers were not sent because it is not certain what they mean, by the platform's name.
     """
 
     destination: str
@@ -27,6 +28,7 @@ class DeliveryReport:
     alert: str | None = None
     paused_until: datetime | None = None
     ended: dict[str, tuple[str, str | None]] = field(default_factory=dict, repr=False)
+    left_out: Counter[str] = field(default_factory=Counter, repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -42,4 +44,5 @@ class DeliveryReport:
         """Figures by name, for metadata."""
         texts = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert}
         words = {name: text for name, text in texts.items() if text}
-        return {"requests": self.requests, **self.counts, **self.reasons, **words}
+        unsent = {f"identifiers left out: {name}": count for name, count in sorted(self.left_out.items())}
+        return {"requests": self.requests, **self.counts, **self.reasons, **unsent, **words}

@@ -131,6 +131,8 @@ def _hold(
         return "other_account"
     if resolved is None:
         return "unresolved"
+    if resolved.held is not None:
+        return resolved.held
     if resolved.consent == "absent" and when_absent != "send":
         return "consent_unknown"
     if row.occurred_at > now + destination.limits.future:

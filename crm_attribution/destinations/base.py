@@ -70,6 +70,7 @@ class Resolved:
     Attributes:
         consent: to advertising, by the mapping's property.
         suppressed: why nothing of this person may be sent (erased, own domain, …); None where it may.
+        held: why it must wait (its record cannot be read, is archived); None where it need not.
         person_id: durable person.
         contact_id: the contact whose identifiers these are.
         touch_id: the click `click_id` comes from.
@@ -81,6 +82,7 @@ class Resolved:
 
     consent: Consent
     suppressed: str | None = None
+    held: str | None = None
     person_id: str | None = None
     contact_id: int | None = None
     touch_id: str | None = None
@@ -194,6 +196,11 @@ class Destination(ABC):
     @abstractmethod
     def accepts(self, ready: Ready) -> str | None:
         """Why this conversion cannot be sent yet (`no_identifier`, `no_value`, …); None where it can."""
+
+    def left_out(self, ready: Ready) -> list[str]:
+        """Names of the identifiers this conversion has that are not sent, since it is not certain what they mean."""
+        del ready
+        return []
 
     @abstractmethod
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:

@@ -24,12 +24,14 @@ from crm_attribution.destinations.base import (
     refused,
 )
 from crm_attribution.destinations.normalise import linkedin_email_hash
+from crm_attribution.identifiers import normalise_click_id
 from crm_attribution.money import to_decimal
 from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "202609"
 """Pinned; a version lives about a year, then answers 426: https://learn.microsoft.com/en-us/linkedin/marketing/versioning"""
 
+_EMAIL, _CLICK = "SHA256_EMAIL", "LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID"
 _LINE = re.compile(r"^Index:\s*(\d{1,6})\b(.*)$")
 _PATH = re.compile(r"ERROR\s*::\s*/?([A-Za-z0-9_/]{1,60})\s*::\s*(.*)")
 
@@ -78,6 +80,11 @@ class LinkedIn(Destination):
             return "no_value"
         return None
 
+    def left_out(self, ready: Ready) -> list[str]:
+        sent = {item["idType"] for item in _user_ids(ready)}
+        given = {_EMAIL: ready.email, _CLICK: ready.click_id}
+        return [kind for kind, raw in given.items() if raw and kind not in sent]
+
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:  # noqa: ARG002
         headers = {
             "Authorization": f"Bearer {settings['LINKEDIN_ACCESS_TOKEN']}",
@@ -120,8 +127,7 @@ def _event(ready: Ready) -> Json:
 
 
 def _user_ids(ready: Ready) -> list[Json]:
-    email = linkedin_email_hash(ready.email)
-    known = {"SHA256_EMAIL": email, "LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID": ready.click_id}
+    known = {_EMAIL: linkedin_email_hash(ready.email), _CLICK: normalise_click_id(ready.click_id)}
     return [{"idType": kind, "idValue": value} for kind, value in known.items() if value]
 
 

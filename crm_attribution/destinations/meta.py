@@ -26,6 +26,7 @@ from crm_attribution.destinations.base import (
     retry_after,
 )
 from crm_attribution.destinations.normalise import meta_hash
+from crm_attribution.identifiers import normalise_click_id
 from crm_attribution.money import to_decimal
 from crm_attribution.settings import Setting, secret, text
 
@@ -84,6 +85,10 @@ class Meta(Destination):
             return "no_value"
         return None
 
+    def left_out(self, ready: Ready) -> list[str]:
+        given = {"em": ready.email, "ph": ready.phone, "fbc": ready.clicked_at and ready.click_id}
+        return [name for name, raw in given.items() if raw and name not in _user(ready)]
+
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
         # The token is sent in the body: query strings end in access logs.
         body = {
@@ -134,9 +139,10 @@ def _user(ready: Ready) -> Json:
         "external_id": ready.person_id,
     }
     user: Json = {name: [value] for name, raw in hashed.items() if (value := meta_hash(name, raw))}
-    if ready.click_id and ready.clicked_at is not None:
+    click_id = normalise_click_id(ready.click_id)
+    if click_id and ready.clicked_at is not None:
         # The time is when the click id was first seen; the id is case-sensitive.
-        user["fbc"] = f"fb.1.{to_millis(ready.clicked_at)}.{ready.click_id}"
+        user["fbc"] = f"fb.1.{to_millis(ready.clicked_at)}.{click_id}"
     if ready.lead_id and re.fullmatch(r"\d{15,17}", ready.lead_id, re.ASCII):
         user["lead_id"] = int(ready.lead_id)
     return user

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 
-from crm_attribution.identifiers import sha256
+import phonenumbers
 
-_META_EMAIL = re.compile(r".+@.+\..+")
-_META_PHONE = re.compile(r"\d{1,4}\d{2,3}\d{4,}")
-_HASHES = re.compile(r"[0-9a-f]{32}|[0-9a-f]{64}")
+from crm_attribution.identifiers import normalise_email, sha256, visible
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _ISO_3166 = (
     "ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bv bw by bz "
     "ca cc cd cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee eg eh er es et fi fj fk fm fo "
@@ -29,18 +29,20 @@ META_RULES = "https://developers.facebook.com/documentation/ads-commerce/convers
 
 
 def meta(field: str, raw: str | None) -> str | None:
-    """A user_data value as Meta's SDK normalises it (`META_RULES`), unhashed; None where it would refuse it.
+    """A user_data value as Meta wants it (`META_RULES`), unhashed; a SHA-256 stays one. None where it is not certain
+    what the value means: a wrong hash finds another person, or nobody.
 
     Args:
         field: em, ph, fn, ln, country or external_id.
     """
-    text = (raw or "").strip().lower()
+    text = visible(raw or "").lower()
+    if field in ("em", "ph") and _SHA256.fullmatch(text):
+        return text
     if field == "em":
-        return text if _META_EMAIL.fullmatch(text) else None
+        return normalise_email(text)
     if field == "ph":
-        digits = re.sub(r"[\s\-()]", "", text)
-        digits = re.sub(r"^\+?0{0,2}", "", digits)
-        return digits if digits.isascii() and _META_PHONE.fullmatch(digits) else None
+        number = e164(text)
+        return None if number is None else number.removeprefix("+")
     if field == "country":
         letters = re.sub(r"[^a-z]", "", text)
         return letters if letters in _COUNTRIES else None
@@ -49,16 +51,45 @@ def meta(field: str, raw: str | None) -> str | None:
 
 def meta_hash(field: str, raw: str | None) -> str | None:
     """The hash of a user_data value; what is a hash already passes."""
-    value = meta(field, raw)
-    if value is None or _HASHES.fullmatch(value):
-        return value
-    return sha256(value)
+    return _hashed(meta(field, raw))
 
 
 def linkedin_email_hash(raw: str | None) -> str | None:
-    """Lower case, no white space, no rules of Gmail's, SHA-256 in lower-case hex.
+    """Lower case, no white space, no rules of Gmail's, SHA-256 in lower-case hex; what is a hash already passes.
 
     https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api
     """
-    address = re.sub(r"\s+", "", raw or "").lower()
-    return sha256(address) if re.fullmatch(r"[^@]+@[^@]+\.[^@]+", address) else None
+    text = visible(raw or "").lower()
+    return _hashed(text if _SHA256.fullmatch(text) else normalise_email(text))
+
+
+def e164(raw: str | None) -> str | None:
+    """A phone number with country code, `+491701234567`; None where it is not certain which one is meant.
+
+    A trunk zero goes (`+49 (0)30 …`), digits of any script count, and 00 is a plus sign. Without either, the digits
+    must be a whole number with its country code, as in 1 650 253 0000: a national number is of no country. A number
+    with an extension is a switchboard's, not a person's.
+    https://github.com/google/libphonenumber
+    """
+    text = visible(raw or "")
+    bare = "".join(char for char in text if char.isdigit())
+    if not text.startswith(("+", "\uff0b")):
+        if text.startswith("00") or (len(bare) >= _WITH_COUNTRY and not bare.startswith("0")):
+            text = f"+{text.removeprefix('00')}"
+        else:
+            return None
+    try:
+        number = phonenumbers.parse(text, None)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.extension or not phonenumbers.is_valid_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+_WITH_COUNTRY = 11
+"""Digits from which on a number without + or 00 can be one with its country code. Many national ones have ten."""
+
+
+def _hashed(value: str | None) -> str | None:
+    return value if value is None or _SHA256.fullmatch(value) else sha256(value)

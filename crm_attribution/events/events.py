@@ -85,7 +85,8 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[in
     )
     if object_type == "deals":
         home = session.scalar("SELECT company_currency FROM raw.account")
-        rows = deal_events(source, session.read("raw.pipeline_stage"), rules.deals, rules, home)
+        stages, meanings = session.read("raw.pipeline_stage"), session.read("raw.stage_meaning")
+        rows = deal_events(source, stages, rules.deals, rules, home, meanings)
         accounts = session.read_keys("identity.deal_account", rows.select(deal_id="record_id").unique())
         rows = rows.join(accounts.select(record_id="deal_id", account_id="account_id"), on="record_id", how="left")
     else:

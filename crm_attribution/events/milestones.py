@@ -7,6 +7,8 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.events.rules import milestones as milestone_rules
+from crm_attribution.events.rules.deal_stages import IS_CLOSED, IS_WON, stage_names
+from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.events.scope import scope, scope_of
@@ -15,9 +17,9 @@ from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
 
 _EVENT = [
-    "event_id", "event", "occurred_at", "observed_at", "source", "object_type", "object_id", "record_id", "contact_id",
-    "deal_id", "from_stage", "to_stage", "left_at", "next_stage", "undone", "pipeline", "currency", "amount", "mrr",
-    "arr", "tcv", "suppressed_by",
+    "event_id", "event", "occurred_at", "time_basis", "observed_at", "source", "object_type", "object_id", "record_id",
+    "contact_id", "deal_id", "from_stage", "to_stage", "left_at", "next_stage", "undone", "began", "pipeline",
+    "currency", "amount", "mrr", "arr", "tcv", "suppressed_by",
 ]  # fmt: skip
 """Columns of events.event that milestones are made of."""
 
@@ -27,6 +29,9 @@ _DEAL = [
     "dealname",
     "dealtype",
     "created_at",
+    "createdate",
+    "stage_now",
+    "pipeline_now",
     "archived",
     "archived_at",
     "closedate",
@@ -115,8 +120,12 @@ def _facts(session: Session, rules: Rules) -> milestone_rules.Facts:
 
 def _deals(session: Session, rules: Rules) -> pl.DataFrame:
     """Live deals of the open scope with their account, when they were archived, and what they are worth now."""
-    names = needed_properties(rules.values)
+    names = [*needed_properties(rules.values), IS_CLOSED, IS_WON, "createdate"]
     texts = {name: pl.col("properties").str.json_path_match(f"$.{name}") for name in names if name != "amount"}
-    rows = session.query(_LIVE_DEALS).with_columns(**texts, _amount="amount", amount=pl.lit(None, pl.String))
+    rows = session.query(_LIVE_DEALS).with_columns(
+        **texts, _amount="amount", amount=pl.lit(None, pl.String), stage="dealstage"
+    )
+    rows = rows.with_columns(createdate=pl.coalesce(hubspot_time(pl.col("createdate")), "created_at"))
+    rows = stage_names(rows, session.read("raw.pipeline_stage"), rules.deals)
     valued = measures(rows, rules.values, given_amount="_amount")
     return valued.select(*_DEAL, "amount", "mrr", "arr", "tcv")

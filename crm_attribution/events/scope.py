@@ -156,7 +156,8 @@ def scope(session: Session, changes: Changes) -> Iterator[None]:
         "changed_company": records_frame("company_id", changes.ids(topics.EVENT_COMPANIES)),
         "changed_deal": records_frame("deal_id", changes.ids(topics.EVENT_DEALS, topics.DEALS, topics.DEAL_ACCOUNT)),
     }
-    first = EVERYTHING if changes.everything else TOUCHED
+    settings = changes.of("account_details", "pipeline_stage")  # days, and what a stage means, of every milestone
+    first = EVERYTHING if changes.everything or settings else TOUCHED
     with steps(session, first | DERIVED | DECIDING, **given):
         yield
 

@@ -5,18 +5,20 @@ Type ids and names: https://developers.hubspot.com/docs/api/crm/understanding-th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from crm_attribution.hubspot.texts import blank, hubspot_id, listed, moment
-from crm_attribution.money import to_minor
+from crm_attribution.hubspot.texts import blank, hubspot_id, listed, moment, readable
+from crm_attribution.money import CURRENCY, to_minor
 
 Texts = Mapping[str, str | None]
 """A record's properties as HubSpot writes them."""
 
-Convert = Callable[[Texts, str | None], dict[str, Any]]
-"""A record's own columns, from its properties and the account's currency. Raises ValueError with `column:reason`."""
+Convert = Callable[[Texts, str | None, list[str]], dict[str, Any]]
+"""A record's own columns, from its properties and the account's currency. What cannot be read is null, and its
+`property:reason` is added to the list."""
 
 
 @dataclass(frozen=True)
@@ -62,28 +64,24 @@ class ObjectType:
         return self.table.replace("raw.", "quarantine.")
 
 
-def _contact(texts: Texts, _home: str | None) -> dict[str, Any]:
+def _contact(texts: Texts, _home: str | None, problems: list[str]) -> dict[str, Any]:
     company = blank(texts.get("associatedcompanyid"))
     return {
         "email": blank(texts.get("email")),
         "additional_emails": listed(texts.get("hs_additional_emails")),
         "lifecyclestage": blank(texts.get("lifecyclestage")),
-        "associatedcompanyid": None if company is None else hubspot_id("associatedcompanyid", company),
+        "associatedcompanyid": None
+        if company is None
+        else readable(lambda: hubspot_id("associatedcompanyid", company), problems),
     }
 
 
-def _company(texts: Texts, _home: str | None) -> dict[str, Any]:
+def _company(texts: Texts, _home: str | None, _problems: list[str]) -> dict[str, Any]:
     return {name: blank(texts.get(name)) for name in ("name", "domain", "lifecyclestage")}
 
 
-def _deal(texts: Texts, home: str | None) -> dict[str, Any]:
-    currency = blank(texts.get("deal_currency_code")) or home
-    amount = blank(texts.get("amount"))
-    minor = None
-    if amount is not None:
-        minor = to_minor(amount, currency or "")
-        if minor is None:
-            raise ValueError("amount:not_a_number")
+def _deal(texts: Texts, home: str | None, problems: list[str]) -> dict[str, Any]:
+    currency, amount = _money(texts, home, problems)
     closed = blank(texts.get("closedate"))
     return {
         "dealname": blank(texts.get("dealname")),
@@ -91,9 +89,22 @@ def _deal(texts: Texts, home: str | None) -> dict[str, Any]:
         "dealstage": blank(texts.get("dealstage")),
         "dealtype": blank(texts.get("dealtype")),
         "currency": currency,
-        "amount": minor,
-        "closedate": None if closed is None else moment("closedate", closed),
+        "amount": amount,
+        "closedate": None if closed is None else readable(lambda: moment("closedate", closed), problems),
     }
+
+
+def _money(texts: Texts, home: str | None, problems: list[str]) -> tuple[str | None, int | None]:
+    """Currency, and the amount in its minor units: an amount whose currency cannot be read is none."""
+    given, amount = blank(texts.get("deal_currency_code")), blank(texts.get("amount"))
+    if given is not None and not re.fullmatch(CURRENCY, given):
+        problems.append("deal_currency_code:not_a_currency")
+        return None, None
+    currency = given or home
+    minor = None if amount is None else to_minor(amount, currency or "")
+    if minor is None and amount is not None:
+        problems.append("amount:not_a_number")
+    return currency, minor
 
 
 CONTACTS = ObjectType(
@@ -117,7 +128,7 @@ COMPANIES = ObjectType(
     table="raw.company",
     convert=_company,
     typed=("name", "domain", "lifecyclestage", "hubspot_owner_id"),
-    needed=("createdate", "hs_merged_object_ids"),
+    needed=("createdate", "hs_merged_object_ids", "hs_additional_domains"),
     tracked=("lifecyclestage", "hubspot_owner_id"),
     history_cap=20,
     associated=("companies",),  # parents and children
@@ -132,10 +143,13 @@ DEALS = ObjectType(
         *("dealname", "pipeline", "dealstage", "dealtype", "deal_currency_code", "amount", "closedate"),
         "hubspot_owner_id",
     ),
-    needed=("createdate", "hs_merged_object_ids", "hs_primary_associated_company"),
+    needed=(
+        *("createdate", "hs_merged_object_ids", "hs_primary_associated_company"),
+        *("hs_is_closed", "hs_is_closed_won"),
+    ),
     tracked=(
         *("dealstage", "pipeline", "amount", "deal_currency_code", "closedate", "hubspot_owner_id"),
-        "hs_primary_associated_company",
+        *("hs_primary_associated_company", "hs_is_closed", "hs_is_closed_won"),
     ),
     history_cap=20,
     associated=("contacts", "companies"),

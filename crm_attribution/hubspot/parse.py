@@ -1,6 +1,7 @@
 """HubSpot's JSON as rows of `raw.*`: pure, typed, one bad value never stops the others.
 
-What cannot be read becomes a refused row (`Refused`) with its reason; everything else follows the contract.
+A field that cannot be read becomes null, a record that cannot be told at all is left out; either way a row for
+quarantine (`Refused`) says why.
 https://developers.hubspot.com/docs/api-reference/crm-contacts-v3/guide
 """
 
@@ -16,8 +17,8 @@ import polars as pl
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType, Texts
-from crm_attribution.hubspot.parsed import Parsed, Record, frame_of, reason, refuse
-from crm_attribution.hubspot.texts import blank, clean, hubspot_id, hubspot_ids, listed, millis
+from crm_attribution.hubspot.parsed import Parsed, Record, frame_of, refuse
+from crm_attribution.hubspot.texts import blank, both, clean, hubspot_id, listed, millis, moment, readable, reason
 from crm_attribution.identifiers import record_id
 
 _PRIMARY_TYPES = {"1", "5"}
@@ -31,20 +32,33 @@ _MERGED = ("hs_merged_object_ids", "hs_calculated_merged_vids")
 def records(
     object_type: str, results: Iterable[Record], *, home_currency: str | None, extracted_at: datetime
 ) -> Parsed:
-    """raw.contact, raw.company or raw.deal rows of a page of records."""
+    """raw.contact, raw.company or raw.deal rows of a page of records.
+
+    A field that cannot be read is null and a `stored` refusal says why. A record without a readable id or properties,
+    or without any date of its own, is refused as a whole.
+    """
     described = OBJECT_TYPES[object_type]
     name = described.table
     rows, refused = [], []
+    unread: dict[int, str] = {}
     for result in results:
+        problems: list[str] = []
         try:
             texts = _texts(result)
-            rows.append(_common(result, texts, described, extracted_at) | described.convert(texts, home_currency))
+            row = _common(result, texts, described, extracted_at, problems)
         except (ValueError, KeyError, TypeError) as error:
             refused.append(refuse(result, name, reason(error)))
-    good, bad = CONTRACTS[name].split(frame_of(name, rows))
+            continue
+        rows.append(row | described.convert(texts, home_currency, problems))
+        unread[row["id"]] = both(*problems)
+    sifted = CONTRACTS[name].sift(frame_of(name, rows))
     by_id = {record_id(result.get("id")): result for result in results}
-    refused += [refuse(by_id[key], name, reasons) for key, reasons in bad.select("id", "reasons").iter_rows()]
-    return Parsed(good, refused)
+    refused += [refuse(by_id[key], name, reasons) for key, reasons in sifted.bad.select("id", "reasons").iter_rows()]
+    left_out = dict(sifted.incomplete.select("id", "reasons").iter_rows())
+    for key in sifted.rows["id"]:
+        if why := both(unread[key], left_out.get(key)):
+            refused.append(refuse(by_id[key], name, why, stored=True))
+    return Parsed(sifted.rows, refused)
 
 
 def history(object_type: str, results: Iterable[Record], *, extracted_at: datetime) -> Parsed:
@@ -104,7 +118,7 @@ def deletions(object_type: str, results: Iterable[Record], *, noticed_at: dateti
             "object_type": object_type,
             "object_id": int(result["id"]),
             "kind": "archived",
-            "deleted_at": parse_instant(str(result.get("archivedAt") or result["updatedAt"])),
+            "deleted_at": _first_moment(result, "archivedAt", "updatedAt") or noticed_at,
             "source": "archived_list",
             "noticed_at": noticed_at,
         }
@@ -122,7 +136,7 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
             continue
         texts = _texts(result)
         survivor, times = int(result["id"]), _merge_times(texts)
-        for absorbed in dict.fromkeys([*hubspot_ids(_MERGED[0], texts.get(_MERGED[0])), *times]):
+        for absorbed in dict.fromkeys([*_absorbed(texts, []), *times]):
             if absorbed == survivor:
                 continue
             rows.append(
@@ -138,10 +152,20 @@ def merges(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
 
 
 def _merge_times(texts: Mapping[str, str | None]) -> dict[int, str]:
-    """absorbed id -> epoch milliseconds, from `id:time;…`. Raises as `hubspot_ids`."""
-    name = _MERGED[1]
-    pairs = [pair.split(":", 1) for pair in listed(texts.get(name)) if ":" in pair]
-    return {hubspot_id(name, absorbed): time for absorbed, time in pairs}
+    """absorbed id -> epoch milliseconds, from `id:time;…`; parts that cannot be read are left out."""
+    pairs = [pair.split(":", 1) for pair in listed(texts.get(_MERGED[1])) if ":" in pair]
+    found = ((record_id(absorbed), time) for absorbed, time in pairs)
+    return {absorbed: time for absorbed, time in found if absorbed is not None}
+
+
+def _absorbed(texts: Mapping[str, str | None], problems: list[str]) -> list[int]:
+    """The ids a record absorbed, of both properties; parts that cannot be read are problems of the field."""
+    listed_ids = listed(texts.get(_MERGED[0]))
+    timed = [pair.split(":", 1)[0] for pair in listed(texts.get(_MERGED[1])) if ":" in pair]
+    for name, parts in zip(_MERGED, (listed_ids, timed), strict=True):
+        if any(record_id(part) is None for part in parts):
+            problems.append(f"{name}:not_a_record_id")
+    return [found for found in map(record_id, listed_ids) if found is not None]
 
 
 def associations(from_type: str, to_type: str, found: Mapping[int, Sequence[Mapping[str, Any]]]) -> pl.DataFrame:
@@ -163,20 +187,44 @@ def associations(from_type: str, to_type: str, found: Mapping[int, Sequence[Mapp
     return frame_of("raw.association", rows).drop("valid_from", "valid_to")
 
 
-def _common(result: Record, texts: Texts, object_type: ObjectType, extracted_at: datetime) -> dict[str, Any]:
+def _common(
+    result: Record, texts: Texts, object_type: ObjectType, extracted_at: datetime, problems: list[str]
+) -> dict[str, Any]:
     modified = texts.get(object_type.modified_property)
     given = {name: value for name, value in sorted(texts.items()) if value not in (None, "")}
-    _merge_times(texts)  # refuses the record where they cannot be read: its merges would be lost
+    own = {**result, "createdate": texts.get("createdate"), "modified": modified}
     return {
         "id": hubspot_id("id", result["id"]),
         "properties": json.dumps(given, ensure_ascii=False),
-        "created_at": parse_instant(str(result["createdAt"])),
-        "modified_at": parse_instant(str(modified or result["updatedAt"])),
+        "created_at": _dated(own, problems, "createdAt", "createdate", "updatedAt"),
+        "modified_at": _dated(own, problems, "modified", "updatedAt", "createdAt"),
         "archived": bool(result.get("archived")),
-        "merged_ids": hubspot_ids(_MERGED[0], texts.get(_MERGED[0])),
+        "merged_ids": _absorbed(texts, problems),
         "extracted_at": extracted_at,
         "hubspot_owner_id": blank(texts.get("hubspot_owner_id")),
     }
+
+
+def _dated(result: Record, problems: list[str], *names: str) -> datetime:
+    """The first of several dates; one that is there and cannot be read is a problem of the field, and the next counts.
+
+    Raises:
+        ValueError: when none can be read.
+    """
+    for name in names:
+        if result.get(name) in (None, ""):
+            continue
+        found = readable(lambda name=name: moment(name, str(result[name])), problems)  # type: ignore[misc]
+        if found is not None:
+            return found
+    raise ValueError(f"{names[0]}:missing" if not problems else both(*problems))
+
+
+def _first_moment(result: Record, *names: str) -> datetime | None:
+    try:
+        return _dated(result, [], *names)
+    except ValueError:
+        return None
 
 
 def _texts(result: Record) -> Texts:

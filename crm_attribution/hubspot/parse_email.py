@@ -11,7 +11,7 @@ from crm_attribution.clock import from_millis
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.contracts.raw import OBSOLETED
 from crm_attribution.hubspot.parsed import Parsed, Record, Refused, frame_of
-from crm_attribution.hubspot.texts import clean
+from crm_attribution.hubspot.texts import both, clean, readable
 from crm_attribution.identifiers import sha256
 
 TABLE = "raw.email_click"
@@ -28,22 +28,26 @@ def email_clicks(events: Iterable[Record], *, extracted_at: datetime) -> Parsed:
     sources: dict[tuple[str, datetime], Record] = {}
     refused: list[Refused] = []
     for event in events:
+        problems: list[str] = []
         try:
-            row = _row(event) | {"extracted_at": extracted_at}
+            row = _row(event, problems) | {"extracted_at": extracted_at}
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(event, _problem(error)))
             continue
         rows.append(row)
         sources[row["id"], row["created_at"]] = event
-    good, bad = CONTRACTS[TABLE].split(frame_of(TABLE, rows))
+        if problems:
+            refused.append(_refuse(event, both(*problems), stored=True))
+    sifted = CONTRACTS[TABLE].sift(frame_of(TABLE, rows))
     refused += [
-        _refuse(sources[key, created], reasons)
-        for key, created, reasons in bad.select("id", "created_at", "reasons").iter_rows()
+        _refuse(sources[key, created], reasons, stored=stored)
+        for stored, rows_ in ((True, sifted.incomplete), (False, sifted.bad))
+        for key, created, reasons in rows_.select("id", "created_at", "reasons").iter_rows()
     ]
-    return Parsed(good.unique(["created_at", "id"], keep="last", maintain_order=True), refused)
+    return Parsed(sifted.rows.unique(["created_at", "id"], keep="last", maintain_order=True), refused)
 
 
-def _row(event: Record) -> dict[str, Any]:
+def _row(event: Record, problems: list[str]) -> dict[str, Any]:
     sent, place, address = event.get("sentBy"), event.get("location"), _said(event.get("ipAddress"))
     created = sent.get("created") if isinstance(sent, Mapping) else None
     return {
@@ -54,7 +58,9 @@ def _row(event: Record) -> dict[str, Any]:
         "app_name": _said(event.get("appName")),
         "url": _said(event.get("url")),
         "link_id": _said(event.get("linkId")),
-        "sent_at": None if created in (None, "", 0) else _moment("sentBy.created", created),
+        "sent_at": None
+        if created in (None, "", 0)
+        else readable(lambda: _moment("sentBy.created", str(created)), problems),
         "user_agent": _said(event.get("userAgent")),
         "device": _said(event.get("deviceType")),
         "country": _said(place.get("country")) if isinstance(place, Mapping) else None,
@@ -89,6 +95,6 @@ def _problem(error: Exception) -> str:
     return text if ":" in text and " " not in text else f"event:{type(error).__name__}"
 
 
-def _refuse(event: Record, reasons: str) -> Refused:
+def _refuse(event: Record, reasons: str, *, stored: bool = False) -> Refused:
     row = clean(json.dumps(event, ensure_ascii=False, default=str, sort_keys=True))
-    return Refused(_said(event.get("id")) or f"created {event.get('created')}", reasons, row, TABLE)
+    return Refused(_said(event.get("id")) or f"created {event.get('created')}", reasons, row, TABLE, stored)

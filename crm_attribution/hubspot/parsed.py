@@ -17,12 +17,21 @@ Record = Mapping[str, Any]
 
 @dataclass
 class Refused:
-    """A row for quarantine: its key, why, what it was, and where it came from."""
+    """A row for quarantine.
+
+    Attributes:
+        key: of the row.
+        reasons: what could not be read, `field:problem; …`.
+        row: as it came, JSON.
+        source: where it came from.
+        stored: the row was stored without the fields that could not be read.
+    """
 
     key: str
     reasons: str
     row: str
     source: str
+    stored: bool = False
 
 
 @dataclass
@@ -33,16 +42,9 @@ class Parsed:
     refused: list[Refused] = field(default_factory=list)
 
 
-def reason(error: Exception) -> str:
-    if isinstance(error, KeyError):
-        return f"{error.args[0]}:missing"
-    text = str(error)
-    return text if ":" in text and " " not in text else f"record:{type(error).__name__}"
-
-
-def refuse(result: Record, name: str, reasons: str, *, key: str | None = None) -> Refused:
+def refuse(result: Record, name: str, reasons: str, *, key: str | None = None, stored: bool = False) -> Refused:
     row = json.dumps(result, ensure_ascii=False, default=str, sort_keys=True)
-    return Refused(clean(key or result.get("id")), reasons, clean(row), name)
+    return Refused(clean(key or result.get("id")), reasons, clean(row), name, stored)
 
 
 def frame_of(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:

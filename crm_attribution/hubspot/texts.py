@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 from crm_attribution.clock import from_millis, parse_instant
-from crm_attribution.identifiers import record_id
+from crm_attribution.identifiers import normalise_click_id, record_id
+
+T = TypeVar("T")
 
 
 def clean(value: object) -> str:
@@ -67,3 +71,36 @@ def moment(name: str, text: str) -> datetime:
         return from_millis(text) if text.lstrip("-").isdigit() else parse_instant(text)
     except ValueError:
         raise ValueError(f"{name}:not_a_time") from None
+
+
+def reason(error: Exception) -> str:
+    """Why a field or record could not be read: `field:problem`, never a value."""
+    if isinstance(error, KeyError):
+        return f"{error.args[0]}:missing"
+    text = str(error)
+    ours = all(":" in part and " " not in part for part in text.split("; "))
+    return text if ours else f"record:{type(error).__name__}"
+
+
+def readable(read: Callable[[], T], problems: list[str]) -> T | None:
+    """What `read` gives; None where it raises, with the reason added to `problems`."""
+    try:
+        return read()
+    except (ValueError, KeyError, TypeError) as error:
+        problems.append(reason(error))
+        return None
+
+
+def click_id(name: str, text: str | None, problems: list[str]) -> str | None:
+    """A click id as its platform gave it; None, with the reason added to `problems`, where it is none."""
+    if text is None:
+        return None
+    value = normalise_click_id(text)
+    if value is None:
+        problems.append(f"{name}:not_a_click_id")
+    return value
+
+
+def both(*reasons: str | None) -> str:
+    """Reasons of one row from several places as one text."""
+    return "; ".join(sorted({part for text in reasons if text for part in text.split("; ")}))

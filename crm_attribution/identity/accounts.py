@@ -9,6 +9,7 @@ import polars as pl
 from crm_attribution.contracts import topics
 from crm_attribution.identity.rules import accounts as rules_of_accounts
 from crm_attribution.identity.rules.accounts import Domains
+from crm_attribution.identity.rules.company_domains import company_domains
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
@@ -17,6 +18,7 @@ from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 
 ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "identity.membership"
+DOMAIN = "identity.account_domain"
 
 
 def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
@@ -28,12 +30,11 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
         records, set(survivor), rules.values.target_account_property, rules.accounts
     ).with_columns(parent_account_id=_parent(session, records, survivor, rules))
     keys = ids_frame("account_id", [f"company:{company}" for company in companies])
-    before = session.read_keys(ACCOUNT, keys)
-    domains = {*before["business_domain"].drop_nulls(), *frame["business_domain"].drop_nulls()}
+    domains = _domains(session, companies, survivor, keys, rules)
     told, keys = _with_sharing(session, frame, domains, keys)
     session.replace(ACCOUNT, told, keys)
     changed_alias = _company_aliases(session, companies, survivor, rules)
-    changed_alias |= _domain_aliases(session, told, domains, rules)
+    changed_alias |= _domain_aliases(session, domains, rules)
     if changes.everything:
         changed_alias |= _drop_stale_aliases(session, companies, domains)
     held = ids_frame("account_id", {*keys["account_id"], *changed_alias})
@@ -95,8 +96,6 @@ def memberships(session: Session, changes: Changes, persons: set[str], rules: Ru
         return set()
     alias = session.read_keys("identity.alias", scope).filter(pl.col("identifier_type") == "contact")
     alias = alias.select("person_id", contact_id=pl.col("identifier").cast(pl.Int64, strict=False)).drop_nulls()
-    gone = survivors_of(session, "contacts", alias["contact_id"])
-    alias = alias.filter(~pl.col("contact_id").is_in(list(gone)))
     frame = _memberships(session, alias, rules)
     before = session.read_keys(MEMBERSHIP, scope)["account_id"]
     changed = session.replace(MEMBERSHIP, frame, scope)
@@ -131,6 +130,7 @@ def _memberships(session: Session, alias: pl.DataFrame, rules: Rules) -> pl.Data
         homes_of(session, companies, rules),
         domains_of(session, emails, rules),
         rules.accounts.ignored_labels,
+        session.read_keys("raw.merge", ids.select(contacts, absorbed_id="id")),
     )
 
 
@@ -175,20 +175,39 @@ def _parent(session: Session, records: pl.DataFrame, survivor: dict[int, int], r
     return live["id"].replace_strict(above, default=None, return_dtype=pl.String).alias("parent_account_id")
 
 
+def _domains(
+    session: Session, companies: list[int], survivor: dict[int, int], keys: pl.DataFrame, rules: Rules
+) -> set[str]:
+    """Bring identity.account_domain up to date for some companies. Returns the domains they had and have."""
+    live = records_frame("survivor_id", set(companies) - survivor.keys()).with_columns(object_type=pl.lit("companies"))
+    absorbed = dict(session.read_keys("raw.merge", live).select("absorbed_id", "survivor_id").iter_rows())
+    records = session.read_keys("raw.company", records_frame("id", {*live["survivor_id"], *absorbed}))
+    before = session.read_keys(DOMAIN, keys)["business_domain"]
+    frame = company_domains(records, absorbed, rules.accounts)
+    session.replace(DOMAIN, frame, keys)
+    return {*before, *frame["business_domain"]}
+
+
 def _with_sharing(
     session: Session, frame: pl.DataFrame, domains: set[str], keys: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The accounts with those that have one of these domains too, each told whether it shares it; and their ids."""
-    held = session.read_keys(ACCOUNT, ids_frame("business_domain", domains)).filter(pl.col("company_id").is_not_null())
-    others = held.join(keys, on="account_id", how="anti")
-    shares = pl.col("business_domain").is_not_null() & (pl.len().over("business_domain") > 1)
-    rows = pl.concat([frame, others], how="diagonal_relaxed").with_columns(shares_domain=shares)
-    return rows, pl.concat([keys, others.select("account_id")])
+    """The accounts with those that have one of these domains too, each marked where it shares any; and their ids."""
+    held = session.read_keys(DOMAIN, ids_frame("business_domain", domains)).select("account_id").unique()
+    others = session.read_keys(ACCOUNT, held).join(keys, on="account_id", how="anti")
+    rows = pl.concat([frame, others], how="diagonal_relaxed")
+    theirs = session.read_keys(DOMAIN, rows.select("account_id")).select("business_domain").unique()
+    holders = session.read_keys(DOMAIN, theirs).with_columns(_shared=pl.len().over("business_domain") > 1)
+    sharing = holders.filter("_shared")["account_id"].unique()
+    shown = rows.with_columns(shares_domain=pl.col("account_id").is_in(sharing.implode()))
+    return shown, pl.concat([keys, others.select("account_id")])
 
 
-def _domain_aliases(session: Session, told: pl.DataFrame, domains: set[str], rules: Rules) -> set[str]:
+def _domain_aliases(session: Session, domains: set[str], rules: Rules) -> set[str]:
     """A domain that exactly one live company has leads to it. Returns both ends of the aliases that changed."""
-    alone = told.filter(pl.col("business_domain").is_in(list(domains)) & ~pl.col("shares_domain"))
+    holders = session.read_keys(DOMAIN, ids_frame("business_domain", domains))
+    alone = holders.filter(pl.len().over("business_domain") == 1).with_columns(
+        company_id=company_of(pl.col("account_id"))
+    )
     homes = homes_of(session, alone["company_id"], rules)
     rows = alone.select(
         alias_id=pl.lit("domain:") + pl.col("business_domain"),

@@ -68,10 +68,16 @@ def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: dateti
 
 
 def _recipients(session: Session, addresses: pl.Series) -> pl.DataFrame:
-    """address, person_id and representative (the person's contact) of each address that names a person."""
-    return session.query(
+    """address, person_id and representative of each address that names a person: the contact that has the address,
+    else the person's."""
+    wanted = addresses.drop_nulls()
+    found = session.query(
         "SELECT a.identifier AS address, a.person_id, p.contact_id AS representative FROM identity.alias a"
         " SEMI JOIN addresses ON a.identifier = addresses.address JOIN identity.person p USING (person_id)"
         " WHERE a.identifier_type = 'email'",
-        addresses=ids_frame("address", addresses.drop_nulls()),
+        addresses=ids_frame("address", wanted),
+    )
+    named = contacts_by_email(session, wanted).rename({"email": "address"})
+    return found.join(named, on="address", how="left").select(
+        "address", "person_id", representative=pl.coalesce("contact_id", "representative")
     )

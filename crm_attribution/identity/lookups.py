@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from crm_attribution.identity.rules.edges import RULES
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
@@ -12,15 +13,30 @@ CONTACT_ID = "TRY_CAST(identifier AS BIGINT)"
 
 
 def one_contact(emails: str) -> str:
-    """SELECT email, contact_id: those of a table of normalised e-mails (`email`) that name exactly one live contact."""
+    """SELECT email, contact_id: those of a table of normalised e-mails (`email`) that name one person, each with the
+    contact that has it.
+
+    Archived contacts count only where nobody else has the e-mail: a record deleted and created again is no rival of
+    itself. Nor does a former address of one contact compete with another's present one. Of several contacts of one
+    person it is the one whose address it is by the strongest rule, then the oldest.
+    """
     return f"""
-        SELECT email, any_value(live_id) AS contact_id FROM (
-            SELECT DISTINCT edge.identifier AS email, coalesce(merged.survivor_id, edge.contact_id) AS live_id
-            FROM identity.edge AS edge SEMI JOIN {emails} ON {emails}.email = edge.identifier
-            LEFT JOIN raw.merge AS merged
-                ON merged.object_type = 'contacts' AND merged.absorbed_id = edge.contact_id
-            WHERE edge.identifier_type = 'email' AND edge.contact_id IS NOT NULL
-        ) GROUP BY email HAVING count(*) = 1 ORDER BY email
+        SELECT email, first(contact_id ORDER BY strength, first_seen, contact_id) AS contact_id FROM (
+            SELECT named.*, alias.person_id, list_position({list(RULES)}, named.rule) AS strength,
+                2 * coalesce(contact.archived, false)::INTEGER + (named.rule = 'email_history')::INTEGER AS claim
+            FROM (
+                SELECT edge.identifier AS email, coalesce(merged.survivor_id, edge.contact_id) AS contact_id, edge.rule,
+                    edge.first_seen
+                FROM identity.edge AS edge SEMI JOIN {emails} ON {emails}.email = edge.identifier
+                LEFT JOIN raw.merge AS merged
+                    ON merged.object_type = 'contacts' AND merged.absorbed_id = edge.contact_id
+                WHERE edge.identifier_type = 'email' AND edge.contact_id IS NOT NULL
+            ) AS named
+            JOIN identity.alias AS alias
+                ON alias.identifier_type = 'contact' AND alias.identifier = named.contact_id::VARCHAR
+            LEFT JOIN raw.contact AS contact ON contact.id = named.contact_id
+            QUALIFY claim = min(claim) OVER (PARTITION BY named.email)
+        ) GROUP BY email HAVING count(DISTINCT person_id) = 1 ORDER BY email
     """
 
 
@@ -43,7 +59,7 @@ def emails_of(persons: str) -> str:
 
 
 def contacts_by_email(session: Session, emails: pl.Series) -> pl.DataFrame:
-    """email, contact_id: the one live contact each normalised e-mail names; one on several contacts names none."""
+    """email, contact_id: the contact of the one person each normalised e-mail names; see `one_contact`."""
     return session.query(one_contact("asked"), asked=emails.drop_nulls().unique().to_frame("email"))
 
 

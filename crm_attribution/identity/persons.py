@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from crm_attribution.contracts import topics
+from crm_attribution.contracts.topics import EMAIL
 from crm_attribution.identifiers import record_ids
 from crm_attribution.identity import evidence as sources
 from crm_attribution.identity import nodes as graph
@@ -18,7 +19,7 @@ from crm_attribution.identity.rules import protection
 from crm_attribution.identity.rules.graph import contract, labels_among
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Changes, Session
 
 EDGE, REJECTED, ALIAS, PERSON = "identity.edge", "identity.edge_rejected", "identity.alias", "identity.person"
@@ -69,15 +70,30 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         scope = _all(session, fresh, rules)
     else:
         session.replace(EDGE, fresh, keys)
+        session.journal(EMAIL, _emails_of_gone_contacts(session, fresh))
         scope = _touched(session, fresh, evidence, rules)
     settled = protection.settle(
-        scope.nodes, scope.allowed, _live(session, scope.nodes), _apart(rules, scope.nodes), rules.identity
+        scope.nodes,
+        scope.allowed,
+        _live(session, scope.nodes),
+        _apart(rules, scope.nodes),
+        rules.identity,
+        scope.edges.filter(pl.col("rule") == "primary_email")["node_id"],
     )
     refused = pl.concat([scope.refused, settled.refused])
     _store_refused(session, scope, refused, whole=changes.everything)
     moved = _store_persons(session, scope, refused, settled.person, as_of, evidence.erased, whole=changes.everything)
     _forget_erased(session, evidence)
     return moved
+
+
+def _emails_of_gone_contacts(session: Session, edges: pl.DataFrame) -> pl.Series:
+    """Numbers of the e-mails of contacts that are archived or were: whom these name may be another now."""
+    owners = edges.select("contact_id").drop_nulls().unique()
+    known = owners.select(pl.lit("contacts").alias("object_type"), object_id="contact_id")
+    gone = session.read_keys("raw.deletion", known, ["object_id"])["object_id"]
+    theirs = pl.col("contact_id").is_in(gone.implode()) & (pl.col("identifier_type") == "email")
+    return edges.filter(theirs)["identifier_id"]
 
 
 # --- the graph
@@ -106,7 +122,7 @@ def _all(session: Session, edges: pl.DataFrame, rules: Rules) -> _Scope:
     """The whole graph, its components from scratch."""
     merges = session.query("SELECT absorbed_id, survivor_id FROM raw.merge WHERE object_type = 'contacts'")
     roots = dict(merges.iter_rows())
-    refused = protection.of_identifiers(edges, roots, rules.identity)
+    refused = protection.of_identifiers(edges, roots, rules.identity, _archived(session))
     nodes = session.read(graph.NODE).sort("node_id")
     return _labelled(session, nodes, edges, refused)
 
@@ -118,8 +134,10 @@ def _touched(session: Session, fresh: pl.DataFrame, evidence: sources.Evidence, 
     identifiers = about.select("identifier_id").unique()
     around = session.read_keys(EDGE, identifiers)
     contacts = around.filter(pl.col("node_type").is_in(["contact", "link_contact"]))["node"]
-    live = survivors_of(session, "contacts", record_ids(contacts))
-    now = protection.of_identifiers(around, live, rules.identity)
+    known = record_ids(contacts)
+    roots = survivors_of(session, "contacts", known)
+    archived = _archived(session, records_frame("id", {*known, *roots.values()}))
+    now = protection.of_identifiers(around, roots, rules.identity, archived)
     of_identifier = pl.col("rule").is_in(list(protection.OF_IDENTIFIER))
     was = session.read_keys(REJECTED, identifiers).filter(of_identifier)
     still = now.join(was, on="identifier_id", how="semi")["identifier_id"].unique()
@@ -147,6 +165,13 @@ def _touched(session: Session, fresh: pl.DataFrame, evidence: sources.Evidence, 
     if went.height or shut.height:
         return _labelled(session, nodes, edges, refused)
     return _contracted(session, nodes, edges, refused)
+
+
+def _archived(session: Session, ids: pl.DataFrame | None = None) -> pl.Series:
+    """The archived contacts among some ids, or of all."""
+    if ids is None:
+        return session.query("SELECT id FROM raw.contact WHERE archived")["id"]
+    return session.query("SELECT id FROM raw.contact SEMI JOIN ids USING (id) WHERE archived", ids=ids)["id"]
 
 
 def lookup_contacts(session: Session, contacts: set[int]) -> pl.Series:

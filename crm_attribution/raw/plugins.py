@@ -57,6 +57,11 @@ class SourceReader:
             kept = kept.filter(~owner.is_in(erased) | owner.is_null())
             run.count("rows of erased contacts left out", parsed.rows.height - kept.height)
         key = list(source.contract.key)
+        if source.received_column is not None:
+            with self.readings.warehouse.session() as session:
+                stored = session.read_keys(source.table, kept.select(key))
+            logged = [pl.lit(now).dt.cast_time_unit("us").alias(c.name) for c in source.contract.columns if c.log]
+            kept = source.one_of_each(pl.concat([stored.with_columns(logged), kept]))
         self.readings.write(run, source.table, Parsed(kept, parsed.refused), key, now)
 
     def _file(self, run: Extraction, source: Source, file: DropFile | Unreadable) -> None:

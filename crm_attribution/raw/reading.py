@@ -162,8 +162,8 @@ class Readings:
     def write(self, run: Extraction, table: str, parsed: Parsed, key: list[str], now: datetime) -> None:
         with self.warehouse.session() as session, session.transaction():
             written = session.upsert(table, parsed.rows)
-            quarantine(session, table, parsed.refused, now)
             session.resolve_quarantine(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
+            quarantine(session, table, parsed.refused, now)
         run.rows += parsed.rows.height
         run.changed += written.height
         run.quarantined += len(parsed.refused)
@@ -224,7 +224,6 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 
 
 def quarantine(session: Session, table: str, refused: Sequence[Refused], now: datetime) -> None:
-    """Keep refused rows with their reasons."""
+    """Keep refused rows, and fields that could not be read, with their reasons."""
     if refused:
-        rows = [{"key": row.key, "reasons": row.reasons, "row": row.row, "source": row.source} for row in refused]
-        session.quarantine(table, pl.DataFrame(rows), observed_at=now)
+        session.quarantine(table, pl.DataFrame([vars(row) for row in refused]), observed_at=now)

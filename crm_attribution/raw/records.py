@@ -123,10 +123,11 @@ class RecordStore:
                 journal_associations(session, wanted.object_type, other, found, first_read, now)
                 for other, found in related.items()
             ]
-            session.journal(wanted.object_type, gone)
-            dirty = {*written, *changed, *gone, *(id_ for ids in joined for id_ in ids)}
-            quarantine(session, wanted.table, records.refused, now)
+            refused = record_ids(row.key for row in records.refused if not row.stored)
+            session.journal(wanted.object_type, {*gone, *refused})
+            dirty = {*written, *changed, *gone, *refused, *(id_ for ids in joined for id_ in ids)}
             session.resolve_quarantine(wanted.table, records.rows["id"])
+            quarantine(session, wanted.table, records.refused, now)
             read_again = [f"{wanted.object_type}:{result['id']}" for result in kept]
             session.resolve_quarantine("raw.property_history", pl.Series(read_again, dtype=pl.String))
             quarantine(session, "raw.property_history", refused_history, now)

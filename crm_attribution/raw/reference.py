@@ -11,7 +11,9 @@ from crm_attribution.hubspot import parse_setup
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record
+from crm_attribution.raw.money import price_again
 from crm_attribution.raw.reading import Readings, StreamReport
+from crm_attribution.raw.rules.stage_meanings import new_meanings
 from crm_attribution.warehouse.state import check_portal
 
 _PAGE = 100
@@ -34,7 +36,11 @@ class ReferenceReader:
         frame = parse_setup.account(self.hubspot.account_details())
         with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session.state, frame["portal_id"].item())
+            former = session.scalar("SELECT company_currency FROM raw.account")
             changed = session.replace("raw.account", frame, None)
+            home = frame["company_currency"].item()
+            if home != former:
+                run.count("deals in the account's other currency", price_again(session, home))
         return self.readings.end_reference(run, frame, changed, 1)
 
     def owners(self) -> StreamReport:
@@ -54,7 +60,11 @@ class ReferenceReader:
         staged = [name for name, described in OBJECT_TYPES.items() if described.pipelines]
         frame = pl.concat([parse_setup.stages(name, self.hubspot.pipelines(name)) for name in staged])
         with self.readings.warehouse.session() as session, session.transaction():
+            former = session.read("raw.pipeline_stage")
             changed = session.upsert("raw.pipeline_stage", frame)
+            known = session.read("raw.stage_meaning")
+            now = self.readings.clock.now()
+            session.append("raw.stage_meaning", new_meanings(known, former, frame, now))
         return self.readings.end_reference(run, frame, changed, len(staged))
 
     def forms(self) -> StreamReport:

@@ -20,7 +20,7 @@ from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.settings import Group, Setting, Settings
-from crm_attribution.sources.rows import Row, by_contract, parsed
+from crm_attribution.sources.rows import Row, by_contract, one_of_each, parsed
 
 Given = Mapping[str, Any]
 """A row as it came: texts from files, JSON values from an API."""
@@ -51,6 +51,8 @@ class Source:
         folder: the folder of the inbox that is watched for files (NDJSON, CSV, Parquet).
         owner_column: the column with the HubSpot contact a row is about (`hubspot_id`): rows of erased contacts are
             left out.
+        received_column: the column that says when the source learned of a row. Of one key told twice, by two files or a
+            file and the API, the row learned first stays, whichever is read last. None: the row read last stays.
         settings: its own settings. It has an API where it has required ones; without values for them it reads files
             only, with values for some of them the others are missing.
         derived: columns that `row` or `judge` makes and no file has.
@@ -63,6 +65,7 @@ class Source:
     table: str
     folder: str
     owner_column: str | None = None
+    received_column: str | None = None
     settings: Sequence[Setting[str]] = ()
     derived: Sequence[str] = ()
     filled: Sequence[str] = ()
@@ -114,13 +117,14 @@ class Source:
         """
         raise NotImplementedError(f"{self.name} has no API")
 
-    def row(self, given: Given) -> Row:
-        """A row of the table, without the columns written for operators (`extracted_at`).
+    def row(self, given: Given, problems: list[str]) -> Row:
+        """A row of the table, without the columns written for operators (`extracted_at`). A field that is left out
+        because it cannot be read is added to `problems` as `column:reason`.
 
         Raises:
-            ValueError: `column:reason`, when it cannot be read.
+            ValueError: `column:reason`, when the row cannot be read.
         """
-        return by_contract(self.contract, given)
+        return by_contract(self.contract, given, problems)
 
     def parse(self, rows: Iterable[tuple[str, Given]], *, extracted_at: datetime) -> Parsed:
         """Rows of the table and what was refused.
@@ -130,7 +134,11 @@ class Source:
             extracted_at: log time.
         """
         found = parsed(self.contract, rows, self.row, extracted_at)
-        return Parsed(self.judge(found.rows), found.refused)
+        return Parsed(self.judge(self.one_of_each(found.rows)), found.refused)
+
+    def one_of_each(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """One row per key of rows in the order they were read; see `received_column`."""
+        return one_of_each(self.contract, rows, self.received_column)
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows that follow the contract, with what can be said of each by itself."""

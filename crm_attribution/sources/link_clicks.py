@@ -15,7 +15,7 @@ import polars as pl
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.http.transport import Transport
-from crm_attribution.hubspot.texts import clean, hubspot_id
+from crm_attribution.hubspot.texts import clean, click_id, hubspot_id, readable
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.raw.rules.bot_clicks import mark_bots
 from crm_attribution.settings import Settings, secret, text
@@ -65,8 +65,8 @@ class LinkClicks(Source):
                 raise Retryable("clicks: paging does not advance (a cursor came twice)")
             used.add(cursor)
 
-    def row(self, given: Given) -> Row:
-        return _click(given)
+    def row(self, given: Given, problems: list[str]) -> Row:
+        return _click(given, problems)
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
         return mark_bots(rows)
@@ -80,7 +80,7 @@ def _page(body: object) -> tuple[list[dict[str, Any]], str | None]:
     return clicks, None if following in (None, "") else str(following)
 
 
-def _click(row: Given) -> Row:
+def _click(row: Given, problems: list[str]) -> Row:
     """What the row lacks is taken from the destination URL: contact id (`eid`), UTM parameters, click ids."""
     given = {name: _text(value) for name, value in row.items() if name != "link_tags"}
     landing = url_parameters(given.get("destination_url"))
@@ -92,18 +92,28 @@ def _click(row: Given) -> Row:
     if given.get("destination_url") is None:
         raise ValueError("destination_url:missing")
     contact = given.get("contact_id") or landing.get("eid")
+    at, told = _moment("clicked_at", clicked), given.get("received_at")
+    received = None if told is None else readable(lambda: _moment("received_at", told), problems)
     return {
         "click_id": given["click_id"],
-        "clicked_at": _moment("clicked_at", clicked),
-        "received_at": _moment("received_at", given.get("received_at") or clicked),
-        "link_tags": listed(row.get("link_tags")),
+        "clicked_at": at,
+        "received_at": received or at,
+        "link_tags": readable(lambda: _tags(row.get("link_tags")), problems),
         "destination_url": given["destination_url"],
-        "contact_id": None if contact is None else hubspot_id("contact_id", contact),
-        **{name: given.get(name) or landing.get(name) for name in (*_UTM, *CLICK_ID_PARAMETERS)},
+        "contact_id": None if contact is None else readable(lambda: hubspot_id("contact_id", contact), problems),
+        **{name: given.get(name) or landing.get(name) for name in _UTM},
+        **{name: click_id(name, given.get(name) or landing.get(name), problems) for name in CLICK_ID_PARAMETERS},
         **{name: given.get(name) for name in _PLAIN},
         "is_bot": False,
         "bot_reason": None,
     }
+
+
+def _tags(value: Any) -> list[str]:
+    try:
+        return listed(value)
+    except ValueError:
+        raise ValueError("link_tags:not_a_list") from None
 
 
 def _moment(name: str, text: str) -> datetime:
@@ -123,6 +133,7 @@ SOURCE = LinkClicks(
     table="raw.link_click",
     folder="clicks",
     owner_column="contact_id",
+    received_column="received_at",
     settings=(BASE_URL, TOKEN),
     derived=("is_bot", "bot_reason"),
     filled=("received_at",),

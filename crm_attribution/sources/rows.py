@@ -1,4 +1,4 @@
-"""Rows of a source as rows of its table: pure, one bad row never stops the others."""
+"""Rows of a source as rows of its table: pure, one bad field never takes its row, one bad row never the others."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import polars as pl
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import Contract
 from crm_attribution.hubspot.parsed import Parsed, Refused
-from crm_attribution.hubspot.texts import clean
+from crm_attribution.hubspot.texts import both, clean
 
 Row = dict[str, Any]
 
@@ -20,15 +20,16 @@ Row = dict[str, Any]
 def parsed(
     contract: Contract,
     rows: Iterable[tuple[str, Mapping[str, Any]]],
-    convert: Callable[[Mapping[str, Any]], Row],
+    convert: Callable[[Mapping[str, Any], list[str]], Row],
     extracted_at: datetime,
 ) -> Parsed:
-    """Rows that follow the contract, the last of each key, and what was refused.
+    """Rows that follow the contract, and what was refused.
 
     Args:
         contract: of the table.
         rows: (where it stood, e.g. a file and row number; its fields).
-        convert: a row's columns. Raises ValueError with `column:reason`.
+        convert: a row's columns; adds `column:reason` to the list for a field it leaves out. Raises ValueError with
+            `column:reason`.
         extracted_at: log time.
     """
     found: list[Row] = []
@@ -36,30 +37,54 @@ def parsed(
     refused = []
     logged = {column.name: extracted_at for column in contract.columns if column.log}
     for where, given in rows:
+        problems: list[str] = []
         try:
-            row = convert(given) | logged
+            row = convert(given, problems) | logged
         except (ValueError, KeyError, TypeError) as error:
             refused.append(_refuse(contract, where, given, _reason(error)))
             continue
         found.append(row)
         sources[tuple(row[name] for name in contract.key)] = (where, given)
+        if problems:
+            refused.append(_refuse(contract, where, given, both(*problems), stored=True))
     frame = contract.conform(
         pl.DataFrame(found, schema=contract.polars_schema if not found else None, infer_schema_length=None)
     )
-    good, bad = contract.split(frame)
+    sifted = contract.sift(frame)
     refused += [
-        _refuse(contract, *sources[tuple(row[name] for name in contract.key)], row["reasons"])
-        for row in bad.iter_rows(named=True)
+        _refuse(contract, *sources[tuple(row[name] for name in contract.key)], row["reasons"], stored=stored)
+        for stored, some in ((True, sifted.incomplete), (False, sifted.bad))
+        for row in some.iter_rows(named=True)
     ]
-    return Parsed(good.unique(list(contract.key), keep="last", maintain_order=True), refused)
+    return Parsed(sifted.rows, refused)
 
 
-def by_contract(contract: Contract, given: Mapping[str, Any]) -> Row:
+def one_of_each(contract: Contract, rows: pl.DataFrame, received: str | None) -> pl.DataFrame:
+    """One row per key.
+
+    Args:
+        contract: of the table.
+        rows: in the order they were read.
+        received: the column that says when the source learned of a row: the first it learned stays, whatever order
+            rows are read in; of two at one instant the one that says more, then the smaller one by its text. None:
+            the row read last stays, so that a corrected file replaces what it corrects.
+    """
+    key = list(contract.key)
+    if received is None:
+        return rows.unique(key, keep="last", maintain_order=True)
+    told = list(contract.compared)
+    silent = pl.sum_horizontal(pl.col(name).is_null().cast(pl.Int64) for name in told)
+    first = rows.sort(received, silent, pl.struct(told).struct.json_encode())
+    return first.unique(key, keep="first", maintain_order=True).sort(key)
+
+
+def by_contract(contract: Contract, given: Mapping[str, Any], problems: list[str]) -> Row:
     """A row read by the types of its contract: times ISO 8601 with a zone, dates ISO 8601, whole numbers in digits,
-    `true` or `false`, lists as JSON or separated by commas. Columns the contract does not know are left out.
+    `true` or `false`, lists as JSON or separated by commas. Columns the contract does not know are left out, and so is
+    a value that cannot be read where the row may be without; `problems` says which.
 
     Raises:
-        ValueError: `column:reason`, for what is missing or cannot be read.
+        ValueError: `column:reason`, for what is missing or cannot be read, where the row is nothing without.
     """
     row: Row = {}
     for column in contract.columns:
@@ -75,7 +100,11 @@ def by_contract(contract: Contract, given: Mapping[str, Any]) -> Row:
         try:
             row[column.name] = _READ[column.dtype.base_type()](text)
         except ValueError:
-            raise ValueError(f"{column.name}:{_KINDS[column.dtype.base_type()]}") from None
+            why = f"{column.name}:{_KINDS[column.dtype.base_type()]}"
+            if not column.nullable:
+                raise ValueError(why) from None
+            row[column.name] = None
+            problems.append(why)
     return row
 
 
@@ -83,6 +112,8 @@ def listed(value: str | list[Any] | None) -> list[str]:
     """A list of texts, given as such, as JSON or separated by commas."""
     if value is None:
         return []
+    if not isinstance(value, str | list):
+        raise ValueError("not a list")
     if isinstance(value, str):
         return [part.strip() for part in clean(value).strip("[]").replace('"', "").split(",") if part.strip()]
     return [clean(part) for part in value]
@@ -119,8 +150,8 @@ def _reason(error: Exception) -> str:
     return text if ":" in text and " " not in text else f"row:{type(error).__name__}"
 
 
-def _refuse(contract: Contract, where: str, given: Mapping[str, Any], reasons: str) -> Refused:
+def _refuse(contract: Contract, where: str, given: Mapping[str, Any], reasons: str, *, stored: bool = False) -> Refused:
     key = [clean(given[name]).strip() for name in contract.key if given.get(name) is not None]
     whole = len(key) == len(contract.key) and all(key)
     row = clean(json.dumps(given, default=str, sort_keys=True, ensure_ascii=False))
-    return Refused(":".join(key) if whole else where, reasons, row, where)
+    return Refused(":".join(key) if whole else where, reasons, row, where, stored)

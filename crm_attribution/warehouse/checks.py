@@ -36,6 +36,11 @@ def unmapped_pipelines(session: Session, mapped: list[str]) -> list[str]:
     )["pipeline"].to_list()
 
 
+def open_gaps(session: Session, gap: str) -> list[str]:
+    """Subjects of the rows of `events.gap` of one kind."""
+    return session.query("SELECT subject FROM events.gap WHERE gap = ? ORDER BY subject", [gap])["subject"].to_list()
+
+
 def broken_conservation(session: Session) -> int:
     """Outcome x model x measure whose credits do not add up to the outcome exactly."""
     count = session.scalar(

@@ -126,6 +126,20 @@ def emails_normalised(connection: duckdb.DuckDBPyConnection) -> None:
             connection.unregister("_emails")
 
 
+def moments_and_owners(connection: duckdb.DuckDBPyConnection) -> None:
+    """Whose account an act belongs to, and which moment a fact is of, are derived again; records that were refused for
+    one field are read again and stored without it."""
+    derived = ("identity", "clicks", "events", "milestones", "touches", "credits")
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [list(derived)])
+    for name, table in (("contacts", "contact"), ("companies", "company"), ("deals", "deal")):
+        connection.execute(
+            f"INSERT INTO raw.reread SELECT '{name}', key::BIGINT, 'migration', now() FROM"
+            f" (SELECT DISTINCT key FROM quarantine.{table} WHERE NOT resolved"
+            " AND regexp_full_match(key, '[1-9][0-9]{0,17}')) r"
+            f" ANTI JOIN raw.reread t ON t.object_type = '{name}' AND t.object_id = r.key::BIGINT"
+        )
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -133,4 +147,5 @@ MIGRATIONS: dict[int, Migration] = {
     4: record_ids_as_bigint,
     5: journal_keys_as_lists,
     6: emails_normalised,
+    7: moments_and_owners,
 }

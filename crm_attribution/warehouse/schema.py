@@ -14,7 +14,7 @@ from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.migrations import MIGRATIONS, create_marker
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 
 _META_TABLES = {
     "schema_version": "version INTEGER NOT NULL",
@@ -108,8 +108,12 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
                     connection.execute(
                         f"ALTER TABLE {table_name(contract.name)} ADD COLUMN {q(column.name)} {column.duckdb_type}"
                     )
-        if contract.schema == "raw" and ("quarantine", contract.table) not in existing:
-            connection.execute(create_quarantine(contract))
+        if contract.schema == "raw":
+            refused = existing.get(("quarantine", contract.table))
+            if refused is None:
+                connection.execute(create_quarantine(contract))
+            elif "stored" not in refused:
+                connection.execute(f"ALTER TABLE quarantine.{q(contract.table)} ADD COLUMN stored BOOLEAN")
 
 
 def create_table(contract: Contract) -> str:
@@ -121,10 +125,11 @@ def create_table(contract: Contract) -> str:
 
 
 def create_quarantine(contract: Contract) -> str:
-    """Refused rows of a raw table: its key, the failed checks, the row as JSON, when, and whether it was mended."""
+    """Refused rows of a raw table: key, failed checks, the row as JSON, when, whether it was mended since, and whether
+    it was stored without the fields that failed."""
     return (
         f"CREATE TABLE quarantine.{q(contract.table)} (key VARCHAR NOT NULL, reasons VARCHAR NOT NULL, row JSON,"
-        " source VARCHAR, observed_at TIMESTAMPTZ NOT NULL, resolved BOOLEAN NOT NULL)"
+        " source VARCHAR, observed_at TIMESTAMPTZ NOT NULL, resolved BOOLEAN NOT NULL, stored BOOLEAN)"
     )
 
 

@@ -282,14 +282,18 @@ class Session:
             self.connection.execute(f"DELETE FROM {table_name(name)}")
 
     def quarantine(self, name: str, bad: pl.DataFrame, *, observed_at: datetime) -> None:
-        """Keep refused rows (`key`, `reasons`, `row`, `source`) once per key and reason."""
+        """Keep refused rows (`key`, `reasons`, `row`, `source`, `stored`) once per key and reason; `stored` tells that
+        the row was stored without the fields that could not be read."""
         table = f"quarantine.{q(CONTRACTS[name].table)}"
         if bad.is_empty():
             return
-        self._materialise("_bad", bad.select("key", "reasons", "row", "source").unique(maintain_order=True))
+        stored = pl.col("stored") if "stored" in bad.columns else pl.lit(False).alias("stored")
+        self._materialise("_bad", bad.select("key", "reasons", "row", "source", stored).unique(maintain_order=True))
         self.connection.execute(f"DELETE FROM {table} t USING _bad b WHERE t.key = b.key")
         self.connection.execute(
-            f"INSERT INTO {table} SELECT key, reasons, row, source, ?, false FROM _bad", [observed_at]
+            f"INSERT INTO {table} (key, reasons, row, source, observed_at, resolved, stored)"
+            " SELECT key, reasons, row, source, ?, false, stored FROM _bad",
+            [observed_at],
         )
         self.connection.execute("DROP TABLE temp._bad")
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.clock import iso
+from crm_attribution.layers import LAYERS
 from crm_attribution_tests.flow.chain import Chain, differences
 from crm_attribution_tests.flow.stories import STORIES, portal
 from crm_attribution_tests.flow.stories import money_and_moves as moves
@@ -113,7 +114,7 @@ def test_increments_end_where_a_rebuild_does(tmp_path: Path, seed: int):
         for stop in stops:
             chain.advance(stop, since=at("2026-01-01"))
         before = chain.dump()
-        assert chain.run(since=at(first)) == [0] * 6
+        assert chain.run(since=at(first)) == [0] * len(LAYERS)
         assert chain.dump() == before
         chain.rebuild()
         assert differences(before, chain.dump()) == []

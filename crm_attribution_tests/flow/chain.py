@@ -107,7 +107,7 @@ class Chain:
                 for transport in chain.transports:
                     transport.close()
 
-    def _transport(self, service: str, name: str) -> Transport:
+    def transport(self, service: str, name: str) -> Transport:
         token = self.sandbox.env[f"{name}_TOKEN"]
         found = Transport(
             self.sandbox.env[f"{name.split('_')[0]}_BASE_URL"],
@@ -119,7 +119,7 @@ class Chain:
 
     def readers(self, mapping: Rules | None = None) -> Readers:
         """A reader of everything, at the sandbox's clock."""
-        hubspot = HubSpotClient(self._transport("hubspot", "HUBSPOT_ACCESS"))
+        hubspot = HubSpotClient(self.transport("hubspot", "HUBSPOT_ACCESS"))
         clock = FixedClock(at(self.sandbox.clock()))
         return readers(self.warehouse, hubspot, clock, mapping or self.mapping, self.folder / "inbox")
 
@@ -133,7 +133,7 @@ class Chain:
             found.records.read(object_type, since)
         found.streams.submissions(since)
         found.streams.email_clicks(since)
-        found.sources.read(LINK_CLICKS, self._transport("clicks", "CLICKS"), since)
+        found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
 
     def derive(self) -> list[int]:
         with self.warehouse.session() as session:

@@ -1,4 +1,5 @@
-"""HubSpot's JSON as rows: a bad record is refused with its reason, the good ones beside it are kept, whatever comes."""
+"""HubSpot's JSON as rows: a bad field is left out with its reason, a record that cannot be told is refused, and the
+good ones beside it are kept, whatever comes."""
 
 from __future__ import annotations
 
@@ -30,33 +31,75 @@ def parsed(object_type: str, *results: Mapping[str, Any], home: str | None = "EU
     return parse.records(object_type, list(results), home_currency=home, extracted_at=NOW)
 
 
+EMAIL = r"email:str_matches('^[^@\s]+\s*@\s*[^@\s]+\.[^@\s]+$')"
+
+
+@pytest.mark.parametrize(
+    ("object_type", "bad", "column", "reason"),
+    [
+        ("deals", record("2", amount="12 500,00"), "amount", "amount:not_a_number"),
+        ("deals", record("2", amount="1e40"), "amount", "amount:not_a_number"),
+        ("deals", record("2", closedate="next summer"), "closedate", "closedate:not_a_time"),
+        ("deals", record("2", closedate="99999999999999999999"), "closedate", "closedate:not_a_time"),
+        ("deals", record("2", closedate="0001-01-01T00:00:00+14:00"), "closedate", "closedate:not_a_time"),
+        ("deals", record("2", deal_currency_code="euro", amount="5"), "amount", "deal_currency_code:not_a_currency"),
+        ("contacts", record("2", email="ann at home"), "email", EMAIL),
+        ("contacts", record("2", associatedcompanyid="x"), "associatedcompanyid",
+         "associatedcompanyid:not_a_record_id"),
+    ],
+)  # fmt: skip
+def test_a_field_that_cannot_be_read_is_null_and_the_record_is_stored(
+    object_type: str, bad: Mapping[str, Any], column: str, reason: str
+):
+    found = parsed(object_type, record("1"), bad, record("3"))
+    assert found.rows["id"].to_list() == [1, 2, 3]
+    assert found.rows[column].to_list()[1] is None
+    (refused,) = found.refused
+    assert (refused.key, refused.reasons, refused.stored) == ("2", reason, True)
+    assert json.loads(refused.row) == bad, "kept as it came"
+
+
+def test_ids_of_absorbed_records_that_can_be_read_are_kept():
+    bad = record("2", hs_merged_object_ids="1;x", hs_calculated_merged_vids="1:1772355600000;y:1")
+    found = parsed("contacts", bad)
+    assert found.rows["merged_ids"].to_list() == [[1]]
+    assert [row.reasons for row in found.refused] == [
+        "hs_calculated_merged_vids:not_a_record_id; hs_merged_object_ids:not_a_record_id"
+    ]
+    assert parse.merges("contacts", [bad])["absorbed_id"].to_list() == [1]
+
+
+def test_several_fields_of_one_record_are_one_refusal():
+    bad = record("2", amount="much", closedate="soon", dealstage="closedlost")
+    found = parsed("deals", bad)
+    assert found.rows["dealstage"].to_list() == ["closedlost"]
+    assert [(row.reasons, row.stored) for row in found.refused] == [("amount:not_a_number; closedate:not_a_time", True)]
+
+
+@pytest.mark.parametrize("stamp", ["yesterday", "0001-01-01T00:00:00+14:00"])
+def test_a_date_of_the_record_that_cannot_be_read_is_taken_from_the_next_one(stamp: str):
+    found = parsed("contacts", {**record("2", createdate="2026-02-01"), "createdAt": stamp})
+    assert iso(found.rows["created_at"].item()) == "2026-02-01T00:00:00Z"
+    assert [(row.reasons, row.stored) for row in found.refused] == [("createdAt:not_a_time", True)]
+
+
 @pytest.mark.parametrize(
     ("object_type", "bad", "reason"),
     [
-        ("deals", record("2", amount="12 500,00"), "amount:not_a_number"),
-        ("deals", record("2", amount="1e40"), "amount:not_a_number"),
-        ("deals", record("2", closedate="next summer"), "closedate:not_a_time"),
-        ("deals", record("2", closedate="99999999999999999999"), "closedate:not_a_time"),
-        ("deals", record("2", closedate="0001-01-01T00:00:00+14:00"), "closedate:not_a_time"),
-        ("deals", record("2", deal_currency_code="euro"), "currency:str_matches('^[A-Z]{3}$')"),
-        ("contacts", record("2", email="ann at home"), r"email:str_matches('^[^@\s]+@[^@\s]+\.[^@\s]+$')"),
-        ("contacts", record("2", associatedcompanyid="x"), "associatedcompanyid:not_a_record_id"),
-        ("contacts", {**record("2"), "createdAt": "yesterday"}, "record:ValueError"),
-        ("contacts", {**record("2"), "createdAt": "0001-01-01T00:00:00+14:00"}, "record:ValueError"),
+        ("contacts", {**record("2"), "createdAt": "yesterday", "updatedAt": "x"},
+         "createdAt:not_a_time; updatedAt:not_a_time"),
         ("companies", {"id": "2", "createdAt": STAMP}, "properties:missing"),
         ("companies", {"id": "2", "properties": {}}, "createdAt:missing"),
         ("companies", record("2x"), "id:not_a_record_id"),
         ("companies", record("007"), "id:not_a_record_id"),
         ("companies", record("9" * 19), "id:not_a_record_id"),
-        ("deals", record("2", hs_merged_object_ids="1;x"), "hs_merged_object_ids:not_a_record_id"),
-        ("contacts", record("2", hs_calculated_merged_vids="x:1"), "hs_calculated_merged_vids:not_a_record_id"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_record_is_refused_alone(object_type: str, bad: Mapping[str, Any], reason: str):
     found = parsed(object_type, record("1"), bad, record("3"))
     assert found.rows["id"].to_list() == [1, 3]
     (refused,) = found.refused
-    assert (refused.key, refused.reasons) == (bad["id"], reason)
+    assert (refused.key, refused.reasons, refused.stored) == (bad["id"], reason, False)
     assert json.loads(refused.row) == bad, "kept as it came"
 
 
@@ -155,8 +198,9 @@ def test_click_ids_come_from_hidden_fields_else_from_the_page():
 def test_a_bad_submission_is_refused_alone():
     bad = [submission("b", ("email", "nobody")), submission("c", submittedAt="soon"), {"submittedAt": 1}]
     found = parse_forms.submissions("form", [submission("a"), *bad], extracted_at=NOW)
-    assert found.rows["conversion_id"].to_list() == ["a"]
-    assert sorted(refused.key for refused in found.refused) == ["form:None", "form:b", "form:c"]
+    assert found.rows.select("conversion_id", "email").rows() == [("a", None), ("b", None)]
+    told = sorted((refused.key, refused.stored) for refused in found.refused)
+    assert told == [("form:None", False), ("form:b", True), ("form:c", False)]
 
 
 # --- whatever comes
@@ -172,6 +216,11 @@ properties = st.dictionaries(
 )
 
 
+def _whole(found: Parsed) -> int:
+    """Rows that were refused altogether."""
+    return sum(not refused.stored for refused in found.refused)
+
+
 @settings(max_examples=120, deadline=None)
 @given(kind=st.sampled_from(sorted(OBJECT_TYPES)), given_=properties, top=st.dictionaries(
     st.sampled_from(["id", "createdAt", "updatedAt", "archived"]), anything, max_size=2))  # fmt: skip
@@ -181,7 +230,7 @@ def test_no_record_stops_the_others(kind: str, given_: dict[str, Any], top: dict
     strange = {**record("2", **given_), **top}
     found = parsed(kind, record("1"), strange)
     assert 1 in found.rows["id"].to_list()
-    assert found.rows.height + len(found.refused) == 2
+    assert found.rows.height + _whole(found) == 2
     accepted = [result for result in (record("1"), strange) if record_id(result["id"]) in set(found.rows["id"])]
     parse.merges(kind, accepted)
 
@@ -206,4 +255,4 @@ def test_no_submission_stops_the_others(strange: dict[str, Any], value: Any):
     given_ = [submission("a"), {**submission("b", ("email", value), ("gclid", value)), **strange}]
     found = parse_forms.submissions("form", given_, extracted_at=NOW)
     assert "a" in found.rows["conversion_id"].to_list()
-    assert found.rows.height + len(found.refused) == 2
+    assert found.rows.height + _whole(found) == 2

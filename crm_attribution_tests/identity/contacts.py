@@ -104,26 +104,47 @@ class Contacts:
             session.journal("contacts", [*numbers, *(row["absorbed_id"] for row in merges)])
 
     def persons(self, rules: Identity) -> set[frozenset[str]]:
-        """The oracle: union-find over contacts, by addresses that may join and by merges."""
-        parent = {number: number for number in self.created}
-
-        def find(number: str) -> str:
-            while parent[number] != number:
-                number = parent[number]
-            return number
-
+        """The oracle: union-find over contacts and addresses that may join, and merges; then former addresses, oldest
+        first, each unless it would join two live contacts that have an address of their own."""
         holders = defaultdict(set)
         for number in self.created:
             for email in {self.primary[number], *self.former[number], *self.extra[number]}:
                 holders[email.strip().lower()].add(number)
-        for email, numbers in holders.items():
+
+        def may_join(email: str) -> bool:
             local = email.split("@")[0]
-            shared = len({self.root(n) for n in numbers}) > rules.shared_identifier_contacts
-            if local not in rules.role_mailboxes and local not in rules.blocked_values and not shared:
-                for number in numbers:
-                    parent[find(number)] = find(min(numbers))
+            living = {self.root(n) for n in holders[email]} - self.archived
+            shared = len(living) > rules.shared_identifier_contacts
+            return local not in rules.role_mailboxes and local not in rules.blocked_values and not shared
+
+        parent = {name: name for name in (*self.created, *holders)}
+        addressed = {name: {name} & set(self.live()) - self.archived for name in parent}
+
+        def find(name: str) -> str:
+            while parent[name] != name:
+                name = parent[name]
+            return name
+
+        def join(one: str, other: str) -> None:
+            one, other = find(one), find(other)
+            if one != other:
+                parent[one] = other
+                addressed[other] = addressed[other] | addressed[one]
+
         for number, survivor in self.into.items():
-            parent[find(number)] = find(survivor)
+            join(number, survivor)
+        former = []
+        for number in self.created:
+            present = {text.strip().lower() for text in (self.primary[number], *self.extra[number])}
+            past = [text.strip().lower() for text in self.former[number]]
+            for email in filter(may_join, present):
+                join(number, email)
+            for email in set(filter(may_join, past)) - present:
+                former.append((self.created[number] + timedelta(minutes=past.index(email)), number, email))
+        for _, number, email in sorted(former):
+            one, other = find(number), find(email)
+            if one == other or not (addressed[one] and addressed[other]):
+                join(number, email)
         groups = defaultdict(set)
         for number in self.created:
             groups[find(number)].add(number)

@@ -207,21 +207,17 @@ def test_the_click_of_a_forwarded_mail_stays_with_the_contact_of_the_link(sessio
     assert (row["contact_id"], row["forwarded"], row["form_id"]) == (1, True, None)
 
 
-def test_an_address_shared_within_one_person_names_no_contact_any_more(session: Session):
-    """The person is the same before and after, and so is everything it is known by: only an edge tells."""
+def test_an_address_shared_within_one_person_names_that_person(session: Session):
     contact(session, "1", "ann@a.example", "both@a.example")
     contact(session, "2", "both@a.example")
     click(session, "k", gclid="G")
     form(session, "ann@a.example", gclid="G")
     assert after(session, 1) == {"k": "resolved: form_submission"}
-    assert touched(session) == [("click:k", True)]
     contact(session, "2", "both@a.example", "ann@a.example")
-    assert after(session, 80) == {"k": "unresolved: email_names_no_single_contact"}
-    assert touched(session) == [("click:k", False)], "the account is still known"
-    assert after(session, 80) == rebuilt(session, 80)
-    contact(session, "2", "both@a.example")
-    assert after(session, 81) == {"k": "resolved: form_submission"}
+    assert after(session, 80) == {"k": "resolved: form_submission"}
     assert touched(session) == [("click:k", True)]
+    assert after(session, 80) == rebuilt(session, 80)
+    assert session.read("identity.click")["contact_id"].to_list() == [1], "whose own address it is"
 
 
 def touched(session: Session) -> list[tuple[str, bool]]:

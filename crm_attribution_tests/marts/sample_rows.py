@@ -128,6 +128,7 @@ def milestone(
         "account_id": account,
         "deal_id": deal,
         "currency": currency,
+        "currency_at_event": currency,
         "amount_at_event": at_event,
         "amount_current": amount,
         "mrr_current": mrr,
@@ -321,6 +322,7 @@ def tables() -> Tables:
             touch("click:c", "2026-03-20T09:00:00Z", "p3", None, "Direct", "direct", "", ""),
         ],
         "events.milestone": list(FACTS.values()),
+        "events.gap": [{"gap": "stage_unknown", "subject": "9001", "records": 2, "first_at": at("2026-03-01")}],
         "attribution.credit": [
             *credited(FACTS["acme_opportunity"], [SEARCH], [SEARCH, LETTER]),
             *credited(FACTS["acme_won"], [SEARCH], [SEARCH, LETTER]),

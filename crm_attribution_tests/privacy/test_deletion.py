@@ -152,8 +152,11 @@ def test_the_deal_that_carries_the_fact_now_is_not_sent_again(story: Story) -> N
 
 
 def test_an_unsent_conversion_of_a_stage_that_is_gone_is_suppressed(story: Story) -> None:
-    found = story.installation.sql("SELECT state, reason FROM conversions.conversion WHERE reason = 'erased'")
-    assert found == [("suppressed", "erased")]
+    """Her lead stages were hers alone: an address she shared with Carla once joins no two who each have their own."""
+    found = story.installation.sql(
+        "SELECT milestone, state FROM conversions.conversion WHERE reason = 'erased' ORDER BY 1"
+    )
+    assert found == [("lead_captured", "suppressed"), ("qualified_lead", "suppressed")]
 
 
 def test_files_keep_what_is_of_others(story: Story) -> None:

@@ -2,7 +2,10 @@
 with derived as (
     select
         milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id::varchar as deal_id, currency,
-        amount_at_event, mrr_at_event, arr_at_event, tcv_at_event,
+        case when currency_at_event is not distinct from currency then amount_at_event end,
+        case when currency_at_event is not distinct from currency then mrr_at_event end,
+        case when currency_at_event is not distinct from currency then arr_at_event end,
+        case when currency_at_event is not distinct from currency then tcv_at_event end,
         amount_current, mrr_current, arr_current, tcv_current, mrr_new, arr_new
     from events.milestone
 ),

@@ -20,6 +20,8 @@
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column occurred_at [not_null]: when it happened, UTC
+-- @column time_basis: where occurred_at comes from: history, closedate, createdate, became_date, date_entered, or
+--   backdated (an opportunity typed in after its win): leave that one out of cycle times
 -- @column observed_at [not_null]: when HubSpot recorded it, UTC
 -- @column rule [not_null]: the rule that made it
 -- @column linked_events [not_null] [>= 1]: how many HubSpot events tell this fact
@@ -27,7 +29,9 @@
 -- @column account_name: company name; null for a deal without company
 -- @column account_domain: company domain
 -- @column deal_id: HubSpot deal id; null for facts about persons and for lifecycle changes without a deal
--- @column currency: ISO 4217 code of the amounts
+-- @column currency: ISO 4217 code of every amount in the row
+-- @column currency_at_event: ISO 4217 code the deal had when it happened; where it was another, the amounts of that
+--   moment are left out: they would stand beside the wrong code. events.milestone has them
 -- @column amount_at_event_minor: deal amount when it happened, minor units
 -- @column mrr_at_event_minor: monthly recurring revenue when it happened, minor units
 -- @column arr_at_event_minor: annual recurring revenue when it happened, minor units
@@ -74,6 +78,7 @@ select
     fact.booked_on,
     fact.booked_month,
     fact.occurred_at,
+    fact.time_basis,
     fact.observed_at,
     fact.rule,
     len(fact.linked_event_ids)::bigint as linked_events,
@@ -82,10 +87,11 @@ select
     company.domain as account_domain,
     fact.deal_id::varchar as deal_id,
     fact.currency,
-    fact.amount_at_event as amount_at_event_minor,
-    fact.mrr_at_event as mrr_at_event_minor,
-    fact.arr_at_event as arr_at_event_minor,
-    fact.tcv_at_event as tcv_at_event_minor,
+    fact.currency_at_event,
+    case when fact.currency_at_event is not distinct from fact.currency then fact.amount_at_event end as amount_at_event_minor,
+    case when fact.currency_at_event is not distinct from fact.currency then fact.mrr_at_event end as mrr_at_event_minor,
+    case when fact.currency_at_event is not distinct from fact.currency then fact.arr_at_event end as arr_at_event_minor,
+    case when fact.currency_at_event is not distinct from fact.currency then fact.tcv_at_event end as tcv_at_event_minor,
     fact.amount_current as amount_current_minor,
     fact.mrr_current as mrr_current_minor,
     fact.arr_current as arr_current_minor,

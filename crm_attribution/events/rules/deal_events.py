@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from crm_attribution import identifiers
+from crm_attribution.events.rules.deal_stages import named_stages
 from crm_attribution.events.rules.events import (
     IMPORTED_SOURCES,
     Source,
@@ -17,19 +18,25 @@ from crm_attribution.events.rules.events import (
 )
 from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.mapping import Deals, Rules
+from crm_attribution.money import CURRENCY
 
 PRICE = ["amount", "deal_currency_code"]
 
 
 def deal_events(
-    source: Source, stages: pl.DataFrame, rules: Deals, mapping: Rules, currency: str | None
+    source: Source,
+    stages: pl.DataFrame,
+    rules: Deals,
+    mapping: Rules,
+    currency: str | None,
+    meanings: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """events.event columns of deals, with the deal's money as of that moment.
 
     Entering a won or lost stage is always `deal_won` or `deal_lost`; an open stage after a closed one, moved back to
     or entered again is `deal_reopened`; a slip does not count as having been there; an open stage jumped over is
-    `stage_skipped`. The pipeline of an event is the one that owns the stage. A price that changes is
-    `deal_amount_changed`.
+    `stage_skipped`. The pipeline of an event is the one that owns the stage, else the deal's of that moment. A price
+    that changes is `deal_amount_changed`.
 
     Args:
         source: deals.
@@ -37,38 +44,18 @@ def deal_events(
         rules: the stage map.
         mapping: values and version.
         currency: the account's home currency, for deals that name none.
+        meanings: raw.stage_meaning rows; None where every stage always meant what it means now.
     """
     told = own_history(source)
     entered = lost_entries(source, told, stages["stage_id"].to_list())
-    rows = _named(_with_stage_facts(transitions(told, "dealstage", entered), stages, rules), rules, mapping)
+    entries = as_of(transitions(told, "dealstage", entered), source, told, ["pipeline"])
+    rows = _named(named_stages(entries, told, stages, meanings, rules), rules, mapping)
     moved = rows.filter("emits").with_columns(_key="stage")
     events = pl.concat([moved, _skipped(rows, stages, mapping)], how="diagonal")
     events = _valued(events, source, told, mapping, currency)
     priced = _amount_changes(source, told, rows, mapping, currency)
     events = _deal_times(pl.concat([events, priced], how="diagonal"), source.records)
     return _told(events, mapping)
-
-
-def _with_stage_facts(rows: pl.DataFrame, stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
-    facts = stages.select(
-        stage="stage_id",
-        pipeline="pipeline_id",
-        stage_label="stage_label",
-        display_order="display_order",
-        _closed="is_closed",
-        _won=pl.col("is_closed") & (pl.col("probability") == 1.0),
-    )
-    rows = rows.join(facts, on="stage", how="left", maintain_order="left")
-    named = pl.col("stage").replace_strict(rules.stages, default=None, return_dtype=pl.String)
-    by_metadata = (
-        pl.when("_won")
-        .then(pl.lit("deal_won"))
-        .when("_closed")
-        .then(pl.lit("deal_lost"))
-        .otherwise(pl.lit("crm_stage_changed"))
-    )
-    rows = rows.with_columns(_name=pl.coalesce(named, by_metadata))
-    return rows.with_columns(_closed=pl.col("_name").is_in(["deal_won", "deal_lost"]))
 
 
 def _named(rows: pl.DataFrame, rules: Deals, mapping: Rules) -> pl.DataFrame:
@@ -89,8 +76,14 @@ def _named(rows: pl.DataFrame, rules: Deals, mapping: Rules) -> pl.DataFrame:
     furthest = pl.when(stayed).then(open_order).cum_max().forward_fill().shift(1).over("object_id", "pipeline")
     was_closed = pl.when(stayed).then("_closed").forward_fill().shift(1).over("object_id").fill_null(False)
     again = ~pl.col("_closed") & (was_closed | (open_order <= furthest).fill_null(False))
+    before = pl.col("_name").shift(1).over("object_id")
+    strange = pl.col("_unknown").shift(1).over("object_id").fill_null(False)
     return rows.with_columns(
-        event=pl.when(again).then(pl.lit("deal_reopened")).otherwise("_name"), _furthest=furthest, _again=again
+        event=pl.when(again).then(pl.lit("deal_reopened")).otherwise("_name"),
+        began=pl.col("first") | strange,
+        _furthest=furthest,
+        _again=again,
+        _closed_before=pl.col("_closed") & (strange | (before == pl.col("_name")).fill_null(False)),
     )
 
 
@@ -122,7 +115,9 @@ def _skipped(rows: pl.DataFrame, stages: pl.DataFrame, mapping: Rules) -> pl.Dat
             next_stage="stage",
             undone=pl.lit(False),
             first=pl.lit(False),
+            began=pl.lit(False),
             _closed=pl.lit(False),
+            _closed_before=pl.lit(False),
             _key=pl.lit("skipped_") + pl.col("_over"),
         )
         .drop("_over", "_label", "_position")
@@ -134,8 +129,8 @@ def _amount_changes(
 ) -> pl.DataFrame:
     """Each change of a deal's amount or currency in a tracked pipeline, with what it was before.
 
-    The first amount a deal gets is no change, unless the deal was won already. A value typed anew in other digits is
-    none either.
+    The first amount a deal gets is no change, unless the deal was won before: an amount typed with the win is not. A
+    value typed anew in other digits is none either.
     """
     strange = pl.col("copied") | pl.col("by_merge")
     moments = (
@@ -155,9 +150,18 @@ def _amount_changes(
         "stage",
         "stage_label",
         "pipeline",
-        _is_won=pl.col("_name") == "deal_won",
+        _was_won=pl.col("_name") == "deal_won",
     ).unique(["object_id", "changed_at"], keep="last", maintain_order=True)
-    rows = moments.sort("changed_at").join_asof(held, on="changed_at", by="object_id", check_sortedness=False)
+    rows = moments.sort("changed_at").join_asof(
+        held.drop("_was_won"), on="changed_at", by="object_id", check_sortedness=False
+    )
+    rows = rows.join_asof(
+        held.select("object_id", "changed_at", "_was_won"),
+        on="changed_at",
+        by="object_id",
+        allow_exact_matches=False,
+        check_sortedness=False,
+    )
     rows = rows.sort("object_id", "changed_at").with_columns(
         amount_before=pl.col("amount").shift(1).over("object_id"),
         currency_before=pl.col("currency").shift(1).over("object_id"),
@@ -165,7 +169,7 @@ def _amount_changes(
     other = pl.col("amount").ne_missing(pl.col("amount_before")) | (
         pl.col("currency").ne_missing(pl.col("currency_before")) & pl.col("amount_before").is_not_null()
     )
-    tells = pl.col("amount_before").is_not_null() | pl.col("_is_won")
+    tells = pl.col("amount_before").is_not_null() | pl.col("_was_won").fill_null(False)
     return rows.filter(
         pl.col("emits") & other & tells & pl.col("pipeline").is_in(mapping.deals.tracked).fill_null(False)
     ).with_columns(
@@ -173,8 +177,10 @@ def _amount_changes(
         from_stage="stage",
         undone=pl.lit(False),
         first=pl.lit(False),
+        began=pl.lit(False),
         dated=pl.lit(False),
         _closed=pl.lit(False),
+        _closed_before=pl.lit(False),
         _key=pl.lit("amount"),
     )
 
@@ -184,18 +190,23 @@ def _valued(
 ) -> pl.DataFrame:
     names = sorted({*needed_properties(mapping.values), "deal_currency_code", "hubspot_owner_id", "closedate"})
     rows = as_of(rows, source, told, names)
-    rows = rows.with_columns(currency=pl.coalesce(pl.col("deal_currency_code"), pl.lit(currency, pl.String)))
+    code = pl.col("deal_currency_code")
+    rows = rows.with_columns(
+        currency=pl.when(code.is_null()).then(pl.lit(currency, pl.String)).when(code.str.contains(CURRENCY)).then(code)
+    )
     return measures(rows, mapping.values)
 
 
 def _deal_times(rows: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
-    """occurred_at and time_basis: HubSpot's clock, except where it only learned of the fact later."""
+    """occurred_at and time_basis: HubSpot's clock, except where it only learned of the fact later: with the record's
+    creation, from an import, or where the deal was closed so before, or in a stage that nobody names."""
     created = records.select(
         object_id="id",
         _created=pl.coalesce(hubspot_time(pl.col("properties").str.json_path_match("$.createdate")), "created_at"),
     )
     rows = rows.join(created, on="object_id", how="left", maintain_order="left")
-    learned_late = pl.col("first") | pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
+    imported = pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
+    learned_late = pl.col("first") | imported | pl.col("_closed_before")
     closed_before = learned_late & pl.col("_closed") & (hubspot_time(pl.col("closedate")) < pl.col("changed_at"))
     created_before = pl.col("first") & ~pl.col("_closed") & (pl.col("_created") < pl.col("changed_at"))
     return rows.with_columns(
@@ -236,6 +247,7 @@ def _told(rows: pl.DataFrame, mapping: Rules) -> pl.DataFrame:
         "tcv",
         "value_reason",
         "billing_period",
+        "began",
         "amount_before",
         "currency_before",
         event_id=pl.Series(ids, dtype=pl.String),

@@ -8,7 +8,9 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.contracts.events import BACKDATED
 from crm_attribution.events.rules.echoes import ORDER, adopt
+from crm_attribution.events.rules.values import has_choice
 from crm_attribution.mapping import Deals, Rules
 
 DEAL_STAGES = [
@@ -21,6 +23,9 @@ DEAL_STAGES = [
 WINS = ["customer_won", "customer_expanded"]
 RECURRING = ("mrr", "arr")
 
+CHAPTER = ["deal_id", "_renews"]
+"""A deal and, apart, its renewals."""
+
 NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
 
 
@@ -29,15 +34,25 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
 
     The kind is the pipeline's; in a `new` pipeline dealtype tells an expansion. What a deal does in an ignored pipeline
     changes nothing, and its renewal leaves the win that is renewed as it was.
+
+    Whether a deal is won is what its record says. Only which win stands, and since when, its histories tell, each by
+    itself: what happened to a deal that was absorbed happened to that one. Where the record is in a pipeline that is
+    not tracked, or its stage cannot be told, its own history tells, else those of the absorbed.
     """
     kinds = {pipeline: rules.pipelines[pipeline] for pipeline in rules.tracked}
     kind = pl.col("pipeline").replace_strict(kinds, default=None, return_dtype=pl.String)
-    existing = pl.col("dealtype").str.to_lowercase().is_in(rules.existing_business).fill_null(False)
+    existing = has_choice(pl.col("dealtype"), rules.existing_business)
+    chapter_now = pl.col("pipeline_now").replace_strict(kinds, default=None, return_dtype=pl.String) == "renewal"
     rows = (
         events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(NOT_ENTRIES))
         .drop("deal_id", "account_id", "person_id")
         .rename({"record_id": "deal_id"})
-        .join(deals.select("deal_id", "account_id", "archived", "closedate", "dealtype"), on="deal_id")
+        .join(
+            deals.select(
+                "deal_id", "account_id", "archived", "closedate", "dealtype", "createdate", "stage_now", "pipeline_now"
+            ),
+            on="deal_id",
+        )
         .with_columns(
             subtype=pl.when((kind == "new") & existing).then(pl.lit("expansion")).otherwise(kind),
         )
@@ -46,12 +61,15 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
         .sort("deal_id", *ORDER)
     )
     won = pl.col("event") == "deal_won"
-    chapter = ["deal_id", "_renews"]
-    later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over(chapter)
-    return rows.with_columns(
-        _standing=won & (later_not_won == 0) & ~pl.col("archived"),
-        _last_event=pl.col("event").last().over(chapter),
-    )
+    later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over("deal_id", "object_id", "_renews")
+    own = (pl.col("object_id") == pl.col("deal_id")) | ~(pl.col("object_id") == pl.col("deal_id")).any().over(CHAPTER)
+    told = (chapter_now == pl.col("_renews")).fill_null(False) & pl.col("stage_now").is_not_null()
+    state = pl.when(told).then("stage_now").otherwise(pl.col("event").filter(own).last().over(CHAPTER))
+    last_won = won & (won.cast(pl.Int64).reverse().cum_sum().reverse().over(CHAPTER) == 1)
+    rows = rows.with_columns(_ends=won & (later_not_won == 0), _last=last_won, _state=state)
+    # merged before it was first read, HubSpot shows both histories as one: the record knows better
+    ends = pl.when(pl.col("_ends").any().over(CHAPTER)).then("_ends").otherwise("_last")
+    return rows.with_columns(_standing=ends & (pl.col("_state") == "deal_won") & ~pl.col("archived"))
 
 
 def carried(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -64,23 +82,59 @@ def carried(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 
 
 def opportunities(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
-    rows = adopt(carried(deals, ["deal_id"]), lifecycle.filter(pl.col("event") == "opportunity_created"))
+    """One row per deal: its first tracked entry, dated at its creation where it began with it, and never after a stage
+    of its own: a win that lies before dates both."""
+    earliest = deals.group_by("deal_id").agg(_earliest=pl.col("occurred_at").min())
+    dated = (
+        carried(deals, ["deal_id"])
+        .join(earliest, on="deal_id")
+        .with_columns(
+            occurred_at=pl.when("began").then(pl.coalesce("createdate", "occurred_at")).otherwise("occurred_at"),
+            time_basis=pl.when(pl.col("began") & pl.col("createdate").is_not_null())
+            .then(pl.lit("createdate"))
+            .otherwise("time_basis"),
+        )
+    )
+    before = pl.col("_earliest") < pl.col("occurred_at")
+    dated = dated.with_columns(
+        occurred_at=pl.min_horizontal("occurred_at", "_earliest"),
+        time_basis=pl.when(before).then(pl.lit(BACKDATED)).otherwise("time_basis"),
+    ).drop("_earliest")
+    rows = adopt(dated, lifecycle.filter(pl.col("event") == "opportunity_created"))
     return _unless_archived(_deal_rows(rows, pl.lit("opportunity_created"), pl.lit("first_entry_of_deal")))
 
 
 def stages(deals: pl.DataFrame) -> pl.DataFrame:
     rows = deals.filter(pl.col("event").is_in(DEAL_STAGES))
-    entered = carried(rows, ["deal_id", "event"]).with_columns(_adopted=pl.lit(False))
+    entered = carried(rows, ["deal_id", "event"]).with_columns(_adopted=pl.lit(False), _fact=pl.col("event_id"))
     return _unless_archived(_deal_rows(entered, pl.col("event"), pl.lit("first_entry_of_deal")))
 
 
 def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
     """One row per deal ever won, and one more where the same deal was renewed: customer_won for the account's earliest
-    standing win, else customer_expanded. A renewal is never the first win."""
+    standing win, else customer_expanded. A renewal is never the first win.
+
+    Its id is the first win's; its time, its observation and its money are the standing one's.
+    """
     won = deals.filter(pl.col("event") == "deal_won")
-    chapter = ["deal_id", "_renews"]
-    standing = won.filter("_standing").group_by(chapter).agg(_standing_at=pl.col("occurred_at").min())
-    rows = carried(won, chapter)
+    linked = (
+        won.sort(ORDER)
+        .group_by(CHAPTER, maintain_order=True)
+        .agg(
+            linked_event_ids=pl.col("event_id"), _fact=pl.col("event_id").first(), _heard=pl.col("observed_at").first()
+        )
+    )
+    standing = (
+        won.filter("_standing")
+        .sort("occurred_at", *ORDER)
+        .group_by(CHAPTER, maintain_order=True)
+        .agg(event_id=pl.col("event_id").first())
+    )
+    carrier = standing.join(linked, on=CHAPTER, how="right").select(
+        *CHAPTER, "_fact", "_heard", "linked_event_ids", _standing=pl.col("event_id").is_not_null(),
+        event_id=pl.coalesce("event_id", "_fact"),
+    )  # fmt: skip
+    rows = won.drop("_standing").join(carrier, on=[*CHAPTER, "event_id"])
     customer = lifecycle.filter(pl.col("event").is_in(WINS))
     rows = pl.concat(
         [
@@ -88,9 +142,6 @@ def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
             rows.filter("_renews").with_columns(_adopted=pl.lit(False)),
         ],
         how="diagonal",
-    ).join(standing, on=chapter, how="left")
-    rows = rows.with_columns(
-        occurred_at=pl.when("_adopted").then("occurred_at").otherwise(pl.coalesce("_standing_at", "occurred_at"))
     )
     rows = rows.with_columns(_first=_is_first(rows, customer))
     name = pl.when("_first").then(pl.lit("customer_won")).otherwise(pl.lit("customer_expanded"))
@@ -104,11 +155,11 @@ def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
     reason = (
         pl.when("archived")
         .then(pl.lit("archived"))
-        .when(pl.col("_last_event") == "deal_lost")
+        .when(pl.col("_state") == "deal_lost")
         .then(pl.lit("lost_after_won"))
         .otherwise(pl.lit("reopened"))
     )
-    gone = pl.col("_standing_at").is_null()
+    gone = ~pl.col("_standing")
     return _deal_rows(rows, name, rule).with_columns(
         state=pl.when(gone).then(pl.lit("reversed")).otherwise(pl.lit("live")),
         reason=pl.when(gone).then(reason),
@@ -116,9 +167,10 @@ def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_first(rows: pl.DataFrame, customer: pl.DataFrame) -> pl.Series:
-    """Whether each win is its account's first: of two at one instant that of new business, then the smaller id."""
-    place = ["occurred_at", "_not_new", "deal_id"]
-    rows = rows.with_columns(_not_new=pl.col("subtype") != "new", _lives=pl.col("_standing_at").is_not_null())
+    """Whether each win is its account's first: of two at one instant that of new business, then of the deal created
+    first, then the smaller id."""
+    place = ["occurred_at", "_not_new", "createdate", "deal_id"]
+    rows = rows.with_columns(_not_new=pl.col("subtype") != "new", _lives="_standing")
     earliest = (
         rows.filter(pl.col("_lives") & ~pl.col("_renews"))
         .sort(place)
@@ -144,7 +196,7 @@ def _is_first(rows: pl.DataFrame, customer: pl.DataFrame) -> pl.Series:
 def _deal_rows(rows: pl.DataFrame, name: pl.Expr, rule: pl.Expr) -> pl.DataFrame:
     return rows.with_columns(
         milestone=name,
-        milestone_id="event_id",
+        milestone_id="_fact",
         subject=pl.lit("deal"),
         group_key=pl.lit("account:") + pl.col("account_id"),
         rule=pl.when("_adopted").then(pl.lit("lifecycle_adopted_by_deal")).otherwise(rule),

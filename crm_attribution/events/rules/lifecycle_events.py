@@ -17,6 +17,7 @@ from crm_attribution.events.rules.events import (
     stage_dates,
     transitions,
 )
+from crm_attribution.events.rules.values import has_choice
 from crm_attribution.mapping import Lifecycle, Rules
 
 LEAD_STATUS = "hs_lead_status"
@@ -93,7 +94,8 @@ def _skipped(rows: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFra
 def _recycled_status(told: pl.DataFrame, moved: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame:
     """Entries into a lead status that means recycled, where the lifecycle stage does not tell it within settle time."""
     rows = transitions(told, LEAD_STATUS)
-    rows = rows.filter(pl.col("emits") & pl.col("stage").str.to_lowercase().is_in(rules.recycled_lead_status))
+    means, meant = (has_choice(pl.col(name), rules.recycled_lead_status) for name in ("stage", "from_stage"))
+    rows = rows.filter(pl.col("emits") & means & ~meant)
     rows = rows.with_columns(
         event=pl.lit("lead_recycled"), undone=pl.lit(False), _key=pl.lit(f"{LEAD_STATUS}:") + pl.col("stage")
     ).with_row_index("_row")

@@ -26,8 +26,8 @@ class Facts:
 
     Attributes:
         events: events.event rows with `person_id` and `account_id` (of that moment) added.
-        deals: live deals: deal_id, account_id, dealname, dealtype, created_at, archived, archived_at, closedate,
-            currency and the current measures.
+        deals: live deals: deal_id, account_id, dealname, dealtype, created_at, createdate, archived, archived_at,
+            closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures.
         deal_persons: deal_id, person_id of the deals' contacts.
         time_zone: the HubSpot account's, for finance days.
     """
@@ -82,6 +82,7 @@ def _person_milestones(events: pl.DataFrame) -> pl.DataFrame:
         "linked_event_ids",
         "event_id",
         "occurred_at",
+        "time_basis",
         "observed_at",
         "imported",
         "suppressed_by",
@@ -113,6 +114,7 @@ def _finish(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
         .alias("linked_event_ids"),
         "rule",
         "occurred_at",
+        "time_basis",
         "observed_at",
         "ready_from",
         pl.coalesce(close, "occurred_at").dt.convert_time_zone(facts.time_zone).dt.date().alias("booked_on"),
@@ -121,6 +123,7 @@ def _finish(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:
         "account_id",
         "deal_id",
         pl.coalesce("_currency", "currency").alias("currency"),
+        pl.col("currency").alias("currency_at_event"),
         *(pl.col(name).alias(f"{name}_at_event") for name in MEASURES),
         *(f"{name}_current" for name in MEASURES),
         "state",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import polars as pl
 
 from crm_attribution.mapping import Values, ValueSource
@@ -11,6 +13,29 @@ LONGEST_TERM = 1_200
 """Months; a longer term is a typing error."""
 
 MEASURES = ("amount", "mrr", "arr", "tcv")
+
+
+def choices(text: pl.Expr) -> pl.Expr:
+    """The values of a multiple-choice property, lower case: HubSpot gives them as one text, `;` between."""
+    return (
+        text.str.to_lowercase()
+        .str.split(";")
+        .list.eval(pl.element().str.strip_chars())
+        .list.eval(pl.element().filter(pl.element() != ""))
+    )
+
+
+def has_choice(text: pl.Expr, wanted: Sequence[str]) -> pl.Expr:
+    """Whether any value of a multiple-choice property is one of `wanted` (lower case); false for none."""
+    return choices(text).list.eval(pl.element().is_in(list(wanted))).list.any().fill_null(False)
+
+
+def _single_choice(text: pl.Expr, known: Mapping[str, int]) -> pl.Expr:
+    """What the values of a multiple-choice property that are known mean, where they mean one thing."""
+    meant = choices(text).list.eval(
+        pl.element().replace_strict(dict(known), default=None, return_dtype=pl.Int64).drop_nulls().unique()
+    )
+    return pl.when(meant.list.len() == 1).then(meant.list.first())
 
 
 def needed_properties(rules: Values) -> list[str]:
@@ -38,11 +63,7 @@ def measures(
     }
     if given_amount:
         money["amount"] = rows[given_amount]
-    months = (
-        pl.col(rules.billing_period_property)
-        .str.to_lowercase()
-        .replace_strict(rules.billing_months, default=None, return_dtype=pl.Int64)
-    )
+    months = _single_choice(pl.col(rules.billing_period_property), rules.billing_months)
     term = pl.col(rules.term_months_property).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
     term = pl.when(term.is_between(1, LONGEST_TERM)).then(term)
     frame = rows.with_columns(_months=months, _term=term, **{f"_m_{name}": series for name, series in money.items()})

@@ -101,23 +101,27 @@ def memberships(
     companies: dict[int, int],
     domains: Domains | None = None,
     ignored_labels: Sequence[str] = (),
+    merges: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
-    """identity.membership rows: person, account, from when to when.
+    """identity.membership rows: contact, its person, account, from when to when.
 
     The history of `associatedcompanyid` decides, its earliest value reaching back to the beginning. A contact without
     that history belongs to its current company (the primary association, else the first) from the beginning. A
     contact that never had a company belongs to the account of its e-mail's business domain, by the e-mail's history.
-    Of several contacts that put a person there at once, the one that stays longest says until when.
+    History that a merge copied from another contact is not the contact's own; a contact that was absorbed belonged to
+    its own account until then.
 
     Args:
-        contacts: raw.contact rows of live contacts.
+        contacts: raw.contact rows, those that were absorbed included.
         history: raw.property_history of `associatedcompanyid` and `email` for these contacts.
         associations: open raw.association rows contacts -> companies.
         persons: contact id -> person id.
         companies: company id -> the company that is its account now (absorbed and rolled-up ones only).
-        domains: what tells the account of an e-mail; None where e-mails shall tell nothing.
+        domains: what names the account of an e-mail; None where e-mails shall name nothing.
         ignored_labels: associations with these labels only make no account.
+        merges: raw.merge rows of these contacts, chains closed.
     """
+    history = history if merges is None else own_rows(history, merges)
     employer = history.filter(pl.col("property") == "associatedcompanyid")
     first = _first(associations, ignored_labels)
     current = (
@@ -138,18 +142,16 @@ def memberships(
     of_companies = pl.concat([current, told])
     homeless = contacts.join(of_companies.drop_nulls("account_id"), left_on="id", right_on="contact_id", how="anti")
     rows = of_companies if domains is None else pl.concat([of_companies, _by_domain(homeless, history, domains)])
-    age = contacts.select(contact_id="id", created_at="created_at")
     spans = (
         rows.sort("contact_id", "valid_from", maintain_order=True)
         .with_columns(_last=pl.col("account_id").shift(1).over("contact_id"))
         .filter((pl.col("account_id").ne_missing(pl.col("_last"))) | (pl.col("valid_from") == BEGINNING))
         .with_columns(valid_to=pl.col("valid_from").shift(-1).over("contact_id"))
         .drop_nulls("account_id")
-        .filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("valid_from")))
-        .join(age, on="contact_id")
     )
     return (
-        spans.sort(pl.col("valid_to").is_not_null(), -pl.col("valid_to").dt.epoch("us"), "created_at", "contact_id")
+        _until_merged(spans, merges)
+        .filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("valid_from")))
         .select(
             person_id=pl.col("contact_id").replace_strict(persons, return_dtype=pl.String),
             account_id="account_id",
@@ -158,7 +160,33 @@ def memberships(
             valid_to="valid_to",
             basis="basis",
         )
-        .unique(["person_id", "account_id", "valid_from"], keep="first", maintain_order=True)
+        .unique(["contact_id", "valid_from"], keep="first", maintain_order=True)
+    )
+
+
+def own_rows(history: pl.DataFrame, merges: pl.DataFrame) -> pl.DataFrame:
+    """History without what a merge copied: a value that a record of the same family had at the same moment, and that
+    was read of that record before.
+
+    Args:
+        history: raw.property_history rows of one object type.
+        merges: raw.merge rows of that type, chains closed.
+    """
+    head = dict(merges.select("absorbed_id", "survivor_id").iter_rows())
+    fact = ["_head", "property", "timestamp", "value"]
+    rows = history.with_columns(_head=survivors(pl.col("object_id"), head))
+    first = pl.col("extracted_at").min().over(fact)
+    return rows.filter(pl.col("extracted_at") == first).drop("_head")
+
+
+def _until_merged(spans: pl.DataFrame, merges: pl.DataFrame | None) -> pl.DataFrame:
+    """An absorbed contact's spans end when it was absorbed, where that is known."""
+    if merges is None:
+        return spans
+    ends = merges.select(contact_id="absorbed_id", _merged="merged_at")
+    until = pl.when(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("_merged"))).then("_merged")
+    return spans.join(ends, on="contact_id", how="left", maintain_order="left").with_columns(
+        valid_to=pl.coalesce(until, "valid_to")
     )
 
 
@@ -273,25 +301,38 @@ def deal_accounts(
 
 
 def account_at(rows: pl.DataFrame, moment: str, membership: pl.DataFrame) -> pl.DataFrame:
-    """Add the account each row's person belonged to at `moment`; null where none.
-
-    Of several accounts at once, the one that began last counts, then the smallest id.
+    """Add the account that each row's contact belonged to at `moment`. Where the contact had none then (a private
+    address, a record absorbed by another), the one account that its person had; null where there is none or several.
 
     Args:
-        rows: has `person_id`, the column named by `moment`, and no `account_id`.
+        rows: has `person_id`, `contact_id`, the column named by `moment`, and no `account_id`.
         moment: name of a timestamp column.
         membership: identity.membership rows of these persons.
     """
     numbered = rows.with_row_index("_row")
-    spans = membership.select("person_id", "account_id", "valid_from", "valid_to")
-    hits = (
-        numbered.select("_row", "person_id", moment)
-        .join(spans, on="person_id")
-        .filter(
-            (pl.col("valid_from") <= pl.col(moment))
-            & (pl.col("valid_to").is_null() | (pl.col(moment) < pl.col("valid_to")))
-        )
-        .sort("_row", pl.col("valid_from"), "account_id", descending=[False, True, False])
-        .unique("_row", keep="first", maintain_order=True)
+    spans = membership.select("person_id", "contact_id", "account_id", "valid_from", "valid_to")
+    held = (pl.col("valid_from") <= pl.col(moment)) & (
+        pl.col("valid_to").is_null() | (pl.col(moment) < pl.col("valid_to"))
     )
-    return numbered.join(hits.select("_row", "account_id"), on="_row", how="left", maintain_order="left").drop("_row")
+    asked = numbered.select("_row", "person_id", "contact_id", moment)
+    own = (
+        asked.join(spans.drop("person_id"), on="contact_id")
+        .filter(held)
+        .unique("_row", keep="first")
+        .select("_row", _own="account_id")
+    )
+    persons = (
+        asked.join(own, on="_row", how="anti")
+        .join(spans.drop("contact_id"), on="person_id")
+        .filter(held)
+        .group_by("_row")
+        .agg(_persons=pl.col("account_id").unique())
+        .filter(pl.col("_persons").list.len() == 1)
+        .select("_row", pl.col("_persons").list.first())
+    )
+    return (
+        numbered.join(own, on="_row", how="left", maintain_order="left")
+        .join(persons, on="_row", how="left", maintain_order="left")
+        .with_columns(account_id=pl.coalesce("_own", "_persons"))
+        .drop("_row", "_own", "_persons")
+    )

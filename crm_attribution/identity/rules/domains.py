@@ -10,6 +10,7 @@ from functools import cache
 import polars as pl
 from publicsuffixlist import PublicSuffixList
 
+from crm_attribution import identifiers
 from crm_attribution.mapping import Accounts
 
 
@@ -35,5 +36,7 @@ def business(hosts: pl.Series, rules: Accounts) -> pl.Series:
 
 
 def of_emails(emails: pl.Series, rules: Accounts) -> pl.Series:
-    """The business domain of each e-mail; null where it has none."""
-    return business(emails.str.to_lowercase().str.strip_chars().str.split("@").list.get(1, null_on_oob=True), rules)
+    """The business domain of each e-mail, in its IDNA form; null where it has none."""
+    hosts = emails.str.split("@").list.get(1, null_on_oob=True)
+    names = {host: identifiers.ascii_host(identifiers.visible(host)) for host in hosts.unique().drop_nulls()}
+    return business(hosts.replace_strict(names, default=None, return_dtype=pl.String), rules)

@@ -39,6 +39,9 @@ no click: https://support.google.com/analytics/answer/16973975"""
 _FORM_IDS = {"gclid": "gclid", "fbclid": "fbclid", "li_fat_id": "li_fat_id", "msclkid": "msclkid",
              "link_click_id": "link_click"}  # fmt: skip
 
+NO_CLICK_ID = "not_a_click_id:"
+"""How an identifier begins that stands where a click id should be and is none: a placeholder, a cut one."""
+
 TIMESTAMP = pl.Datetime("us", "UTC")
 
 
@@ -206,7 +209,20 @@ def combined(edges: pl.DataFrame) -> pl.DataFrame:
 def _tidy(rows: pl.DataFrame) -> pl.DataFrame:
     emails = rows.filter(pl.col("identifier_type") == "email")
     others = rows.filter(pl.col("identifier_type") != "email")
+    platform = pl.col("identifier_type").is_in([kind for kind in CLICK_TYPES if kind != "link_click"])
+    clicks, others = others.filter(platform), others.filter(~platform)
+    clicks = clicks.with_columns(identifier=_click_ids(clicks["identifier"]))
     emails = emails.with_columns(identifier=identifiers.normalised_emails(emails["identifier"]))
     texts = others.with_columns(identifier=pl.col("identifier").str.strip_chars())
-    kept = pl.concat([emails, texts]).drop_nulls(["node", "identifier"]).filter(pl.col("identifier") != "")
+    kept = pl.concat([emails, clicks, texts]).drop_nulls(["node", "identifier"]).filter(pl.col("identifier") != "")
     return combined(kept)
+
+
+def _click_ids(texts: pl.Series) -> pl.Series:
+    """Each click id as its platform gave it; what is none is kept with a prefix that joins nobody."""
+    names = {
+        text: identifiers.normalise_click_id(text) or f"{NO_CLICK_ID}{text.strip()}"
+        for text in texts.unique().drop_nulls()
+        if text.strip()
+    }
+    return texts.replace_strict(names, default=None, return_dtype=pl.String)

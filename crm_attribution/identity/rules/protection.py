@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from crm_attribution.identity.rules.edges import CLICK_TYPES, WEAK, strength
+from crm_attribution.identity.rules.edges import CLICK_TYPES, NO_CLICK_ID, WEAK, strength
 from crm_attribution.identity.rules.graph import labels_among
 from crm_attribution.mapping import Identity
 
@@ -19,10 +19,15 @@ OF_IDENTIFIER = ("blocked_value", "role_mailbox", "shared_identifier")
 OF_COMPONENT = ("manual_exclude", "two_live_contacts", "person_emails", "person_size")
 EVERY_RULE = (*OF_IDENTIFIER, *OF_COMPONENT)
 
+FORMER = "email_history"
+"""A former address never joins two live contacts that each have a present one: addresses are handed on."""
+
 _EMPTY = r"^[0-]*$"
 
 
-def of_identifiers(edges: pl.DataFrame, roots: dict[int, int], rules: Identity) -> pl.DataFrame:
+def of_identifiers(
+    edges: pl.DataFrame, roots: dict[int, int], rules: Identity, archived: pl.Series | None = None
+) -> pl.DataFrame:
     """Edges that their identifier disables.
 
     Args:
@@ -30,6 +35,7 @@ def of_identifiers(edges: pl.DataFrame, roots: dict[int, int], rules: Identity) 
             identifier in it.
         roots: absorbed contact id -> live contact id (a merged record is one contact, not two).
         rules: blocked values, role mailboxes, the limit for shared identifiers.
+        archived: ids of archived contacts: deleted and created again, a record is no second sharer.
 
     Returns:
         node_id, identifier_id, refusal.
@@ -39,10 +45,12 @@ def of_identifiers(edges: pl.DataFrame, roots: dict[int, int], rules: Identity) 
     contact = pl.col("node_type").is_in(["contact", "link_contact"])
     root = pl.col("node").cast(pl.Int64, strict=False).replace(roots)
     many = rules.shared_identifier_contacts
-    contacts = pl.when(contact).then(root).drop_nulls().n_unique().over("identifier_id")
+    counts = contact if archived is None else contact & ~root.is_in(archived.implode())
+    contacts = pl.when(counts).then(root).drop_nulls().n_unique().over("identifier_id")
     others = pl.when(~contact).then(pl.col("node")).drop_nulls().n_unique().over("identifier_id")
     blocked = (
         value.is_in(rules.blocked_values)
+        | pl.col("identifier").str.starts_with(NO_CLICK_ID)
         | value.str.contains(_EMPTY)
         | (email & (local.is_in(rules.blocked_values) | local.str.contains(_EMPTY)))
         | (email & domain.is_in(rules.blocked_domains))
@@ -78,7 +86,12 @@ class Settled:
 
 
 def settle(
-    nodes: pl.DataFrame, edges: pl.DataFrame, live: pl.Series, apart: list[tuple[int, int]], rules: Identity
+    nodes: pl.DataFrame,
+    edges: pl.DataFrame,
+    live: pl.Series,
+    apart: list[tuple[int, int]],
+    rules: Identity,
+    addressed: pl.Series | None = None,
 ) -> Settled:
     """The persons within some components.
 
@@ -92,15 +105,17 @@ def settle(
         live: node ids of live contacts.
         apart: pairs of nodes that a human keeps apart.
         rules: limits.
+        addressed: node ids of contacts that have a present address, whether or not it may join; None: by `edges`.
     """
     nodes = nodes.sort("node_id")
     ids = nodes["node_id"].to_numpy()
     u, v = edges["node_id"].to_numpy(), edges["identifier_id"].to_numpy()
-    weak = edges["rule"].is_in(list(WEAK)).to_numpy()
+    weak = edges["rule"].is_in([*WEAK, FORMER]).to_numpy()
+    own = edges.filter(pl.col("rule") == "primary_email")["node_id"] if addressed is None else addressed
     facts = nodes.with_columns(
         part=pl.Series(ids if not len(u) else labels_among(ids, u[~weak], v[~weak])),
         live=pl.col("node_id").is_in(live.implode()),
-    )
+    ).with_columns(addressed=pl.col("live") & pl.col("node_id").is_in(own.implode()))
     contested = _contested(facts, apart, rules)
     settled = facts.select("node_id", part="component")
     none = pl.DataFrame(schema={"node_id": pl.Int64, "identifier_id": pl.Int64, "refusal": pl.String})
@@ -138,6 +153,7 @@ def _contested(facts: pl.DataFrame, apart: list[tuple[int, int]], rules: Identit
 class _Part:
     contacts: int
     live: int
+    addressed: int
     emails: int
     size: int
     foes: set[int]
@@ -146,6 +162,7 @@ class _Part:
         return _Part(
             self.contacts + other.contacts,
             self.live + other.live,
+            self.addressed + other.addressed,
             self.emails + other.emails,
             self.size + other.size,
             self.foes | other.foes,
@@ -162,10 +179,10 @@ def _taken_by_strength(
     for one, other in apart:
         foes.setdefault(one, set()).add(other)
         foes.setdefault(other, set()).add(one)
-    for node, kind, live in facts.select("node_id", "node_type", "live").iter_rows():
+    for node, kind, live, addressed in facts.select("node_id", "node_type", "live", "addressed").iter_rows():
         contact, email = int(kind == "contact"), int(kind == "email")
         parent[node] = node
-        parts[node] = _Part(contact, int(live), email, contact + email, foes.get(node, set()))
+        parts[node] = _Part(contact, int(live), int(addressed), email, contact + email, foes.get(node, set()))
 
     def find(node: int) -> int:
         while parent[node] != node:
@@ -205,6 +222,8 @@ def _refusal(one: _Part, other: _Part, rule: str, kept_apart: bool, rules: Ident
     if rule in ("merge", "self"):
         return None
     if rule in WEAK and one.live and other.live:
+        return "two_live_contacts"
+    if rule == FORMER and one.addressed and other.addressed:
         return "two_live_contacts"
     if one.contacts and other.contacts and one.emails + other.emails > rules.person_emails:
         return "person_emails"

@@ -82,7 +82,7 @@ def _reason(milestone: Row, event: str, kind: str | None, fate: str | None) -> s
     if kind != "deals" and fate is not None:
         return LINKS[fate]
     if event == milestone["event_id"]:
-        return "the earliest event"
+        return "the event whose time and value it has"
     if kind == "deals" and milestone["milestone"] in WINS:
         return "the deal was won again"
     if kind == "deals":

@@ -100,7 +100,8 @@ def _values(context: Context, row: Row) -> list[Node]:
         }
         if any(value is not None for value in facts.values()):
             parts.append(context.node(name, facts))
-    return [context.node("values", {"currency": row["currency"], "unit": "minor units"}, parts)] if parts else []
+    unit = {"currency": row["currency"], "currency_at_the_event": row["currency_at_event"], "unit": "minor units"}
+    return [context.node("values", unit, parts)] if parts else []
 
 
 def _subjects(context: Context, row: Row) -> list[Node]:

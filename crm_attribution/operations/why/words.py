@@ -51,4 +51,5 @@ TIME_BASES = {
     "createdate": "the record's creation: the stage came with it",
     "became_date": "the became-a-stage date: HubSpot learned of it later",
     "date_entered": "the date-entered property: the history was cut off",
+    "backdated": "a win of the deal, which lies before its creation",
 }

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
-from crm_attribution.layers import CREDITS, LAYERS, MILESTONES, Layer, run
+from crm_attribution.layers import CREDITS, GAPS, LAYERS, MILESTONES, Layer, run
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     PipelineParam,
@@ -19,7 +19,7 @@ from crm_attribution.orchestration.assets.common import (
 )
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse import report as reports
-from crm_attribution.warehouse.checks import broken_conservation, unmapped_pipelines
+from crm_attribution.warehouse.checks import broken_conservation, open_gaps, unmapped_pipelines
 from crm_attribution.warehouse.state import advance_watermark
 
 Judge = Callable[[Pipeline], dg.AssetCheckResult]
@@ -85,9 +85,34 @@ PIPELINES_MAPPED = dg.AssetCheckSpec(
     description="Every pipeline with deals has a kind; deals of the others make no milestones.",
 )
 
+_CLOSED = {
+    "stages_known": ("stage_unknown", "Every stage that deals were in is in HubSpot's list, or named in the mapping."),
+    "stages_agree": ("stage_disagrees", "The mapping calls no stage won, lost or open that HubSpot calls otherwise."),
+    "deals_readable": ("deal_refused", "The newest version of every deal could be read."),
+}
+"""Check -> kind of gap that fails it, and what it checks."""
+
+
+def _gap_check(name: str) -> tuple[dg.AssetCheckSpec, Judge]:
+    gap, text = _CLOSED[name]
+
+    def judge(pipeline: Pipeline) -> dg.AssetCheckResult:
+        with pipeline.warehouse.session() as session:
+            found = open_gaps(session, gap)
+        return dg.AssetCheckResult(
+            check_name=name,
+            asset_key=key_of("events.gap"),
+            passed=not found,
+            metadata={"open": len(found), "sample": ", ".join(found[:20]) or "none", "fix": "see marts.known_gaps"},
+        )
+
+    return dg.AssetCheckSpec(name, asset=key_of("events.gap"), description=text), judge
+
+
 CHECKS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Judge]]] = {
     MILESTONES.name: [(PIPELINES_MAPPED, _pipelines_mapped)],
     CREDITS.name: [(CONSERVED, _conserved)],
+    GAPS.name: [_gap_check(name) for name in _CLOSED],
 }
 
 assets = [derived(layer, CHECKS.get(layer.name, ())) for layer in LAYERS]

@@ -214,5 +214,6 @@ assets = [
     written_beside("raw.merge", _RECORDS),
     written_beside("raw.deletion", _RECORDS),
     written_beside("raw.property_drift", ["raw.property"]),
+    written_beside("raw.stage_meaning", ["raw.pipeline_stage"]),
     _reconciliation(),
 ]

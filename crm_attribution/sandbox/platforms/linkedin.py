@@ -60,6 +60,8 @@ def _user_problems(user: Any) -> Iterator[tuple[str, str]]:
             yield f"{path}/idValue", "field is required but not found and has no default value"
         elif kind.startswith("SHA256_") and not re.fullmatch(r"[0-9a-f]{64}", item["idValue"]):
             yield f"{path}/idValue", "is not a SHA-256 hash in lower-case hex"
+        elif not re.fullmatch(r"[\x21-\x7e]+", item["idValue"]):
+            yield f"{path}/idValue", "has spaces or characters beyond ASCII"
     info = user.get("userInfo")
     if isinstance(info, dict) and not (info.get("firstName") and info.get("lastName")):
         yield "/user/userInfo", "firstName and lastName are both required"

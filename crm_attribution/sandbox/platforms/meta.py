@@ -68,6 +68,9 @@ def _check_user(user: Any) -> None:
         for value in values if isinstance(values, list) else [values]:
             if value is not None and not re.fullmatch(r"[0-9a-f]{64}", str(value)):
                 raise _Invalid(BAD_PARAMETER, f"user_data.{name} is not a SHA-256 hash in lower-case hex")
+    fbc = user.get("fbc")
+    if fbc is not None and not re.fullmatch(r"fb\.[0-2]\.\d{10,13}\.[A-Za-z0-9_.~=-]+", str(fbc)):
+        raise _Invalid(BAD_PARAMETER, "user_data.fbc is not fb.<subdomain>.<time>.<fbclid>")
     lead = user.get("lead_id")
     if lead is not None and not re.fullmatch(r"\d{15,17}", str(lead)):
         raise _Invalid(BAD_PARAMETER, "user_data.lead_id is not a lead id")

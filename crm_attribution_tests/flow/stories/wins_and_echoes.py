@@ -51,9 +51,9 @@ def win_of_a_contact_alone(story: Story) -> None:
     story.life("03-05T09:00:00", "customer", 1)
 
 
-@expects("opportunity_created deal 1 03-02T09:00", "meeting_scheduled deal 1 03-12T09:00")
+@expects("opportunity_created deal 1 03-12T09:00", "meeting_scheduled deal 1 03-12T09:00")
 def later_deal_adopts_the_opportunity(story: Story) -> None:
-    """a deal ten days later takes the lifecycle's opportunity over"""
+    """a deal ten days later takes the lifecycle's opportunity over, and gives it its own time"""
     story.company(1)
     story.contact(1, company=1)
     story.life("03-02T09:00:00", "opportunity", 1)
@@ -69,7 +69,7 @@ def echo_at_24_hours(story: Story) -> None:
     story.deal(1, "03-03T09:00:00", "appointmentscheduled", 1)
 
 
-@expects("opportunity_created deal 1 03-02T09:00", "meeting_scheduled deal 1 03-03T09:00")
+@expects("opportunity_created deal 1 03-03T09:00", "meeting_scheduled deal 1 03-03T09:00")
 def adopted_after_24_hours(story: Story) -> None:
     """a second beyond 24 hours: adopted"""
     story.company(1)
@@ -78,7 +78,7 @@ def adopted_after_24_hours(story: Story) -> None:
     story.deal(1, "03-03T09:00:01", "appointmentscheduled", 1)
 
 
-@expects("opportunity_created deal 1 01-10T09:00", "meeting_scheduled deal 1 04-10T09:00")
+@expects("opportunity_created deal 1 04-10T09:00", "meeting_scheduled deal 1 04-10T09:00")
 def adopted_at_90_days(story: Story) -> None:
     """exactly 90 days: adopted"""
     story.company(1)

@@ -102,9 +102,34 @@ def test_without_history_the_current_company_holds_from_the_beginning():
 
 def test_two_contacts_of_one_person_belong_wherever_either_does():
     told = {"7": [("03-05", "1"), ("04-05", "")], "8": [("03-06", "1")]}
-    assert spans(told) == [("1", ALWAYS, None)], "the other contact is still there"
-    apart = spans(told, persons={8: "q"})
-    assert set(apart) == {("1", ALWAYS, "04-05"), ("1", ALWAYS, None)}
+    both = {("1", ALWAYS, "04-05"), ("1", ALWAYS, None)}
+    assert set(spans(told)) == both == set(spans(told, persons={8: "q"}))
+
+
+def test_what_a_merge_copied_is_not_the_contacts_own():
+    """7 was of company 1 and was absorbed by 8, which is of company 2 and shows both histories."""
+    early, late = at("06-01T00:00:00"), at("06-02T00:00:00")
+    rows = [
+        ("7", "03-05", "1", early),
+        ("8", "03-06", "2", early),
+        ("8", "03-05", "1", late),
+    ]
+    history = frame("raw.property_history", [
+        {"object_type": "contacts", "object_id": contact, "property": "associatedcompanyid", "value": company,
+         "timestamp": at(f"{day}T09:00:00"), "ordinal": 0, "history_truncated": False, "extracted_at": read}
+        for contact, day, company, read in rows
+    ])  # fmt: skip
+    merges = frame("raw.merge", [
+        {"object_type": "contacts", "absorbed_id": "7", "survivor_id": "8", "merged_at": at("05-05T00:00:00"),
+         "source": "webhook"}
+    ])  # fmt: skip
+    found = memberships(
+        frame("raw.contact", [record("raw.contact", "7"), record("raw.contact", "8")]),
+        history, frame("raw.association", []), {7: "p", 8: "p"}, {}, merges=merges,
+    )  # fmt: skip
+    told = [(row["contact_id"], row["account_id"], _day(row["valid_from"]), _day(row["valid_to"]))
+            for row in found.sort("contact_id").iter_rows(named=True)]  # fmt: skip
+    assert told == [(7, "company:1", ALWAYS, "05-05"), (8, "company:2", ALWAYS, None)]
 
 
 @pytest.mark.parametrize(
@@ -123,19 +148,31 @@ def test_a_moment_belongs_to_the_span_that_begins_with_it(moment: Any, account: 
         {"person_id": "p", "account_id": "company:2", "contact_id": "7", "valid_from": at("04-05T09:00:00"),
          "valid_to": at("05-05T09:00:00"), "basis": "history"},
     ]  # fmt: skip
-    given = pl.DataFrame({"person_id": ["p", "stranger", None], "when": [moment] * 3, "n": [1, 2, 3]})
+    given = pl.DataFrame(
+        {"person_id": ["p", "stranger", None], "contact_id": [7, 9, None], "when": [moment] * 3, "n": [1, 2, 3]}
+    )
     found = account_at(given, "when", frame("identity.membership", rows))
     assert found["account_id"].to_list() == [account, None, None]
     assert found["n"].to_list() == [1, 2, 3], "no row is lost or doubled"
 
 
-def test_of_several_accounts_the_one_that_began_last_counts_then_the_smallest():
+@pytest.mark.parametrize(
+    ("contact", "when", "account"),
+    [
+        (1, "03-01T00:00:00", "company:1"),
+        (2, "03-01T00:00:00", "company:2"),
+        (9, "03-01T00:00:00", None),
+        (9, "01-15T00:00:00", "company:1"),
+    ],
+    ids=["its own", "its own, too", "neither, of two accounts", "a private address of who had one account"],
+)
+def test_an_act_belongs_to_the_account_of_the_contact_that_acted(contact: int, when: str, account: str | None):
     spans_ = [
         {"person_id": "p", "account_id": f"company:{n}", "contact_id": n, "valid_from": at(start), "basis": "history"}
-        for n, start in (("1", "1970-01-01"), ("3", "02-01T00:00:00"), ("2", "02-01T00:00:00"))
+        for n, start in (("1", "1970-01-01"), ("2", "02-01T00:00:00"))
     ]
-    given = pl.DataFrame({"person_id": ["p"], "when": [at("03-01T00:00:00")]})
-    assert account_at(given, "when", frame("identity.membership", spans_))["account_id"].item() == "company:2"
+    given = pl.DataFrame({"person_id": ["p"], "contact_id": [contact], "when": [at(when)]})
+    assert account_at(given, "when", frame("identity.membership", spans_))["account_id"].item() == account
 
 
 def test_deals_belong_to_their_primary_company_else_the_first_else_to_themselves():

@@ -1,0 +1,88 @@
+"""events.gap: what the figures leave out, and why, named one by one: stages no list names, pipelines without a kind,
+mapping entries that contradict HubSpot, deals that cannot be read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.report import Report
+from crm_attribution.warehouse.session import Changes, Session
+
+_ENTRIES = (
+    "SELECT to_stage, pipeline, record_id, observed_at FROM events.event WHERE object_type = 'deals'"
+    " AND event NOT IN ('deal_amount_changed', 'stage_skipped')"
+)
+
+
+def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -> Report:
+    """Name every gap, where anything that makes one may have changed."""
+    report = Report()
+    if not changes.idle:
+        frame = pl.concat(
+            [
+                _unknown_stages(session, list(rules.deals.own)),
+                _unmapped_pipelines(session, list(rules.deals.pipelines)),
+                disagreeing_stages(session.read("raw.pipeline_stage"), rules),
+                _refused_deals(session),
+            ]
+        )
+        report.changed = session.replace("events.gap", frame, None).filter("_came").height
+    report.figures = dict(session.query("SELECT gap, count(*) FROM events.gap GROUP BY 1 ORDER BY 1").iter_rows())
+    report.rows = sum(int(count) for count in report.figures.values())
+    return report
+
+
+def _unknown_stages(session: Session, own: list[str]) -> pl.DataFrame:
+    """Stages that deals were in, which no list of pipelines names and the mapping does not either."""
+    return session.query(
+        f"SELECT 'stage_unknown' AS gap, to_stage AS subject, count(DISTINCT record_id) AS records,"
+        f" min(observed_at) AS first_at FROM ({_ENTRIES}) ANTI JOIN raw.pipeline_stage ON stage_id = to_stage"
+        " ANTI JOIN own ON own.stage = to_stage WHERE to_stage IS NOT NULL GROUP BY to_stage ORDER BY 2",
+        own=ids_frame("stage", own),
+    )
+
+
+def _unmapped_pipelines(session: Session, mapped: list[str]) -> pl.DataFrame:
+    """Pipelines that have deals but no kind in the mapping."""
+    return session.query(
+        f"SELECT 'pipeline_unmapped' AS gap, pipeline AS subject, count(DISTINCT record_id) AS records,"
+        f" min(observed_at) AS first_at FROM ({_ENTRIES})"
+        " ANTI JOIN mapped ON mapped.name = pipeline WHERE pipeline IS NOT NULL GROUP BY pipeline ORDER BY 2",
+        mapped=ids_frame("name", mapped),
+    )
+
+
+def _refused_deals(session: Session) -> pl.DataFrame:
+    """Deals whose newest version cannot be read: what is told of them is older."""
+    return session.query(
+        "SELECT 'deal_refused' AS gap, key AS subject, 1::BIGINT AS records, min(observed_at) AS first_at"
+        " FROM quarantine.deal WHERE NOT resolved AND NOT coalesce(stored, false) GROUP BY key ORDER BY 2"
+    )
+
+
+def disagreeing_stages(stages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Stages that the mapping calls won, lost or open and HubSpot's metadata does not.
+
+    Args:
+        stages: raw.pipeline_stage rows.
+        rules: the stage map; an entry of the user's own is in force all the same, a shipped one is not.
+    """
+    told = (
+        pl.when(~pl.col("is_closed"))
+        .then(pl.lit("open"))
+        .when(pl.col("probability").eq_missing(1.0))
+        .then(pl.lit("deal_won"))
+        .otherwise(pl.lit("deal_lost"))
+    )
+    named = pl.col("stage_id").replace_strict(rules.deals.stages, default=None, return_dtype=pl.String)
+    meant = pl.when(named.is_in(["deal_won", "deal_lost"])).then(named).otherwise(pl.lit("open"))
+    return stages.filter(named.is_not_null() & ~pl.col("archived") & (meant != told)).select(
+        gap=pl.lit("stage_disagrees"),
+        subject="stage_id",
+        records=pl.lit(None, pl.Int64),
+        first_at=pl.lit(None, pl.Datetime("us", "UTC")),
+    )
