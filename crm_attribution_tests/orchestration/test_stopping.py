@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from crm_attribution_tests.orchestration import bench
-from crm_attribution_tests.orchestration.bench import ACCOUNT, FIRST
+from crm_attribution_tests.orchestration import commands
+from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_PORTAL
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline, pytest.mark.slow]
@@ -33,17 +33,17 @@ def stop(process: subprocess.Popen[str], number: int) -> tuple[float, str]:
 def test_at_ten_random_moments_of_a_real_run_it_stops_and_the_next_completes(tmp_path):
     """One first load with everything after it, stopped again and again, then let go to its end."""
     chance = random.Random(SEED)
-    with bench.sandbox() as sandbox:
-        stopped, once = bench.project(tmp_path / "stopped", sandbox), bench.project(tmp_path / "once", sandbox)
+    with commands.sandbox() as sandbox:
+        stopped, once = commands.project(tmp_path / "stopped", sandbox), commands.project(tmp_path / "once", sandbox)
         once.hours(*FIRST[1::2])
-        bench.copy_home(once, stopped)
+        commands.copy_home(once, stopped)
         received = [len(sandbox.received(name)["received"]) for name in PLATFORMS]
         began = time.monotonic()
         once.hours(*FIRST[1::2])
         whole = time.monotonic() - began
         early = 0
         for moment in range(MOMENTS):
-            process = bench.begin(stopped, "backfill", *FIRST)
+            process = commands.begin(stopped, "backfill", *FIRST)
             time.sleep(chance.uniform(0.3, 1) * whole)
             if process.poll() is not None:
                 process.communicate()
@@ -57,48 +57,48 @@ def test_at_ten_random_moments_of_a_real_run_it_stops_and_the_next_completes(tmp
             assert "Traceback" not in told
         assert early >= MOMENTS // 2, "the run is too short for its moments"
         stopped.hours(*FIRST[1::2])
-        assert set(bench.runs(stopped).values()) <= {"SUCCESS", "FAILURE", "CANCELED"}
+        assert set(commands.runs(stopped).values()) <= {"SUCCESS", "FAILURE", "CANCELED"}
         wanted, found = once.marts(), stopped.marts()
         assert {name for name in wanted if name != "upload_health" and wanted[name] != found[name]} == set()
         assert [len(sandbox.received(name)["received"]) for name in PLATFORMS] == received  # the same keys, once
 
 
 def test_a_stop_is_not_retried_and_a_run_killed_very_early_is_found(tmp_path):
-    with bench.sandbox() as sandbox:
-        project = bench.project(tmp_path, sandbox)
-        sandbox.faults([{"route": bench.READING_THE_PORTAL, "kind": "slow", "seconds": 60}])
-        process = bench.begin(project, "backfill", *FIRST, *ACCOUNT)
-        bench.until(lambda: sandbox.calls()["total"])
+    with commands.sandbox() as sandbox:
+        project = commands.project(tmp_path, sandbox)
+        sandbox.faults([{"route": commands.READING_THE_PORTAL, "kind": "slow", "seconds": 60}])
+        process = commands.begin(project, "backfill", *FIRST, *ACCOUNT)
+        commands.until(lambda: sandbox.calls()["total"])
         seconds, told = stop(process, signal.SIGTERM)
         assert process.returncode == 143, told
         assert seconds < 5
         assert "stopped by SIGTERM" in told
-        assert list(bench.runs(project).values()) == ["FAILURE"]
-        victim = bench.begin(project, "backfill", *FIRST, *ACCOUNT)
-        bench.until(lambda: len(bench.runs(project)) == 2)  # made, and no resource has been started yet
+        assert list(commands.runs(project).values()) == ["FAILURE"]
+        victim = commands.begin(project, "backfill", *FIRST, *ACCOUNT)
+        commands.until(lambda: len(commands.runs(project)) == 2)  # made, and no resource has been started yet
         victim.kill()
         victim.communicate()
         sandbox.faults([])
         project.hours(*FIRST[1::2], *ACCOUNT)
-        assert list(bench.runs(project).values()) == ["FAILURE", "FAILURE", "SUCCESS"]
+        assert list(commands.runs(project).values()) == ["FAILURE", "FAILURE", "SUCCESS"]
 
 
 def test_the_sandbox_and_the_ui_leave_no_child(tmp_path):
     """`ui` starts Dagster with its webserver, daemon and code server, and the sandbox."""
-    with bench.sandbox() as running:
-        project = bench.project(tmp_path, running)
+    with commands.sandbox() as running:
+        project = commands.project(tmp_path, running)
     (tmp_path / ".demo").touch()
     (tmp_path / "sandbox.env").write_text("".join(f"{name}={value}\n" for name, value in running.env.items()))
-    port = bench.free_port()
-    process = bench.begin(project, "ui", "--data-dir", str(tmp_path), "--port", str(port))
+    port = commands.free_port()
+    process = commands.begin(project, "ui", "--data-dir", str(tmp_path), "--port", str(port))
     try:
-        bench.until(lambda: len(descendants(process.pid)) >= 4)
+        commands.until(lambda: len(descendants(process.pid)) >= 4)
         family = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=40)
     finally:
         process.kill()
-    bench.until(lambda: not [pid for pid in family if alive(pid)], 10)
+    commands.until(lambda: not [pid for pid in family if alive(pid)], 10)
 
 
 def test_the_sandbox_command_is_the_sandbox(tmp_path):
