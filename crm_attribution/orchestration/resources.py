@@ -63,9 +63,8 @@ class Pipeline:
         Raises:
             ConfigurationError: listing every missing setting.
         """
-        self.settings.require(hubspot_settings.needed(self.settings))
-        for source in sources().values():
-            source.check(self.settings)
+        of_sources = [setting for source in sources().values() for setting in source.needed(self.settings)]
+        self.settings.require([*hubspot_settings.needed(self.settings), *of_sources])
         return readers(self.warehouse, self.hubspot, self.clock, self.rules, self.settings.inbox)
 
     @cached_property

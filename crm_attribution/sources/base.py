@@ -91,14 +91,9 @@ class Source:
         """What Dagster shows of it: `api` or `file`."""
         return "api" if self.required else "file"
 
-    def check(self, given: Settings) -> None:
-        """Settings of the API are complete or not there at all.
-
-        Raises:
-            ConfigurationError: naming the missing ones, where some are set.
-        """
-        if len(given.missing(self.required)) < len(self.required):
-            given.require(self.required)
+    def needed(self, given: Settings) -> list[Setting[str]]:
+        """What must be set: all that its API needs where some of it is set, else nothing."""
+        return self.required if len(given.missing(self.required)) < len(self.required) else []
 
     def connects(self, given: Settings) -> bool:
         """Whether its API can be asked."""

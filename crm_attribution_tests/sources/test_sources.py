@@ -118,19 +118,20 @@ def test_files_of_a_source_that_nobody_wrote_code_for(costs: Source, tmp_path: P
 
 def test_a_source_of_files_has_no_api(costs: Source):
     nothing = read([costs.group], {})
-    costs.check(nothing)
+    assert costs.needed(nothing) == []
     assert not costs.connects(nothing)
     with pytest.raises(NotImplementedError, match="costs has no API"):
         costs.connection(nothing)
 
 
 def test_an_api_is_configured_whole_or_not_at_all():
-    LINK_CLICKS.check(load({}))
+    assert LINK_CLICKS.needed(load({})) == []
     assert not LINK_CLICKS.connects(load({}))
+    partly = load({"CLICKS_BASE_URL": "https://clicks.example"})
     with pytest.raises(ConfigurationError, match="CLICKS_TOKEN: your link service"):
-        LINK_CLICKS.check(load({"CLICKS_BASE_URL": "https://clicks.example"}))
+        partly.require(LINK_CLICKS.needed(partly))
     whole = load({"CLICKS_BASE_URL": "https://clicks.example", "CLICKS_TOKEN": "secret-token"})
-    LINK_CLICKS.check(whole)
+    whole.require(LINK_CLICKS.needed(whole))
     where = LINK_CLICKS.connection(whole)
     assert (where.base_url, where.credential) == ("https://clicks.example", "CLICKS_TOKEN")
     assert "secret-token" not in repr(where)
