@@ -62,6 +62,7 @@ def test_the_planted_value_lies_in_every_personal_column_of_raw(marts: Session) 
         if marts.scalar(f"SELECT count(*) FROM {table} WHERE {column}::VARCHAR LIKE '%{sample_rows.CANARY}%'")
     }
     assert planted == {
-        "additional_emails", "dealname", "destination_url", "email", "first_name", "gclid", "ip_hash", "last_name",
-        "page_url", "properties", "referrer", "user_agent", "utm_content", "utm_term",
+        "additional_emails", "additional_emails_normalised", "dealname", "destination_url", "email",
+        "email_normalised", "first_name", "gclid", "ip_hash", "last_name", "page_url", "properties", "referrer",
+        "user_agent", "utm_content", "utm_term",
     }  # fmt: skip

@@ -88,12 +88,12 @@ def test_an_older_warehouse_loses_its_indexes_and_nothing_else(tmp_path: Path):
         ):
             session.change(f"CREATE OR REPLACE TABLE meta.{name} ({columns})")
         session.change("INSERT INTO meta.fact VALUES ('portal_id', '7')")
-        session.change("INSERT INTO meta.cursor VALUES ('events', 3, 's')")
+        session.change("INSERT INTO meta.cursor VALUES ('a_later_step', 3, 's')")
         session.change("UPDATE meta.schema_version SET version = 3")
     with Warehouse(tmp_path).session() as session:
         assert session.scalar("SELECT count(*) FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'") == 0
         assert session.state.text("portal_id") == "7"
-        assert session.query("FROM meta.cursor").rows() == [("events", 3, "s")]
+        assert session.query("FROM meta.cursor").rows() == [("a_later_step", 3, "s")]
         with session.transaction():
             session.upsert("raw.owner", OWNER)
     assert _owners(tmp_path) == ["1"]
