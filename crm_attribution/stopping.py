@@ -52,6 +52,18 @@ def raise_on_signals() -> None:
     if threading.current_thread() is threading.main_thread():
         for number in SIGNALS:
             signal.signal(number, _raise)
+        sys.unraisablehook = _again
+
+
+def _again(lost: sys.UnraisableHookArgs) -> None:
+    """A stop that came while a destructor ran is dropped by Python: send its signal again, a moment later."""
+    number = received()
+    if number is None or "Interrupt" not in lost.exc_type.__name__:
+        sys.__unraisablehook__(lost)
+        return
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _raise(number: int, _: FrameType | None) -> None:

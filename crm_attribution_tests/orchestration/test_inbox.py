@@ -90,7 +90,7 @@ def test_what_happens_in_hubspot_reaches_the_warehouse_by_webhook(sandbox: Sandb
         merges = session.read("raw.merge").select("absorbed_id", "survivor_id", "source").sort("absorbed_id")
         gone = session.read("raw.deletion").select("object_type", "object_id", "kind", "source").sort("object_id")
         reread = set(session.read("raw.reread").select("object_type", "object_id").rows())
-    assert merges.rows() == [("11", "90", "webhook"), ("12", "90", "webhook")]
+    assert merges.rows() == [(11, 90, "webhook"), (12, 90, "webhook")]
     assert gone.rows() == [("contacts", "15", "privacy", "webhook"), ("deals", "21", "archived", "webhook")]
     assert reread >= {("contacts", "13"), ("contacts", "90"), ("deals", "22"), ("companies", "32"), ("deals", "21")}
     assert ("contacts", "15") not in reread

@@ -215,8 +215,8 @@ def test_the_next_run_marks_it_failed_and_completes_what_it_left_half_done(kille
     assert commands.runs(project)[run_id] == "STARTED"
     project.hours(*FIRST[1::2], "--select", 'group:"raw"')
     assert list(commands.runs(project).values()) == ["FAILURE", "SUCCESS"]
-    assert project.warehouse("SELECT id FROM raw.contact WHERE NOT archived ORDER BY 1") == [("11",), ("12",), ("13",)]
-    assert project.warehouse("SELECT id FROM raw.deal ORDER BY 1") == [("21",), ("22",)]
+    assert project.warehouse("SELECT id FROM raw.contact WHERE NOT archived ORDER BY 1") == [(11,), (12,), (13,)]
+    assert project.warehouse("SELECT id FROM raw.deal ORDER BY 1") == [(21,), (22,)]
     doubles = "SELECT count(*) - count(DISTINCT (object_type, object_id, property, timestamp, value, ordinal))"
     assert project.warehouse(f"{doubles} FROM raw.property_history") == [(0,)]
 

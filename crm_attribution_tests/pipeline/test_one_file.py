@@ -103,7 +103,7 @@ TESTED = [
     "destinations/test_conformance.py::test_build[made_up]",
     "destinations/test_conformance.py::test_accepts[made_up]",
     "sources/test_sources.py::test_every_source_conforms[made_up]",
-    "delivery/test_bench.py::test_the_sandbox_has_a_counterpart_of_every_destination[made_up]",
+    "delivery/test_outbox.py::test_the_sandbox_has_a_counterpart_of_every_destination[made_up]",
     "delivery/test_crashes.py::test_killed_at_a_point[made_up-claimed]",
     "delivery/test_crashes.py::test_killed_at_a_point[made_up-body_sent_answer_not_read]",
     "delivery/test_faults.py::test_applied_but_not_answered[made_up-drop_after_accept]",
