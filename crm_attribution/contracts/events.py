@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import date
 
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import MILESTONE, MILESTONE_ACCOUNT, RECORD_EVENTS, By
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 
+EVENT_REASONS = [
+    "first",
+    "own",
+    "adopted",
+    "echo",
+    "repeated",
+    "won_again",
+    "later_entry_of_deal",
+    "later_entry_of_person",
+]
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
 
 
@@ -67,7 +77,6 @@ class Milestone(Model):
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
     group_key: str = field("person:<id> or account:<id>: what is recomputed together")
     event_id: str = field("carrier event")
-    linked_event_ids: Strings = field("every event of this fact, the carrier first")
     rule: str = field("the rule that made it")
     occurred_at: Timestamp = field("when it happened, UTC")
     observed_at: Timestamp = field("when HubSpot recorded it, UTC")
@@ -92,3 +101,25 @@ class Milestone(Model):
     state: str = field("live or reversed", isin=["live", "reversed"])
     reason: str = field("why it is reversed: archived, reopened, lost_after_won", nullable=True)
     suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)
+
+
+@table(
+    "events.milestone_event",
+    key=("milestone", "milestone_id", "event_id"),
+    journal={MILESTONE: ("milestone", "milestone_id")},
+)
+class MilestoneEvent(Model):
+    """Every event of a business fact, and why it belongs to it."""
+
+    milestone: str = field("events.milestone")
+    milestone_id: str = field("events.milestone")
+    event_id: str = field("events.event")
+    role: str = field(
+        "carrier: the milestone has its time; linked: it is the same fact once more", isin=["carrier", "linked"]
+    )
+    reason: str = field(
+        "first: the earliest event of the fact; own: a lifecycle change that no deal explains; adopted: one that a"
+        " later deal took over; echo: one that a deal explains; repeated: the account or person has it already;"
+        " won_again, later_entry_of_deal, later_entry_of_person: a later event of the same deal or person",
+        isin=EVENT_REASONS,
+    )

@@ -54,6 +54,12 @@ with fact as (
     from events.milestone
 ),
 
+linked as (
+    select milestone, milestone_id, count(*) as linked_events
+    from events.milestone_event
+    group by milestone, milestone_id
+),
+
 company as (
     select account_id, name, domain
     from identity.account
@@ -76,7 +82,7 @@ select
     fact.occurred_at,
     fact.observed_at,
     fact.rule,
-    len(fact.linked_event_ids)::bigint as linked_events,
+    linked.linked_events,
     fact.account_id,
     company.name as account_name,
     company.domain as account_domain,
@@ -99,5 +105,6 @@ select
     fact.mrr_new::decimal(19, 0) * currency.unit as mrr_new,
     fact.arr_new::decimal(19, 0) * currency.unit as arr_new
 from fact
+left join linked on linked.milestone = fact.milestone and linked.milestone_id = fact.milestone_id
 left join company on company.account_id = fact.account_id
 left join staging.currency as currency on currency.currency = fact.currency
