@@ -11,8 +11,9 @@ from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.events.scope import scope, scope_of
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 _EVENT = [
     "event_id", "event", "occurred_at", "observed_at", "source", "object_type", "object_id", "record_id", "contact_id",
@@ -76,7 +77,7 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     with scope(session, changes):
         groups = session.query("FROM scope_group")
         frame = milestone_rules.milestones(_facts(session, rules), rules).join(groups, on="group_key", how="semi")
-        changed = session.replace("events.milestone", frame, groups)
+        changed = session["events.milestone"].replace(frame, groups)
     return changed.filter("_came").height
 
 

@@ -161,9 +161,9 @@ class Readings:
 
     def write(self, run: Extraction, table: str, parsed: Parsed, key: list[str], now: datetime) -> None:
         with self.warehouse.session() as session, session.transaction():
-            written = session.upsert(table, parsed.rows)
+            written = session[table].upsert(parsed.rows)
             quarantine(session, table, parsed.refused, now)
-            session.resolve_quarantine(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
+            session.quarantine.resolve(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
         run.rows += parsed.rows.height
         run.changed += written.height
         run.quarantined += len(parsed.refused)
@@ -208,7 +208,7 @@ class Readings:
             "finished": self.clock.now(),
         }
         with self.warehouse.session() as session, session.transaction():
-            session.upsert("raw.extraction", pl.DataFrame([row], infer_schema_length=None))
+            session["raw.extraction"].upsert(pl.DataFrame([row], infer_schema_length=None))
             ended = session.state.extracted[run.stream]
             if ended is None or ended < run.window_end:
                 session.state.extracted[run.stream] = run.window_end
@@ -227,4 +227,4 @@ def quarantine(session: Session, table: str, refused: Sequence[Refused], now: da
     """Keep refused rows with their reasons."""
     if refused:
         rows = [{"key": row.key, "reasons": row.reasons, "row": row.row, "source": row.source} for row in refused]
-        session.quarantine(table, pl.DataFrame(rows), observed_at=now)
+        session.quarantine.add(table, pl.DataFrame(rows), observed_at=now)

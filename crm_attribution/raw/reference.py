@@ -34,7 +34,7 @@ class ReferenceReader:
         frame = parse_setup.account(self.hubspot.account_details())
         with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session.state, frame["portal_id"].item())
-            changed = session.replace("raw.account", frame, None)
+            changed = session["raw.account"].replace(frame, None)
         return self.readings.end_reference(run, frame, changed, 1)
 
     def owners(self) -> StreamReport:
@@ -43,7 +43,7 @@ class ReferenceReader:
         gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
         frame = parse_setup.owners([*gone, *active])
         with self.readings.warehouse.session() as session, session.transaction():
-            changed = session.upsert("raw.owner", frame)
+            changed = session["raw.owner"].upsert(frame)
         return self.readings.end_reference(
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )
@@ -54,7 +54,7 @@ class ReferenceReader:
         staged = [name for name, described in OBJECT_TYPES.items() if described.pipelines]
         frame = pl.concat([parse_setup.stages(name, self.hubspot.pipelines(name)) for name in staged])
         with self.readings.warehouse.session() as session, session.transaction():
-            changed = session.upsert("raw.pipeline_stage", frame)
+            changed = session["raw.pipeline_stage"].upsert(frame)
         return self.readings.end_reference(run, frame, changed, len(staged))
 
     def forms(self) -> StreamReport:
@@ -63,7 +63,7 @@ class ReferenceReader:
         gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
         frame = parse_setup.forms([*gone, *active])
         with self.readings.warehouse.session() as session, session.transaction():
-            changed = session.upsert("raw.form", frame)
+            changed = session["raw.form"].upsert(frame)
         return self.readings.end_reference(
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )

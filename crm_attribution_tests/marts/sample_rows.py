@@ -36,7 +36,7 @@ def models() -> tuple[SqlModel, ...]:
 
 def fill(session: Session, tables: Mapping[str, Sequence[Row]]) -> None:
     for name, rows in tables.items():
-        session.upsert(name, pl.DataFrame(list(rows), infer_schema_length=None))
+        session[name].upsert(pl.DataFrame(list(rows), infer_schema_length=None))
 
 
 def build(session: Session) -> int:
