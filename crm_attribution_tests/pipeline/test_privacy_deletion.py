@@ -20,7 +20,7 @@ def test_a_person_names_an_erased_contact(tmp_path: Path) -> None:
         done = project.run("privacy-deletion", "--contact", "11", "--yes")
         assert (done["contacts erased"], done["rows: raw.contact"]) == (1, 1)
         assert project.warehouse("SELECT object_id, source FROM raw.deletion WHERE erased_at IS NOT NULL") == [
-            ("11", "person")
+            (11, "person")
         ]
         assert before
         assert project.finance(deals) == before
