@@ -11,12 +11,12 @@ from crm_attribution.errors import CrmAttributionError
 from crm_attribution.http.clock import make_clock
 from crm_attribution.http.transport import Transport, redact
 from crm_attribution.identifiers import sha256
+from crm_attribution.orchestration import hours
 from crm_attribution.orchestration.instance import RECONCILIATION, fail_dead_runs, reason
 from crm_attribution.orchestration.resources import privacy_waiting, warehouse_stamp
 from crm_attribution.raw.webhooks import waiting
 from crm_attribution.settings import ALERT_URL
 
-HOUR = timedelta(hours=1)
 ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhook_event"])
 
 hourly_job = dg.define_asset_job(
@@ -94,7 +94,7 @@ def inbox_waiting(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.Run
         return dg.SkipReason(f"deliveries that wait: {len(files)}; a run is under way")
     if context.instance.get_latest_materialization_event(ACCOUNT) is None:
         return dg.SkipReason(f"deliveries that wait for the first hour, which loads the history: {len(files)}")
-    hour = f"{make_clock(given).now() - HOUR:%Y-%m-%d-%H:00}"
+    hour = hours.key(hours.newest(make_clock(given)))
     return dg.RunRequest(run_key=f"{hour} {files[-1].name}", partition_key=hour)
 
 

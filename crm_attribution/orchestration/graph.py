@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import dagster as dg
 
 from crm_attribution.orchestration.assets import conversions, derived, raw, sql
+from crm_attribution.orchestration.assets.common import HOURLY
 from crm_attribution.orchestration.assets.privacy import privacy_deletion
 from crm_attribution.orchestration.automation import (
     FRESHNESS,
@@ -26,14 +27,18 @@ READ_BY_PEOPLE = {"marts", "finance"}
 
 
 @cache
-def definitions() -> dg.Definitions:
+def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions:
     """Assets with their checks, the hourly job and schedule, sensors, and the pipeline resource.
 
     Runs execute in one process: the warehouse admits one writer.
+
+    Args:
+        hours: the partitions of what belongs to an hour. Commands do not end them: the clock may move between two of
+            their runs, and a run refuses an hour that is not over by itself.
     """
     assets = [*raw.assets, *derived.assets, *conversions.assets, *sql.assets]
     return dg.Definitions(
-        assets=[asset.map_asset_specs(_with_freshness) for asset in assets],
+        assets=[asset.map_asset_specs(partial(_shown, hours=hours)) for asset in assets],
         resources={"pipeline": pipeline_resource},
         jobs=[hourly_job, inbox_job, privacy_deletion, reconcile_job],
         schedules=[hourly_schedule, reconcile_schedule],
@@ -42,7 +47,10 @@ def definitions() -> dg.Definitions:
     )
 
 
-def _with_freshness(spec: dg.AssetSpec) -> dg.AssetSpec:
+def _shown(spec: dg.AssetSpec, hours: dg.HourlyPartitionsDefinition) -> dg.AssetSpec:
+    """The asset as Dagster shows it."""
+    if spec.partitions_def is not None:
+        spec = spec.replace_attributes(partitions_def=hours)
     if spec.group_name in READ_BY_PEOPLE:
-        return spec.replace_attributes(freshness_policy=FRESHNESS)
+        spec = spec.replace_attributes(freshness_policy=FRESHNESS)
     return spec

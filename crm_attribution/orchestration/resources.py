@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
 
 import dagster as dg
@@ -24,6 +24,7 @@ from crm_attribution.hubspot.access import VERSION, Credential, credential, open
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.mapping import Rules
+from crm_attribution.orchestration import hours
 from crm_attribution.orchestration.instance import note_process
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.raw.readers import Readers, readers
@@ -180,12 +181,11 @@ def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
     if last is None:
         return
-    end = datetime.strptime(last, "%Y-%m-%d-%H:%M").replace(tzinfo=UTC) + timedelta(hours=1)
-    now = pipeline.clock.now()
-    if end > now:
+    newest = hours.newest(pipeline.clock)
+    if hours.begin(last) > newest:
         raise ConfigurationError(
-            f"the hour {last} (UTC) is not over: it is {iso(now)}; the newest hour that can be run is "
-            f"{now - timedelta(hours=1):%Y-%m-%d-%H:00}"
+            f"the hour {last} (UTC) is not over: it is {iso(pipeline.clock.now())}; the newest hour that can be run is "
+            f"{hours.key(newest)}"
         )
 
 

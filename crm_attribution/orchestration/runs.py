@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -17,10 +17,9 @@ from dagster._core.storage.tags import (
 from crm_attribution import stopping
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.errors import ConfigurationError, Stopped, Terminal
+from crm_attribution.orchestration import hours
 from crm_attribution.orchestration.instance import RECONCILIATION, dagster_home, fail_dead_runs, note_process, reason
 from crm_attribution.settings import Settings
-
-HOUR = timedelta(hours=1)
 
 
 def run_hours(
@@ -47,7 +46,7 @@ def run_hours(
     from crm_attribution.orchestration.graph import definitions
 
     job = definitions().resolve_job_def("hourly")
-    keys = (_key(start), _key(end - HOUR))
+    keys = (hours.key(start), hours.key(end - hours.HOUR))
     span = (
         {"dagster/partition": keys[0]}
         if keys[0] == keys[1]
@@ -135,10 +134,6 @@ def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
                     }
             cursor, more = page.cursor, page.has_more
     return tables
-
-
-def _key(hour: datetime) -> str:
-    return hour.astimezone(UTC).strftime("%Y-%m-%d-%H:%M")
 
 
 def _selected(select: str | None) -> list[dg.AssetKey] | None:

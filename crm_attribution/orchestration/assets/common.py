@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from crm_attribution import configuration, stopping
+from crm_attribution.clock import WallClock
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CrmAttributionError, Retryable, Terminal, machine_trouble
 from crm_attribution.hubspot.objects import OBJECT_TYPES
+from crm_attribution.orchestration.hours import hourly
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.redaction import redact
 from crm_attribution.sources import sources
@@ -23,7 +25,7 @@ from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
 from crm_attribution.warehouse.report import CHANGED, ROWS, Report
 
 START = configuration.load().start
-HOURLY = dg.HourlyPartitionsDefinition(start_date=START.strftime("%Y-%m-%d-%H:%M"), timezone="UTC")
+HOURLY = hourly(START, WallClock())
 BACKFILL = dg.BackfillPolicy.single_run()
 RETRIES = 2
 _FIRST_WAIT, _LONGEST_WAIT = 10.0, 300.0
