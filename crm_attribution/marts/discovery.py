@@ -42,6 +42,7 @@ class SqlModel:
     columns: tuple[SqlColumn, ...]
     tests: tuple[SqlTest, ...]
     depends: tuple[str, ...]
+    audience: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -114,8 +115,8 @@ def _read_test(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
     header = parse_header(sql, path)
     if not header.description:
         raise ConfigurationError(f"{path}: describe in a first `--` line what must hold")
-    if header.columns or header.unique:
-        raise ConfigurationError(f"{path}: @column and @unique belong to the model's file, not to a test")
+    if header.columns or header.unique or header.audience:
+        raise ConfigurationError(f"{path}: @column, @unique and @audience belong to the model's file, not to a test")
     depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
     return SqlTest(what or "check", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
 
@@ -137,7 +138,17 @@ def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str,
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ConfigurationError(f"{path}: has two tests named {', '.join(twice)}; drop one")
-    return SqlModel(schema, name, path, sql, header.description, header.columns, tuple(tests), tuple(sorted(depends)))
+    return SqlModel(
+        schema,
+        name,
+        path,
+        sql,
+        header.description,
+        header.columns,
+        tests=tuple(tests),
+        depends=tuple(sorted(depends)),
+        audience=header.audience,
+    )
 
 
 def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlTest]:

@@ -10,6 +10,7 @@ from crm_attribution.errors import ConfigurationError
 
 _NAME = r"[a-z_][a-z0-9_]*"
 _COLUMN = re.compile(rf"(?P<name>{_NAME})\s*(?P<rules>(?:\[[^\]]*\]\s*)*):\s*(?P<description>\S.*)")
+_TEAM = re.compile(r"[a-z][a-z0-9-]*")
 _TABLE = re.compile(rf"{_NAME}\.{_NAME}")
 _BOUND = re.compile(r"(?P<operator>>=|<=|>|<)\s*(?P<number>-?\d+(?:\.\d+)?)")
 
@@ -34,6 +35,7 @@ class Header:
     columns: tuple[SqlColumn, ...]
     unique: tuple[tuple[str, ...], ...]
     depends: tuple[str, ...] | None
+    audience: tuple[str, ...] = ()
 
 
 def parse_header(sql: str, path: Path) -> Header:
@@ -76,6 +78,7 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
     columns: dict[str, SqlColumn] = {}
     unique: list[tuple[str, ...]] = []
     depends: tuple[str, ...] | None = None
+    audience: tuple[str, ...] = ()
     for number, text in directives:
         place = f"{path}:{number}"
         keyword, _, rest = text.partition(" ")
@@ -89,13 +92,15 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
                 unique.append(_names(rest, place))
             case "@depends":
                 depends = (depends or ()) + _tables(rest, place)
+            case "@audience":
+                audience += _teams(rest, place)
             case other:
-                raise ConfigurationError(f"{place}: {other} is unknown; use @column, @unique or @depends")
+                raise ConfigurationError(f"{place}: {other} is unknown; use @column, @unique, @depends or @audience")
     for names in unique:
         missing = [name for name in names if name not in columns]
         if missing:
             raise ConfigurationError(f"{path}: @unique names {', '.join(missing)}, which no @column documents")
-    return Header(description, tuple(columns.values()), tuple(unique), depends)
+    return Header(description, tuple(columns.values()), tuple(unique), depends, audience)
 
 
 def _column(text: str, place: str) -> SqlColumn:
@@ -128,6 +133,13 @@ def _names(text: str, place: str) -> tuple[str, ...]:
     if not all(re.fullmatch(_NAME, name) for name in names):
         raise ConfigurationError(f"{place}: write `-- @unique: column, column` with lower-case names")
     return names
+
+
+def _teams(text: str, place: str) -> tuple[str, ...]:
+    teams = tuple(team.strip() for team in text.split(","))
+    if not all(_TEAM.fullmatch(team) for team in teams):
+        raise ConfigurationError(f"{place}: write `-- @audience: team, team` with lower-case names, hyphens allowed")
+    return teams
 
 
 def _tables(text: str, place: str) -> tuple[str, ...]:

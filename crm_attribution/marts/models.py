@@ -12,12 +12,14 @@ A file is a header and one SELECT:
     -- @column outcomes [not_null] [>= 0] [<= 1000000]: how many reached the step
     -- @unique: funnel_date, channel
     -- @depends: staging.deal, attribution.credit
+    -- @audience: finance, marketing
     SELECT …
 
 * Every result column has a `@column` line, in the order of the SELECT; both texts become comments in the database.
 * Rules: `[not_null]`, `[unique]`, `[in a, b]`, `[>= n]`, `[> n]`, `[<= n]`, `[< n]`. All but not_null let null pass.
   `@unique` is the grain of the table: there two nulls are equal. Each rule becomes a test.
 * `@depends` is needed only where the query calls a macro, which hides its tables (`@depends: none` if it has none).
+  `@audience` names the teams whose figures these are: Dagster shows them as owners.
   Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
 * `<name>.test.sql` or `<name>.<what>.test.sql` is a data test: one SELECT that returns the bad rows. Its leading
   comment describes what must hold. Tests are named `check`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …

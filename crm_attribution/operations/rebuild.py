@@ -5,8 +5,9 @@ from __future__ import annotations
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.layers import LAYERS, PLANNING, forget
 from crm_attribution.operations.status import run_summary
+from crm_attribution.orchestration.hours import HOUR
 from crm_attribution.orchestration.resources import WAREHOUSE_WAIT, open_warehouse, run_lock
-from crm_attribution.orchestration.runs import HOUR, run_hours
+from crm_attribution.orchestration.runs import run_hours
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.report import CHANGED
 from crm_attribution.warehouse.state import newest_hour_end

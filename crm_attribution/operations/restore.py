@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from crm_attribution.settings import Settings
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.state import note_restored
 
-HOUR = timedelta(hours=1)
 _SENT_TWICE = (
     "what was due by now may have been sent after the snapshot: it is sent again only where the platform recognises our"
     " key, elsewhere it becomes unknown and waits for you"

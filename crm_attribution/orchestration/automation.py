@@ -1,7 +1,6 @@
 """What runs by itself: the hourly schedule, and sensors for dead runs, waiting files and failures."""
 
 import re
-from datetime import timedelta
 
 import dagster as dg
 
@@ -22,7 +21,8 @@ ACCOUNT, WEBHOOKS = dg.AssetKey(["raw", "account"]), dg.AssetKey(["raw", "webhoo
 hourly_job = dg.define_asset_job(
     "hourly",
     selection=dg.AssetSelection.all() - RECONCILIATION,
-    description="Extract, resolve, derive, attribute, send and publish: the whole chain for one hour or a range.",
+    description="Extract, resolve, derive, attribute, send and publish: the whole chain for one hour or a range. The"
+    " settings in force are metadata of the asset raw/account.",
     executor_def=dg.in_process_executor,
 )
 
@@ -62,9 +62,6 @@ reconcile_schedule = dg.ScheduleDefinition(
     execution_timezone="UTC",
     description="Once a day, twenty minutes before the hour.",
 )
-
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
-"""For what people read. It is per asset, not per partition: `status` shows the newest hour itself."""
 
 
 @dg.sensor(

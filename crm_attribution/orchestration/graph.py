@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache, partial
 
 import dagster as dg
 
+from crm_attribution import configuration
+from crm_attribution.destinations import destinations
+from crm_attribution.orchestration import in_force
 from crm_attribution.orchestration.assets import conversions, derived, raw, sql
-from crm_attribution.orchestration.assets.common import HOURLY
+from crm_attribution.orchestration.assets.common import HOURLY, key_of
 from crm_attribution.orchestration.assets.privacy import privacy_deletion
 from crm_attribution.orchestration.automation import (
-    FRESHNESS,
+    ACCOUNT,
     dead_runs,
     hourly_job,
     hourly_schedule,
@@ -23,7 +27,7 @@ from crm_attribution.orchestration.automation import (
 )
 from crm_attribution.orchestration.resources import pipeline_resource
 
-READ_BY_PEOPLE = {"marts", "finance"}
+Facts = Mapping[dg.AssetKey, Mapping[str, str]]
 
 
 @cache
@@ -36,9 +40,10 @@ def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions
         hours: the partitions of what belongs to an hour. Commands do not end them: the clock may move between two of
             their runs, and a run refuses an hour that is not over by itself.
     """
+    facts = _settings()
     assets = [*raw.assets, *derived.assets, *conversions.assets, *sql.assets]
     return dg.Definitions(
-        assets=[asset.map_asset_specs(partial(_shown, hours=hours)) for asset in assets],
+        assets=[asset.map_asset_specs(partial(_shown, hours=hours, facts=facts)) for asset in assets],
         resources={"pipeline": pipeline_resource},
         jobs=[hourly_job, inbox_job, privacy_deletion, reconcile_job],
         schedules=[hourly_schedule, reconcile_schedule],
@@ -47,10 +52,16 @@ def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions
     )
 
 
-def _shown(spec: dg.AssetSpec, hours: dg.HourlyPartitionsDefinition) -> dg.AssetSpec:
+def _settings() -> Facts:
+    """The settings in force, on the asset of the portal and on each sink. A run says them again as it finds them."""
+    given = configuration.load()
+    rules = in_force.rules_in_force(given)
+    sinks = {key_of(f"delivery.{name}"): in_force.sending(one, given, rules) for name, one in destinations().items()}
+    return {ACCOUNT: in_force.shown(given, rules), **sinks}
+
+
+def _shown(spec: dg.AssetSpec, hours: dg.HourlyPartitionsDefinition, facts: Facts) -> dg.AssetSpec:
     """The asset as Dagster shows it."""
     if spec.partitions_def is not None:
         spec = spec.replace_attributes(partitions_def=hours)
-    if spec.group_name in READ_BY_PEOPLE:
-        spec = spec.replace_attributes(freshness_policy=FRESHNESS)
-    return spec
+    return spec.merge_attributes(metadata=facts.get(spec.key, {}))

@@ -149,10 +149,11 @@ def _selected(select: str | None) -> list[dg.AssetKey] | None:
     except dg.DagsterError as error:
         raise ConfigurationError(
             f"--select {select!r} cannot be read; it is Dagster's selection syntax, such as "
-            'group:"raw", key:"raw/contact"+ or group:"marts" or key:"finance/publication"'
+            'group:"raw/*", key:"raw/contact"+ or group:"marts" or key:"finance/publication"'
         ) from error
     if not found:
-        raise ConfigurationError(f"--select {select!r} names no asset")
+        groups = ", ".join(sorted({name for key in graph.get_all_asset_keys() if (name := graph.get(key).group_name)}))
+        raise ConfigurationError(f"--select {select!r} names no asset; the groups are {groups}")
     return sorted(found)
 
 

@@ -11,7 +11,7 @@ from crm_attribution_tests.orchestration.commands import FIRST, LATER
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline]
 
-RAW = ("--select", 'group:"raw"')
+RAW = ("--select", 'group:"raw/*"')
 CONTACTS = "SELECT id, archived FROM raw.contact ORDER BY 1"
 
 

@@ -33,6 +33,9 @@ def inventory() -> dict[str, Any]:
                 "partitions": _partitions(spec.partitions_def),
                 "single_run": made.backfill_policy == dg.BackfillPolicy.single_run(),
                 "freshness": spec.freshness_policy is not None,
+                "links": sorted({"sql", "documentation", "dagster/code_references"} & set(spec.metadata)),
+                "settings": {k: v.text for k, v in spec.metadata.items() if isinstance(v, dg.TextMetadataValue)}
+                | {k: v for k, v in spec.metadata.items() if isinstance(v, str)},
                 "retries": retry.max_retries if retry else 0,
                 "deps": sorted(dep.asset_key.to_user_string() for dep in spec.deps),
             }

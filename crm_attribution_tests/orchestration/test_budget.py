@@ -120,7 +120,7 @@ def test_a_run_started_in_dagster_is_refused_likewise_unless_it_says_so(sandbox,
 
 
 def test_a_selection_for_hours_has_nothing_of_the_daily_reconciliation():
-    chosen = selected('group:"raw"')
+    chosen = selected('group:"raw/*"')
     assert chosen is not None
     assert "raw.contact" in chosen
     assert "raw.missing" not in chosen

@@ -194,7 +194,7 @@ def killed(sandbox, tmp_path_factory):
     project = commands.project(tmp_path_factory.mktemp("killed"), sandbox)
     sandbox.faults([{"route": "GET /crm/objects/deals*", "kind": "slow", "seconds": 60}])
     sandbox.reset_calls()
-    process = commands.begin(project, "backfill", *FIRST, "--select", 'group:"raw"', "--json")
+    process = commands.begin(project, "backfill", *FIRST, "--select", 'group:"raw/*"', "--json")
     commands.until(lambda: any(route.startswith("GET /crm/objects/deals") for route in sandbox.calls()["routes"]))
     process.send_signal(signal.SIGKILL)
     process.communicate()
@@ -213,7 +213,7 @@ def test_the_lock_of_a_killed_run_is_free_though_its_name_still_stands_there(kil
 def test_the_next_run_marks_it_failed_and_completes_what_it_left_half_done(killed):
     project, run_id = killed
     assert commands.runs(project)[run_id] == "STARTED"
-    project.hours(*FIRST[1::2], "--select", 'group:"raw"')
+    project.hours(*FIRST[1::2], "--select", 'group:"raw/*"')
     assert list(commands.runs(project).values()) == ["FAILURE", "SUCCESS"]
     assert project.warehouse("SELECT id FROM raw.contact WHERE NOT archived ORDER BY 1") == [(11,), (12,), (13,)]
     assert project.warehouse("SELECT id FROM raw.deal ORDER BY 1") == [(21,), (22,)]

@@ -164,7 +164,7 @@ def test_the_queries_of_the_readme_run(played: Played) -> None:
 
 def test_bad_rows_wait_in_quarantine_with_their_reason(played: Played) -> None:
     played.sandbox.set_clock("2026-03-13T20:00:00Z")
-    played.project.hours("2026-03-12T17:00:00Z", "2026-03-13T20:00:00Z", "--select", 'group:"raw"')
+    played.project.hours("2026-03-12T17:00:00Z", "2026-03-13T20:00:00Z", "--select", 'group:"raw/*"')
     refused = dict(
         played.project.warehouse(
             "SELECT key, reasons FROM quarantine.contact UNION ALL SELECT key, reasons FROM quarantine.deal"

@@ -4,6 +4,7 @@
 --
 -- Days are those of the account's time zone. A number of days is negative where somebody dated a win back.
 --
+-- @audience: marketing, revenue-operations
 -- @column account_id [not_null] [unique]: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
 -- @column account_name: company name; null for a deal without company
 -- @column account_domain: company domain

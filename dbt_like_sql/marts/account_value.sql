@@ -1,6 +1,7 @@
 -- One row per account and currency: what its open deals are worth now and what it has bought. Internal and test deals
 -- (suppressed milestones) and reversed wins do not count. Never add currencies up.
 --
+-- @audience: finance
 -- @column account_id [not_null]: company:<HubSpot id>, domain:<business domain>, or deal:<HubSpot id> for a deal without
 --   company
 -- @column account_name: company name; null for a deal without company

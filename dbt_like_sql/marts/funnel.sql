@@ -8,6 +8,7 @@
 -- The channel is that of staging.funnel_entry: one per subject for all steps, so rates per channel are true rates.
 -- Money is in marts.funnel_value, where it stands per currency.
 --
+-- @audience: marketing, revenue-operations
 -- @column booked_on [not_null]: day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column subject [not_null] [in person, deal, account]: what is counted; never add different subjects up

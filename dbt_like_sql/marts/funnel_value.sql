@@ -3,6 +3,7 @@
 -- marts.revenue_attribution. Only facts about deals and accounts have rows here. Reversed facts and internal or test
 -- traffic (suppressed milestones) do not count. Never add currencies up; a null sum means that no fact had the value.
 --
+-- @audience: finance, marketing
 -- @column booked_on [not_null]: day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column milestone [not_null]: what happened

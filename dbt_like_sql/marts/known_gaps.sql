@@ -1,5 +1,6 @@
 -- One row per thing the figures leave out or may have wrong, and what to do about it. Empty where nothing is.
 --
+-- @audience: revenue-operations
 -- @column gap [not_null] [in stage_unknown, pipeline_unmapped, stage_disagrees, deal_refused]: what kind of gap it is
 -- @column subject [not_null]: id of the stage, pipeline or deal
 -- @column deals [>= 0]: how many deals it concerns; null where it is about the mapping

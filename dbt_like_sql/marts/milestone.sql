@@ -5,6 +5,7 @@
 -- Persons are left out on purpose: person ids are memory of the pipeline, everything here is rebuilt from raw alike.
 -- `_minor` columns are whole minor units (cents); the column without that ending is the same in the currency's unit.
 --
+-- @audience: finance, revenue-operations
 -- @column milestone [not_null]: what happened: lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won (the
 --   account's first win) or customer_expanded (every later win)

@@ -5,6 +5,7 @@
 -- The deal's name stays in raw (people put names of persons into it); its id opens it in HubSpot. There is no age of
 -- deals here: it would be another number at every look. Subtract created_on from your own today.
 --
+-- @audience: finance, revenue-operations
 -- @column deal_id [not_null] [unique]: HubSpot deal id
 -- @column status [not_null] [in open, won, lost]: open; won where the stage or a standing win says so; else lost
 -- @column pipeline_id: HubSpot pipeline id

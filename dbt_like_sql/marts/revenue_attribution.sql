@@ -8,6 +8,7 @@
 -- Credit follows the touches of the whole account within the mapping's look-back windows. What looks like an e-mail
 -- address in a source, medium or campaign is withheld.
 --
+-- @audience: finance, marketing
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column milestone [not_null]: the outcome: opportunity_created, customer_won, customer_expanded

@@ -4,6 +4,7 @@
 --
 -- This is the one table that shows when the pipeline did something; it is memory and no rebuild makes it anew.
 --
+-- @audience: marketing
 -- @column destination [not_null]: the ad platform, or HubSpot for write-backs
 -- @column ad_account [not_null]: ad account or dataset on the platform
 -- @column action [not_null]: the platform's event name or conversion rule

@@ -16,6 +16,7 @@ from crm_attribution.clock import WallClock
 from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.errors import CrmAttributionError, Retryable, Terminal, machine_trouble
 from crm_attribution.hubspot.objects import OBJECT_TYPES
+from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.hours import hourly
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.redaction import redact
@@ -30,7 +31,6 @@ BACKFILL = dg.BackfillPolicy.single_run()
 RETRIES = 2
 _FIRST_WAIT, _LONGEST_WAIT = 10.0, 300.0
 """Seconds before a step is tried again."""
-OWNERS = ["team:data-engineering"]
 
 if TYPE_CHECKING:
     Result = dg.MaterializeResult[Any]
@@ -91,11 +91,16 @@ def spec(
         key=key_of(name),
         deps=[key_of(dep) if hourly else newest(dep) for dep in deps],
         description=contract.description,
-        group_name=contract.schema,
+        group_name=catalog.group(name),
         kinds=set(kinds),
-        owners=OWNERS,
+        owners=catalog.owners(name),
         partitions_def=HOURLY if hourly else None,
-        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": name},
+        freshness_policy=catalog.freshness(name, hourly=hourly),
+        metadata={
+            "dagster/column_schema": column_schema(contract),
+            "dagster/table_name": name,
+            **catalog.links(name),
+        },
     )
 
 

@@ -9,10 +9,10 @@ from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING
+from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     HOURLY,
-    OWNERS,
     PipelineParam,
     Result,
     acting_on_errors,
@@ -50,13 +50,14 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
             dg.AssetSpec(
                 key=key_of(name),
                 deps=[key_of(table) for table in (CONVERSION, *SENDING.reads)],
-                group_name="delivery",
+                group_name=catalog.group(name),
                 kinds={destination.name, "api"},
-                owners=["team:revenue-operations", *OWNERS],
+                owners=catalog.owners(name),
                 description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
                 f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
                 partitions_def=HOURLY,
-                metadata={"dagster/table_name": ATTEMPT},
+                freshness_policy=catalog.freshness(name, hourly=True),
+                metadata={"dagster/table_name": ATTEMPT, **catalog.links(name)},
             )
         ],
         backfill_policy=BACKFILL,

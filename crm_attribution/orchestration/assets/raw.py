@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import dagster as dg
 
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
+from crm_attribution.orchestration import in_force
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     PipelineParam,
@@ -81,6 +82,8 @@ def _account(pipeline: Pipeline, hours: Window) -> StreamReport:
     report = readers.reference.account()
     pipeline.learn_time_zone()
     report.figures |= pipeline.credential.figures() | pipeline.hubspot_limits.figures()
+    with pipeline.warehouse.session() as session:
+        report.figures |= {"portal": str(session.state.portal_id), **in_force.shown(pipeline.settings, pipeline.rules)}
     return report
 
 

@@ -12,8 +12,8 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.lineage import column_lineage
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
 from crm_attribution.marts.publish import publish
+from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
-    OWNERS,
     PipelineParam,
     Result,
     acting_on_errors,
@@ -51,11 +51,16 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
         key=key_of(model.key),
         deps=[newest(name) if name in CONTRACTS else key_of(name) for name in model.depends],
         description=model.description,
-        group_name=model.schema,
+        group_name=catalog.group(model.key),
         kinds={"sql", "duckdb"},
-        owners=OWNERS,
+        owners=catalog.owners(model.key, model.audience),
         skippable=True,
-        metadata={"dagster/table_name": model.key, "dagster/column_schema": dg.TableSchema(columns)},
+        freshness_policy=catalog.freshness(model.key, hourly=False),
+        metadata={
+            "dagster/table_name": model.key,
+            "dagster/column_schema": dg.TableSchema(columns),
+            **catalog.links(model.key, model.path),
+        },
     )
 
 
@@ -153,9 +158,11 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
 @dg.asset(
     key=key_of(PUBLICATION),
     deps=[key_of(model.key) for model in MODELS if model.schema == "marts"],
-    group_name="finance",
+    group_name=catalog.group(PUBLICATION),
     kinds={"duckdb"},
-    owners=["team:finance", *OWNERS],
+    owners=catalog.owners(PUBLICATION),
+    freshness_policy=catalog.freshness(PUBLICATION, hourly=False),
+    metadata=catalog.links(PUBLICATION),
     description="data/finance.duckdb, the copy of the marts for finance: every data test of the marts must pass, "
     "then the file is replaced in one step. Readers keep their snapshot; an unchanged hour copies nothing.",
 )
