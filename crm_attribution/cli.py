@@ -328,20 +328,25 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 
 
 @main.command()
-@click.argument("kind", type=click.Choice(["person", "event", "milestone", "account"]))
-@click.argument("identifier", metavar="ID")
+@click.argument("words", nargs=-1, required=True, metavar="[person|event|milestone|account|deal] ID")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown of each list.")
 @click.option("--show-personal", is_flag=True, help="Unmasked e-mails instead of a***@domain.")
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
-def why(kind: str, identifier: str, limit: int, show_personal: bool, as_json: bool) -> None:
-    """The edges, rules and source rows behind a person, event, milestone or account.
+def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) -> None:
+    """The edges, rules and source rows behind a person, event, milestone, account or deal.
 
     A person is named by its id (a former one too), contact:ID, email:ADDRESS or a click id as gclid:VALUE; an account
-    by company:ID, domain:NAME or deal:ID; a milestone by its id or that of one of its events.
+    by company:ID, domain:NAME or deal:ID; a milestone by its id or that of one of its events; a deal by its id. An id
+    alone is enough: a number alone is a deal's.
     """
+    from crm_attribution.operations.why import KINDS
     from crm_attribution.operations.why import command as explanation
 
+    *named, identifier = words
+    if len(named) > 1 or any(kind not in KINDS for kind in named):
+        raise click.UsageError(f"give an id, or one of {', '.join(KINDS)} and an id")
+    kind = named[0] if named else None
     tree = explanation.why(_settings(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
 

@@ -27,7 +27,7 @@ _SET_UP = {
 }
 
 ENGINEERS = "team:data-engineering"
-_AUDIENCE = {
+_AUDIENCE: dict[str, tuple[str, ...]] = {
     "events": ("team:revenue-operations",),
     "attribution": ("team:marketing",),
     "conversions": ("team:marketing",),

@@ -7,19 +7,25 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from crm_attribution.cli import main
+from crm_attribution.contracts.events import GAPS
 from crm_attribution.errors import NotKnown
 from crm_attribution.identifiers import lifecycle_event_id
 from crm_attribution.layers import IDENTITY, run
+from crm_attribution.mapping import PipelineKind
 from crm_attribution.operations.why import KINDS, Node, explain
+from crm_attribution.operations.why.words import GAPS as GAP_WORDS
+from crm_attribution.operations.why.words import PIPELINES
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.flow.stories import money_and_moves as moves
+from crm_attribution_tests.flow.stories import truth
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.flow.story import SETUP
 from crm_attribution_tests.helpers import at, new_warehouse
@@ -46,7 +52,7 @@ def whats(tree: Node, group: str) -> list[str]:
     return [child.what for child in find(tree, group).children]
 
 
-def explained(chain: Chain, kind: str, asked: str, **options: Any) -> Node:
+def explained(chain: Chain, kind: str | None, asked: str, **options: Any) -> Node:
     with chain.warehouse.session() as session:
         return explain(session, kind, asked, chain.mapping, **options)
 
@@ -235,6 +241,126 @@ def test_conversions_of_any_linked_event_are_shown_with_their_attempts(session: 
     assert find(tree, "attempt 1").facts["code"] == "http_500"
 
 
+# --- deals
+
+
+def test_a_deal_leads_from_its_stages_over_events_and_milestones_to_credit(stories: Chain):
+    deal = wins.form_of_a_merged_contact.id(1)
+    tree = explained(stories, "deal", str(deal))
+    assert tree == explained(stories, "deal", f"deal:{deal}") == explained(stories, None, str(deal))
+    (won,) = [stage for stage in find(tree, "stages").children if stage.what.startswith("closedwon")]
+    (event,) = won.children
+    assert (event.what, event.facts["event_id"]) == ("deal_won", f"deal_{deal}_closedwon_2026-03-05T09:00:00Z")
+    assert ("customer_won", "carrier") in [(node.what, node.facts["role"]) for node in event.children]
+    milestones = {node.what: node for node in find(tree, "milestones").children}
+    assert find(milestones["customer_won"], "linear count").facts["total"] == 1_000_000
+    assert find(milestones["customer_won"], "linear count").children == []
+
+
+def test_credit_is_shown_once_per_touch(stories: Chain):
+    """Of a deal with two outcomes too: the touch stands once, with what it got of each."""
+    tree = explained(stories, "deal", str(wins.form_of_a_merged_contact.id(1)))
+    touches = find(tree, "touches").children
+    assert len(touches) == find(tree, "touches").facts["count"] == 1
+    assert len([node for node in walk(tree) if node.what == touches[0].what]) == 1
+    given = {node.what: node.facts for node in touches[0].children if node.what.startswith("credit for")}
+    assert given["credit for customer_won"]["linear count"] == 1_000_000
+    assert set(given) == {"credit for customer_won", "credit for opportunity_created"}
+    with stories.warehouse.session() as session:
+        rows = session.read("attribution.credit", "touch_id = ? AND superseded_at IS NULL", [touches[0].what])
+    assert sum(len(facts) for facts in given.values()) == rows.height
+
+
+def test_a_merged_deal_is_found_by_its_former_id_with_the_stages_of_both(stories: Chain):
+    story = truth.won_deal_merged_with_a_lost_one
+    tree = explained(stories, "deal", str(story.id(1)))
+    assert (tree.what, tree.facts["asked_for"]) == (f"deal {story.id(3)}", f"deal:{story.id(1)}")
+    assert whats(tree, "merged into it") == [f"deal:{story.id(1)}", f"deal:{story.id(2)}"]
+    stages = [(stage.what.partition(" ")[0], stage.facts["entered"]) for stage in find(tree, "stages").children]
+    assert ("closedwon", "2026-03-05T09:00:00Z") in stages
+    assert ("closedlost", "2026-03-20T09:00:00Z") in stages
+    written = [stage.facts["event"] for stage in find(tree, "stages").children if "event" in stage.facts]
+    assert written == ["none: a merge wrote it"]
+
+
+def test_each_stage_of_every_deal_has_its_events_or_says_why_not(stories: Chain):
+    with stories.warehouse.session() as session:
+        deals = session.query("SELECT id FROM raw.deal ORDER BY id")["id"].to_list()
+        events = session.query("SELECT event_id FROM events.event WHERE object_type = 'deals'")["event_id"].to_list()
+    trees = [explained(stories, "deal", str(deal), limit=1000) for deal in deals]
+    stages = [stage for tree in trees for part in tree.children if part.what == "stages" for stage in part.children]
+    assert stages
+    assert [stage.what for stage in stages if bool(stage.children) == ("event" in stage.facts)] == []
+    told = [node.facts["event_id"] for tree in trees for node in walk(tree) if "event_id" in node.facts]
+    assert sorted(told) == sorted(events), "every event of a deal stands in its tree, once"
+    assert not [node for tree in trees for node in walk(tree) if "none yet" in str(node.facts)]
+
+
+def test_a_deal_that_nothing_counts_of_says_why(stories: Chain):
+    deals = [str(wins.ignored_and_unmapped_pipelines.id(n)) for n in (1, 2)]
+    reasons = [explained(stories, "deal", deal).children[-1].facts["why"] for deal in deals]
+    assert any("ignore: nothing of it counts" in reason for reason in reasons)
+    assert any("deals.pipelines of the mapping does not name it" in reason for reason in reasons)
+
+
+def quarantine(session: Session, name: str, key: str, reasons: str, *, stored: bool) -> None:
+    bad = pl.DataFrame({"key": [key], "reasons": [reasons], "row": ["{}"], "source": ["search"], "stored": [stored]})
+    with session.transaction():
+        session.quarantine(name, bad, observed_at=at("2026-03-05T10:00:00Z"))
+
+
+def test_a_record_in_quarantine_says_since_when_and_what_it_means(session: Session):
+    sample_rows.fill(session, {"raw.deal": [sample_rows.deal("1", "won"), sample_rows.deal("3", "won")]})
+    quarantine(session, "raw.deal", "1", "amount:not_a_number", stored=True)
+    quarantine(session, "raw.deal", "2", "hs_object_id:str_matches('^x@y$')", stored=False)
+    quarantine(session, "raw.property_history", "deals:3", "timestamp:not_a_time", stored=False)
+    quarantine(session, "raw.contact", "4", "createdate:missing", stored=False)
+    quarantine(session, "raw.company", "5", "createdate:missing", stored=False)
+    found = {n: find(explain(session, "deal", n, LOADED), "in quarantine since 2026-03-05T10:00:00Z") for n in "123"}
+    assert found["1"].facts["reasons"] == "amount: not_a_number"
+    assert found["1"].facts["means"] == "the record is stored, without the fields named"
+    assert found["2"].facts["reasons"] == "hs_object_id: str_matches"
+    assert found["2"].facts["means"].startswith("its newest version is not stored")
+    assert found["3"].facts["source"] == "quarantine.property_history:deals:3"
+    nowhere = explain(session, "deal", "2", LOADED)
+    assert nowhere.facts["record"] == "none: no version of it could be stored"
+    assert nowhere.children[-1].facts["why"] == "no version of it could be stored"
+    for kind, asked in (("person", "contact:4"), ("account", "company:5")):
+        with pytest.raises(NotKnown, match=f"{asked} is in quarantine since 2026-03-05T10:00:00Z: createdate: missing"):
+            explain(session, kind, asked, LOADED)
+    with session.transaction():
+        session.resolve_quarantine("raw.deal", pl.Series([1]))
+    assert "quarantine" not in json.dumps(explain(session, "deal", "1", LOADED).as_dict())
+
+
+def test_known_gaps_of_a_deal_are_named(session: Session):
+    sample_rows.fill(
+        session,
+        {
+            "raw.deal": [sample_rows.deal("1", "lost"), sample_rows.deal("2", "won")],
+            "events.gap": [
+                {"gap": "stage_unknown", "subject": "lost", "records": 1, "first_at": at("2026-03-02T08:00:00Z")},
+                {"gap": "pipeline_unmapped", "subject": "default", "records": 2, "first_at": None},
+                {"gap": "deal_refused", "subject": "2", "records": 1, "first_at": at("2026-03-03T08:00:00Z")},
+            ],
+        },
+    )
+    gaps = {
+        n: [c for c in explain(session, "deal", n, LOADED).children if c.what.startswith("known gap")] for n in "12"
+    }
+    assert [gap.what for gap in gaps["1"]] == [
+        "known gap pipeline_unmapped: default",
+        "known gap stage_unknown: lost",
+    ]
+    assert gaps["1"][1].facts["since"] == "2026-03-02T08:00:00Z"
+    assert [gap.what for gap in gaps["2"]] == ["known gap deal_refused: 2", "known gap pipeline_unmapped: default"]
+
+
+def test_every_kind_of_gap_and_pipeline_is_explained():
+    assert set(GAP_WORDS) == set(GAPS)
+    assert set(PIPELINES) == {*get_args(PipelineKind), None}
+
+
 # --- all of them
 
 
@@ -256,6 +382,15 @@ def test_the_command(stories: Chain, monkeypatch: pytest.MonkeyPatch):
     done = CliRunner().invoke(main, ["why", "account", "company:987654"])
     assert done.exit_code == 1
     assert "no account has the id 'company:987654'" in done.output
+    deal = wins.form_of_a_merged_contact.id(1)
+    for words in ([str(deal)], ["deal", str(deal)], [f"deal:{deal}"]):
+        done = CliRunner().invoke(main, ["why", *words, "--json"])
+        assert json.loads(done.stdout) == explained(stories, "deal", str(deal)).as_dict()
+    company = f"company:{wins.companies_merged_as_before_2025.number}01"
+    done = CliRunner().invoke(main, ["why", company, "--json"])
+    assert json.loads(done.stdout) == explained(stories, "account", company).as_dict()
+    done = CliRunner().invoke(main, ["why", "invoice", "7"])
+    assert (done.exit_code, "person, event, milestone, account, deal" in done.output) == (2, True)
 
 
 def test_while_a_run_holds_the_warehouse_it_says_who(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

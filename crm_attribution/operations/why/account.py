@@ -7,14 +7,16 @@ from typing import Any
 import polars as pl
 
 from crm_attribution import identifiers
+from crm_attribution.errors import NotKnown
 from crm_attribution.identity.accounts import live_accounts
-from crm_attribution.operations.why.brief import merged_into, milestone_line
+from crm_attribution.operations.why.brief import merged_into, milestone_line, since_when
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
 
+_OBJECTS = {"deal": "deals", "company": "companies"}
 _WHY = {
     "company_merge": "HubSpot merged it into the company",
     "company_domain": "the company alone has this domain",
@@ -28,6 +30,10 @@ def explain(context: Context, asked: str) -> Node | None:
     known = context.session.read_keys("identity.account", ids_frame("account_id", [account_id]))
     deals = context.session.read_keys("identity.deal_account", ids_frame("account_id", [account_id]))
     if known.is_empty() and deals.is_empty():
+        kind, _, value = account_id.partition(":")
+        record = identifiers.record_id(value) if kind in _OBJECTS else None
+        if record is not None and (waits := since_when(context, _OBJECTS[kind], record)):
+            raise NotKnown(f"{account_id} is in quarantine since {waits}; no version of it is stored")
         return None
     row: Row = known.row(0, named=True) if known.height else {}
     facts = {
@@ -61,7 +67,7 @@ def _followed(context: Context, asked: str) -> tuple[str, list[str]]:
     if kind == "domain":
         asked = f"domain:{identifiers.normalise_domain(value) or value.lower()}"
     path: list[str] = []
-    objects = {"deal": "deals", "company": "companies"}.get(kind)
+    objects = _OBJECTS.get(kind)
     record = identifiers.record_id(value) if objects else None
     live = record
     if objects and record is not None:
@@ -112,6 +118,7 @@ def _companies(context: Context, account_id: str) -> list[Node]:
             "domain": record.get("domain"),
             "created": record.get("created_at"),
             "archived": True if record.get("archived") and merge is None else None,
+            "in_quarantine_since": since_when(context, "companies", company),
             "source": f"raw.company:{company}" if record else None,
         }
         if company in rules:
@@ -194,6 +201,7 @@ def _deals(context: Context, deals: pl.DataFrame) -> list[Node]:
             "amount": record.get("amount"),
             "currency": record.get("currency"),
             "archived": record.get("archived") or None,
+            "in_quarantine_since": since_when(context, "deals", row["deal_id"]),
             "source": f"raw.deal:{row['deal_id']}",
         }
         return context.node(f"deal:{row['deal_id']}", facts)

@@ -21,8 +21,8 @@ _WIDTH = 110
 _NEVER_CUT = 10_000
 
 
-def why(given: Settings, kind: str, asked: str, limit: int = 20, *, show_personal: bool = False) -> Node:
-    """The tree behind a person, event, milestone or account.
+def why(given: Settings, kind: str | None, asked: str, limit: int = 20, *, show_personal: bool = False) -> Node:
+    """The tree behind a person, event, milestone, account or deal; without a kind, whatever has the id.
 
     Raises:
         NotKnown: nothing of that kind has this id.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -20,14 +21,31 @@ _SHOWN = {
 
 
 def credit(context: Context, milestone: Row) -> list[Node]:
-    """The credit that holds now, and the touches it went to."""
-    key = pl.DataFrame({"milestone": [milestone["milestone"]], "milestone_id": [milestone["milestone_id"]]})
-    rows = context.session.read_keys("attribution.credit", key)
-    now = rows.filter(pl.col("superseded_at").is_null())
+    """The credit of an outcome that holds now, and the touches it went to."""
+    rows = rows_of(context, [milestone])
+    return [sums(context, milestone, rows), *touches(context, rows)]
+
+
+def rows_of(context: Context, milestones: Sequence[Row]) -> pl.DataFrame:
+    """attribution.credit rows of some milestones, those that are superseded too."""
+    names = pl.DataFrame(
+        [(row["milestone"], row["milestone_id"]) for row in milestones],
+        schema={"milestone": pl.String, "milestone_id": pl.String},
+        orient="row",
+    )
+    return context.session.read_keys("attribution.credit", names)
+
+
+def sums(context: Context, milestone: Row, rows: pl.DataFrame) -> Node:
+    """What each model and measure gives in total, or why there is none; the shares stand at the touches."""
+    mine = rows.filter(
+        (pl.col("milestone") == milestone["milestone"]) & (pl.col("milestone_id") == milestone["milestone_id"])
+    )
+    now = mine.filter(pl.col("superseded_at").is_null())
     if now.is_empty():
         outcome = milestone["milestone"] in context.rules.attribution.outcomes
-        why = "it is no longer live" if outcome else "attribution.outcomes does not name it"
-        return [context.node("credit", {"none": why, "rows_no_longer_valid": rows.height or None})]
+        why = _why_none(milestone) if outcome else "attribution.outcomes does not name it"
+        return context.node("credit", {"none": why, "rows_no_longer_valid": mine.height or None})
     groups = now.group_by("model", "measure", "currency").agg(
         total=pl.col("credit").sum(),
         unattributed=pl.col("credit").filter(pl.col("touch_id") == "").sum(),
@@ -35,45 +53,63 @@ def credit(context: Context, milestone: Row) -> list[Node]:
         known_since=pl.col("recorded_at").max(),
     )
     parts = groups.sort("model", "measure", "currency").rows(named=True)
-    sums = context.node(
+    return context.node(
         "credit",
-        {"rows": now.height, "rows_no_longer_valid": rows.height - now.height},
-        (_sum(context, part, now) for part in parts),
+        {"rows": now.height, "rows_no_longer_valid": mine.height - now.height},
+        (_sum(context, part) for part in parts),
     )
-    return [sums, *_touches(context, now)]
 
 
-def _sum(context: Context, part: Row, now: pl.DataFrame) -> Node:
-    mine = now.filter((pl.col("model") == part["model"]) & (pl.col("measure") == part["measure"]))
-    given = mine.filter(pl.col("touch_id") != "").sort(-pl.col("credit").abs(), "touch_id").rows(named=True)
+def _why_none(milestone: Row) -> str:
+    if milestone["suppressed_by"] is not None:
+        return f"it is internal or test traffic: {milestone['suppressed_by']}"
+    if milestone["state"] != "live":
+        return f"it is no longer live: {milestone['reason']}"
+    return "none is recorded yet: the next run credits it"
+
+
+def _sum(context: Context, part: Row) -> Node:
     facts = {
         "total": part["total"],
         "unattributed": part["unattributed"],
         "unit": "millionths of an outcome" if part["measure"] == "count" else f"minor units of {part['currency']}",
         "touches": part["touches"],
-        "shown": context.limit if part["touches"] > context.limit else None,
         "known_since": part["known_since"],
     }
-    shares = (context.node(row["touch_id"], {"credit": row["credit"]}) for row in given[: context.limit])
-    return context.node(f"{part['model']} {part['measure']}", facts, shares)
+    return context.node(f"{part['model']} {part['measure']}", facts)
 
 
-def _touches(context: Context, now: pl.DataFrame) -> list[Node]:
-    ids = now.filter(pl.col("touch_id") != "").select("touch_id").unique()
-    rows = context.session.read_keys("attribution.touch", ids).sort("touched_at", "touch_id")
-    shown = rows.head(context.limit)
-    clicks = shown.select(click_id=pl.col("touch_id").str.strip_prefix("click:")).filter(
-        shown["touch_id"].str.starts_with("click:")
-    )
-    resolved = {
-        row["click_id"]: row for row in context.session.read_keys("identity.click", clicks).iter_rows(named=True)
-    }
-    gone = {"erased_or_replaced_since": ids.height - rows.height} if ids.height > rows.height else {}
-    return context.several("touches", rows.rows(named=True), lambda row: _touch(context, row, resolved), **gone)
+def touches(context: Context, rows: pl.DataFrame) -> list[Node]:
+    """Each touch that has credit now, once, with its share of every outcome, model and measure; at the end those that
+    are no more."""
+    given = rows.filter(pl.col("superseded_at").is_null() & (pl.col("touch_id") != ""))
+    ids = given.select("touch_id").unique()
+    known = context.session.read_keys("attribution.touch", ids)
+    listed = known.join(ids, on="touch_id", how="right").sort("touched_at", "touch_id", nulls_last=True)
+    clicks = listed.head(context.limit).select(click_id=pl.col("touch_id").str.strip_prefix("click:"))
+    found = context.session.read_keys("identity.click", clicks)
+    resolved = {row["click_id"]: row for row in found.iter_rows(named=True)}
+    gone = {"erased_or_replaced_since": ids.height - known.height} if ids.height > known.height else {}
+
+    def line(row: Row) -> Node:
+        shares = _shares(context, given.filter(pl.col("touch_id") == row["touch_id"]))
+        if row["touched_at"] is None:
+            return context.node(row["touch_id"], {"gone": "erased or replaced since"}, shares)
+        return _touch(context, row, shares, resolved.get(row["touch_id"].removeprefix("click:")))
+
+    return context.several("touches", listed.rows(named=True), line, **gone)
 
 
-def _touch(context: Context, row: Row, resolved: dict[str, Row]) -> Node:
-    click = resolved.get(row["touch_id"].removeprefix("click:"))
+def _shares(context: Context, mine: pl.DataFrame) -> list[Node]:
+    """A touch's credit, a node for each outcome."""
+    shares: dict[tuple[str, str], dict[str, int]] = {}
+    for row in mine.sort("milestone", "milestone_id", "model", "measure").iter_rows(named=True):
+        outcome = shares.setdefault((row["milestone"], row["milestone_id"]), {})
+        outcome[f"{row['model']} {row['measure']}"] = row["credit"]
+    return [context.node(f"credit for {milestone}", facts) for (milestone, _), facts in shares.items()]
+
+
+def _touch(context: Context, row: Row, shares: list[Node], click: Row | None) -> Node:
     facts = {
         "touched": row["touched_at"],
         "kind": row["kind"],
@@ -86,7 +122,7 @@ def _touch(context: Context, row: Row, resolved: dict[str, Row]) -> Node:
         "contact": row["contact_id"] and str(row["contact_id"]),
         "account": row["account_id"],
     }
-    behind = _source_row(context, row["origin"])
+    behind = [*shares, *_source_row(context, row["origin"])]
     if click is not None:
         resolution = {"status": click["status"], "by": click["reason"], "form": click["form_id"],
                       "submission": click["conversion_id"]}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import polars as pl
@@ -14,7 +14,7 @@ from crm_attribution.events.rules.values import MEASURES, needed_properties
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.money import minor_units
 from crm_attribution.operations.why import links
-from crm_attribution.operations.why.brief import merged_into
+from crm_attribution.operations.why.brief import merged_into, since_when
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import SUPPRESSIONS, TIME_BASES
 from crm_attribution.raw.merges import survivors_of
@@ -29,7 +29,7 @@ def explain(context: Context, asked: str) -> Node | None:
     if rows.is_empty():
         return None
     row = rows.row(0, named=True)
-    history = _history(context, row)
+    history = history_of(context, row["object_type"], {row["object_id"], row["record_id"]})
     facts = {
         **{name: row[name] for name in ("event", "event_id", "occurred_at", "observed_at")},
         "time_basis": f"{row['time_basis']}: {TIME_BASES[row['time_basis']]}",
@@ -40,6 +40,7 @@ def explain(context: Context, asked: str) -> Node | None:
         **{name: row[name] for name in ("hubspot_label", "pipeline", "owner_id")},
         "company_id": row["company_id"] and str(row["company_id"]),
         "company_name": row["company_name"],
+        "record_in_quarantine_since": since_when(context, row["object_type"], row["record_id"]),
     }
     children = [
         _rule(context, row),
@@ -52,17 +53,15 @@ def explain(context: Context, asked: str) -> Node | None:
     return context.node(f"event {row['event']}", facts, children)
 
 
-def _history(context: Context, row: Row) -> pl.DataFrame:
-    """The history of the record and of all that are merged with it, with copies marked."""
-    object_type = pl.lit(row["object_type"]).alias("object_type")
-    family = {row["object_id"], row["record_id"]}
-    family |= set(merged_into(context, row["object_type"], family)["absorbed_id"])
-    ids = records_frame("id", family)
+def history_of(context: Context, object_type: str, records: Set[int]) -> pl.DataFrame:
+    """The history of some records and of all that are merged into them, with copies marked (`own_history`)."""
+    family = records | set(merged_into(context, object_type, records)["absorbed_id"])
+    ids, named = records_frame("id", family), pl.lit(object_type).alias("object_type")
     source = Source(
-        row["object_type"],
-        context.session.read_keys(OBJECT_TYPES[row["object_type"]].table, ids).sort("id"),
-        context.session.read_keys("raw.property_history", ids.select(object_type, object_id="id")),
-        survivors_of(context.session, row["object_type"], family),
+        object_type,
+        context.session.read_keys(OBJECT_TYPES[object_type].table, ids).sort("id"),
+        context.session.read_keys("raw.property_history", ids.select(named, object_id="id")),
+        survivors_of(context.session, object_type, family),
     )
     return own_history(source)
 

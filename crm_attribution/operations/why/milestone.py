@@ -9,6 +9,7 @@ import polars as pl
 from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.values import MEASURES
 from crm_attribution.operations.why import links
+from crm_attribution.operations.why.brief import since_when
 from crm_attribution.operations.why.credit import credit
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import MILESTONES, REVERSALS, SUPPRESSIONS
@@ -115,7 +116,11 @@ def _subjects(context: Context, row: Row) -> list[Node]:
         facts = account.select("name", "domain").row(0, named=True) if account.height else {}
         if row["deal_id"] is not None:
             held = context.session.read_keys("identity.deal_account", records_frame("deal_id", [row["deal_id"]]))
-            facts |= {"deal": str(row["deal_id"]), "basis": held["basis"][0] if held.height else None}
+            facts |= {
+                "deal": str(row["deal_id"]),
+                "basis": held["basis"][0] if held.height else None,
+                "deal_in_quarantine_since": since_when(context, "deals", row["deal_id"]),
+            }
         found.append(context.node(f"account {row['account_id']}", facts))
     return found
 

@@ -12,7 +12,7 @@ from crm_attribution.errors import NotKnown
 from crm_attribution.identifiers import record_ids
 from crm_attribution.identity.persons import live_persons
 from crm_attribution.identity.rules.edges import strength
-from crm_attribution.operations.why.brief import milestone_line
+from crm_attribution.operations.why.brief import milestone_line, since_when
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import REFUSALS
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -70,6 +70,9 @@ def _named(context: Context, asked: str) -> str | None:
             f"{shown.identifier(kind, value)} names no person: its edges are refused by {rules}; "
             f"it is on {shown.text(owners)}"
         )
+    contact = identifiers.record_id(value) if kind == "contact" else None
+    if contact is not None and (waits := since_when(context, "contacts", contact)):
+        raise NotKnown(f"contact:{contact} is in quarantine since {waits}; no version of it is stored")
     return None
 
 
@@ -110,6 +113,7 @@ def _contacts(context: Context, alias: pl.DataFrame) -> list[Node]:
             facts = {"state": "no record"}
         elif record["archived"]:
             facts["state"] = "archived"
+        facts["in_quarantine_since"] = since_when(context, "contacts", contact_id)
         if record is not None:
             facts |= {"created": record["created_at"], "email": record["email"] and context.email(record["email"])}
         return context.node(f"contact:{contact_id}", facts)

@@ -53,3 +53,18 @@ TIME_BASES = {
     "date_entered": "the date-entered property: the history was cut off",
     "backdated": "a win of the deal, which lies before its creation",
 }
+
+GAPS = {
+    "stage_unknown": "no list of HubSpot names the stage, and deals.stages of the mapping does not either",
+    "pipeline_unmapped": "deals.pipelines of the mapping gives the pipeline no kind: its deals make no milestones",
+    "stage_disagrees": "deals.stages of the mapping calls the stage otherwise than HubSpot's own metadata",
+    "deal_refused": "its newest version could not be read: what is told of it is older",
+}
+
+PIPELINES: dict[str | None, str] = {
+    "new": "new: new business, or an expansion by dealtype",
+    "expansion": "expansion: its wins add to a customer",
+    "renewal": "renewal: its wins renew",
+    "ignore": "ignore: nothing of it counts",
+    None: "none: deals.pipelines of the mapping does not name it, nothing of it counts",
+}
