@@ -280,7 +280,7 @@ def test_a_merged_deal_is_found_by_its_former_id_with_the_stages_of_both(stories
     assert ("closedwon", "2026-03-05T09:00:00Z") in stages
     assert ("closedlost", "2026-03-20T09:00:00Z") in stages
     written = [stage.facts["event"] for stage in find(tree, "stages").children if "event" in stage.facts]
-    assert written == ["none: a merge wrote it"]
+    assert written[-1] == "none: a merge wrote it"
 
 
 def test_each_stage_of_every_deal_has_its_events_or_says_why_not(stories: Chain):
