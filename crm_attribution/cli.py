@@ -265,7 +265,9 @@ def release(destination: str, reason: str, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--snapshot", help="Its name, as in data/snapshots; by default the newest that is whole.")
+@click.option(
+    "--snapshot", help="Its name, as in snapshots/ of the data directory; by default the newest that is whole."
+)
 @click.option("--json", "as_json", is_flag=True)
 @_acts_on_errors
 def restore(snapshot: str | None, as_json: bool) -> None:

@@ -20,7 +20,8 @@ class Touch(Model):
     person_id: str = field("person; null where only the account is known: person scope leaves it out", nullable=True)
     contact_id: int = hubspot_id("contact the touch resolved to", nullable=True)
     account_id: str = field(
-        "account the person belonged to then; without a person, that of all who have the mailbox, else of its domain",
+        "identity.account the person belonged to then, company:<id> or domain:<business domain>; without a person, that"
+        " of all who have the mailbox, else of its domain",
         nullable=True,
     )
     channel: str = field("channel by the mapping's rules")

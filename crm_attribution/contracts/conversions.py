@@ -23,7 +23,7 @@ class Conversion(Model):
 
     conversion_id: str = field("delivery key: SHA-256 over destination, account, action, milestone, revision")
     destination: str = field("platform")
-    account: str = field("ad account or dataset")
+    account: str = field("ad account or dataset; the platform's name where the settings name none")
     action: str = field("the platform's event name or conversion rule")
     milestone: str = field("milestone")
     milestone_id: str = field("milestone at the time of planning")
@@ -38,7 +38,7 @@ class Conversion(Model):
     person_id: str = field("person whose identifiers are sent, fixed at claim", nullable=True)
     contact_id: int = hubspot_id("that person's contact", nullable=True)
     touch_id: str = field("the click that is sent, fixed at claim", nullable=True)
-    state: str = field("see TRANSITIONS in warehouse/ledger.py", isin=STATES)
+    state: str = field("where it stands; the ways between them: TRANSITIONS in conversions/ledger.py", isin=STATES)
     reason: str = field("why it is in that state", nullable=True)
     attempts: int = field("sends so far, without those that throttling or a refused token undid", ge=0)
     next_attempt_at: Timestamp = field("not to be retried before, UTC", nullable=True)
@@ -54,7 +54,7 @@ class Conversion(Model):
 
 @table("delivery.attempt", key=("batch_id", "conversion_id"))
 class Attempt(Model):
-    """Every send of every conversion: append-only."""
+    """Every send of every conversion: a row from before its first byte on, completed by the answer, never deleted."""
 
     batch_id: str = field("batch")
     conversion_id: str = field("conversion")

@@ -26,7 +26,7 @@ class Event(Model):
     object_type: str = field("contacts, companies or deals", isin=list(OBJECT_TYPES))
     object_id: int = hubspot_id("record id of that time; a merge does not change it")
     record_id: int = hubspot_id("the live record that holds it now")
-    contact_id: int = hubspot_id("contact id as it was, for lifecycle events", nullable=True)
+    contact_id: int = hubspot_id("contact id as it was, for lifecycle events of contacts", nullable=True)
     deal_id: int = hubspot_id("deal id as it was, for deal events", nullable=True)
     from_stage: str = field("stage left, null for the first", nullable=True)
     to_stage: str = field(
@@ -69,7 +69,10 @@ class Milestone(Model):
 
     milestone: str = field("lead_captured, qualified_lead, …, customer_won, customer_expanded")
     milestone_id: str = field("event_id of the earliest eligible linked event; of a win won again the first one's")
-    subtype: str = field("new, expansion or renewal", nullable=True)
+    subtype: str = field(
+        "new, expansion or renewal, by the deal's pipeline (in a new one by dealtype); null without a deal",
+        nullable=True,
+    )
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
     group_key: str = field("person:<id> or account:<id>: what is recomputed together")
     event_id: str = field("carrier event: whose time and money these are; of a win won again the standing one")
@@ -83,10 +86,10 @@ class Milestone(Model):
     )
     observed_at: Timestamp = field("when HubSpot recorded the carrier, UTC")
     ready_from: Timestamp = field("not to be acted upon before, UTC (waiting for echoes)")
-    booked_on: date = field("finance day: close date in the account's time zone")
+    booked_on: date = field("finance day in the account's time zone: close date of wins, else the day it happened")
     imported: bool = field("the carrier came from an import, a migration or an integration")
-    person_id: str = field("person, for facts about a person", nullable=True)
-    account_id: str = field("account", nullable=True)
+    person_id: str = field("person, for facts without a deal; null for facts of deals", nullable=True)
+    account_id: str = field("identity.account: company:<id>, domain:<business domain> or deal:<id>", nullable=True)
     deal_id: int = hubspot_id("live deal id", nullable=True)
     currency: str = field("ISO 4217 code of the amounts now", nullable=True)
     currency_at_event: str = field("ISO 4217 code of the amounts at the carrier event", nullable=True)

@@ -24,6 +24,9 @@ _EMAIL = r"^[^@\s]+\s*@\s*[^@\s]+\.[^@\s]+$"
 """An address as people type it; what it means, `identifiers.normalise_email` says."""
 
 
+_COMPARED = "email as it is compared: lower case, no invisible characters or outer spaces, domain in IDNA form"
+
+
 class _Record(Model):
     id: int = hubspot_id("HubSpot record id, unique within its object type")
     properties: str = field(
@@ -43,9 +46,11 @@ class Contact(_Record):
     """Current record of each HubSpot contact. Holds personal data."""
 
     email: str = field("primary e-mail as HubSpot stores it", nullable=True, str_matches=_EMAIL)
-    email_normalised: str = field("email, trimmed and lower case, to compare", nullable=True, email_of="email")
+    email_normalised: str = field(_COMPARED, nullable=True, email_of="email")
     additional_emails: Strings = field("further e-mails (hs_additional_emails)", nullable=True)
-    additional_emails_normalised: Strings = field("the same, to compare", nullable=True, email_of="additional_emails")
+    additional_emails_normalised: Strings = field(
+        _COMPARED.replace("email", "additional_emails", 1), nullable=True, email_of="additional_emails"
+    )
     lifecyclestage: str = field("current lifecycle stage, HubSpot's internal value", nullable=True)
     associatedcompanyid: int = hubspot_id("primary associated company", nullable=True)
     hubspot_owner_id: str = field("owner id", nullable=True)
@@ -205,7 +210,7 @@ class FormSubmission(Model):
     conversion_id: str = field("HubSpot's id of the submission")
     submitted_at: Timestamp = field("when it was submitted, UTC")
     email: str = field("e-mail as typed", nullable=True, str_matches=_EMAIL)
-    email_normalised: str = field("email, trimmed and lower case, to compare", nullable=True, email_of="email")
+    email_normalised: str = field(_COMPARED, nullable=True, email_of="email")
     page_url: str = field("page of the form", nullable=True)
     link_click_id: str = field("our own click id from a hidden field or the page's URL", nullable=True)
     gclid: str = field("Google click id from a hidden field or the page's URL", nullable=True)
@@ -270,7 +275,7 @@ class EmailClick(Model):
     id: str = field("HubSpot's event id, unique with created_at only", str_length={"min_value": 1})
     created_at: Timestamp = field("when the link was followed, UTC")
     recipient: str = field("e-mail of the recipient: HubSpot names no contact", nullable=True)
-    recipient_normalised: str = field("recipient, trimmed and lower case", nullable=True, email_of="recipient")
+    recipient_normalised: str = field(_COMPARED.replace("email", "recipient", 1), nullable=True, email_of="recipient")
     email_campaign_id: str = field("the send (emailCampaignId)", nullable=True)
     app_name: str = field("HubSpot's name of the sending tool", nullable=True)
     url: str = field("the link that was followed", nullable=True)

@@ -105,7 +105,7 @@ def freshness(table: str, *, hourly: bool) -> dg.FreshnessPolicy | None:
 
 def links(table: str, sql: Path | None = None) -> dict[str, dg.MetadataValue]:
     """Metadata with the page that documents an asset and, where it is a SQL file, its text; both as links to the files
-    as well, which the catalog opens in an editor. Empty for pages in a wheel.
+    as well, which the catalog opens in an editor.
 
     Args:
         table: `schema.table`.
@@ -118,8 +118,8 @@ def links(table: str, sql: Path | None = None) -> dict[str, dg.MetadataValue]:
         text = sql.read_text(encoding="utf-8")
         found["sql"] = dg.MetadataValue.md(f"```sql\n{text}\n```")
         files.append((sql, 1, "/".join(sql.parts[-3:])))
-    if (ROOT / page).exists():
-        line, text = section(ROOT / page, heading)
+    if (described := section(ROOT / page, heading)) is not None:
+        line, text = described
         found["documentation"] = dg.MetadataValue.md(f"{text}\n\n*{page}*")
         files.append((ROOT / page, line, f"{page}: {heading}"))
     if files:
@@ -139,16 +139,13 @@ def _references(files: Iterable[tuple[Path, int, str]]) -> dg.MetadataValue:
 
 
 @cache
-def section(page: Path, heading: str) -> tuple[int, str]:
-    """Line number and text of a section of a Markdown page, up to the next heading of its level.
-
-    Raises:
-        KeyError: the page has no such heading.
-    """
-    lines = page.read_text(encoding="utf-8").splitlines()
+def section(page: Path, heading: str) -> tuple[int, str] | None:
+    """Line number and text of a section of a Markdown page, up to the next heading of its level; None where there is no
+    such page or section, as in a wheel or for a source that was added and is not described yet."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     wanted = f"## {heading}"
     if wanted not in lines:
-        raise KeyError(f"{page.name} has no section {heading!r}")
+        return None
     first = lines.index(wanted)
     rest = [number for number, line in enumerate(lines) if number > first and re.match(r"##? ", line)]
     return first + 1, "\n".join(lines[first : rest[0] if rest else None]).strip()

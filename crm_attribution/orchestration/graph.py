@@ -25,7 +25,7 @@ from crm_attribution.orchestration.automation import (
     reconcile_schedule,
     tell_of_failures,
 )
-from crm_attribution.orchestration.resources import pipeline_resource
+from crm_attribution.orchestration.resources import open_warehouse, pipeline_resource
 
 Facts = Mapping[dg.AssetKey, Mapping[str, str]]
 
@@ -53,11 +53,13 @@ def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions
 
 
 def _settings() -> Facts:
-    """The settings in force, on the asset of the portal and on each sink. A run says them again as it finds them."""
+    """The settings in force, on the asset of the portal, on each sink and on the published file. A run says them again
+    as it finds them."""
     given = configuration.load()
     rules = in_force.rules_in_force(given)
     sinks = {key_of(f"delivery.{name}"): in_force.sending(one, given, rules) for name, one in destinations().items()}
-    return {ACCOUNT: in_force.shown(given, rules), **sinks}
+    published = {key_of(sql.PUBLICATION): {"file": str(open_warehouse(given, 0).finance_path)}}
+    return {ACCOUNT: in_force.shown(given, rules), **sinks, **published}
 
 
 def _shown(spec: dg.AssetSpec, hours: dg.HourlyPartitionsDefinition, facts: Facts) -> dg.AssetSpec:

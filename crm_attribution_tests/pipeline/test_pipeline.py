@@ -155,6 +155,26 @@ def test_old_clients_can_open_the_finance_file(played: Played) -> None:
     assert uncommented == []
 
 
+NAMED = re.compile(r"\b(company|domain|deal):")
+COMMENTS = (
+    "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns()"
+    " WHERE column_name IN ('account_id', 'alias_id', 'parent_account_id') AND NOT internal ORDER BY ALL"
+)
+
+
+def test_comments_of_account_ids_name_every_form_there_is(played: Played) -> None:
+    """And every form that a comment names can be there: those of the sample portal are all three."""
+    found: dict[str, tuple[set[str], set[str]]] = {}
+    for ask, places in ((played.project.warehouse, "AND schema_name <> 'staging'"), (played.project.finance, "")):
+        for table, column, comment in ask(COMMENTS.replace("ORDER", f"{places} ORDER")):
+            forms = ask(f"SELECT DISTINCT split_part({column}, ':', 1) FROM {table} WHERE {column} IS NOT NULL")
+            found[f"{table}.{column}"] = {form for (form,) in forms}, set(NAMED.findall(comment))
+    assert len(found) > 10
+    assert {place: forms - named for place, (forms, named) in found.items() if forms - named} == {}
+    seen = set().union(*(forms for forms, _ in found.values()))
+    assert seen == {"company", "domain", "deal"}
+
+
 def test_the_queries_of_the_readme_run(played: Played) -> None:
     blocks = re.findall(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(blocks) >= 2

@@ -5,9 +5,10 @@
 -- Days are those of the account's time zone. A number of days is negative where somebody dated a win back.
 --
 -- @audience: marketing, revenue-operations
--- @column account_id [not_null] [unique]: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for a deal without company
--- @column account_domain: company domain
+-- @column account_id [not_null] [unique]: company:<HubSpot id>, domain:<business domain> where no company has
+--   it, or deal:<HubSpot id> for a deal without company
+-- @column account_name: company name; null for domain: and deal:
+-- @column account_domain: domain of the company, or the business domain itself; null for deal:
 -- @column is_target_account: whether HubSpot flags it as a target account; null where it does not say
 -- @column owner_id: HubSpot owner id
 -- @column entered_on [not_null]: day of its earliest fact
@@ -16,7 +17,7 @@
 -- @column source: source of that touch
 -- @column medium: medium of that touch
 -- @column campaign: campaign of that touch
--- @column touches [not_null] [>= 0]: touches of the account's persons so far
+-- @column touches [not_null] [>= 0]: touches of the account so far, those of its shared mailboxes too
 -- @column lead_captured_on: first lead booked
 -- @column qualified_lead_on: first marketing-qualified lead booked
 -- @column sales_qualified_lead_on: first sales-qualified lead booked

@@ -10,7 +10,8 @@
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won (the
 --   account's first win) or customer_expanded (every later win)
 -- @column milestone_id [not_null]: the fact's id; `crm-attribution why` explains it
--- @column subtype: new, expansion or renewal, by the deal's pipeline; null for facts without a deal
+-- @column subtype: new, expansion or renewal, by the deal's pipeline (in a new one by dealtype); null for facts
+--   without a deal
 -- @column subject [not_null] [in person, deal, account]: what the fact is once per
 -- @column state [not_null] [in live, reversed]: live, or reversed where it no longer holds
 -- @column reason: why it is reversed: archived, reopened, lost_after_won
@@ -26,9 +27,10 @@
 -- @column observed_at [not_null]: when HubSpot recorded it, UTC
 -- @column rule [not_null]: the rule that made it
 -- @column linked_events [not_null] [>= 1]: how many HubSpot events tell this fact
--- @column account_id: the buying organisation: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for a deal without company
--- @column account_domain: company domain
+-- @column account_id: the buying organisation: company:<HubSpot id>, domain:<business domain> where no
+--   company has it, or deal:<HubSpot id> for a deal without company
+-- @column account_name: company name; null for domain: and deal:
+-- @column account_domain: company domain; null for domain: and deal:
 -- @column deal_id: HubSpot deal id; null for facts about persons and for lifecycle changes without a deal
 -- @column currency: ISO 4217 code of every amount in the row
 -- @column currency_at_event: ISO 4217 code the deal had when it happened; where it was another, the amounts of that

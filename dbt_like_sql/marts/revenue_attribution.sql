@@ -5,15 +5,17 @@
 -- outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr are what an outcome adds: of a
 -- renewal only the change, which may be negative. Filter on subtype to leave renewals out.
 --
--- Credit follows the touches of the whole account within the mapping's look-back windows. What looks like an e-mail
+-- Credit follows the touches of the whole account (of a deal without company: of its contacts) within the mapping's look-back windows. What looks like an e-mail
 -- address in a source, medium or campaign is withheld.
 --
 -- @audience: finance, marketing
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
--- @column milestone [not_null]: the outcome: opportunity_created, customer_won, customer_expanded
+-- @column milestone [not_null]: the outcome, one of the mapping's attribution.outcomes; as shipped
+--   opportunity_created, customer_won, customer_expanded
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
--- @column model [not_null]: attribution model: first_touch, last_touch, linear
+-- @column model [not_null]: attribution model, one of the mapping's attribution.models; as shipped first_touch,
+--   last_touch, linear
 -- @column measure [not_null] [in count, amount, mrr, arr, tcv]: what is credited: outcomes, or money by its kind;
 --   mrr and arr are the new ones (marts.milestone mrr_new, arr_new), amount and tcv those of now
 -- @column currency: ISO 4217 code of money; null for count

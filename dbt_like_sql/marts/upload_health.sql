@@ -5,8 +5,8 @@
 -- This is the one table that shows when the pipeline did something; it is memory and no rebuild makes it anew.
 --
 -- @audience: marketing
--- @column destination [not_null]: the ad platform, or HubSpot for write-backs
--- @column ad_account [not_null]: ad account or dataset on the platform
+-- @column destination [not_null]: the ad platform, by the name of its file in crm_attribution/destinations/
+-- @column ad_account [not_null]: ad account or dataset on the platform; the platform's name where the settings name none
 -- @column action [not_null]: the platform's event name or conversion rule
 -- @column kind [not_null] [in conversion, restatement, retraction]: the conversion itself, or a later correction of it
 -- @column state [not_null] [in pending, held, in_flight, retry, unknown, accepted, rejected, suppressed, expired]: where

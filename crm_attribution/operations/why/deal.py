@@ -204,6 +204,8 @@ def _milestones(context: Context, deal: int, record: Row, events: pl.DataFrame) 
     if rows.is_empty():
         reasons = list(_reasons(context, record, events)) or ["no event of it makes one: each says why"]
         return [context.node("no milestone", {"why": "; ".join(reasons)})]
+    listed = rows.sort("occurred_at", "milestone", "milestone_id").rows(named=True)
+    given = credit.rows_of(context, listed)
 
     def line(row: Row) -> Node:
         found = milestone_line(
@@ -215,12 +217,10 @@ def _milestones(context: Context, deal: int, record: Row, events: pl.DataFrame) 
             suppressed_by=row["suppressed_by"] and f"{row['suppressed_by']}: {SUPPRESSIONS.get(row['suppressed_by'])}",
             possible_duplicate_of=row["possible_duplicate_of"],
         )
-        found.children.append(credit.sums(context, row, credits))
+        found.children.append(credit.sums(context, row, given))
         return found
 
-    listed = rows.sort("occurred_at", "milestone", "milestone_id").rows(named=True)
-    credits = credit.rows_of(context, listed)
-    return [*context.several("milestones", listed, line), *credit.touches(context, credits)]
+    return [*context.several("milestones", listed, line), *credit.touches(context, given)]
 
 
 def _reasons(context: Context, record: Row, events: pl.DataFrame) -> Iterator[str]:
