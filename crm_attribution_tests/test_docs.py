@@ -85,7 +85,8 @@ def test_every_setting_named_is_declared() -> None:
 
 def test_every_mart_named_has_its_file() -> None:
     files = {path.stem for path in (ROOT / "dbt_like_sql" / "marts").glob("*.sql") if ".test" not in path.name}
-    assert set(re.findall(r"\bmarts\.([a-z_]+)\b", PAGES["README.md"])) <= files
+    named = set(re.findall(r"\bmarts\.([a-z_]+)\b", PAGES["README.md"])) - {"duckdb"}  # the writer's file
+    assert named <= files
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -18,7 +18,7 @@ from crm_attribution.orchestration import hours
 from crm_attribution.orchestration.resources import check_closed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-NOW = WallClock().now()
+NOW = WallClock().now
 
 LOADED = """
 import json, dagster as dg
@@ -45,20 +45,19 @@ def runs(key: str, clock: Clock) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        datetime(2026, 1, 1, 1, tzinfo=UTC),
-        datetime(2026, 3, 13, 20, tzinfo=UTC),
-        datetime(2026, 3, 13, 20, 59, 59, 999999, tzinfo=UTC),
-        NOW,
-        NOW + timedelta(minutes=61),
-        NOW + timedelta(days=40, seconds=1),
-    ],
-    ids=str,
-)
+MOMENTS = {
+    "the first hour is just over": lambda: datetime(2026, 1, 1, 1, tzinfo=UTC),
+    "on the hour": lambda: datetime(2026, 3, 13, 20, tzinfo=UTC),
+    "before the hour": lambda: datetime(2026, 3, 13, 20, 59, 59, 999999, tzinfo=UTC),
+    "now": NOW,
+    "ahead of the machine by an hour": lambda: NOW() + timedelta(minutes=61),
+    "ahead by days": lambda: NOW() + timedelta(days=40, seconds=1),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_the_last_hour_offered_is_the_newest_that_runs(moment):
-    clock = FixedClock(moment)
+    clock = FixedClock(MOMENTS[moment]())
     last = offered(clock)[-1]
     after = hours.key(hours.begin(last) + hours.HOUR)
     assert (runs(last, clock), runs(after, clock)) == (True, False)

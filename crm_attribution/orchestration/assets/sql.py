@@ -163,9 +163,9 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     owners=catalog.owners(PUBLICATION),
     freshness_policy=catalog.freshness(PUBLICATION, hourly=False),
     metadata=catalog.links(PUBLICATION),
-    description="finance.duckdb in the data directory (`file` in the metadata), the copy of the marts for finance. Every"
-    " data test of the marts must pass, then the file is replaced in one step. Readers keep their snapshot; an unchanged"
-    " hour copies nothing.",
+    description="finance.duckdb in the data directory (`file` in the metadata), the copy of the marts for finance. "
+    "Every data test of the marts must pass, then the file is replaced in one step. Readers keep their snapshot; an "
+    "unchanged hour copies nothing.",
 )
 def publication(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
