@@ -58,6 +58,10 @@ def _acts_on_errors(command: F) -> F:
             if (trouble := machine_trouble(error)) is None:
                 raise
             raise click.ClickException(trouble) from None
+        except BaseException as error:
+            if not stopping.is_stop(error):
+                raise
+            raise _Failed(Stopped(stopping.line(), stopping.received())) from None
 
     return run  # type: ignore[return-value]
 

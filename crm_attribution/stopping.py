@@ -36,6 +36,14 @@ def received() -> int | None:
     return _received[0] if _received else None
 
 
+def is_stop(error: BaseException) -> bool:
+    """Whether an exception is a stop, or what a library made of one: where it comes while Rust calls Python, Polars
+    ends with a panic that only quotes it."""
+    if "Interrupt" in type(error).__name__:
+        return True
+    return not isinstance(error, Exception) and "Interrupt" in str(error)
+
+
 def line() -> str:
     """What a stopped command says."""
     number = received()

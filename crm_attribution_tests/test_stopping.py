@@ -8,11 +8,17 @@ import stat
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import dagster as dg
+import polars as pl
 import pytest
+from click.testing import CliRunner
 
 from crm_attribution import stopping
+from crm_attribution.cli import main
+from crm_attribution.orchestration.assets.common import acting_on_errors
 
 
 class Came(BaseException):
@@ -87,3 +93,59 @@ def test_what_a_command_makes_is_private(tmp_path: Path):
     subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert {path.name: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
+
+
+def interrupted_within_polars() -> None:
+    """A stop that comes while Rust calls Python: Polars ends with a panic, which is not an `Exception`."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(pl.Datetime, "__init__", stop)
+        frame.lazy().collect_schema()
+
+
+frame = pl.DataFrame({"at": [datetime(2026, 3, 1, tzinfo=UTC)]})
+
+
+def test_a_stop_is_known_by_what_a_library_made_of_it():
+    with pytest.raises(BaseException, match="KeyboardInterrupt") as raised:
+        interrupted_within_polars()
+    assert not isinstance(raised.value, Exception | KeyboardInterrupt), "Polars lets it through by now"
+    assert stopping.is_stop(raised.value)
+    assert stopping.is_stop(KeyboardInterrupt())
+    assert stopping.is_stop(dg.DagsterExecutionInterruptedError())
+    assert not stopping.is_stop(RuntimeError("KeyboardInterrupt"))
+    assert not stopping.is_stop(GeneratorExit())
+
+
+def test_no_step_follows_a_stop_inside_a_library():
+    """Terminate in the UI: the step that runs fails, and Dagster would go on with those that do not need it."""
+    begun = []
+
+    @dg.op
+    def stopped() -> None:
+        with acting_on_errors():
+            begun.append("stopped")
+            interrupted_within_polars()
+
+    @dg.op
+    def that_does_not_need_it() -> None:  # comes later: Dagster takes steps by their names
+        begun.append("another")
+
+    @dg.job(executor_def=dg.in_process_executor)
+    def both() -> None:
+        stopped()
+        that_does_not_need_it()
+
+    outcome = both.execute_in_process(raise_on_error=False)
+    assert begun == ["stopped"]
+    assert not outcome.success
+
+
+def test_a_command_that_is_stopped_inside_a_library_says_so(monkeypatch):
+    monkeypatch.setattr("crm_attribution.operations.query.run", lambda *_: interrupted_within_polars())
+    done = CliRunner().invoke(main, ["query", "SELECT 1"])
+    assert done.exit_code == 128 + signal.SIGINT
+    assert "stopped" in done.output

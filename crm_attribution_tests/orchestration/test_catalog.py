@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dagster as dg
+
 from crm_attribution.orchestration import catalog
 
 
@@ -23,7 +25,9 @@ def test_the_sql_and_its_page_are_linked_with_their_places(tmp_path, monkeypatch
     found = catalog.links("marts.won", sql)
     assert "-- Won.\nselect 1" in str(found["sql"].value)
     assert str(found["documentation"].value).startswith("## Query it\n\nSo.")
-    places = [(one.label, one.source) for one in found["dagster/code_references"].code_references]
+    references = found["dagster/code_references"]
+    assert isinstance(references, dg.CodeReferencesMetadataValue)
+    places = [(one.label, one.source) for one in references.code_references]
     assert places == [
         ("dbt_like_sql/marts/won.sql", f"{sql}:1"),
         ("README.md: Query it", f"{tmp_path / 'README.md'}:3"),

@@ -196,9 +196,9 @@ def acting_on_errors() -> Iterator[None]:
     wait = _FIRST_WAIT
     failure: Exception | None = None
     try:
-        yield
-    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
-        dg.get_dagster_logger().warning(stopping.line())
+        with _stops():
+            yield
+    except dg.DagsterExecutionInterruptedError:
         raise
     except Terminal as error:
         raise dg.Failure(description=str(error), allow_retries=False) from error
@@ -215,6 +215,21 @@ def acting_on_errors() -> Iterator[None]:
     if failure is not None:
         _pause(min(wait, _LONGEST_WAIT), failure)
         raise dg.RetryRequested(max_retries=RETRIES, seconds_to_wait=0) from failure
+
+
+@contextmanager
+def _stops() -> Iterator[None]:
+    """A stop ends the run, also where a library made another error of it: Dagster would only fail the step, and go on
+    with those that do not need it."""
+    try:
+        yield
+    except BaseException as error:
+        if not stopping.is_stop(error):
+            raise
+        dg.get_dagster_logger().warning(stopping.line())
+        if isinstance(error, KeyboardInterrupt | dg.DagsterExecutionInterruptedError):
+            raise
+        raise dg.DagsterExecutionInterruptedError from None
 
 
 def _pause(seconds: float, failure: Exception) -> None:
@@ -237,7 +252,7 @@ def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
         check_specs=table_checks(name),
     )
     def asset(pipeline: PipelineParam) -> Result:
-        with pipeline.warehouse.session() as session:
+        with acting_on_errors(), pipeline.warehouse.session() as session:
             return result(pipeline, name, reports.count(session, name))
 
     return asset
