@@ -12,7 +12,7 @@ MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 
-    touch_id: str = field("click:<id>, email:<created>:<id> or form:<form>:<submission>")
+    touch_id: str = field("click:ID, email:CREATED:ID (epoch milliseconds) or form:FORM:SUBMISSION")
     touched_at: Timestamp = field("when it happened, UTC")
     kind: str = field(
         "link_click, email_click or form_submission", isin=["link_click", "email_click", "form_submission"]
@@ -20,7 +20,7 @@ class Touch(Model):
     person_id: str = field("person; null where only the account is known: person scope leaves it out", nullable=True)
     contact_id: int = hubspot_id("contact the touch resolved to", nullable=True)
     account_id: str = field(
-        "identity.account the person belonged to then, company:<id> or domain:<business domain>; without a person, that"
+        "identity.account the person belonged to then, company:ID or domain:NAME; without a person, that"
         " of all who have the mailbox, else of its domain",
         nullable=True,
     )

@@ -74,7 +74,7 @@ class Milestone(Model):
         nullable=True,
     )
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
-    group_key: str = field("person:<id> or account:<id>: what is recomputed together")
+    group_key: str = field("person:ID or account:ID: what is recomputed together")
     event_id: str = field("carrier event: whose time and money these are; of a win won again the standing one")
     linked_event_ids: Strings = field("every event of this fact, that of milestone_id first")
     rule: str = field("the rule that made it")
@@ -89,7 +89,7 @@ class Milestone(Model):
     booked_on: date = field("finance day in the account's time zone: close date of wins, else the day it happened")
     imported: bool = field("the carrier came from an import, a migration or an integration")
     person_id: str = field("person, for facts without a deal; null for facts of deals", nullable=True)
-    account_id: str = field("identity.account: company:<id>, domain:<business domain> or deal:<id>", nullable=True)
+    account_id: str = field("identity.account: company:ID, domain:NAME or deal:ID", nullable=True)
     deal_id: int = hubspot_id("live deal id", nullable=True)
     currency: str = field("ISO 4217 code of the amounts now", nullable=True)
     currency_at_event: str = field("ISO 4217 code of the amounts at the carrier event", nullable=True)

@@ -110,9 +110,9 @@ class PersonChange(Model):
 class Account(Model):
     """A buying organisation: a company, a business domain that no company has, or a deal that has none."""
 
-    account_id: str = field("company:<id of the surviving company>, domain:<business domain> or deal:<id>")
-    company_id: int = hubspot_id("HubSpot company id; null for domain:<…> and deal:<…>", nullable=True)
-    name: str = field("company name; of deal:<id> the deal's name; null for domain:<…>", nullable=True)
+    account_id: str = field("company:ID of the surviving company, domain:NAME or deal:ID")
+    company_id: int = hubspot_id("HubSpot company id; null for domain:NAME and deal:ID", nullable=True)
+    name: str = field("company name; of deal:ID the deal's name; null for domain:NAME", nullable=True)
     domain: str = field("normalised domain", nullable=True)
     business_domain: str = field("its registrable part; null for free-mail providers", nullable=True)
     shares_domain: bool = field("another live company has the same business domain: they are not joined", nullable=True)
@@ -127,7 +127,7 @@ class AccountDomain(Model):
     """The business domains of each company that is not archived: its own, further ones, and those of companies it
     absorbed."""
 
-    account_id: str = field("company:<id of the surviving company>")
+    account_id: str = field("company:ID of the surviving company")
     business_domain: str = field("registrable domain in its IDNA form; no free-mail provider's")
 
 
@@ -135,8 +135,10 @@ class AccountDomain(Model):
 class AccountAlias(Model):
     """Account ids that lead to another account: an id once published stays reachable."""
 
-    alias_id: str = field("company:<absorbed or rolled-up id>, or domain:<domain of exactly one live company>")
-    account_id: str = field("the account that holds it now: company:<id>")
+    alias_id: str = field(
+        "company:ID of an absorbed or rolled-up company, or domain:NAME that exactly one live company has"
+    )
+    account_id: str = field("the account that holds it now: company:ID")
     rule: str = field("company_merge, company_domain or parent", isin=["company_merge", "company_domain", "parent"])
 
 
@@ -145,7 +147,7 @@ class Membership(Model):
     """Which account each contact of a person belonged to when. One person may have contacts in several at once."""
 
     person_id: str = field("person")
-    account_id: str = field("identity.account: company:<id> or domain:<business domain>")
+    account_id: str = field("identity.account: company:ID or domain:NAME")
     contact_id: int = hubspot_id("the contact whose association or e-mail it is; an absorbed one until then")
     valid_from: Timestamp = field("start, UTC, inclusive; 1970 reaches back to the beginning")
     valid_to: Timestamp = field("end, UTC, exclusive; null while it holds", nullable=True)
@@ -160,7 +162,7 @@ class DealAccount(Model):
     """The account of each deal."""
 
     deal_id: int = hubspot_id("HubSpot deal id, the survivor's after a merge")
-    account_id: str = field("identity.account: company:<id>, or deal:<id> for a deal without company")
+    account_id: str = field("identity.account: company:ID, or deal:ID for a deal without company")
     basis: str = field(
         "primary (association), history (of hs_primary_associated_company), first_association or own",
         isin=["primary", "history", "first_association", "own"],

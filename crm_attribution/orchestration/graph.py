@@ -9,7 +9,7 @@ import dagster as dg
 
 from crm_attribution import configuration
 from crm_attribution.destinations import destinations
-from crm_attribution.orchestration import in_force
+from crm_attribution.orchestration import catalog, in_force
 from crm_attribution.orchestration.assets import conversions, derived, raw, sql
 from crm_attribution.orchestration.assets.common import HOURLY, key_of
 from crm_attribution.orchestration.assets.privacy import privacy_deletion
@@ -26,6 +26,9 @@ from crm_attribution.orchestration.automation import (
     tell_of_failures,
 )
 from crm_attribution.orchestration.resources import open_warehouse, pipeline_resource
+
+FILES = {model.key: model.path for model in sql.MODELS}
+"""Table -> the SQL file that makes it."""
 
 Facts = Mapping[dg.AssetKey, Mapping[str, str]]
 
@@ -66,4 +69,6 @@ def _shown(spec: dg.AssetSpec, hours: dg.HourlyPartitionsDefinition, facts: Fact
     """The asset as Dagster shows it."""
     if spec.partitions_def is not None:
         spec = spec.replace_attributes(partitions_def=hours)
-    return spec.merge_attributes(metadata=facts.get(spec.key, {}))
+    table = ".".join(spec.key.path)
+    links = catalog.links(table, FILES.get(table))
+    return spec.merge_attributes(metadata={**facts.get(spec.key, {}), **links})

@@ -27,6 +27,9 @@ def inventory() -> dict[str, Any]:
                 "kinds": sorted(spec.kinds),
                 "group": spec.group_name,
                 "columns": [column.name for column in schema.columns] if isinstance(schema, dg.TableSchema) else [],
+                "texts": [spec.description or "", *(c.description or "" for c in schema.columns)]
+                if isinstance(schema, dg.TableSchema)
+                else [spec.description or ""],
                 "undescribed": [c.name for c in schema.columns if not c.description]
                 if isinstance(schema, dg.TableSchema)
                 else [],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ def test_every_check_says_what_it_means(seen):
 @pytest.mark.parametrize("fact", ["description", "owners", "kinds", "group", "links"])
 def test_every_asset_introduces_itself(assets, fact):
     assert [key for key, asset in assets.items() if not asset[fact]] == []
+
+
+def test_no_description_has_what_the_catalog_reads_as_html(seen, assets):
+    """`company:<id>` is shown as `company:`."""
+    checks = {name: check["description"] or "" for name, check in seen["checks"].items()}
+    texts = {(key, text) for key, asset in assets.items() for text in asset["texts"]} | set(checks.items())
+    assert len(texts) > 500
+    assert [place for place in texts if re.search(r"<[^\s=\d]", place[1])] == []
 
 
 def schema(key: str) -> str:

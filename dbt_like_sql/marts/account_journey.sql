@@ -5,10 +5,10 @@
 -- Days are those of the account's time zone. A number of days is negative where somebody dated a win back.
 --
 -- @audience: marketing, revenue-operations
--- @column account_id [not_null] [unique]: company:<HubSpot id>, domain:<business domain> where no company has
---   it, or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for domain: and deal:
--- @column account_domain: domain of the company, or the business domain itself; null for deal:
+-- @column account_id [not_null] [unique]: company:ID, domain:NAME where no company has
+--   it, or deal:ID for a deal without company
+-- @column account_name: company name; null for domain:NAME and deal:ID
+-- @column account_domain: domain of the company, or the business domain itself; null for deal:ID
 -- @column is_target_account: whether HubSpot flags it as a target account; null where it does not say
 -- @column owner_id: HubSpot owner id
 -- @column entered_on [not_null]: day of its earliest fact

@@ -2,9 +2,9 @@
 -- (suppressed milestones) and reversed wins do not count. Never add currencies up.
 --
 -- @audience: finance
--- @column account_id [not_null]: company:<HubSpot id>, domain:<business domain> where no company has it,
---   or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for domain: and deal:
+-- @column account_id [not_null]: company:ID, domain:NAME where no company has it,
+--   or deal:ID for a deal without company
+-- @column account_name: company name; null for domain:NAME and deal:ID
 -- @column currency [not_null]: ISO 4217 code
 -- @column deals_open [not_null] [>= 0]: open deals with an amount in this currency
 -- @column wins [not_null] [>= 0]: live wins with any value in this currency, first ones, expansions and renewals

@@ -27,10 +27,10 @@
 -- @column observed_at [not_null]: when HubSpot recorded it, UTC
 -- @column rule [not_null]: the rule that made it
 -- @column linked_events [not_null] [>= 1]: how many HubSpot events tell this fact
--- @column account_id: the buying organisation: company:<HubSpot id>, domain:<business domain> where no
---   company has it, or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for domain: and deal:
--- @column account_domain: company domain; null for domain: and deal:
+-- @column account_id: the buying organisation: company:ID, domain:NAME where no
+--   company has it, or deal:ID for a deal without company
+-- @column account_name: company name; null for domain:NAME and deal:ID
+-- @column account_domain: company domain; null for domain:NAME and deal:ID
 -- @column deal_id: HubSpot deal id; null for facts about persons and for lifecycle changes without a deal
 -- @column currency: ISO 4217 code of every amount in the row
 -- @column currency_at_event: ISO 4217 code the deal had when it happened; where it was another, the amounts of that

@@ -18,9 +18,9 @@
 -- @column created_on [not_null]: day HubSpot created the deal, in the account's time zone
 -- @column close_on: close date in the account's time zone; an estimate while the deal is open
 -- @column owner_id: HubSpot owner id
--- @column account_id: the buying organisation: company:<HubSpot id>, or deal:<HubSpot id> for a deal without company
--- @column account_name: company name; null for deal:
--- @column account_domain: company domain; null for deal:
+-- @column account_id: the buying organisation: company:ID, or deal:ID for a deal without company
+-- @column account_name: company name; null for deal:ID
+-- @column account_domain: company domain; null for deal:ID
 -- @column channel [not_null]: channel of the deal's first touch (the account's, up to its creation), or Unattributed
 -- @column source: source of that touch
 -- @column campaign: campaign of that touch

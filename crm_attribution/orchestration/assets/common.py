@@ -96,11 +96,7 @@ def spec(
         owners=catalog.owners(name),
         partitions_def=HOURLY if hourly else None,
         freshness_policy=catalog.freshness(name, hourly=hourly),
-        metadata={
-            "dagster/column_schema": column_schema(contract),
-            "dagster/table_name": name,
-            **catalog.links(name),
-        },
+        metadata={"dagster/column_schema": column_schema(contract), "dagster/table_name": name},
     )
 
 

@@ -57,7 +57,7 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
                 partitions_def=HOURLY,
                 freshness_policy=catalog.freshness(name, hourly=True),
-                metadata={"dagster/table_name": ATTEMPT, **catalog.links(name)},
+                metadata={"dagster/table_name": ATTEMPT},
             )
         ],
         backfill_policy=BACKFILL,

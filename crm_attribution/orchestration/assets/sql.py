@@ -56,11 +56,7 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
         owners=catalog.owners(model.key, model.audience),
         skippable=True,
         freshness_policy=catalog.freshness(model.key, hourly=False),
-        metadata={
-            "dagster/table_name": model.key,
-            "dagster/column_schema": dg.TableSchema(columns),
-            **catalog.links(model.key, model.path),
-        },
+        metadata={"dagster/table_name": model.key, "dagster/column_schema": dg.TableSchema(columns)},
     )
 
 
@@ -162,7 +158,6 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     kinds={"duckdb"},
     owners=catalog.owners(PUBLICATION),
     freshness_policy=catalog.freshness(PUBLICATION, hourly=False),
-    metadata=catalog.links(PUBLICATION),
     description="finance.duckdb in the data directory (`file` in the metadata), the copy of the marts for finance. "
     "Every data test of the marts must pass, then the file is replaced in one step. Readers keep their snapshot; an "
     "unchanged hour copies nothing.",
