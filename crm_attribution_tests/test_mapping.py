@@ -99,6 +99,19 @@ def test_properties_are_listed_for_object_types_that_are_read(override: Load):
     assert "contact is no object type; there are contacts, companies, deals" in line
 
 
+def test_a_pair_is_joined_or_kept_apart_and_not_both(override: Load):
+    pairs = "identity:\n  include: [[contact:1, contact:2], [contact:1, 'email:A@b.example']]\n  exclude: [%s]\n"
+    mine = override(pairs % "[contact:1, contact:3]").identity
+    assert (mine.include, mine.exclude) == (
+        [("contact:1", "contact:2"), ("contact:1", "email:a@b.example")],
+        [("contact:1", "contact:3")],
+    )
+    for same in ("[contact:2, contact:1]", "['email:a@B.example', contact:1]"):
+        (line,) = problems(override, pairs % same)
+        assert ", line 3: identity.exclude: " in line
+        assert "1 pair(s) are in include and in exclude: keep one of the two" in line
+
+
 def test_parameters_are_those_of_the_model(override: Load):
     (line,) = problems(override, "attribution:\n  parameters:\n    linear: {half_life_days: 7}\n")
     assert ", line 2: attribution.parameters: " in line

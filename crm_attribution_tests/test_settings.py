@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,17 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.configuration import groups, load, table
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import settings as hubspot
-from crm_attribution.settings import ALERT_URL, CLOCK, Group, Setting, Settings, read, read_env_file, text
+from crm_attribution.settings import (
+    ALERT_URL,
+    CLOCK,
+    Group,
+    Setting,
+    Settings,
+    apply_env_file,
+    read,
+    read_env_file,
+    text,
+)
 from crm_attribution.webhook import settings as webhook
 from crm_attribution_tests.snapshots import SETTINGS, SETTINGS_TEXT
 
@@ -179,6 +190,17 @@ def test_an_env_file(tmp_path: Path):
     path.write_text("A=1\nexport B=2\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"line 2: expected NAME=value"):
         read_env_file(path)
+
+
+def test_what_the_environment_says_outranks_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / ".env"
+    path.write_text("META_DATASET_ID=of-the-file\nLINKEDIN_ACCOUNT_ID=of-the-file\n", encoding="utf-8")
+    monkeypatch.setenv("META_DATASET_ID", "of-the-environment")
+    monkeypatch.setenv("LINKEDIN_ACCOUNT_ID", "")
+    monkeypatch.delenv("LINKEDIN_ACCOUNT_ID")
+    assert apply_env_file(path) == ["META_DATASET_ID", "LINKEDIN_ACCOUNT_ID"]
+    assert os.environ["META_DATASET_ID"] == "of-the-environment"
+    assert os.environ["LINKEDIN_ACCOUNT_ID"] == "of-the-file"
 
 
 def test_figures_of_hubspots_limits():

@@ -3,23 +3,26 @@ records that cannot be read."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.conversions.recipients import resolver
+from crm_attribution.conversions.recipients import _choose, _clicks, resolver
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import Chain
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.sandbox.lines import create, day, join, update
 from crm_attribution_tests.sandbox_process import Line
-
-pytestmark = pytest.mark.sandbox
 
 ENVIRONMENT = {
     "META_ACCESS_TOKEN": "token",
@@ -55,6 +58,7 @@ def resolved(chain: Chain, session: Session) -> dict[str, Resolved]:
     return {deal: found[conversion] for conversion, deal in names}
 
 
+@pytest.mark.sandbox
 def test_who_is_sent_and_who_is_not(tmp_path: Path):
     gone = {"at": day(3), "op": "archive", "object": "contacts", "id": "7"}
     lines = [
@@ -83,3 +87,105 @@ def test_who_is_sent_and_who_is_not(tmp_path: Path):
             session.quarantine("raw.deal", whole.with_columns(key=pl.lit("2")), observed_at=at(day(6)))
             found = resolved(chain, session)
             assert [found[deal].held for deal in ("1", "2", "3", "20")] == ["record_unreadable"] * 2 + [None] * 2
+
+
+# --- one contact of several
+
+WON = at("2026-03-10T12:00:00Z")
+MOMENT = pl.Datetime("us", "UTC")
+CANDIDATE: dict[str, Any] = {
+    **dict.fromkeys(("conversion_id", "person_id", "_sent_touch"), pl.String),
+    **{"contact_id": pl.Int64, "_sent_contact": pl.Int64, "occurred_at": MOMENT, "place": pl.Int64},
+    **dict.fromkeys(("labelled", "sent"), pl.Boolean),
+}
+CLICK: dict[str, Any] = {
+    **dict.fromkeys(("conversion_id", "person_id", "touch_id", "click_id"), pl.String),
+    "clicked_at": MOMENT,
+}
+contacts = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([None, None, 1, 2, 3]), st.sampled_from([1, 2, 3])), min_size=1, max_size=5
+)
+"""Of each contact in the order of their creation: labelled, hours from its click to the win, and a number that orders
+the ids otherwise than the age does."""
+
+
+def candidate(number: int, person: str = "p", **more: Any) -> dict[str, Any]:
+    return {"conversion_id": "c", "contact_id": number, "person_id": person, "occurred_at": WON, "sent": False,
+            "labelled": False, "place": 0, **more}  # fmt: skip
+
+
+def choose(candidates: list[dict[str, Any]], clicks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    found = _choose(pl.DataFrame(candidates, schema=CANDIDATE), pl.DataFrame(clicks, schema=CLICK))
+    return found.select("conversion_id", "contact_id", "touch_id").rows()
+
+
+@settings(max_examples=150, derandomize=True, database=None)
+@given(known=contacts, sent=st.sampled_from([None, 0, 1, 9]), shuffle=st.randoms(use_true_random=False))
+def test_labelled_before_the_latest_click_before_the_earliest_created(known: Any, sent: int | None, shuffle: Any):
+    """Against a plain reading, the rows in any order; who was sent before stays, or nobody is sent."""
+    ids = [100 * order + place for place, (_, _, order) in enumerate(known)]
+    was = None if sent is None else ids[sent] if sent < len(ids) else 7
+    rows = [candidate(ids[place], f"p{place}", labelled=label, place=place, sent=was is not None, _sent_contact=was)
+            for place, (label, _, _) in enumerate(known)]  # fmt: skip
+    clicks = [{"conversion_id": "c", "person_id": f"p{place}", "touch_id": f"t{place}", "click_id": "x",
+               "clicked_at": WON - timedelta(hours=hours)}
+              for place, (_, hours, _) in enumerate(known) if hours is not None]  # fmt: skip
+
+    def rank(place: int) -> tuple[bool, float, int]:
+        label, hours, _ = known[place]
+        return (not label, float("inf") if hours is None else hours, place)
+
+    best = ids.index(was) if was in ids else min(range(len(known)), key=rank)
+    touch = None if known[best][1] is None else f"t{best}"
+    shuffle.shuffle(rows)
+    shuffle.shuffle(clicks)
+    assert choose(rows, clicks) == ([] if was == 7 else [("c", ids[best], touch)])
+
+
+@pytest.mark.warehouse
+def test_the_latest_click_of_the_platform_inside_the_window(session: Session):
+    """Both ends of the window count; of clicks of one instant the greater id; a sent row keeps the click it had."""
+    moments = {"a": WON - timedelta(days=90), "b": WON, "c": WON, "before": WON - timedelta(days=90, seconds=1),
+               "after": WON + timedelta(seconds=1), "other": WON - timedelta(hours=1),
+               "z": WON - timedelta(hours=2)}  # fmt: skip
+    who = {"a": "p1", "before": "p1", "b": "p2", "c": "p2", "other": "p2", "z": "p2", "after": "p3"}
+    given = [sample_rows.click(name, moment.isoformat(), fbclid=None if name == "other" else f"id-{name}")
+             for name, moment in moments.items()]  # fmt: skip
+    touches = [sample_rows.touch(f"click:{name}", moment.isoformat(), who[name], None, "x", "", "", "")
+               for name, moment in moments.items()]  # fmt: skip
+    form = {"form_id": "f", "conversion_id": "1", "submitted_at": WON, "fbclid": "id-form", "extracted_at": WON}
+    touches.append(sample_rows.touch("form:f:1", (WON - timedelta(days=1)).isoformat(), "p4", None, "x", "", "", ""))
+    sample_rows.fill(session, {"raw.link_click": given, "raw.form_submission": [form], "attribution.touch": touches})
+    rows = [candidate(place, person) for place, person in enumerate(("p1", "p2", "p3", "p4"))]
+    again = {"conversion_id": "again", "sent": True, "_sent_touch": "click:before"}
+
+    def clicks(click_id: str | None, *more: dict[str, Any]) -> list[tuple[Any, ...]]:
+        frame = pl.DataFrame([*rows, *more], schema=CANDIDATE)
+        found = _clicks(session, frame, click_id, 90)
+        return sorted(found.select("conversion_id", "person_id", "touch_id", "click_id", "clicked_at").rows())
+
+    assert clicks("fbclid", candidate(9, "p1", **again)) == [
+        ("again", "p1", "click:before", "id-before", moments["before"]),
+        ("c", "p1", "click:a", "id-a", moments["a"]),
+        ("c", "p2", "click:c", "id-c", WON),
+        ("c", "p4", "form:f:1", "id-form", WON - timedelta(days=1)),
+    ]
+    assert clicks(None) == []
+
+
+@pytest.mark.warehouse
+def test_a_deals_contacts_the_earliest_created_first_whatever_their_ids(session: Session):
+    """Archived contacts, former ones and those of other deals are not among them; of one age the smaller id."""
+    ages = {"9": 1, "3": 2, "20": 3, "100": 3, "5": 0, "6": 0, "7": 0}
+    known = [sample_rows.record(number, created_at=at(day(1 + age)), archived=number == "5")
+             for number, age in ages.items()]  # fmt: skip
+    ties = [{"from_type": "deals", "from_id": "60" if number == "6" else "50", "to_type": "contacts", "to_id": number,
+             "type_ids": ["3"], "labels": [f"of {number}"], "is_primary": False, "position": 0,
+             "valid_from": at(day(1)), "valid_to": at(day(2)) if number == "7" else None}
+            for number in ages]  # fmt: skip
+    names = [{"identifier_type": "contact", "identifier": number, "person_id": f"p{number}"} for number in ages]
+    sample_rows.fill(session, {"raw.contact": known, "raw.association": ties, "identity.alias": names})
+    found = conversions.deal_contacts(session, pl.Series("deal_id", [50], dtype=pl.Int64))
+    assert found.select("deal_id", "contact_id", "person_id", pl.col("labels").list.first()).rows() == [
+        (50, number, f"p{number}", f"of {number}") for number in (9, 3, 20, 100)
+    ]

@@ -72,6 +72,11 @@ def test_a_purchase_waits_for_its_value(changes: dict[str, Any]):
     assert DESTINATION.accepts(ready(DESTINATION, **changes)) == "no_value"
 
 
+def test_a_purchase_of_nothing_has_a_value():
+    assert DESTINATION.accepts(ready(DESTINATION, value=0)) is None
+    assert event(value=0)["custom_data"]["value"] == 0
+
+
 def test_a_click_without_its_time_is_not_made_up():
     assert "fbc" not in event(clicked_at=None)["user_data"]
 

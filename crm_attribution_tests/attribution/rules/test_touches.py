@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crm_attribution.attribution.rules.touches import touches
+from crm_attribution.attribution.rules.touches import of_mailboxes, touches
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.mapping import ChannelRule
 from crm_attribution_tests.events.rules.histories import RULES, frame
@@ -111,3 +111,27 @@ def test_a_click_in_a_marketing_mail_is_named_by_its_link_else_by_its_send():
         ("E-mail", "hubspot", "email", "7"),
     ]
     assert rows[0]["touch_id"] == f"email:{int(at(WHEN).timestamp()) * 1000}:e0"
+
+
+def test_a_mailboxs_touch_belongs_to_the_account_all_its_owners_had_at_that_moment():
+    """A membership counts from its first moment, and no more at its last; without one account, the domain's."""
+    moments = ["03-01T00:00:00", "03-04T23:59:59", "03-05T00:00:00", "03-09T23:59:59", "03-10T00:00:00"]
+    form = forms(*({"conversion_id": f"{n}", "submitted_at": at(when), "person_id": "box"}
+                   for n, when in enumerate(moments)),
+                 {"conversion_id": "nobody", "person_id": "nobody's"})  # fmt: skip
+    spans = pl.DataFrame(
+        [("box", "company:1", at("2026-03-01"), at("2026-03-05")), ("box", "company:1", at("2026-03-02"), None),
+         ("box", "company:2", at("2026-03-05"), at("2026-03-10"))],
+        schema={"mailbox": pl.String, "account_id": pl.String, "valid_from": pl.Datetime("us", "UTC"),
+                "valid_to": pl.Datetime("us", "UTC")}, orient="row",
+    )  # fmt: skip
+    by_domain = pl.DataFrame({"mailbox": ["box"], "account_id": ["domain:b.example"]})
+    rows = of_mailboxes(clicks(), NO_MAILS, form, spans, by_domain, RULES.touches).sort("touched_at")
+    assert rows["person_id"].null_count() == rows.height
+    assert dict(rows.select("touch_id", "account_id").iter_rows()) == {
+        "form:f:0": "company:1",
+        "form:f:1": "company:1",
+        "form:f:2": "domain:b.example",
+        "form:f:3": "domain:b.example",
+        "form:f:4": "company:1",
+    }

@@ -1,0 +1,67 @@
+"""The order in which rows leave when a platform throttles or refuses. Its answers stand in a list; no sandbox runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crm_attribution.destinations.base import Answer
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
+from crm_attribution_tests.helpers import new_warehouse
+
+pytestmark = pytest.mark.warehouse
+
+ENV = {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1", "META_BASE_URL": "http://127.0.0.1:9"}
+THROTTLED = Answer(429, {"Retry-After": "7"}, None)
+REFUSED = Answer(400, {}, {"error": {"message": "x", "code": 100}})
+
+
+class Recording:
+    """Answers from a list, then accepts everything; keeps what each request carried."""
+
+    def __init__(self, outbox: Outbox, *answers: Answer):
+        self.outbox, self.answers, self.sent = outbox, list(answers), list[str]()
+
+    def send_once(self, *_: Any, json: Any, **__: Any) -> Answer:
+        self.sent.append("".join(self.outbox.counted([event], "abcdefgh")[0] for event in json["data"]))
+        return self.answers.pop(0) if self.answers else Answer(200, {}, {"events_received": len(json["data"])})
+
+
+@pytest.fixture
+def outbox(tmp_path: Path) -> Outbox:
+    new_warehouse(tmp_path / "w")
+    return Outbox(tmp_path / "w", ENV, SMALL["meta"])
+
+
+def plan(outbox: Outbox, names: str) -> None:
+    """The first is the oldest fact."""
+    for place, name in enumerate(names):
+        outbox.plan(name, occurred_at=NOW - timedelta(hours=20 - place))
+
+
+@pytest.mark.parametrize(
+    ("answers", "sent"),
+    [
+        ([], ["ab", "cd", "ef"]),
+        ([THROTTLED], ["ab", "ab", "cd", "ef"]),
+        ([Answer(200, {}, {"events_received": 2}), THROTTLED, THROTTLED], ["ab", "cd", "cd", "cd", "ef"]),
+        ([REFUSED], ["ab", "a", "b", "cd", "ef"]),
+        ([REFUSED, REFUSED, THROTTLED], ["ab", "a", "b", "b", "cd", "ef"]),
+    ],
+)
+def test_what_was_throttled_or_refused_goes_first_again(outbox: Outbox, answers: list[Answer], sent: list[str]):
+    plan(outbox, "abcdef")
+    platform = Recording(outbox, *answers)
+    outbox.deliver(transport=platform)
+    assert platform.sent == sent
+
+
+def test_the_oldest_fact_leaves_first_whenever_it_was_planned(outbox: Outbox):
+    for name, hours in (("c", 5), ("a", 9), ("d", 4), ("b", 6)):
+        outbox.plan(name, occurred_at=NOW - timedelta(hours=hours))
+    platform = Recording(outbox)
+    outbox.deliver(transport=platform)
+    assert platform.sent == ["ab", "cd"]
