@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
 
-.PHONY: help setup demo ui test test-fast stress check format snapshots lock clean bench bench-peers
+.PHONY: help setup demo ui test test-fast stress mutants check format snapshots lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -31,6 +31,10 @@ test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on t
 
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress
+
+mutants: setup ## change the code in small ways: does a test fail? Changed files; ALL=1, SAMPLE=100 a group, AGAIN=1
+	$(BIN)/python -m crm_attribution_tests.mutants $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE)) \
+		$(if $(AGAIN),--again) $(FILES)
 
 check: setup ## formatter, linter, strict type checker
 	$(BIN)/ruff format --check .

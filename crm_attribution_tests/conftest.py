@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from crm_attribution.sources import sources
 from crm_attribution.warehouse.session import Session
@@ -19,6 +19,8 @@ sources()  # registers the contracts that stand in the files of sources
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 """An example that is slow on a busy machine is no failure."""
+settings.register_profile("any failure", deadline=None, database=None, phases=[Phase.explicit, Phase.generate])
+"""For mutants: that a test fails is enough, the smallest example is not looked for."""
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,0 +1,182 @@
+"""Mutation testing: change the code in small ways and see whether a test fails. Started by `make mutants`.
+
+cosmic-ray makes the mutants and keeps the session (`build/mutants/session.sqlite`; `cr-html` and `cr-report` read it).
+What it has not got is here: mutations of Polars and SQL (`operators.py`), the tests that cover a line (`covering.py`),
+and processes that do not import everything again for each mutant (`trial.py`). Looked at and left:
+
+* cosmic-ray's own command line has one test command for all mutants, and starts an interpreter for each.
+* mutmut 3 changes functions only: no dataclass defaults, no constants, no function with a decorator, no SQL in files or
+  in strings of three quotes; and of each of our many messages it makes three mutants.
+* mutatest and mutpy have had no release since 2022.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from cosmic_ray.work_db import WorkDB, use_db
+from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
+
+from crm_attribution_tests.mutants import plan, trial
+from crm_attribution_tests.mutants.covering import Covering, record
+from crm_attribution_tests.mutants.plan import GROUPS, Mutant
+
+ROOT = Path(__file__).parents[2]
+BUILD = ROOT / "build" / "mutants"
+TREE, OUTPUT, COVERING, SESSION = (
+    BUILD / "tree",
+    BUILD / "output.txt",
+    BUILD / "covering.json",
+    BUILD / "session.sqlite",
+)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m crm_attribution_tests.mutants", description=__doc__)
+    parser.add_argument("files", nargs="*", help="files or folders; by default those that differ from --base")
+    parser.add_argument("--all", action="store_true", help="every file of the groups")
+    parser.add_argument("--base", help="branch the changes are compared with (default: main as it was fetched last)")
+    parser.add_argument("--sample", type=int, help="so many mutants of each group at most")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--again", action="store_true", help="only those that survived the last run")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of tests for each mutant at most (default: 40)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = arguments()
+    BUILD.mkdir(parents=True, exist_ok=True)
+    trial.preload()
+    trial.copy(ROOT, TREE)
+    files = _files(given)
+    with use_db(str(SESSION), WorkDB.Mode.create) as session:
+        chosen = _again(session) if given.again else _chosen(given, files)
+        if not chosen:
+            print("nothing to mutate")
+            return 0
+        covering = _covering()
+        outcomes = _run(session, chosen, covering, given.seconds)
+    _report(outcomes)
+    return 0
+
+
+def _files(given: argparse.Namespace) -> list[str]:
+    known = [name for name in plan.tracked(ROOT) if plan.group_of(name)]
+    if given.all:
+        return known
+    if given.files:
+        return [
+            name
+            for name in known
+            if any(name == file or name.startswith(f"{file.rstrip('/')}/") for file in given.files)
+        ]
+    wanted = set(plan.changed(ROOT, given.base))
+    return [name for name in known if name in wanted]
+
+
+def _chosen(given: argparse.Namespace, files: list[str]) -> list[Mutant]:
+    """The sample, without those known to be equivalent."""
+    known = plan.equivalent()
+    chosen: list[Mutant] = []
+    for places in plan.sample(plan.places(ROOT, files), None, given.seed):
+        mine: dict[tuple[str, int, str], Mutant] = {}
+        for place in places:
+            if given.sample is not None and len(mine) >= given.sample:
+                break
+            found = plan.mutant(ROOT, place)
+            if found is not None and (found.file, found.was, found.becomes) not in known:
+                mine[found.file, found.line, found.becomes] = found
+        chosen += mine.values()
+    return chosen
+
+
+def _again(session: WorkDB) -> list[Mutant]:
+    """The survivors of the last session, as far as their code still stands there."""
+    known = plan.equivalent()
+    chosen: list[Mutant] = []
+    wanted = {
+        item.job_id: str(item.mutations[0].module_path)
+        for item, result in session.completed_work_items
+        if result.test_outcome == TestOutcome.SURVIVED
+    }
+    for place in plan.places(ROOT, wanted.values()):
+        found = plan.mutant(ROOT, place)
+        if found is not None and found.key in wanted and (found.file, found.was, found.becomes) not in known:
+            chosen.append(found)
+    return chosen
+
+
+def _covering() -> Covering:
+    """What covers what, brought up to date."""
+    covering = Covering.load(COVERING)
+    tests = [
+        name
+        for name in plan.tracked(ROOT)
+        if name.startswith(tuple(f"crm_attribution_tests/{folder}/" for folder in plan.TESTS))
+        and name.rpartition("/")[2].startswith("test_")
+    ]
+    stale = covering.stale(TREE, tests)
+    if stale:
+        print(f"running {len(stale)} test files to see what they cover", flush=True)
+        newer = BUILD / "newer.json"
+
+        def work() -> int:
+            options = ["-q", "-p", "no:anyio", "--assert=plain", "--hypothesis-seed=0", "-m", plan.MARKERS]
+            record(TREE, ["crm_attribution/*"], stale, options).save(newer)
+            return 0
+
+        if trial.in_child(TREE, OUTPUT, work, 7200.0) != 0:
+            sys.exit(f"the tests could not be run; see {OUTPUT}")
+        covering.replace(TREE, Covering.load(newer))
+        covering.save(COVERING)
+    return covering
+
+
+def _run(session: WorkDB, chosen: list[Mutant], covering: Covering, seconds: float) -> list[tuple[Mutant, str]]:
+    session.clear()
+    session.add_work_items(_item(each) for each in {each.key: each for each in chosen}.values())
+    outcomes = []
+    for at, each in enumerate(chosen, 1):
+        tests, started = plan.judges(each, covering, seconds), time.monotonic()
+        limit = 30.0 + 5 * sum(covering.seconds.get(test, 1.0) for test in tests)
+        outcome = trial.tried(TREE, OUTPUT, each.file, each.code, tests, limit)
+        outcomes.append((each, outcome))
+        took = time.monotonic() - started
+        print(f"{at}/{len(chosen)} {outcome} {each.file}:{each.line} ({len(tests)} tests, {took:.1f} s)", flush=True)
+        if outcome == trial.SURVIVED:
+            print(f"  - {each.was}\n  + {each.becomes}", flush=True)
+        session.set_result(each.key, _result(each, outcome))
+    return outcomes
+
+
+def _item(each: Mutant) -> WorkItem:
+    spec = MutationSpec(Path(each.file), each.operator, each.occurrence, each.start, each.end)
+    return WorkItem.single(each.key, spec)
+
+
+def _result(each: Mutant, outcome: str) -> WorkResult:
+    told = TestOutcome.SURVIVED if outcome == trial.SURVIVED else TestOutcome.KILLED
+    output = OUTPUT.read_text(errors="replace")[-2000:] if OUTPUT.exists() else ""
+    return WorkResult(WorkerOutcome.NORMAL, output, told, f"-{each.was}\n+{each.becomes}\n")
+
+
+def _report(outcomes: list[tuple[Mutant, str]]) -> None:
+    """The table, by group."""
+    listed = Counter(plan.group_of(file) for file, _, _ in plan.equivalent())
+    print(f"\n{'group':14} {'mutants':>8} {'killed':>8} {'survived':>9} {'score':>7} {'equivalent':>11}")
+    for group in [*GROUPS, "all"]:
+        mine = [outcome for each, outcome in outcomes if group in ("all", each.group)]
+        if not mine:
+            continue
+        survived = mine.count(trial.SURVIVED)
+        known = listed.total() if group == "all" else listed[group]
+        score = 100 * (len(mine) - survived) / len(mine)
+        print(f"{group:14} {len(mine):8} {len(mine) - survived:8} {survived:9} {score:6.1f}% {known:11}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""A mutant on trial: its file is written into a copy of the tree, and its tests run in a process forked from this one.
+
+The libraries are imported once, here, and no code of this repository is: what a child imports is the copy's. Starting
+an interpreter for each mutant would take longer than most tests.
+"""
+
+from __future__ import annotations
+
+import compileall
+import contextlib
+import importlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from crm_attribution_tests.mutants.plan import tracked
+
+LIBRARIES = [
+    *("hypothesis", "numpy", "polars", "duckdb", "pyarrow", "pandera.polars", "pydantic", "sqlglot", "requests"),
+    *("phonenumbers", "publicsuffixlist", "yaml", "rich.table", "scipy.sparse.csgraph", "starlette.applications"),
+    *("uvicorn", "tenacity", "dagster", "networkx"),
+]
+
+PYTEST = [
+    "-x",
+    "-q",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:anyio",
+    "--assert=plain",
+    "--hypothesis-seed=0",
+    "--tb=line",
+    "--hypothesis-profile=any failure",
+]
+"""Assertions stay as they are written: rewriting them takes longer than they do."""
+
+KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
+
+
+def preload() -> None:
+    """Import what the tests import from elsewhere."""
+    for name in LIBRARIES:
+        importlib.import_module(name)
+
+
+def copy(root: Path, tree: Path) -> None:
+    """Bring the copy up to date, compiled."""
+    names = tracked(root)
+    for name in names:
+        source, target = root / name, tree / name
+        if not target.exists() or source.read_bytes() != target.read_bytes():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    kept = set(names)
+    for path in tree.rglob("*"):
+        if path.is_file() and path.suffix in (".py", ".sql") and str(path.relative_to(tree)) not in kept:
+            path.unlink()
+    for folder in ("crm_attribution", "crm_attribution_tests"):
+        compileall.compile_dir(tree / folder, quiet=1)
+
+
+@contextlib.contextmanager
+def changed(path: Path, code: str) -> Iterator[None]:
+    """The file with other code; put back with its time, so that what was compiled of it stays good."""
+    before, times = path.read_text(), path.stat()
+    path.write_text(code)
+    try:
+        yield
+    finally:
+        path.write_text(before)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def in_child(tree: Path, output: Path, work: Callable[[], int], limit: float) -> int | None:
+    """Call `work` in a forked process that runs in the copy. Returns its status, None where it took too long."""
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        status = 70
+        try:
+            os.setsid()
+            _enter(tree, output)
+            status = work()
+        finally:
+            sys.stdout.flush()
+            os._exit(status)
+    until = time.monotonic() + limit
+    while time.monotonic() < until:
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            _end(pid)  # what a test left behind
+            return os.waitstatus_to_exitcode(code)
+        time.sleep(0.05)
+    _end(pid)
+    os.waitpid(pid, 0)
+    return None
+
+
+def _end(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _enter(tree: Path, output: Path) -> None:
+    file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    os.environ["PYTHONPATH"] = str(tree)  # processes that a test starts
+    sys.dont_write_bytecode = True
+    for name in [name for name in sys.modules if name.partition(".")[0].startswith("crm_attribution")]:
+        del sys.modules[name]
+
+
+def tried(tree: Path, output: Path, file: str, code: str, tests: Sequence[str], limit: float) -> str:
+    """What the tests say of a file with other code."""
+
+    def work() -> int:
+        import pytest
+
+        return int(pytest.main([*PYTEST, *tests]))
+
+    if not tests:
+        return SURVIVED
+    with changed(tree / file, code):
+        status = in_child(tree, output, work, limit)
+    if status is None:
+        return TIMEOUT
+    return SURVIVED if status == 0 else KILLED
