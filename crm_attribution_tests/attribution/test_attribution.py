@@ -51,6 +51,16 @@ def credited(session: Session) -> Session:
     return session
 
 
+def test_a_run_reports_what_holds_and_how_many_outcomes_each_model_credits(credited: Session):
+    touched(credited, sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
+    other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
+    lost = WON | {"milestone_id": "x", "account_id": "company:3", "deal_id": "3", "state": "reversed", "reason": "lost"}
+    sample_rows.fill(credited, {"events.milestone": [other, lost]})
+    report = run(CREDITS, credited, LOADED, TUESDAY)
+    assert report.rows == 2 * (1 + 1 + 2) + 2 * 3
+    assert report.figures == {"first_touch": 2, "last_touch": 2, "linear": 2}
+
+
 def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
     touched(credited, sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     # last touch: one row goes, one comes; linear: one goes, two come; first touch stays; twice, for count and amount

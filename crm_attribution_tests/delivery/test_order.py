@@ -16,6 +16,8 @@ pytestmark = pytest.mark.warehouse
 
 ENV = {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1", "META_BASE_URL": "http://127.0.0.1:9"}
 THROTTLED = Answer(429, {"Retry-After": "7"}, None)
+ACCEPTED = Answer(200, {}, {"events_received": 2})
+BROKEN = Answer(503, {}, None)
 REFUSED = Answer(400, {}, {"error": {"message": "x", "code": 100}})
 
 
@@ -26,7 +28,7 @@ class Recording:
         self.outbox, self.answers, self.sent = outbox, list(answers), list[str]()
 
     def send_once(self, *_: Any, json: Any, **__: Any) -> Answer:
-        self.sent.append("".join(self.outbox.counted([event], "abcdefgh")[0] for event in json["data"]))
+        self.sent.append("".join(self.outbox.counted([event], "abcdefghijklmnopqrst")[0] for event in json["data"]))
         return self.answers.pop(0) if self.answers else Answer(200, {}, {"events_received": len(json["data"])})
 
 
@@ -47,7 +49,7 @@ def plan(outbox: Outbox, names: str) -> None:
     [
         ([], ["ab", "cd", "ef"]),
         ([THROTTLED], ["ab", "ab", "cd", "ef"]),
-        ([Answer(200, {}, {"events_received": 2}), THROTTLED, THROTTLED], ["ab", "cd", "cd", "cd", "ef"]),
+        ([ACCEPTED, THROTTLED, THROTTLED], ["ab", "cd", "cd", "cd", "ef"]),
         ([REFUSED], ["ab", "a", "b", "cd", "ef"]),
         ([REFUSED, REFUSED, THROTTLED], ["ab", "a", "b", "b", "cd", "ef"]),
     ],
@@ -65,3 +67,12 @@ def test_the_oldest_fact_leaves_first_whenever_it_was_planned(outbox: Outbox):
     platform = Recording(outbox)
     outbox.deliver(transport=platform)
     assert platform.sent == ["ab", "cd"]
+
+
+def test_only_failures_in_a_row_end_a_delivery(outbox: Outbox):
+    """Two, an answer, two more: it goes on; a third in a row ends it."""
+    plan(outbox, "abcdefghijklmnopqrst")
+    platform = Recording(outbox, BROKEN, BROKEN, ACCEPTED, BROKEN, BROKEN, ACCEPTED, BROKEN, BROKEN, BROKEN)
+    report = outbox.deliver(transport=platform)
+    assert report.stopped == "3 requests in a row failed (http_503)"
+    assert platform.sent == ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op", "qr"]

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crm_attribution.conversions.ledger import TRANSITIONS
+from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.rules import Policy, Row, guarded, recovered, settled
 from crm_attribution.destinations.base import Limits, Outcome, Verdict
 from crm_attribution.mapping import VolumeGuard
@@ -106,6 +107,8 @@ def test_every_answer_ends_in_the_table(
         assert after.state == "unknown"
     if verdict in ("refused", "throttled", "stopped", "unsent"):
         assert (after.state, after.charged) == ("retry", False)
+    waits = after.state == "retry" and verdict in ("transient", "uncertain")
+    assert (after.next_attempt_at is not None) == waits, "what failed by itself waits, the rest may be sent at once"
     if after.undone:
         assert first is None
         assert verdict not in ("accepted", "uncertain")
@@ -124,6 +127,33 @@ def test_back_off_is_bounded_and_never_shorter_than_asked(attempts: int, draw: f
     delay = after.next_attempt_at - NOW
     assert (wait or timedelta(0)) <= delay <= max(wait or timedelta(0), POLICY.longest_wait)
     assert delay <= max(wait or timedelta(0), POLICY.first_wait * 2**attempts)
+
+
+def test_pauses_grow_from_throttle_to_throttle_up_to_an_hour_and_more():
+    """Five seconds, doubled each time, where the platform names none; at least one second, doubled, where it does."""
+    patient = Policy(patience=10.0**9)
+    unnamed, named = Pace(patient), Pace(patient)
+    assert [unnamed.throttled(None) for _ in range(15)] == [(5.0 * 2 ** min(n, 12), True) for n in range(15)]
+    asked = [timedelta(0), timedelta(seconds=7), timedelta(seconds=2), timedelta(seconds=2)]
+    assert [named.throttled(each)[0] for each in asked] == [1.0, 7.0, 4.0, 8.0]
+
+
+def test_a_delivery_waits_as_long_as_its_patience_and_not_a_second_longer():
+    pace = Pace(Policy(patience=20.0))
+    assert pace.throttled(timedelta(seconds=5)) == (5.0, True)
+    assert pace.throttled(timedelta(seconds=16)) == (16.0, False)
+    assert pace.throttled(timedelta(seconds=15)) == (15.0, True), "a pause that was not waited for costs nothing"
+    assert pace.throttled(timedelta(0)) == (8.0, False)
+
+
+def test_a_refused_request_is_halved_unless_the_bad_rows_are_named():
+    pace = Pace(Policy(resends=5))
+    assert pace.parts(["a", "b", "c"], 3) == [["a"], ["b", "c"]]
+    assert pace.parts(["a"], 1) == [["a"]]
+    assert pace.parts(["a", "b"], 3) == [["a", "b"]]
+    assert pace.parts(["a", "b"], 2) == [["a"], ["b"]]
+    assert pace.parts(["a", "b"], 2) == [["a"], ["b"]]
+    assert pace.parts(["a", "b"], 2) is None
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,11 @@ and processes that do not import everything again for each mutant (`trial.py`). 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import sys
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from cosmic_ray.work_db import WorkDB, use_db
@@ -26,13 +28,30 @@ from crm_attribution_tests.mutants.covering import Covering, record
 from crm_attribution_tests.mutants.plan import GROUPS, Mutant
 
 ROOT = Path(__file__).parents[2]
-BUILD = ROOT / "build" / "mutants"
-TREE, OUTPUT, COVERING, SESSION = (
-    BUILD / "tree",
-    BUILD / "output.txt",
-    BUILD / "covering.json",
-    BUILD / "session.sqlite",
-)
+
+
+@dataclass(frozen=True)
+class Build:
+    """What a run leaves behind: the copy in which mutants run, what the tests of the last one printed, which test
+    covers which line, and cosmic-ray's session."""
+
+    folder: Path
+
+    @property
+    def tree(self) -> Path:
+        return self.folder / "tree"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output.txt"
+
+    @property
+    def covering(self) -> Path:
+        return self.folder / "covering.json"
+
+    @property
+    def session(self) -> Path:
+        return self.folder / "session.sqlite"
 
 
 def arguments() -> argparse.Namespace:
@@ -44,22 +63,31 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--again", action="store_true", help="only those that survived the last run")
     parser.add_argument("--seconds", type=float, default=40.0, help="of tests for each mutant at most (default: 40)")
+    parser.add_argument(
+        "--build", type=Path, default=ROOT / "build" / "mutants", help="folder of the copy and the session, one a run"
+    )
     return parser.parse_args()
 
 
 def main() -> int:
     given = arguments()
-    BUILD.mkdir(parents=True, exist_ok=True)
+    build = Build(given.build.absolute())
+    build.folder.mkdir(parents=True, exist_ok=True)
+    lock = (build.folder / "lock").open("w")  # held until this process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"another run works in {build.folder}: wait for it, or give this one a folder of its own with --build")
     trial.preload()
-    trial.copy(ROOT, TREE)
+    trial.copy(ROOT, build.tree)
     files = _files(given)
-    with use_db(str(SESSION), WorkDB.Mode.create) as session:
+    with use_db(str(build.session), WorkDB.Mode.create) as session:
         chosen = _again(session) if given.again else _chosen(given, files)
         if not chosen:
             print("nothing to mutate")
             return 0
-        covering = _covering()
-        outcomes = _run(session, chosen, covering, given.seconds)
+        covering = _covering(build)
+        outcomes = _run(build, session, chosen, covering, given.seconds)
     _report(outcomes)
     return 0
 
@@ -110,46 +138,48 @@ def _again(session: WorkDB) -> list[Mutant]:
     return chosen
 
 
-def _covering() -> Covering:
+def _covering(build: Build) -> Covering:
     """What covers what, brought up to date."""
-    covering = Covering.load(COVERING)
+    covering = Covering.load(build.covering)
     tests = [
         name
         for name in plan.tracked(ROOT)
         if name.startswith(tuple(f"crm_attribution_tests/{folder}/" for folder in plan.TESTS))
         and name.rpartition("/")[2].startswith("test_")
     ]
-    stale = covering.stale(TREE, tests)
+    stale = covering.stale(build.tree, tests)
     if stale:
         print(f"running {len(stale)} test files to see what they cover", flush=True)
-        newer = BUILD / "newer.json"
+        newer = build.folder / "newer.json"
 
         def work() -> int:
             options = ["-q", "-p", "no:anyio", "--assert=plain", "--hypothesis-seed=0", "-m", plan.MARKERS]
-            record(TREE, ["crm_attribution/*"], stale, options).save(newer)
+            record(build.tree, ["crm_attribution/*"], stale, options).save(newer)
             return 0
 
-        if trial.in_child(TREE, OUTPUT, work, 7200.0) != 0:
-            sys.exit(f"the tests could not be run; see {OUTPUT}")
-        covering.replace(TREE, Covering.load(newer))
-        covering.save(COVERING)
+        if trial.in_child(build.tree, build.output, work, 7200.0) != 0:
+            sys.exit(f"the tests could not be run; see {build.output}")
+        covering.replace(build.tree, Covering.load(newer))
+        covering.save(build.covering)
     return covering
 
 
-def _run(session: WorkDB, chosen: list[Mutant], covering: Covering, seconds: float) -> list[tuple[Mutant, str]]:
+def _run(
+    build: Build, session: WorkDB, chosen: list[Mutant], covering: Covering, seconds: float
+) -> list[tuple[Mutant, str]]:
     session.clear()
     session.add_work_items(_item(each) for each in {each.key: each for each in chosen}.values())
     outcomes = []
     for at, each in enumerate(chosen, 1):
         tests, started = plan.judges(each, covering, seconds), time.monotonic()
-        limit = 30.0 + 5 * sum(covering.seconds.get(test, 1.0) for test in tests)
-        outcome = trial.tried(TREE, OUTPUT, each.file, each.code, tests, limit)
+        limit = 30.0 + 3 * seconds
+        outcome = trial.tried(build.tree, build.output, each.file, each.code, tests, limit)
         outcomes.append((each, outcome))
         took = time.monotonic() - started
         print(f"{at}/{len(chosen)} {outcome} {each.file}:{each.line} ({len(tests)} tests, {took:.1f} s)", flush=True)
         if outcome == trial.SURVIVED:
             print(f"  - {each.was}\n  + {each.becomes}", flush=True)
-        session.set_result(each.key, _result(each, outcome))
+        session.set_result(each.key, _result(each, outcome, build.output))
     return outcomes
 
 
@@ -158,9 +188,9 @@ def _item(each: Mutant) -> WorkItem:
     return WorkItem.single(each.key, spec)
 
 
-def _result(each: Mutant, outcome: str) -> WorkResult:
+def _result(each: Mutant, outcome: str, printed: Path) -> WorkResult:
     told = TestOutcome.SURVIVED if outcome == trial.SURVIVED else TestOutcome.KILLED
-    output = OUTPUT.read_text(errors="replace")[-2000:] if OUTPUT.exists() else ""
+    output = printed.read_text(errors="replace")[-2000:] if printed.exists() else ""
     return WorkResult(WorkerOutcome.NORMAL, output, told, f"-{each.was}\n+{each.becomes}\n")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from hashlib import sha256
@@ -27,7 +27,9 @@ class Covering:
     """What the tests of a tree cover.
 
     Attributes:
-        seconds: test -> how long it took.
+        seconds: test -> how long it took, without the fixtures it shares with others.
+        shared: test -> those fixtures.
+        setup: shared fixture -> how long it took.
         lines: file -> line -> tests. Files and tests are named from the root of the tree.
         digests: test file -> SHA-256 of its content when it was run.
         texts: file -> its content when it was measured.
@@ -37,6 +39,13 @@ class Covering:
     lines: Lines = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
+    shared: dict[str, list[str]] = field(default_factory=dict)
+    setup: dict[str, float] = field(default_factory=dict)
+
+    def cost(self, test: str, paid: Collection[str] = ()) -> float:
+        """Seconds of a test with the fixtures it shares, of which some may be there."""
+        shared = sum(self.setup.get(name, 0.0) for name in self.shared.get(test, ()) if name not in paid)
+        return self.seconds.get(test, 1.0) + shared
 
     def tests(self, file: str, line: int) -> set[str]:
         """The tests of a line; of one that only runs when the module is imported, those of any line of the file."""
@@ -60,6 +69,8 @@ class Covering:
             mine = self.lines.setdefault(file, {})
             for line, tests in found.items():
                 mine.setdefault(line, set()).update(tests)
+        self.shared = {test: each for test, each in self.shared.items() if test not in gone} | newer.shared
+        self.setup |= newer.setup
         self.digests |= newer.digests
         self.texts |= newer.texts
 
@@ -73,7 +84,7 @@ class Covering:
             file: {int(line): {names[at] for at in tests} for line, tests in by_line.items()}
             for file, by_line in found["lines"].items()
         }
-        return cls(found["seconds"], lines, found["digests"], found["texts"])
+        return cls(found["seconds"], lines, found["digests"], found["texts"], found["shared"], found["setup"])
 
     def save(self, path: Path) -> None:
         place = {name: at for at, name in enumerate(self.seconds)}
@@ -82,6 +93,7 @@ class Covering:
             for file, by_line in self.lines.items()
         }
         found = {"seconds": self.seconds, "lines": lines, "digests": self.digests, "texts": self.texts}
+        found |= {"shared": self.shared, "setup": self.setup}
         path.write_text(json.dumps(found))
 
 
@@ -117,6 +129,8 @@ class Recorder:
     seconds: dict[str, float] = field(default_factory=dict)
     users: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     failed: set[str] = field(default_factory=set)
+    setup: dict[str, float] = field(default_factory=dict)
+    waited: float = 0.0
     now: str = ""
 
     def __post_init__(self) -> None:
@@ -127,11 +141,11 @@ class Recorder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.now = item.nodeid
         self.coverage.switch_context(item.nodeid)
-        started = time.perf_counter()
+        started, self.waited = time.perf_counter(), 0.0
         try:
             return (yield)
         finally:
-            self.seconds[item.nodeid] = round(time.perf_counter() - started, 2)
+            self.seconds[item.nodeid] = round(time.perf_counter() - started - self.waited, 2)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -150,10 +164,14 @@ class Recorder:
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
         if fixturedef.scope == "function":
             return (yield)
-        self.coverage.switch_context(f"fixture {fixturedef.baseid} {fixturedef.argname}")
+        name = f"fixture {fixturedef.baseid} {fixturedef.argname}"
+        self.coverage.switch_context(name)
+        started = time.perf_counter()
         try:
             return (yield)
         finally:
+            self.setup[name] = round(time.perf_counter() - started, 2)
+            self.waited += self.setup[name]
             self.coverage.switch_context(self.now)
 
     def covering(self, test_files: Sequence[str]) -> Covering:
@@ -168,7 +186,9 @@ class Recorder:
             }
             lines[str(Path(file).relative_to(self.root))] = {line: tests for line, tests in by_line.items() if tests}
         digests = {name: _digest(self.root / name) for name in test_files}
-        return Covering(seconds, lines, digests, {file: (self.root / file).read_text() for file in lines})
+        texts = {file: (self.root / file).read_text() for file in lines}
+        shared = {test: [name for name, users in self.users.items() if test in users] for test in seconds}
+        return Covering(seconds, lines, digests, texts, shared, self.setup)
 
 
 def record(root: Path, sources: Sequence[str], test_files: Sequence[str], arguments: Sequence[str]) -> Covering:

@@ -196,7 +196,8 @@ _SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|JOIN|ORDER BY|GROUP BY|QUALIFY|HAVING|UPDATE|SET|DELETE|INSERT|IS NULL|IS NOT NULL)\b|"
     r"(=|<|>) \?|\b(AND|OR) \w+"
 )
-_HIDDEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|/\*.*?\*/", re.DOTALL)
+_HIDDEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|/\*.*?\*/|\bdecimal\(\d+, \d+\)", re.DOTALL | re.IGNORECASE)
+"""What is no code, and how wide a decimal is."""
 
 _SQL_SWAPS: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (r"\bAND\b", lambda _: "OR"),
@@ -232,8 +233,10 @@ _SQL_SWAPS: list[tuple[str, Callable[[re.Match[str]], str]]] = [
 
 
 def sql_mutants(text: str) -> Iterator[str]:
-    """Every mutant of a SQL text, comments and literals left alone. A column that stands there of two tables is taken
-    from the other one."""
+    """Every mutant of a SQL text; comments, literals and the widths of decimals stay.
+
+    A column that stands there of two tables is taken from the other one.
+    """
     masked = _HIDDEN.sub(lambda found: re.sub(r"[^\n]", "\0", found[0]), text)
     for pattern, change in _SQL_SWAPS:
         for found in re.finditer(pattern, masked):

@@ -177,6 +177,20 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
         assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[CREDITED[measure]])
 
 
+def test_the_currency_of_a_credit_is_its_amounts_and_empty_where_there_is_none():
+    known, unknown = outcome("o1", amount_current=7, currency="USD"), outcome("o2", amount_current=5, currency=None)
+    outcomes, path = pl.DataFrame([known, unknown], schema=OUTCOME), pl.DataFrame([touch("t", days(1))], schema=TOUCH)
+    wins = pl.DataFrame(schema={"account_id": pl.String, "occurred_at": UTC_TIME})
+    born = pl.DataFrame(schema={"contact_id": pl.Int64, "created_at": UTC_TIME})
+    rows = credits(outcomes, path, wins, born, RULES.attribution).filter(pl.col("model") == "linear")
+    assert rows.select("milestone_id", "measure", "currency", "credit").sort(pl.all()).rows() == [
+        ("o1", "amount", "USD", 7),
+        ("o1", "count", "", COUNT_UNIT),
+        ("o2", "amount", "", 5),
+        ("o2", "count", "", COUNT_UNIT),
+    ]
+
+
 # --- models
 
 
