@@ -7,6 +7,8 @@ columns are added as null.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import duckdb
 
 from crm_attribution.contracts import CONTRACTS, SCHEMAS, Contract
@@ -44,9 +46,6 @@ def initialise(connection: duckdb.DuckDBPyConnection) -> None:
     for version in range(found or SCHEMA_VERSION, SCHEMA_VERSION):
         _migrate(connection, version)
     _create_tables(connection)
-    if found is not None and found < SCHEMA_VERSION:
-        for contract in CONTRACTS.values():
-            _comment(connection, contract)
 
 
 def _migrate(connection: duckdb.DuckDBPyConnection, version: int) -> None:
@@ -90,24 +89,26 @@ def _create_tables(connection: duckdb.DuckDBPyConnection) -> None:
     for schema in SCHEMAS:
         if schema != "marts":
             connection.execute(f"CREATE SCHEMA IF NOT EXISTS {q(schema)}")
-    existing = {
-        (schema, table): set(columns)
-        for schema, table, columns in connection.execute(
-            "SELECT schema_name, table_name, list(column_name) FROM duckdb_columns()"
-            " WHERE database_name = current_database() GROUP BY ALL"
-        ).fetchall()
-    }
+    existing: dict[tuple[str, str], dict[str | None, str | None]] = {}
+    """Table -> its columns with their comments; None is the table itself."""
+    for schema, table, column, comment in connection.execute(
+        "SELECT schema_name, table_name, column_name, comment FROM duckdb_columns()"
+        " WHERE database_name = current_database()"
+        " UNION ALL SELECT schema_name, table_name, NULL, comment FROM duckdb_tables()"
+        " WHERE database_name = current_database()"
+    ).fetchall():
+        existing.setdefault((schema, table), {})[column] = comment
     for contract in CONTRACTS.values():
         have = existing.get((contract.schema, contract.table))
         if have is None:
             connection.execute(create_table(contract))
-            _comment(connection, contract)
         else:
             for column in contract.columns:
                 if column.name not in have:
                     connection.execute(
                         f"ALTER TABLE {table_name(contract.name)} ADD COLUMN {q(column.name)} {column.duckdb_type}"
                     )
+        _comment(connection, contract, have or {})
         if contract.schema == "raw":
             refused = existing.get(("quarantine", contract.table))
             if refused is None:
@@ -139,11 +140,15 @@ def table_name(name: str) -> str:
     return f"{q(schema)}.{q(table)}"
 
 
-def _comment(connection: duckdb.DuckDBPyConnection, contract: Contract) -> None:
+def _comment(connection: duckdb.DuckDBPyConnection, contract: Contract, have: Mapping[str | None, str | None]) -> None:
+    """Put the descriptions into the database where they differ from what it has: also of a column that was added, and
+    of one that was described otherwise by an earlier release."""
     name = table_name(contract.name)
-    connection.execute(f"COMMENT ON TABLE {name} IS {_literal(contract.description)}")
+    if have.get(None) != contract.description:
+        connection.execute(f"COMMENT ON TABLE {name} IS {_literal(contract.description)}")
     for column in contract.columns:
-        connection.execute(f"COMMENT ON COLUMN {name}.{q(column.name)} IS {_literal(column.description)}")
+        if have.get(column.name) != column.description:
+            connection.execute(f"COMMENT ON COLUMN {name}.{q(column.name)} IS {_literal(column.description)}")
 
 
 def _literal(text: str) -> str:

@@ -61,6 +61,12 @@ def test_every_table_fits_its_contract_and_memory_is_kept(old: Path) -> None:
             if contract.schema != "marts":
                 contract.validate(session.read(name))
         steps = [row[0] for row in session.query("SELECT name FROM meta.migration ORDER BY version").rows()]
+        described = session.query(
+            "SELECT schema_name || '.' || table_name, column_name, comment FROM duckdb_columns()"
+            " WHERE database_name = current_database() AND NOT internal"
+        ).rows()
+    told = {(table, column): comment for table, column, comment in described if table in CONTRACTS}
+    assert told == {(n, c.name): c.description for n, contract in CONTRACTS.items() for c in contract.columns}
     assert steps == [step.__name__ for version, step in sorted(MIGRATIONS.items()) if version >= 3]
     assert {sql: rows(file, sql) for sql in before} == before
 

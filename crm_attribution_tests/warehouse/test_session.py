@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from crm_attribution.contracts import CONTRACTS
 from crm_attribution.contracts.topics import (
     CONTACTS,
     DEALS,
@@ -182,6 +183,21 @@ def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
         Warehouse(warehouse.directory).session(),
     ):
         pass
+
+
+def test_comments_of_an_earlier_release_are_replaced(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        session.connection.execute("COMMENT ON TABLE raw.owner IS 'as it was'")
+        session.connection.execute("COMMENT ON COLUMN raw.owner.id IS 'as it was'")
+        session.connection.execute("COMMENT ON COLUMN raw.owner.email IS NULL")
+    with Warehouse(warehouse.directory).session() as session:
+        found = session.query(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'owner' AND schema_name = 'raw'"
+            " UNION ALL SELECT NULL, comment FROM duckdb_tables() WHERE table_name = 'owner' AND schema_name = 'raw'"
+        ).rows()
+    contract = CONTRACTS["raw.owner"]
+    wanted = {(column.name, column.description) for column in contract.columns}
+    assert set(found) == wanted | {(None, contract.description)}
 
 
 def test_keys_of_an_older_journal_are_lists(warehouse: Warehouse) -> None:
