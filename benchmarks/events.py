@@ -143,8 +143,7 @@ def _derived(session: Session, half: int) -> None:
         )
         run(
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, sha256(n || ?) AS milestone_id, 'person' AS"
-            " subject, 'person:person_' || n AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids,"
+            " subject, 'person:person_' || n AS group_key, milestone_id AS event_id,"
             " 'first_entry_of_person' AS rule, moment AS occurred_at, moment AS observed_at, moment AS"
             " ready_from, moment::DATE AS"
             " booked_on, false AS imported, 'person_' || n AS person_id, 'company:' || n // 5 AS account_id,"
@@ -166,8 +165,7 @@ def _derived(session: Session, half: int) -> None:
         run(
             "INSERT INTO events.milestone BY NAME SELECT ? AS milestone, 'deal_' || id || ? || moment AS"
             " milestone_id, 'deal'"
-            " AS subject, 'account:company:' || n // 5 AS group_key, milestone_id AS event_id, [milestone_id] AS"
-            " linked_event_ids,"
+            " AS subject, 'account:company:' || n // 5 AS group_key, milestone_id AS event_id,"
             " 'first_entry_of_deal' AS rule, moment AS occurred_at, moment AS observed_at,"
             " moment AS ready_from,"
             " moment::DATE AS booked_on, false AS imported, 'company:' || n // 5 AS account_id, id AS deal_id,"

@@ -137,7 +137,7 @@ MILESTONES = Layer(
         *("identity.account_alias", "identity.deal_account", "raw.account", "raw.deal", "raw.association"),
         *("raw.merge", "raw.deletion", "raw.pipeline_stage"),
     ),
-    writes=("events.milestone",),
+    writes=("events.milestone", "events.milestone_event"),
 )
 TOUCHES = Layer(
     name="touches",
@@ -174,7 +174,7 @@ LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS, GAPS)
 
 PLANNING = Step(
     name="conversions",
-    reads=("events.milestone", "identity.alias", "raw.association", "raw.contact"),
+    reads=("events.milestone", "events.milestone_event", "identity.alias", "raw.association", "raw.contact"),
     writes=(ledger.CONVERSION,),
     memory=(ledger.CONVERSION,),
 )
@@ -183,7 +183,7 @@ PLANNING = Step(
 SENDING = Step(
     name="delivery",
     reads=(
-        *("events.milestone", "attribution.touch", "identity.person", "identity.alias"),
+        *("events.milestone", "events.milestone_event", "attribution.touch", "identity.person", "identity.alias"),
         *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
     writes=(ledger.ATTEMPT, ledger.CONVERSION),

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from datetime import date
 
-from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import MILESTONE, MILESTONE_ACCOUNT, RECORD_EVENTS, By
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 
+EVENT_REASONS = [
+    "first",
+    "own",
+    "adopted",
+    "echo",
+    "repeated",
+    "won_again",
+    "later_entry_of_deal",
+    "later_entry_of_person",
+]
 TIME_BASES = ["history", "closedate", "createdate", "became_date", "date_entered"]
 BACKDATED = "backdated"
 """A fact dated with a win that lies before it: an opportunity typed in after its close. No cycle time counts it."""
@@ -76,7 +86,6 @@ class Milestone(Model):
     subject: str = field("what it is once per", isin=["person", "deal", "account"])
     group_key: str = field("person:ID or account:ID: what is recomputed together")
     event_id: str = field("carrier event: whose time and money these are; of a win won again the standing one")
-    linked_event_ids: Strings = field("every event of this fact, that of milestone_id first")
     rule: str = field("the rule that made it")
     occurred_at: Timestamp = field("when it happened, UTC")
     time_basis: str = field(
@@ -124,3 +133,25 @@ class Gap(Model):
     subject: str = field("stage id, pipeline id or deal id")
     records: int = field("deals concerned; null where it is about the mapping", nullable=True)
     first_at: Timestamp = field("earliest of their entries, or when the deal was refused, UTC", nullable=True)
+
+
+@table(
+    "events.milestone_event",
+    key=("milestone", "milestone_id", "event_id"),
+    journal={MILESTONE: ("milestone", "milestone_id")},
+)
+class MilestoneEvent(Model):
+    """Every event of a business fact, and why it belongs to it."""
+
+    milestone: str = field("events.milestone")
+    milestone_id: str = field("events.milestone")
+    event_id: str = field("events.event")
+    role: str = field(
+        "carrier: the milestone has its time; linked: it is the same fact once more", isin=["carrier", "linked"]
+    )
+    reason: str = field(
+        "first: the earliest entry into the stage; own: a lifecycle change that no deal explains; adopted: one that a"
+        " later deal took over; echo: one that a deal explains; repeated: the account or person has it already;"
+        " won_again, later_entry_of_deal, later_entry_of_person: a later event of the same deal or person",
+        isin=EVENT_REASONS,
+    )

@@ -79,16 +79,17 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
             destination.name, account, mine, rules.conversions, destination.limits.max_age, settings.start
         )
         milestones = _milestones(session, None if changes.everything else changes.frame(MILESTONE))
-        existing = _existing(session, destination.name, milestones)
-        new = planning.plan(plan, milestones, existing, now)
+        events = session.read_keys("events.milestone_event", milestones.select("milestone", "milestone_id"))
+        existing = _existing(session, destination.name, milestones, events)
+        new = planning.plan(plan, milestones, events, existing, now)
         written = (
             session.append("conversions.conversion", new)["conversion_id"]
             if new.height
             else pl.Series([], dtype=pl.String)
         )
-        fresh = planning.refresh(existing, milestones, plan, now)
+        fresh = planning.refresh(existing, milestones, events, plan, now)
         updated = session.upsert("conversions.conversion", fresh)["conversion_id"]
-        moves = planning.standing(existing, milestones).iter_rows()
+        moves = planning.standing(existing, milestones, events).iter_rows()
         moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
     return len({*written, *updated, *moved})
 
@@ -141,9 +142,11 @@ def deal_contacts(session: Session, deals: pl.Series) -> pl.DataFrame:
     )
 
 
-def _existing(session: Session, destination: str, milestones: pl.DataFrame) -> pl.DataFrame:
+def _existing(
+    session: Session, destination: str, milestones: pl.DataFrame, milestone_events: pl.DataFrame
+) -> pl.DataFrame:
     """Rows of a destination that a linked event or a once-per-person rule could meet."""
-    events = milestones.select(id=pl.col("linked_event_ids").explode()).drop_nulls().unique()
+    events = milestone_events.select(id="event_id").unique()
     ids = session.query(
         "SELECT conversion_id FROM conversions.conversion WHERE destination = ? AND"
         " (milestone_id IN (SELECT id FROM events) OR event_id IN (SELECT id FROM events)"

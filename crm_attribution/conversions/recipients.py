@@ -46,8 +46,9 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
 def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the due rows whose business fact is live, with its current subject. Rows sent before always stay."""
     live = session.query(
-        "SELECT m.milestone, unnest(m.linked_event_ids) AS milestone_id, m.person_id AS _person, m.deal_id, m.state"
-        " FROM events.milestone m WHERE list_has_any(m.linked_event_ids, (SELECT list(milestone_id) FROM ids))",
+        "SELECT m.milestone, e.event_id AS milestone_id, m.person_id AS _person, m.deal_id, m.state"
+        " FROM events.milestone_event e SEMI JOIN ids ON e.event_id = ids.milestone_id"
+        " JOIN events.milestone m ON m.milestone = e.milestone AND m.milestone_id = e.milestone_id",
         ids=rows.select("milestone_id").unique(),
     ).with_columns(_family=planning.family(pl.col("milestone")))
     live = live.sort("state").unique(["_family", "milestone_id"], keep="first", maintain_order=True)

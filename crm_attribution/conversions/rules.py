@@ -10,6 +10,7 @@ import polars as pl
 from crm_attribution import mapping
 from crm_attribution.identifiers import delivery_key
 
+KEY = ["milestone", "milestone_id"]
 WINS = ["customer_won", "customer_expanded"]
 
 UNSENT = ["pending", "held"]
@@ -41,7 +42,9 @@ def family(milestone: pl.Expr) -> pl.Expr:
     return pl.when(milestone.is_in(WINS)).then(pl.lit("win")).otherwise(milestone)
 
 
-def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: datetime) -> pl.DataFrame:
+def plan(
+    plan_: Plan, milestones: pl.DataFrame, events: pl.DataFrame, existing: pl.DataFrame, now: datetime
+) -> pl.DataFrame:
     """Return new conversions.conversion rows.
 
     Nothing is planned where any linked event already has a row of that destination and action, was planned under
@@ -53,6 +56,7 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
     Args:
         plan_: the destination.
         milestones: live events.milestone rows with once_person String, the person a once-per-person rule counts.
+        events: their events.milestone_event rows.
         existing: this destination's rows that any linked event or once-per-person rule could meet.
         now: log time, UTC.
     """
@@ -60,7 +64,7 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
     if not rows or milestones.is_empty():
         return pl.DataFrame()
     wanted = pl.concat(rows).sort("observed_at", "event_id", "action")
-    new = wanted.join(_planned_before(plan_, wanted, existing), on=["action", "milestone_id"], how="anti")
+    new = wanted.join(_planned_before(plan_, wanted, events, existing), on=["action", "milestone_id"], how="anti")
     new = _once_per_person(new, existing)
     state = (
         pl.when(pl.col("reason").is_not_null())
@@ -98,7 +102,7 @@ def plan(plan_: Plan, milestones: pl.DataFrame, existing: pl.DataFrame, now: dat
     ).unique("conversion_id", keep="first", maintain_order=True)
 
 
-def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
+def _planned_before(plan_: Plan, wanted: pl.DataFrame, events: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
     """Return action, milestone_id of what has a row already."""
     actions: dict[str, list[str]] = {}
     for rule in plan_.rules.conversions:
@@ -123,7 +127,7 @@ def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -
             how="left",
         )
     )
-    each = wanted.select("action", "milestone", "milestone_id", "_family", _event="linked_event_ids").explode("_event")
+    each = _with_events(wanted.select("action", *KEY, "_family"), events)
     met = each.join(taken, on=["_family", "_event"])
     same = (
         (pl.col("action") == pl.col("_action"))
@@ -131,6 +135,11 @@ def _planned_before(plan_: Plan, wanted: pl.DataFrame, existing: pl.DataFrame) -
         | pl.col("_current").is_null()
     )
     return met.filter(same).select("action", "milestone_id").unique()
+
+
+def _with_events(milestones: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
+    """One row per milestone and event of it (`_event` String)."""
+    return milestones.join(events.select(*KEY, _event="event_id"), on=KEY, maintain_order="left")
 
 
 def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame) -> pl.DataFrame:
@@ -180,14 +189,16 @@ def _once_per_person(new: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
     return new.with_columns(reason=pl.coalesce("reason", pl.when(again).then(pl.lit("once_per_person")))).drop("_has")
 
 
-def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: datetime) -> pl.DataFrame:
+def refresh(
+    existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFrame, plan_: Plan, now: datetime
+) -> pl.DataFrame:
     """Return unsent rows whose fact has changed, with its current state: what is sent is the state at `ready_at`.
 
     The time changes when a win was taken back and won again, the value when it was edited.
     """
-    facts = milestones.explode("linked_event_ids").select(
+    facts = _with_events(milestones, events).select(
         _family=family(pl.col("milestone")),
-        milestone_id="linked_event_ids",
+        milestone_id="_event",
         _currency="currency",
         _occurred="occurred_at",
         _heard=pl.max_horizontal("observed_at", "ready_from"),
@@ -216,7 +227,7 @@ def refresh(existing: pl.DataFrame, milestones: pl.DataFrame, plan_: Plan, now: 
     return fresh.join(existing.select(compared), on=compared, how="anti", nulls_equal=True)
 
 
-def standing(existing: pl.DataFrame, milestones: pl.DataFrame) -> pl.DataFrame:
+def standing(existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFrame) -> pl.DataFrame:
     """Return the unsent rows that must change their state because facts became one, or may be copies, or no longer.
 
     Of several rows of one action and one fact (persons merged after both were planned) the one already sent stays,
@@ -226,16 +237,17 @@ def standing(existing: pl.DataFrame, milestones: pl.DataFrame) -> pl.DataFrame:
     Args:
         existing: the destination's rows that any linked event could meet.
         milestones: live events.milestone rows.
+        events: their events.milestone_event rows.
 
     Returns:
         conversion_id String, state String, reason String of the rows to move.
     """
-    facts = milestones.select(
+    facts = _with_events(milestones, events).select(
         "possible_duplicate_of",
         _family=family(pl.col("milestone")),
         _fact="milestone_id",
-        milestone_id="linked_event_ids",
-    ).explode("milestone_id")
+        milestone_id="_event",
+    )
     facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
     rows = existing.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
     unsent = pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0)

@@ -11,7 +11,7 @@ from crm_attribution.events.rules.deal_stages import IS_CLOSED, IS_WON, stage_na
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.rules.values import measures, needed_properties
-from crm_attribution.events.scope import scope, scope_of
+from crm_attribution.events.scope import scope
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Changes, Session
@@ -80,19 +80,13 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the milestones in scope. Returns how many rows came."""
     with scope(session, changes):
         groups = session.query("FROM scope_group")
-        frame = milestone_rules.milestones(_facts(session, rules), rules).join(groups, on="group_key", how="semi")
-        changed = session.replace("events.milestone", frame, groups)
+        rows, events = milestone_rules.milestones(_facts(session, rules), rules)
+        rows = rows.join(groups, on="group_key", how="semi")
+        changed = session.replace("events.milestone", rows, groups)
+        keys = rows.select(milestone_rules.KEY)
+        written = pl.concat([keys, changed.select(milestone_rules.KEY)]).unique()
+        session.replace("events.milestone_event", events.join(keys, on=milestone_rules.KEY, how="semi"), written)
     return changed.filter("_came").height
-
-
-def lifecycle_outcomes(session: Session, person_id: str | None, account_id: str | None, rules: Rules) -> pl.DataFrame:
-    """What became of the lifecycle changes around a person or an account, decided as `update` does.
-
-    Returns:
-        event_id, outcome (echo | adopted | own | linked), deal_id of the deal that explains it.
-    """
-    with scope_of(session, person_id, account_id):
-        return milestone_rules.lifecycle_outcomes(_facts(session, rules), rules)
 
 
 def _facts(session: Session, rules: Rules) -> milestone_rules.Facts:

@@ -25,10 +25,11 @@ _BY_LIFECYCLE = f"milestone IN {LIFECYCLE}"
 TOUCHED = {
     # milestones of the changed deals, as they were derived last
     "former_milestone": """
-        SELECT milestone, account_id, linked_event_ids FROM events.milestone SEMI JOIN changed_deal USING (deal_id)
+        SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN changed_deal USING (deal_id)
     """,
     "former_event": f"""
-        SELECT DISTINCT unnest(linked_event_ids) AS event_id FROM former_milestone WHERE {_BY_LIFECYCLE}
+        SELECT DISTINCT event_id FROM events.milestone_event SEMI JOIN former_milestone USING (milestone, milestone_id)
+            WHERE {_BY_LIFECYCLE}
     """,
     # contacts with changed events, contacts on a changed deal, and those whose lifecycle changes its milestones had
     "touched_contact": f"""
@@ -60,9 +61,9 @@ TOUCHED = {
         UNION SELECT account_id FROM former_milestone WHERE account_id IS NOT NULL
         UNION SELECT account_id FROM events.milestone SEMI JOIN changed_person USING (person_id)
             WHERE account_id IS NOT NULL
-        UNION SELECT account_id FROM
-            (SELECT account_id, unnest(linked_event_ids) AS event_id FROM events.milestone
-             WHERE account_id IS NOT NULL AND {_BY_LIFECYCLE}) SEMI JOIN moved_event USING (event_id)
+        UNION SELECT account_id FROM events.milestone SEMI JOIN
+            (SELECT milestone, milestone_id FROM events.milestone_event SEMI JOIN moved_event USING (event_id)
+             WHERE {_BY_LIFECYCLE}) USING (milestone, milestone_id) WHERE account_id IS NOT NULL
     """,
 }
 """Persons and accounts with a change, from `changed_*` frames: contact, company, deal, person, account."""
@@ -159,13 +160,4 @@ def scope(session: Session, changes: Changes) -> Iterator[None]:
     settings = changes.of("account_details", "pipeline_stage")  # days, and what a stage means, of every milestone
     first = EVERYTHING if changes.everything or settings else TOUCHED
     with steps(session, first | DERIVED | DECIDING, **given):
-        yield
-
-
-@contextmanager
-def scope_of(session: Session, person_id: str | None, account_id: str | None) -> Iterator[None]:
-    """The same around one person or account."""
-    persons = ids_frame("person_id", [person_id] if person_id and not account_id else [])
-    accounts = ids_frame("account_id", [account_id] if account_id else [])
-    with steps(session, DERIVED | DECIDING, touched_person=persons, touched_account=accounts):
         yield

@@ -164,22 +164,14 @@ def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> No
         " WHERE milestone_id IN (SELECT event_id FROM gone) OR event_id IN (SELECT event_id FROM gone)",
         gone=gone,
     ).with_columns(_family=family(pl.col("milestone")))
-    linked = (
-        session.query(
-            "SELECT milestone, linked_event_ids FROM events.milestone"
-            " WHERE list_has_any(linked_event_ids, (SELECT coalesce(list(event_id), []) FROM gone))",
-            gone=gone,
-        )
-        .with_columns(
-            _family=family(pl.col("milestone")),
-            _left=pl.col("linked_event_ids").list.set_difference(gone["event_id"].implode()),
-        )
-        .explode("linked_event_ids")
-    )
-    planned_events = planned.with_columns(linked_event_ids=pl.concat_list("milestone_id", "event_id")).explode(
-        "linked_event_ids"
-    )
-    left = planned_events.join(linked, on=["_family", "linked_event_ids"]).explode("_left").drop_nulls("_left")
+    facts = session.query(
+        "SELECT DISTINCT e.milestone, e.event_id AS _event, other.event_id AS _left FROM events.milestone_event e"
+        " SEMI JOIN gone USING (event_id) JOIN events.milestone_event other USING (milestone, milestone_id)"
+        " ANTI JOIN gone ON other.event_id = gone.event_id",
+        gone=gone,
+    ).select("_event", "_left", _family=family(pl.col("milestone")))
+    planned_events = planned.with_columns(_event=pl.concat_list("milestone_id", "event_id")).explode("_event")
+    left = planned_events.join(facts, on=["_family", "_event"])
     found = dict(left.select("conversion_id", pl.col("_left").min().over("conversion_id")).iter_rows())
     ledger.retell(session, found)
     alone = planned.filter(pl.col("state").is_in(UNSENT) & ~pl.col("conversion_id").is_in(list(found)))

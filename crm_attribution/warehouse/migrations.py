@@ -140,6 +140,24 @@ def moments_and_owners(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
+def milestone_events(connection: duckdb.DuckDBPyConnection) -> None:
+    """The list of linked events becomes rows with a role and a reason. The reasons are provisional, as the list had
+    none: the next run derives all milestones again."""
+    connection.execute(
+        "CREATE TABLE events.milestone_event (milestone VARCHAR NOT NULL, milestone_id VARCHAR NOT NULL,"
+        " event_id VARCHAR NOT NULL, role VARCHAR NOT NULL, reason VARCHAR NOT NULL)"
+    )
+    connection.execute(
+        "INSERT INTO events.milestone_event SELECT milestone, milestone_id, linked,"
+        " CASE WHEN linked = event_id THEN 'carrier' ELSE 'linked' END,"
+        " CASE WHEN linked = event_id THEN 'first' WHEN subject = 'person' THEN 'later_entry_of_person'"
+        " WHEN NOT starts_with(linked, 'deal_') THEN 'echo' ELSE 'later_entry_of_deal' END"
+        " FROM (SELECT *, unnest(linked_event_ids) AS linked FROM events.milestone)"
+    )
+    connection.execute("ALTER TABLE events.milestone DROP COLUMN linked_event_ids")
+    connection.execute("DELETE FROM meta.cursor WHERE consumer = 'milestones'")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -148,4 +166,5 @@ MIGRATIONS: dict[int, Migration] = {
     5: journal_keys_as_lists,
     6: emails_normalised,
     7: moments_and_owners,
+    8: milestone_events,
 }

@@ -48,6 +48,7 @@ class Desk:
         sample_rows.fill(self.session, {"events.milestone": milestones})
         keys = pl.DataFrame(gone, schema={"milestone": pl.String, "milestone_id": pl.String}, orient="row")
         self.session.delete("events.milestone", keys)
+        self.session.delete("events.milestone_event", keys)
 
     def plan(self) -> int:
         given = configuration.load(self.environment)

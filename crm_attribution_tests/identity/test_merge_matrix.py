@@ -153,10 +153,13 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def _cells(office: Office, table: str, wanted: dict[str, int | str]) -> dict[int, Counter[str]]:
     """How many rows of each milestone or action every cell has."""
     persons = {row["person_id"]: int(row["root_contact_id"]) // 100 for row in office.chain.table("identity.person")}
-    milestone = {
-        key: int(row["deal_id"]) // 100 if row["deal_id"] else persons[row["person_id"]]
+    cells = {
+        (row["milestone"], row["milestone_id"]): row["deal_id"] // 100 if row["deal_id"] else persons[row["person_id"]]
         for row in office.chain.table("events.milestone")
-        for key in row["linked_event_ids"]
+    }
+    milestone = {
+        row["event_id"]: cells[row["milestone"], row["milestone_id"]]
+        for row in office.chain.table("events.milestone_event")
     }
     found = {cell.number: Counter[str]() for cell in CELLS}
     for row in office.chain.table(table):

@@ -35,8 +35,22 @@ def models() -> tuple[SqlModel, ...]:
 
 
 def fill(session: Session, tables: Mapping[str, Sequence[Row]]) -> None:
+    """Write rows; those of events.milestone with their events (`linked_event_ids`, the carrier first)."""
     for name, rows in tables.items():
-        session.upsert(name, pl.DataFrame(list(rows), infer_schema_length=None))
+        given = [{key: value for key, value in row.items() if key != "linked_event_ids"} for row in rows]
+        session.upsert(name, pl.DataFrame(given, infer_schema_length=None))
+        if name == "events.milestone" and rows:
+            _link(session, rows)
+
+
+def _link(session: Session, milestones: Sequence[Row]) -> None:
+    links = [
+        {**{name: row[name] for name in ("milestone", "milestone_id")}, "event_id": event,
+         "role": "linked" if place else "carrier", "reason": "repeated" if place else "first"}
+        for row in milestones for place, event in enumerate(row["linked_event_ids"])
+    ]  # fmt: skip
+    frame = pl.DataFrame(links)
+    session.replace("events.milestone_event", frame, frame.select("milestone", "milestone_id"))
 
 
 def build(session: Session) -> int:

@@ -76,8 +76,8 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         assert {row[0] for row in before["events.event"]} <= {row[0] for row in after["events.event"]}, "ids stay"
         with chain.warehouse.session() as session:
             twice = session.query(
-                "SELECT m.milestone_id, c.action FROM conversions.conversion c JOIN events.milestone m"
-                " ON list_contains(m.linked_event_ids, c.milestone_id) AND m.milestone = c.milestone"
+                "SELECT m.milestone_id, c.action FROM conversions.conversion c JOIN events.milestone_event m"
+                " ON m.event_id = c.milestone_id AND m.milestone = c.milestone"
                 " GROUP BY ALL HAVING count(*) > 1"
             )
         assert twice.is_empty()

@@ -214,7 +214,7 @@ def test_echoes_and_adoption_are_told_by_name(stories: Chain):
     with stories.warehouse.session() as session:
         found = session.read("events.milestone", "deal_id = ? AND milestone = 'opportunity_created'", [adopting])
     tree = explained(stories, "milestone", found["milestone_id"][0])
-    assert [e.facts["why"][:12] for e in find(tree, "events").children] == ["adoption: it", "the event wh"]
+    assert [e.facts["why"][:12] for e in find(tree, "events").children] == ["the earliest", "adoption: it"]
 
 
 def test_credit_leads_to_the_submission_and_conversions_to_their_attempts(stories: Chain):

@@ -87,8 +87,7 @@ def test_a_business_fact_reaches_a_platform_once(played: Played) -> None:
     doubles = played.project.warehouse(
         """
         SELECT c.destination, m.milestone, m.milestone_id, count(*) FROM conversions.conversion c
-        JOIN events.milestone m ON list_contains(m.linked_event_ids, c.milestone_id)
-        AND m.milestone = c.milestone
+        JOIN events.milestone_event m ON m.event_id = c.milestone_id AND m.milestone = c.milestone
         WHERE c.state = 'accepted' GROUP BY ALL HAVING count(*) > 1
         """
     )

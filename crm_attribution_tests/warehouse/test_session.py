@@ -24,7 +24,7 @@ from crm_attribution.contracts.topics import (
 from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.warehouse import schema
 from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.migrations import MIGRATIONS
+from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lists
 from crm_attribution.warehouse.session import Session
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -207,8 +207,7 @@ def test_keys_of_an_older_journal_are_lists(warehouse: Warehouse) -> None:
             "INSERT INTO meta.change VALUES (1, 'contacts', '7'), (2, 'milestone', 'customer_won|deal:1|x'),"
             " (3, 'form_submission', 'f:c:1'), (4, 'conversion', 'gone')"
         )
-        session.change("UPDATE meta.schema_version SET version = 5")
-    with Warehouse(warehouse.directory).session() as session:
+        journal_keys_as_lists(session.connection)
         session.change("INSERT INTO meta.cursor VALUES ('reader', 0, '')")
         seen = session.changes("reader", [CONTACTS, MILESTONE, FORM_SUBMISSION])
         assert seen.of(CONTACTS) == ["7"]

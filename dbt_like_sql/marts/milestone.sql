@@ -61,6 +61,12 @@ with fact as (
     from events.milestone
 ),
 
+linked as (
+    select milestone, milestone_id, count(*) as linked_events
+    from events.milestone_event
+    group by milestone, milestone_id
+),
+
 company as (
     select account_id, name, domain
     from identity.account
@@ -84,7 +90,7 @@ select
     fact.time_basis,
     fact.observed_at,
     fact.rule,
-    len(fact.linked_event_ids)::bigint as linked_events,
+    linked.linked_events,
     fact.account_id,
     company.name as account_name,
     company.domain as account_domain,
@@ -108,5 +114,6 @@ select
     fact.mrr_new::decimal(19, 0) * currency.unit as mrr_new,
     fact.arr_new::decimal(19, 0) * currency.unit as arr_new
 from fact
+left join linked on linked.milestone = fact.milestone and linked.milestone_id = fact.milestone_id
 left join company on company.account_id = fact.account_id
 left join staging.currency as currency on currency.currency = fact.currency

@@ -17,6 +17,7 @@ from crm_attribution.events.rules.events import IMPORTED_SOURCES, slipped
 from crm_attribution.events.rules.values import MEASURES
 from crm_attribution.mapping import Rules
 
+KEY = ["milestone", "milestone_id"]
 PERSON_MILESTONES = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
 
 
@@ -38,8 +39,8 @@ class Facts:
     time_zone: str
 
 
-def milestones(facts: Facts, mapping: Rules) -> pl.DataFrame:
-    """events.milestone rows of everything in `facts`."""
+def milestones(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return events.milestone and events.milestone_event rows of everything in `facts`."""
     events, deals, lifecycle = _parts(facts, mapping)
     rows = pl.concat(
         [
@@ -52,13 +53,8 @@ def milestones(facts: Facts, mapping: Rules) -> pl.DataFrame:
         how="diagonal",
     )
     rows = deal_milestones.new_recurring(_finish(rows, facts))
-    return deal_milestones.possible_duplicates(rows, facts.deals, mapping)
-
-
-def lifecycle_outcomes(facts: Facts, mapping: Rules) -> pl.DataFrame:
-    """What becomes of the lifecycle changes in `facts`: event_id, outcome (echo | adopted | own | linked), deal_id of
-    the deal that explains it."""
-    return _parts(facts, mapping)[2].select("event_id", outcome="_outcome", deal_id="_deal_id")
+    rows = deal_milestones.possible_duplicates(rows, facts.deals, mapping)
+    return rows.drop("linked_event_ids"), _milestone_events(rows, events, lifecycle)
 
 
 def _parts(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -94,6 +90,39 @@ def _person_milestones(events: pl.DataFrame) -> pl.DataFrame:
         ready_from="observed_at",
         state=pl.lit("live"),
     )
+
+
+def _milestone_events(rows: pl.DataFrame, events: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
+    """events.milestone_event rows.
+
+    Args:
+        rows: events.milestone rows with `linked_event_ids` (List of String).
+        events: event_id, object_type.
+        lifecycle: event_id, `_outcome` of lifecycle changes.
+    """
+    kinds = events.select("event_id", _of_deal=pl.col("object_type") == "deals").unique("event_id")
+    outcomes = lifecycle.select("event_id", _outcome=pl.col("_outcome").replace({"linked": "repeated"}))
+    each = (
+        rows.select(*KEY, _carrier="event_id", event_id="linked_event_ids")
+        .explode("event_id")
+        .join(kinds, on="event_id", how="left", maintain_order="left")
+        .join(outcomes.unique("event_id"), on="event_id", how="left", maintain_order="left")
+    )
+    carries = pl.col("event_id") == pl.col("_carrier")
+    entry = pl.col("milestone").is_in(PERSON_MILESTONES) | pl.col("_outcome").is_null()
+    reason = (
+        pl.when(~entry)
+        .then("_outcome")
+        .when(entry.cast(pl.Int64).cum_sum().over(KEY) == 1)
+        .then(pl.lit("first"))
+        .when(pl.col("_of_deal") & pl.col("milestone").is_in(deal_milestones.WINS))
+        .then(pl.lit("won_again"))
+        .when("_of_deal")
+        .then(pl.lit("later_entry_of_deal"))
+        .otherwise(pl.lit("later_entry_of_person"))
+    )
+    role = pl.when(carries).then(pl.lit("carrier")).otherwise(pl.lit("linked"))
+    return each.select(*KEY, "event_id", role=role, reason=reason)
 
 
 def _finish(rows: pl.DataFrame, facts: Facts) -> pl.DataFrame:

@@ -6,88 +6,40 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.events.milestones import lifecycle_outcomes
-from crm_attribution.events.rules.deal_milestones import DEAL_STAGES, NOT_ENTRIES, WINS
-from crm_attribution.events.rules.milestones import PERSON_MILESTONES
-from crm_attribution.identity.lookups import persons_of
+from crm_attribution.events.rules.deal_milestones import DEAL_STAGES, NOT_ENTRIES
+from crm_attribution.events.rules.milestones import KEY, PERSON_MILESTONES
 from crm_attribution.operations.why.brief import milestone_line
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import LINKS
-from crm_attribution.warehouse.frames import ids_frame, records_frame
+from crm_attribution.warehouse.frames import ids_frame
 
 Row = dict[str, Any]
 
 
 def milestones_of(context: Context, event: Row) -> list[Node]:
     """The milestones an event carries or is linked to, each with its role; or why there is none."""
-    rows = milestones_with(context, event)
+    rows = milestones_with(context, event["event_id"])
     if rows.is_empty():
         return [context.node("no milestone", {"why": _why_none(context, event)})]
 
     def line(row: Row) -> Node:
-        role = "carrier" if row["event_id"] == event["event_id"] else "linked"
-        return milestone_line(context, row, role=role, why=reasons(context, row)[event["event_id"]])
+        link = events_of(context, row)[event["event_id"]]
+        return milestone_line(context, row, role=link["role"], why=LINKS[link["reason"]])
 
     return context.several("milestones", rows.rows(named=True), line)
 
 
-def milestones_with(context: Context, event: Row) -> pl.DataFrame:
-    """events.milestone rows that an event is linked to, searched by its deal, person and accounts."""
-    if event["object_type"] == "deals":
-        found = context.session.read_keys("events.milestone", records_frame("deal_id", [event["record_id"]]))
-    else:
-        persons, accounts = _around(context, event)
-        found = pl.concat(
-            [
-                context.session.read_keys("events.milestone", ids_frame("person_id", persons)),
-                context.session.read_keys("events.milestone", ids_frame("account_id", accounts)),
-            ]
-        ).unique(["milestone", "milestone_id"], maintain_order=True)
-    return found.filter(pl.col("linked_event_ids").list.contains(event["event_id"])).sort("milestone", "milestone_id")
+def milestones_with(context: Context, event_id: str) -> pl.DataFrame:
+    """events.milestone rows that an event carries or is linked to."""
+    links = context.session.read_keys("events.milestone_event", ids_frame("event_id", [event_id]))
+    return context.session.read_keys("events.milestone", links.select(KEY)).sort(KEY)
 
 
-def _around(context: Context, event: Row) -> tuple[set[str], set[str]]:
-    """The person of a lifecycle event, and the accounts of this person, of its deals, or of the company."""
-    if event["object_type"] == "companies":
-        return set(), {f"company:{event['record_id']}", f"company:{event['company_id']}"}
-    persons = set(persons_of(context.session, pl.Series([event["object_id"]]))["person_id"])
-    who = ids_frame("person_id", persons)
-    accounts = set(context.session.read_keys("identity.membership", who)["account_id"])
-    contacts = context.session.read_keys("identity.alias", who).filter(pl.col("identifier_type") == "contact")
-    deals = context.session.read_keys(
-        "raw.association",
-        contacts.select(
-            to_id=pl.col("identifier").cast(pl.Int64, strict=False),
-            from_type=pl.lit("deals"),
-            to_type=pl.lit("contacts"),
-        ),
-    )
-    held = context.session.read_keys("identity.deal_account", deals.select(deal_id="from_id").unique())
-    return persons, accounts | set(held["account_id"])
-
-
-def reasons(context: Context, milestone: Row) -> dict[str, str]:
-    """Return event id -> its role in a milestone, for each linked event."""
-    linked = list(milestone["linked_event_ids"])
-    events = context.session.read_keys("events.event", ids_frame("event_id", linked))
-    kinds = dict(events.select("event_id", "object_type").iter_rows())
-    fates: dict[str, str] = {}
-    if milestone["subject"] != "person" or milestone["milestone"] not in PERSON_MILESTONES:
-        found = lifecycle_outcomes(context.session, milestone["person_id"], milestone["account_id"], context.rules)
-        fates = dict(found.select("event_id", "outcome").iter_rows())
-    return {event: _reason(milestone, event, kinds.get(event), fates.get(event)) for event in linked}
-
-
-def _reason(milestone: Row, event: str, kind: str | None, fate: str | None) -> str:
-    if kind != "deals" and fate is not None:
-        return LINKS[fate]
-    if event == milestone["event_id"]:
-        return "the event whose time and value it has"
-    if kind == "deals" and milestone["milestone"] in WINS:
-        return "the deal was won again"
-    if kind == "deals":
-        return "a later entry of the same deal"
-    return "a later entry of the same person"
+def events_of(context: Context, milestone: Row) -> dict[str, Row]:
+    """event id -> events.milestone_event row of each event of a milestone, the carrier first."""
+    key = pl.DataFrame({name: [milestone[name]] for name in KEY})
+    rows = context.session.read_keys("events.milestone_event", key).sort("role", "event_id")
+    return {row["event_id"]: row for row in rows.iter_rows(named=True)}
 
 
 def _why_none(context: Context, event: Row) -> str:

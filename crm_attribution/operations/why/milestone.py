@@ -12,7 +12,7 @@ from crm_attribution.operations.why import links
 from crm_attribution.operations.why.brief import since_when
 from crm_attribution.operations.why.credit import credit
 from crm_attribution.operations.why.tree import Context, Node
-from crm_attribution.operations.why.words import MILESTONES, REVERSALS, SUPPRESSIONS
+from crm_attribution.operations.why.words import LINKS, MILESTONES, REVERSALS, SUPPRESSIONS
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def _found(context: Context, asked: str) -> pl.DataFrame:
     if exact.height:
         return exact
     event = context.session.read_keys("events.event", ids_frame("event_id", [asked]))
-    return links.milestones_with(context, event.row(0, named=True)) if event.height else exact
+    return links.milestones_with(context, asked) if event.height else exact
 
 
 def _one(context: Context, row: Row) -> Node:
@@ -69,17 +69,17 @@ def _one(context: Context, row: Row) -> Node:
 
 
 def _events(context: Context, row: Row) -> list[Node]:
-    ids = list(row["linked_event_ids"])
-    events = context.session.read_keys("events.event", ids_frame("event_id", ids))
-    known = {found["event_id"]: found for found in events.iter_rows(named=True)}
-    why = links.reasons(context, row)
+    linked = links.events_of(context, row)
+    events = context.session.read_keys("events.event", ids_frame("event_id", linked))
+    known = {found["event_id"]: found for found in events.sort("observed_at", "event_id").iter_rows(named=True)}
+    order = sorted(linked, key=lambda event: (linked[event]["role"], [*known, event].index(event)))
 
     def line(event_id: str) -> Node:
         event = known.get(event_id, {})
         facts = {
             "event_id": event_id,
-            "role": "carrier" if event_id == row["event_id"] else "linked",
-            "why": why[event_id],
+            "role": linked[event_id]["role"],
+            "why": LINKS[linked[event_id]["reason"]],
             "occurred": event.get("occurred_at"),
             "observed": event.get("observed_at"),
             "record": event and f"{event['object_type']}:{event['object_id']}",
@@ -88,7 +88,7 @@ def _events(context: Context, row: Row) -> list[Node]:
         }
         return context.node(event.get("event", "an event that is no more"), facts)
 
-    return context.several("events", ids, line)
+    return context.several("events", order, line)
 
 
 def _values(context: Context, row: Row) -> list[Node]:
@@ -128,7 +128,7 @@ def _subjects(context: Context, row: Row) -> list[Node]:
 def _conversions(context: Context, row: Row) -> list[Node]:
     """What was planned for any event of it: the id at planning may have been another one."""
     names = WINS if row["milestone"] in WINS else [row["milestone"]]
-    rows = context.session.read_keys("conversions.conversion", ids_frame("milestone_id", row["linked_event_ids"]))
+    rows = context.session.read_keys("conversions.conversion", ids_frame("milestone_id", links.events_of(context, row)))
     rows = rows.filter(pl.col("milestone").is_in(names)).sort("destination", "action", "revision", "conversion_id")
     if rows.is_empty():
         return [context.node("conversions", {"none": "no destination has planned any"})]

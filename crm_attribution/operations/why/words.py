@@ -32,7 +32,11 @@ LINKS = {
     "echo": "echo: a lifecycle change that a deal of before, or within milestones.echo_hours, explains",
     "adopted": "adoption: it came first, and the deal within milestones.adopt_days took it over",
     "own": "no deal explains it",
-    "linked": "the account or person has this milestone already",
+    "repeated": "the account or person has this milestone already",
+    "first": "the earliest entry",
+    "won_again": "the deal was won again",
+    "later_entry_of_deal": "a later entry of the same deal",
+    "later_entry_of_person": "a later entry of the same person",
 }
 
 SUPPRESSIONS = {
