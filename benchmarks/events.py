@@ -192,7 +192,7 @@ def hour(session: Session, half: int, changed: int, day: int) -> tuple[float, fl
             [object_type, name, NOW, day, value, NOW, day],
         )
         session.connection.unregister("_ids")
-        session.journal(object_type, ids["id"])
+        session.journal.add(object_type, ids["id"])
     rules = load()
     began = time.perf_counter()
     written = run(EVENTS, session, rules, NOW).changed

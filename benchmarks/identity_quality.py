@@ -104,7 +104,7 @@ def main() -> None:
             ("raw.property_history", portal.history),
             ("raw.form_submission", portal.forms),
         ):
-            session.append(table, pl.DataFrame(rows, infer_schema_length=None))
+            session[table].append(pl.DataFrame(rows, infer_schema_length=None))
         facts = run(IDENTITY, session, load(), START + timedelta(days=30)).figures
         found = dict(
             session.query(

@@ -102,6 +102,10 @@ class Stopped(Terminal):
         self.number = number
 
 
+class SessionOpen(Terminal):
+    """A session of a warehouse was asked for inside another one: a defect."""
+
+
 class WarehouseDamaged(Terminal):
     """DuckDB met damaged memory or a damaged file: the process must not write any more."""
 

@@ -41,8 +41,9 @@ from crm_attribution.events import events, gaps, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +208,7 @@ def forget(session: Session) -> None:
     """Empty what can be derived again; what is memory stays. The next `derive` makes everything from raw."""
     with session.transaction():
         session.truncate(DERIVED)
-        session.forget_cursors([layer.name for layer in LAYERS])
+        session.journal.forget([layer.name for layer in LAYERS])
 
 
 def needed_by(step: Step) -> tuple[Layer, ...]:

@@ -11,9 +11,10 @@ from crm_attribution.contracts import topics
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 _EVERY_OUTCOME = """
     SELECT milestone, milestone_id FROM events.milestone UNION SELECT milestone, milestone_id FROM attribution.credit
@@ -114,5 +115,5 @@ def _store(session: Session, keys: pl.DataFrame, wanted: pl.DataFrame, as_of: da
     new = wanted.join(held, on=identity, how="anti").with_columns(
         recorded_at=pl.lit(now), superseded_at=pl.lit(None, pl.Datetime("us", "UTC"))
     )
-    session.supersede("attribution.credit", stale, new, now)
+    session["attribution.credit"].supersede(stale, new, now)
     return stale.height + new.height

@@ -16,8 +16,9 @@ from crm_attribution.contracts import topics
 from crm_attribution.identity.lookups import emails_of, one_contact, with_person
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.steps import steps
 
 TOUCHED = {

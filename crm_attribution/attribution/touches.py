@@ -10,8 +10,9 @@ from crm_attribution.attribution.rules import touches as touch_rules
 from crm_attribution.attribution.scope import scope
 from crm_attribution.identity.accounts import domains_of
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 _CLICKS = """
     SELECT c.*, i.person_id, i.contact_id AS resolved_contact_id, i.form_id, i.conversion_id
@@ -70,7 +71,7 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     with scope(session, changes, rules):
         frame = pl.concat([_of_persons(session, rules), _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
-        changed = session.replace("attribution.touch", frame, None if changes.everything else written)
+        changed = session["attribution.touch"].replace(frame, None if changes.everything else written)
     return changed.filter("_came").height
 
 

@@ -83,12 +83,12 @@ def _plan_one(session: Session, destination: Destination, rules: Rules, settings
         existing = _existing(session, destination.name, milestones, events)
         new = planning.plan(plan, milestones, events, existing, now)
         written = (
-            session.append("conversions.conversion", new)["conversion_id"]
+            session["conversions.conversion"].append(new)["conversion_id"]
             if new.height
             else pl.Series([], dtype=pl.String)
         )
         fresh = planning.refresh(existing, milestones, events, plan, now)
-        updated = session.upsert("conversions.conversion", fresh)["conversion_id"]
+        updated = session["conversions.conversion"].upsert(fresh)["conversion_id"]
         moves = planning.standing(existing, milestones, events).iter_rows()
         moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
     return len({*written, *updated, *moved})

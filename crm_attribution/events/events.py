@@ -16,9 +16,10 @@ from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import absorbed_by, survivors_of
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 
 def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Report:
@@ -30,7 +31,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
             continue
         frame = _derive(session, object_type, ids, live, rules)
         scope = ids.select(object_id="id").with_columns(object_type=pl.lit(object_type))
-        changed = session.replace("events.event", frame, scope)
+        changed = session["events.event"].replace(frame, scope)
         report.changed += changed.filter("_came").height
     report.rows = session.scalar("SELECT count(*) FROM events.event")
     report.figures = dict(

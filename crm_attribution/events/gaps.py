@@ -8,9 +8,10 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 _ENTRIES = (
     "SELECT to_stage, pipeline, record_id, observed_at FROM events.event WHERE object_type = 'deals'"
@@ -30,7 +31,7 @@ def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -
                 _refused_deals(session),
             ]
         )
-        report.changed = session.replace("events.gap", frame, None).filter("_came").height
+        report.changed = session["events.gap"].replace(frame, None).filter("_came").height
     report.figures = dict(session.query("SELECT gap, count(*) FROM events.gap GROUP BY 1 ORDER BY 1").iter_rows())
     report.rows = sum(int(count) for count in report.figures.values())
     return report

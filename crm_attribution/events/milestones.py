@@ -13,8 +13,9 @@ from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.events.scope import scope
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 _EVENT = [
     "event_id", "event", "occurred_at", "time_basis", "observed_at", "source", "object_type", "object_id", "record_id",
@@ -82,10 +83,10 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
         groups = session.query("FROM scope_group")
         rows, events = milestone_rules.milestones(_facts(session, rules), rules)
         rows = rows.join(groups, on="group_key", how="semi")
-        changed = session.replace("events.milestone", rows, groups)
+        changed = session["events.milestone"].replace(rows, groups)
         keys = rows.select(milestone_rules.KEY)
         written = pl.concat([keys, changed.select(milestone_rules.KEY)]).unique()
-        session.replace("events.milestone_event", events.join(keys, on=milestone_rules.KEY, how="semi"), written)
+        session["events.milestone_event"].replace(events.join(keys, on=milestone_rules.KEY, how="semi"), written)
     return changed.filter("_came").height
 
 

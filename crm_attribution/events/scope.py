@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from crm_attribution.contracts import topics
 from crm_attribution.identifiers import DEAL_EVENT
 from crm_attribution.identity.lookups import CONTACT_ID
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.steps import steps
 
 LIFECYCLE = ("opportunity_created", "customer_won", "customer_expanded")

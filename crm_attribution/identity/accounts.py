@@ -14,8 +14,9 @@ from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.raw.rules.merges import survivors
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 ACCOUNT, ALIAS, MEMBERSHIP = "identity.account", "identity.account_alias", "identity.membership"
 DOMAIN = "identity.account_domain"
@@ -32,7 +33,7 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
     keys = ids_frame("account_id", [f"company:{company}" for company in companies])
     domains = _domains(session, companies, survivor, keys, rules)
     told, keys = _with_sharing(session, frame, domains, keys)
-    session.replace(ACCOUNT, told, keys)
+    session[ACCOUNT].replace(told, keys)
     changed_alias = _company_aliases(session, companies, survivor, rules)
     changed_alias |= _domain_aliases(session, domains, rules)
     if changes.everything:
@@ -98,7 +99,7 @@ def memberships(session: Session, changes: Changes, persons: set[str], rules: Ru
     alias = alias.select("person_id", contact_id=pl.col("identifier").cast(pl.Int64, strict=False)).drop_nulls()
     frame = _memberships(session, alias, rules)
     before = session.read_keys(MEMBERSHIP, scope)["account_id"]
-    changed = session.replace(MEMBERSHIP, frame, scope)
+    changed = session[MEMBERSHIP].replace(frame, scope)
     _domain_accounts(session, {*before, *frame["account_id"]}, changes.everything)
     return set(changed["person_id"])
 
@@ -184,7 +185,7 @@ def _domains(
     records = session.read_keys("raw.company", records_frame("id", {*live["survivor_id"], *absorbed}))
     before = session.read_keys(DOMAIN, keys)["business_domain"]
     frame = company_domains(records, absorbed, rules.accounts)
-    session.replace(DOMAIN, frame, keys)
+    session[DOMAIN].replace(frame, keys)
     return {*before, *frame["business_domain"]}
 
 
@@ -214,7 +215,7 @@ def _domain_aliases(session: Session, domains: set[str], rules: Rules) -> set[st
         account_id=pl.format("company:{}", survivors(pl.col("company_id"), homes)),
         rule=pl.lit("company_domain"),
     )
-    changed = session.replace(ALIAS, rows, ids_frame("alias_id", [f"domain:{domain}" for domain in domains]))
+    changed = session[ALIAS].replace(rows, ids_frame("alias_id", [f"domain:{domain}" for domain in domains]))
     return {*changed["alias_id"], *changed["account_id"]}
 
 
@@ -228,7 +229,7 @@ def _company_aliases(session: Session, companies: list[int], survivor: dict[int,
     ]  # fmt: skip
     schema = {"alias_id": pl.String, "account_id": pl.String, "rule": pl.String}
     scope = ids_frame("alias_id", [f"company:{company}" for company in companies])
-    changed = session.replace(ALIAS, pl.DataFrame(rows, schema=schema), scope)
+    changed = session[ALIAS].replace(pl.DataFrame(rows, schema=schema), scope)
     return {*changed["alias_id"], *changed["account_id"]}
 
 
@@ -236,7 +237,7 @@ def _drop_stale_aliases(session: Session, companies: list[int], domains: set[str
     """Aliases of nothing that is there. Returns both ends of those that went."""
     known = ids_frame("alias_id", [*(f"company:{one}" for one in companies), *(f"domain:{one}" for one in domains)])
     stale = session.read(ALIAS).join(known, on="alias_id", how="anti")
-    session.delete(ALIAS, stale.select("alias_id"))
+    session[ALIAS].delete(stale.select("alias_id"))
     return {*stale["alias_id"], *stale["account_id"]}
 
 
@@ -249,7 +250,7 @@ def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> 
     if everything:
         stale = session.query("SELECT account_id FROM identity.account WHERE starts_with(account_id, 'domain:')")
         names = pl.concat([names, stale]).unique()
-    session.replace(ACCOUNT, rows, names)
+    session[ACCOUNT].replace(rows, names)
 
 
 # --- deals
@@ -277,7 +278,7 @@ def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> None:
         rows, associations, homes_of(session, companies, rules), history, rules.accounts.ignored_labels
     )
     scope = records_frame("deal_id", {*deals, *live["id"]})
-    session.replace("identity.deal_account", frame, scope)
+    session["identity.deal_account"].replace(frame, scope)
     own = frame.filter(pl.col("basis") == "own").join(rows, left_on="deal_id", right_on="id")
     solitary = own.select("account_id", name="dealname", owner_id="hubspot_owner_id")
-    session.replace(ACCOUNT, solitary, scope.select(account_id=pl.format("deal:{}", "deal_id")))
+    session[ACCOUNT].replace(solitary, scope.select(account_id=pl.format("deal:{}", "deal_id")))

@@ -17,8 +17,9 @@ from crm_attribution.contracts import topics
 from crm_attribution.identity.lookups import CONTACT_ID
 from crm_attribution.identity.rules.clicks import FORM_CLICK_IDS
 from crm_attribution.mapping import Clicks
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.steps import steps
 
 _NAMED_LINKS = "".join(

@@ -15,9 +15,10 @@ from crm_attribution.identity.rules import clicks as rules_of_clicks
 from crm_attribution.identity.rules.email_clicks import KEY, settle
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.rules.bot_clicks import email_bot_clicks, link_bot_clicks
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
@@ -47,9 +48,9 @@ def _settle(session: Session, rules: Rules, as_of: datetime) -> int:
     named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
     suspects, email_answers = settle(named, emails, rules.clicks)
     links_written = rules_of_clicks.withheld(answers, suspects).join(written_links, on="click_id", how="semi")
-    by_link = session.replace("identity.click", links_written, written_links)
-    by_email = session.replace(
-        "identity.email_click", email_answers.join(written_mails, on=KEY, how="semi"), written_mails
+    by_link = session["identity.click"].replace(links_written, written_links)
+    by_email = session["identity.email_click"].replace(
+        email_answers.join(written_mails, on=KEY, how="semi"), written_mails
     )
     return by_link.filter("_came").height + by_email.filter("_came").height
 

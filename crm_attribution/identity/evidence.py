@@ -15,8 +15,9 @@ from crm_attribution.contracts.topics import FORM_SUBMISSION
 from crm_attribution.identity.rules import edges as rules_of_edges
 from crm_attribution.mapping import Identity, Rules
 from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from crm_attribution.identity.rules import protection
 from crm_attribution.identity.rules.graph import contract, labels_among
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 
 EDGE, REJECTED, ALIAS, PERSON = "identity.edge", "identity.edge_rejected", "identity.alias", "identity.person"
 
@@ -65,12 +66,12 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     fresh = _numbered(session, evidence.fresh)
     keys = pl.concat([frame.select("node_id", "identifier_id") for frame in (fresh, evidence.old)]).drop_nulls()
     if changes.everything:
-        session.append_new(EDGE, fresh)
+        session[EDGE].append_new(fresh)
         graph.forget_unseen(session)
         scope = _all(session, fresh, rules)
     else:
-        session.replace(EDGE, fresh, keys)
-        session.journal(EMAIL, _emails_of_gone_contacts(session, fresh))
+        session[EDGE].replace(fresh, keys)
+        session.journal.add(EMAIL, _emails_of_gone_contacts(session, fresh))
         scope = _touched(session, fresh, evidence, rules)
     settled = protection.settle(
         scope.nodes,
@@ -239,9 +240,9 @@ def _store_refused(session: Session, scope: _Scope, refused: pl.DataFrame, *, wh
         .drop("first_seen", "last_seen")
     )
     if whole:
-        session.append_new(REJECTED, rows)
+        session[REJECTED].append_new(rows)
     else:
-        session.replace(REJECTED, rows, scope.nodes.select("node_id"))
+        session[REJECTED].replace(rows, scope.nodes.select("node_id"))
 
 
 def _forget_erased(session: Session, evidence: sources.Evidence) -> None:
@@ -291,18 +292,18 @@ def _store_persons(
     homes = contacts.join(owner, on="contact_id").select("component", "person_id").unique()
     placed = nodes.drop("component").join(homes, left_on="part", right_on="component")
     alias = placed.select("node_id", "person_id", "identifier", identifier_type="node_type")
-    changed = session.replace(ALIAS, alias, None if whole else numbers)
+    changed = session[ALIAS].replace(alias, None if whole else numbers)
     rows = _person_rows(session, placed, allowed, contacts.join(owner, on="contact_id"), result, known)
     nameless = {
         name: pl.when(~pl.col(name).is_in(list(erased))).then(name) for name in ("root_contact_id", "contact_id")
     }
     rows = rows.with_columns(**nameless)
     affected = pl.concat([known.select("person_id"), rows.select("person_id")]).unique()
-    changed_person = session.replace(PERSON, rows, affected)
+    changed_person = session[PERSON].replace(rows, affected)
     if result.changes:
         columns = ["person_id", "other_person_id", "kind", "cause"]
         causes = pl.DataFrame(result.changes, schema=columns, orient="row")
-        session.append("identity.person_change", causes.with_columns(recorded_at=pl.lit(as_of)))
+        session["identity.person_change"].append(causes.with_columns(recorded_at=pl.lit(as_of)))
     left = before.join(owner, on="contact_id", suffix="_now").filter(pl.col("person_id") != pl.col("person_id_now"))
     return Moved(
         set(changed["person_id"]) | set(changed_person["person_id"]),

@@ -7,9 +7,10 @@ from datetime import datetime
 from crm_attribution.contracts.topics import PERSON
 from crm_attribution.identity import accounts, persons
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.report import Report
-from crm_attribution.warehouse.session import Changes, Session
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import Figures
 
 _PERSONS = "SELECT count(*) FROM identity.person WHERE merged_into IS NULL"
@@ -29,7 +30,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         moved = persons.update(session, changes, rules, as_of)
         reach = moved.persons | accounts.update(session, changes, rules)
         touched = moved.persons | accounts.memberships(session, changes, reach, rules)
-        session.journal(PERSON, moved.persons)
+        session.journal.add(PERSON, moved.persons)
         session.state.identity_figures = quality(session)
         report.changed = len(touched)
         report.figures = _moved(session, moved)

@@ -76,8 +76,8 @@ def confirm(session: Session, ids: Sequence[int], now: datetime) -> None:
     )
     again = before.with_columns(erased_at=pl.lit(None, pl.Datetime("us", "UTC")))
     with session.transaction():
-        session.upsert("raw.deletion", new)
-        session.upsert("raw.deletion", again)
+        session["raw.deletion"].upsert(new)
+        session["raw.deletion"].upsert(again)
 
 
 def finish(session: Session, erased: Iterable[int], now: datetime) -> None:
@@ -109,13 +109,13 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
         counts = {
             **_nameless_touches(session, ids, rows),
             **_delete_records(session, ids),
-            "raw.form_submission": session.delete(
-                "raw.form_submission", rows.submissions.select("form_id", "conversion_id")
+            "raw.form_submission": session["raw.form_submission"].delete(
+                rows.submissions.select("form_id", "conversion_id")
             ),
-            "raw.link_click": session.delete("raw.link_click", rows.clicks.select("click_id")),
-            "identity.click": session.delete("identity.click", rows.clicks.select("click_id")),
-            "raw.email_click": session.delete("raw.email_click", rows.email_clicks),
-            "identity.email_click": session.delete("identity.email_click", rows.email_clicks),
+            "raw.link_click": session["raw.link_click"].delete(rows.clicks.select("click_id")),
+            "identity.click": session["identity.click"].delete(rows.clicks.select("click_id")),
+            "raw.email_click": session["raw.email_click"].delete(rows.email_clicks),
+            "identity.email_click": session["identity.email_click"].delete(rows.email_clicks),
             "raw.webhook_event": _delete_webhooks(session, of),
             "identity.person_change": _nameless_causes(session, of),
             **_delete_refused(session, of),
@@ -123,7 +123,7 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
         # journal keys that are ids of rows that are gone; every step has seen them
         forms = rows.submissions.select("form_id", "conversion_id").rows()
         gone = [*([key] for key in (*rows.clicks["click_id"], *rows.email_clicks["id"])), *map(list, forms)]
-        session.delete("meta.change", pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
+        session["meta.change"].delete(pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
     return {name: count for name, count in counts.items() if count}
 
 
@@ -147,9 +147,9 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
     clicks = session.query(
         "SELECT click_id FROM identity.click SEMI JOIN erased USING (form_id, conversion_id)", erased=rows.submissions
     )["click_id"]
-    session.journal(CONTACTS, contacts["contact_id"])
-    session.journal(PERSON, persons)
-    session.journal(LINK_CLICK, set(clicks) - set(rows.clicks["click_id"]))
+    session.journal.add(CONTACTS, contacts["contact_id"])
+    session.journal.add(PERSON, persons)
+    session.journal.add(LINK_CLICK, set(clicks) - set(rows.clicks["click_id"]))
 
 
 def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> None:
@@ -186,16 +186,16 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
     named = ids_frame("touch_id", touches)
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
-    session.delete("attribution.touch", of_accounts.select("touch_id"))
+    session["attribution.touch"].delete(of_accounts.select("touch_id"))
     renamed = _nameless(session, "touch_id", touches)
-    return {name: session.rename(name, "touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}
+    return {name: session[name].rename("touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}
 
 
 def _nameless_causes(session: Session, of: Trace) -> int:
     """The reason of a person merge may hold the hash of an e-mail: mask it."""
     causes = session.query("SELECT DISTINCT cause FROM identity.person_change")["cause"]
     renamed = _nameless(session, "cause", [cause for cause in causes if of.mentioned_in(cause)])
-    return session.rename("identity.person_change", "cause", renamed)
+    return session["identity.person_change"].rename("cause", renamed)
 
 
 def _nameless(session: Session, column: str, values: Iterable[str]) -> pl.DataFrame:
@@ -210,7 +210,7 @@ def _bury_absorbed(session: Session, of: Trace) -> None:
     ids = records_frame("object_id", of.contact_ids)
     rows = session.read_keys("raw.deletion", ids.with_columns(object_type=_CONTACTS, kind=_PRIVACY))
     if rows.height:
-        session.append("raw.deletion", ids.join(rows.sort("deleted_at").head(1).drop("object_id"), how="cross"))
+        session["raw.deletion"].append(ids.join(rows.sort("deleted_at").head(1).drop("object_id"), how="cross"))
 
 
 def _delete_records(session: Session, ids: pl.DataFrame) -> dict[str, int]:
@@ -230,7 +230,7 @@ def _delete_records(session: Session, ids: pl.DataFrame) -> dict[str, int]:
         "raw.reread": [record],
         "raw.missing": [record],
     }
-    return {name: sum(session.delete(name, frame) for frame in frames) for name, frames in keys.items()}
+    return {name: sum(session[name].delete(frame) for frame in frames) for name, frames in keys.items()}
 
 
 def _delete_webhooks(session: Session, of: Trace) -> int:
@@ -245,7 +245,7 @@ def _delete_webhooks(session: Session, of: Trace) -> int:
         ids=records_frame("contact_id", of.contact_ids),
     )
     doomed = [row["event_key"] for row in rows.iter_rows(named=True) if _names_webhook(row, of)]
-    return session.delete("raw.webhook_event", ids_frame("event_key", doomed))
+    return session["raw.webhook_event"].delete(ids_frame("event_key", doomed))
 
 
 def _names_webhook(row: dict[str, Any], of: Trace) -> bool:
@@ -264,7 +264,7 @@ def _delete_refused(session: Session, of: Trace) -> dict[str, int]:
     for table in tables:
         rows = session.query(f"SELECT DISTINCT key, row, source FROM quarantine.{q(table)}")
         doomed = [row["key"] for row in rows.iter_rows(named=True) if _names_refused(table, row, of)]
-        counts[f"quarantine.{table}"] = session.delete(f"quarantine.{table}", ids_frame("key", doomed))
+        counts[f"quarantine.{table}"] = session[f"quarantine.{table}"].delete(ids_frame("key", doomed))
     return counts
 
 

@@ -68,4 +68,4 @@ def journal_associations(
     columns = stored.columns
     rows = pl.concat([held.select(columns), gone.select(columns), closed], how="vertical_relaxed")
     rows = rows.filter(pl.col("valid_to").is_null() | (pl.col("valid_to") > pl.col("valid_from")))
-    return set(session.replace("raw.association", rows, scope)["from_id"])
+    return set(session["raw.association"].replace(rows, scope)["from_id"])

@@ -141,8 +141,8 @@ class Completeness:
                 found_at=pl.lit(None, pl.Datetime("us", "UTC")),
             )
             known = session.read_keys("raw.missing", rows.select("object_type", "object_id"))
-            session.upsert("raw.missing", rows.join(known, on=["object_type", "object_id"], how="anti"))
-            session.upsert("raw.missing", known.with_columns(found_at=pl.lit(None, pl.Datetime("us", "UTC"))))
+            session["raw.missing"].upsert(rows.join(known, on=["object_type", "object_id"], how="anti"))
+            session["raw.missing"].upsert(known.with_columns(found_at=pl.lit(None, pl.Datetime("us", "UTC"))))
             forget_rereads(session, wanted.object_type, unknown)
         run.count("records missing without a reason", len(mine))
 

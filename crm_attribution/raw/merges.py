@@ -31,7 +31,7 @@ def record_merges(session: Session, object_type: str, found: pl.DataFrame) -> se
         return set()
     stored = _touching(session, object_type, {*found["absorbed_id"], *found["survivor_id"]})
     closed = combine(stored, found)
-    written = session.upsert("raw.merge", closed)["absorbed_id"]
+    written = session["raw.merge"].upsert(closed)["absorbed_id"]
     changed = closed.filter(pl.col("absorbed_id").is_in(written.implode()))
     former = stored.filter(pl.col("absorbed_id").is_in(written.implode()))
     dirty = {*changed["absorbed_id"], *changed["survivor_id"], *former["survivor_id"]}

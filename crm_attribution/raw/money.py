@@ -27,4 +27,4 @@ def price_again(session: Session, home: str | None) -> int:
     currency = pl.Series([home] * rows.height, dtype=pl.String)
     minor = minor_units(rows["_text"].str.strip_chars(), currency.fill_null(""))
     priced = rows.drop("_text").with_columns(currency=currency, amount=minor)
-    return session.upsert("raw.deal", priced).height
+    return session["raw.deal"].upsert(priced).height

@@ -37,9 +37,9 @@ class PropertyReader:
         with self.readings.warehouse.session() as session, session.transaction():
             stored = session.read("raw.property")
             gone = stored.join(listed, on=_KEY, how="anti").with_columns(archived=pl.lit(True))
-            changed = session.upsert("raw.property", pl.concat([listed, gone]))
+            changed = session["raw.property"].upsert(pl.concat([listed, gone]))
             if stored.height:
-                session.append("raw.property_drift", drift(stored, listed, now))
+                session["raw.property_drift"].append(drift(stored, listed, now))
         report = self.readings.end_reference(run, listed, changed, len(OBJECT_TYPES))
         report.unknown_properties = self._unknown(listed)
         return report

@@ -161,8 +161,8 @@ class Readings:
 
     def write(self, run: Extraction, table: str, parsed: Parsed, key: list[str], now: datetime) -> None:
         with self.warehouse.session() as session, session.transaction():
-            written = session.upsert(table, parsed.rows)
-            session.resolve_quarantine(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
+            written = session[table].upsert(parsed.rows)
+            session.quarantine.resolve(table, parsed.rows.select(pl.concat_str(key, separator=":"))[key[0]])
             quarantine(session, table, parsed.refused, now)
         run.rows += parsed.rows.height
         run.changed += written.height
@@ -208,7 +208,7 @@ class Readings:
             "finished": self.clock.now(),
         }
         with self.warehouse.session() as session, session.transaction():
-            session.upsert("raw.extraction", pl.DataFrame([row], infer_schema_length=None))
+            session["raw.extraction"].upsert(pl.DataFrame([row], infer_schema_length=None))
             ended = session.state.extracted[run.stream]
             if ended is None or ended < run.window_end:
                 session.state.extracted[run.stream] = run.window_end
@@ -226,4 +226,4 @@ def chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:
 def quarantine(session: Session, table: str, refused: Sequence[Refused], now: datetime) -> None:
     """Keep refused rows, and fields that could not be read, with their reasons."""
     if refused:
-        session.quarantine(table, pl.DataFrame([vars(row) for row in refused]), observed_at=now)
+        session.quarantine.add(table, pl.DataFrame([vars(row) for row in refused]), observed_at=now)

@@ -68,7 +68,7 @@ class Reconciler:
         upto = highest if page.after else 2**53 - 1
         with self.readings.warehouse.session() as session:
             stored = session.read_keys(wanted.table, records_frame("id", ids))
-            here = self.completeness.known_ids(wanted, last + 1, upto)
+        here = self.completeness.known_ids(wanted, last + 1, upto)
         read_before = set(stored["id"])
         same = parsed.rows.join(
             stored.select("id", _stored="properties", _archived="archived"), on="id", how="inner"

@@ -115,7 +115,7 @@ class RecordStore:
         related = self._related(wanted.object_type, live, run)
         with self.warehouse.session() as session, session.transaction():
             first_read = _not_in(session, wanted.table, accepted)
-            written = session.upsert(wanted.table, records.rows, newer="modified_at")["id"]
+            written = session[wanted.table].upsert(records.rows, newer="modified_at")["id"]
             changed = _append_history(session, history.rows, first_read)
             absorbed = record_merges(session, wanted.object_type, parse.merges(wanted.object_type, kept))
             gone = _record_deletions(session, wanted.object_type, kept, live, now)
@@ -124,12 +124,12 @@ class RecordStore:
                 for other, found in related.items()
             ]
             refused = record_ids(row.key for row in records.refused if not row.stored)
-            session.journal(wanted.object_type, {*gone, *refused})
+            session.journal.add(wanted.object_type, {*gone, *refused})
             dirty = {*written, *changed, *gone, *refused, *(id_ for ids in joined for id_ in ids)}
-            session.resolve_quarantine(wanted.table, records.rows["id"])
+            session.quarantine.resolve(wanted.table, records.rows["id"])
             quarantine(session, wanted.table, records.refused, now)
             read_again = [f"{wanted.object_type}:{result['id']}" for result in kept]
-            session.resolve_quarantine("raw.property_history", pl.Series(read_again, dtype=pl.String))
+            session.quarantine.resolve("raw.property_history", pl.Series(read_again, dtype=pl.String))
             quarantine(session, "raw.property_history", refused_history, now)
             forget_rereads(session, wanted.object_type, record_ids(str(result["id"]) for result in results))
             if progress is not None:
@@ -225,8 +225,8 @@ def _append_history(session: Session, rows: pl.DataFrame, first_read: set[int]) 
     load does not search a table that grows under it."""
     new = pl.col("object_id").is_in(list(first_read))
     first = rows.filter(new).unique(_HISTORY_IDENTITY, keep="first", maintain_order=True)
-    session.append_new("raw.property_history", first)
-    changed = session.append("raw.property_history", rows.filter(~new), identity=_HISTORY_IDENTITY)
+    session["raw.property_history"].append_new(first)
+    changed = session["raw.property_history"].append(rows.filter(~new), identity=_HISTORY_IDENTITY)
     return {*first["object_id"], *changed["object_id"]}
 
 
@@ -243,13 +243,13 @@ def _record_deletions(
     rows = pl.concat([archived, back.with_columns(restored_at=pl.lit(now).dt.cast_time_unit("us"))])
     found = records_frame("object_id", live).with_columns(object_type=pl.lit(object_type))
     again = session.read_keys("raw.missing", found).filter(pl.col("found_at").is_null())
-    session.upsert("raw.missing", again.with_columns(found_at=pl.lit(now).dt.cast_time_unit("us")))
-    return set(session.upsert("raw.deletion", rows)["object_id"])
+    session["raw.missing"].upsert(again.with_columns(found_at=pl.lit(now).dt.cast_time_unit("us")))
+    return set(session["raw.deletion"].upsert(rows)["object_id"])
 
 
 def forget_rereads(session: Session, object_type: str, ids: Iterable[int]) -> None:
     """What was read, or cannot be, need not be read again."""
-    session.delete("raw.reread", records_frame("object_id", ids).with_columns(object_type=pl.lit(object_type)))
+    session["raw.reread"].delete(records_frame("object_id", ids).with_columns(object_type=pl.lit(object_type)))
 
 
 def _not_in(session: Session, table: str, ids: Iterable[int]) -> set[int]:

@@ -37,7 +37,7 @@ class ReferenceReader:
         with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session.state, frame["portal_id"].item())
             former = session.scalar("SELECT company_currency FROM raw.account")
-            changed = session.replace("raw.account", frame, None)
+            changed = session["raw.account"].replace(frame, None)
             home = frame["company_currency"].item()
             if home != former:
                 run.count("deals in the account's other currency", price_again(session, home))
@@ -49,7 +49,7 @@ class ReferenceReader:
         gone, active = self.hubspot.owners(archived=True), self.hubspot.owners()
         frame = parse_setup.owners([*gone, *active])
         with self.readings.warehouse.session() as session, session.transaction():
-            changed = session.upsert("raw.owner", frame)
+            changed = session["raw.owner"].upsert(frame)
         return self.readings.end_reference(
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )
@@ -61,10 +61,10 @@ class ReferenceReader:
         frame = pl.concat([parse_setup.stages(name, self.hubspot.pipelines(name)) for name in staged])
         with self.readings.warehouse.session() as session, session.transaction():
             former = session.read("raw.pipeline_stage")
-            changed = session.upsert("raw.pipeline_stage", frame)
+            changed = session["raw.pipeline_stage"].upsert(frame)
             known = session.read("raw.stage_meaning")
             now = self.readings.clock.now()
-            session.append("raw.stage_meaning", new_meanings(known, former, frame, now))
+            session["raw.stage_meaning"].append(new_meanings(known, former, frame, now))
         return self.readings.end_reference(run, frame, changed, len(staged))
 
     def forms(self) -> StreamReport:
@@ -73,7 +73,7 @@ class ReferenceReader:
         gone, active = self.hubspot.forms(archived=True), self.hubspot.forms()
         frame = parse_setup.forms([*gone, *active])
         with self.readings.warehouse.session() as session, session.transaction():
-            changed = session.upsert("raw.form", frame)
+            changed = session["raw.form"].upsert(frame)
         return self.readings.end_reference(
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )

@@ -77,7 +77,7 @@ def _store(
     rows = [_without_values(event, erased).row for event in once.values()]
     contract = CONTRACTS[TABLE]
     frame = pl.DataFrame(rows, schema=contract.polars_schema) if rows else contract.empty()
-    new = set(session.append(TABLE, frame)["event_key"])
+    new = set(session[TABLE].append(frame)["event_key"])
     fresh = [event for key, event in once.items() if key in new]
     _record_merges(session, fresh)
     _record_deletions(session, fresh, erased, now)
@@ -172,10 +172,10 @@ def _record_deletions(session: Session, fresh: Sequence[Event], erased: Collecti
         | (pl.col("restored_at").is_null() & (pl.col("source") != "webhook"))
         | (pl.coalesce("restored_at", "deleted_at") >= pl.col("reported_at"))
     )  # fmt: skip
-    session.upsert("raw.deletion", rows.join(held, on=columns, how="anti"))
+    session["raw.deletion"].upsert(rows.join(held, on=columns, how="anti"))
     gone = _keys([(object_type, one) for object_type, one, kind in reported if kind == "privacy"])
-    session.replace("raw.deletion", contract.empty(), gone.with_columns(kind=pl.lit("archived")))
-    session.replace("raw.reread", CONTRACTS["raw.reread"].empty(), gone)
+    session["raw.deletion"].replace(contract.empty(), gone.with_columns(kind=pl.lit("archived")))
+    session["raw.reread"].replace(CONTRACTS["raw.reread"].empty(), gone)
 
 
 def _queue(session: Session, fresh: Sequence[Event], erased: Collection[int], now: datetime) -> int:
@@ -192,7 +192,7 @@ def _queue(session: Session, fresh: Sequence[Event], erased: Collection[int], no
         for (object_type, object_id), reason in wanted.items()
         if object_type != "contacts" or object_id not in erased
     ]
-    return session.append("raw.reread", pl.DataFrame(rows)).height if rows else 0
+    return session["raw.reread"].append(pl.DataFrame(rows)).height if rows else 0
 
 
 def _contacts_of(session: Session, emails: Collection[str]) -> list[int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import duckdb
 
-from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.errors import ConfigurationError, SessionOpen, WarehouseBusy
 from crm_attribution.warehouse.engine import damage, damaged, interrupted, open_engine
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
@@ -59,16 +59,15 @@ class Warehouse:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """Both files opened for a short while, tables present and migrated. Inside another session of this
-        warehouse it is that session.
+        """Both files opened for a short while, tables present and migrated.
 
         Raises:
             WarehouseBusy: when another process holds the file beyond `wait_seconds`.
+            SessionOpen: inside another session of this warehouse: what shares its transactions is handed the session.
         """
         with self._threads:
             if self._open_sessions:
-                yield self._open_sessions[-1]
-                return
+                raise SessionOpen("a session of this warehouse is open in this thread: pass it on")
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
             engine = self._engine()
             with self._attached(engine):

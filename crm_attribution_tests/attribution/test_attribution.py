@@ -72,11 +72,11 @@ def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
 
 def test_the_same_again_writes_nothing(credited: Session):
     before = credited.query("SELECT * FROM attribution.credit ORDER BY ALL").rows()
-    credited.journal(MILESTONE, pl.DataFrame({"milestone": ["customer_won"], "milestone_id": ["w"]}))
-    credited.journal(TOUCH_ACCOUNT, ["company:1"])
+    credited.journal.add(MILESTONE, pl.DataFrame({"milestone": ["customer_won"], "milestone_id": ["w"]}))
+    credited.journal.add(TOUCH_ACCOUNT, ["company:1"])
     assert credit(credited, TUESDAY) == 0
     assert credit(credited, WEDNESDAY) == 0
-    credited.forget_cursors([CREDITS.name])
+    credited.journal.forget([CREDITS.name])
     assert credit(credited, WEDNESDAY) == 0
     assert credited.query("SELECT * FROM attribution.credit ORDER BY ALL").rows() == before
 

@@ -47,8 +47,8 @@ class Desk:
         """What milestones.update would leave: rows written or removed."""
         sample_rows.fill(self.session, {"events.milestone": milestones})
         keys = pl.DataFrame(gone, schema={"milestone": pl.String, "milestone_id": pl.String}, orient="row")
-        self.session.delete("events.milestone", keys)
-        self.session.delete("events.milestone_event", keys)
+        self.session["events.milestone"].delete(keys)
+        self.session["events.milestone_event"].delete(keys)
 
     def plan(self) -> int:
         given = configuration.load(self.environment)
@@ -95,7 +95,7 @@ def test_again_is_nothing(desk: Desk):
     assert desk.plan() == 0
     desk.tell(lead("a"), win("w"))
     assert desk.plan() == 0
-    desk.session.forget_cursors([conversions.consumer("meta")])
+    desk.session.journal.forget([conversions.consumer("meta")])
     assert desk.plan() == 0
 
 

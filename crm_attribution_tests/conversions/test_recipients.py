@@ -83,8 +83,8 @@ def test_who_is_sent_and_who_is_not(tmp_path: Path):
                 "told beside an address nobody can read"
             )
             whole = pl.DataFrame({"key": ["1"], "reasons": ["properties:missing"], "row": ["{}"], "source": ["x"]})
-            session.quarantine("raw.contact", whole, observed_at=at(day(6)))
-            session.quarantine("raw.deal", whole.with_columns(key=pl.lit("2")), observed_at=at(day(6)))
+            session.quarantine.add("raw.contact", whole, observed_at=at(day(6)))
+            session.quarantine.add("raw.deal", whole.with_columns(key=pl.lit("2")), observed_at=at(day(6)))
             found = resolved(chain, session)
             assert [found[deal].held for deal in ("1", "2", "3", "20")] == ["record_unreadable"] * 2 + [None] * 2
 

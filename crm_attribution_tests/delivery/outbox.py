@@ -155,7 +155,7 @@ class Outbox:
         contract = CONTRACTS[ledger.CONVERSION]
         schema = {name: kind for name, kind in contract.polars_schema.items() if any(name in r for r in records)}
         with self.warehouse.session() as session, session.transaction():
-            session.append(ledger.CONVERSION, pl.DataFrame(records, schema=schema))
+            session[ledger.CONVERSION].append(pl.DataFrame(records, schema=schema))
         return [record["conversion_id"] for record in records]
 
     def resolve(self, _: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
@@ -209,7 +209,7 @@ class Outbox:
         with self.warehouse.session() as session, session.transaction():
             (found,) = session.read(ledger.CONVERSION, "milestone_id = ?", [self.tag + name]).iter_rows(named=True)
             row = {**found, **columns}
-            session.upsert(ledger.CONVERSION, pl.DataFrame([row], schema=CONTRACTS[ledger.CONVERSION].polars_schema))
+            session[ledger.CONVERSION].upsert(pl.DataFrame([row], schema=CONTRACTS[ledger.CONVERSION].polars_schema))
 
 
 def email_of(event: Mapping[str, Any]) -> str:

@@ -131,7 +131,7 @@ def test_an_archived_deal_is_reversed_and_restored_it_stands_again(tmp_path: Pat
         for archived, state in ((True, ("reversed", "archived")), (False, ("live", None))):
             with chain.warehouse.session() as session:
                 session.connection.execute("UPDATE raw.deal SET archived = ?", [archived])
-                session.journal("deals", ["101"])
+                session.journal.add("deals", ["101"])
             chain.derive()
             found = chain.table("events.milestone")
             assert {(row["state"], row["reason"]) for row in found} == {state}

@@ -71,7 +71,7 @@ def differences(one: State, other: State) -> list[str]:
 def rebuilt(session: Session) -> State:
     with session.transaction():
         session.truncate(TABLES)
-        session.forget_cursors([layer.name for layer in LAYERS])
+        session.journal.forget([layer.name for layer in LAYERS])
     derive(session)
     return state(session)
 

@@ -97,11 +97,11 @@ class Contacts:
             for n in self.into if self.root(n) in numbers
         ]  # fmt: skip
         with session.transaction():
-            session.upsert("raw.contact", pl.DataFrame(rows, infer_schema_length=None))
-            session.append("raw.property_history", pl.DataFrame(past), identity=["object_id", "property", "value"])
+            session["raw.contact"].upsert(pl.DataFrame(rows, infer_schema_length=None))
+            session["raw.property_history"].append(pl.DataFrame(past), identity=["object_id", "property", "value"])
             if merges:
-                session.upsert("raw.merge", pl.DataFrame(merges))
-            session.journal("contacts", [*numbers, *(row["absorbed_id"] for row in merges)])
+                session["raw.merge"].upsert(pl.DataFrame(merges))
+            session.journal.add("contacts", [*numbers, *(row["absorbed_id"] for row in merges)])
 
     def persons(self, rules: Identity) -> set[frozenset[str]]:
         """The oracle: union-find over contacts and addresses that may join, and merges; then former addresses, oldest

@@ -25,12 +25,12 @@ NOW = at("2026-06-01")
 
 def contact(session: Session, number: str, email: str, **more: Any) -> None:
     sample_rows.fill(session, {"raw.contact": [sample_rows.record(number, email=email, **more)]})
-    session.journal("contacts", [number])
+    session.journal.add("contacts", [number])
 
 
 def company(session: Session, number: str, domain: str | None = None, **more: Any) -> None:
     sample_rows.fill(session, {"raw.company": [sample_rows.record(number, domain=domain, **more)]})
-    session.journal("companies", [number])
+    session.journal.add("companies", [number])
 
 
 def update(session: Session, rules: Rules = LOADED) -> int:
@@ -68,7 +68,7 @@ def test_two_companies_with_one_domain_are_told_and_not_joined(session: Session)
     assert shared == ["company:8", "company:9"]
     sample_rows.fill(session, {"raw.merge": [{"object_type": "companies", "absorbed_id": "9", "survivor_id": "8",
                                         "source": "lookup"}]})  # fmt: skip
-    session.journal("companies", ["8", "9"])
+    session.journal.add("companies", ["8", "9"])
     update(session)
     assert accounts(session) == {1: "company:8"}
     assert live_accounts(session, ["company:9"]) == {"company:9": "company:8"}

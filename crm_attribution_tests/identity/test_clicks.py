@@ -50,7 +50,7 @@ def after(session: Session, hours: float) -> dict[str, str]:
 def rebuilt(session: Session, hours: float) -> dict[str, str]:
     with session.transaction():
         session.truncate(["identity.click"])
-        session.forget_cursors([CLICKS.name])
+        session.journal.forget([CLICKS.name])
     return after(session, hours)
 
 
@@ -185,7 +185,7 @@ def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: 
     assert {row[2] for row in found["identity.email_click"]} >= {"resolved", "suspect"}
     with session.transaction():
         session.truncate(STATE)
-        session.forget_cursors([CLICKS.name, TOUCHES.name])
+        session.journal.forget([CLICKS.name, TOUCHES.name])
     assert state(session) == found
 
 

@@ -33,7 +33,7 @@ def update(session: Session, rules: Rules = ROOMY) -> int:
 def empty(session: Session) -> None:
     with session.transaction():
         session.truncate([name for name in CONTRACTS if name.split(".")[0] in ("raw", "identity")])
-        session.forget_cursors([IDENTITY.name])
+        session.journal.forget([IDENTITY.name])
 
 
 def persons(session: Session) -> set[frozenset[str]]:
@@ -83,7 +83,7 @@ def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
     before = {name: rows for name, rows in dump(session).items() if name in STATE}
     with session.transaction():
         session.truncate(["identity.edge", "identity.edge_rejected"])
-        session.forget_cursors([IDENTITY.name])
+        session.journal.forget([IDENTITY.name])
     update(session)
     assert differences(before, dump(session)) == []
     known = set(session.read("identity.person")["person_id"])

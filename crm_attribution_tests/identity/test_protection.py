@@ -119,7 +119,7 @@ def test_an_inbox_of_ten_thousand_contacts_joins_none_of_them(session: Session):
         "SELECT touch_id, sum(credit) FROM attribution.credit WHERE model = 'linear' GROUP BY 1"
     ).rows()
     assert sorted(credit) == [(touch, 250_000) for touch, _, _ in derived]
-    session.forget_cursors([CLICKS.name, TOUCHES.name])
+    session.journal.forget([CLICKS.name, TOUCHES.name])
     assert derived_touches(session) == derived, "as in a rebuild"
 
 
@@ -178,7 +178,7 @@ def test_an_erased_contact_leaves_its_person_s_id_and_nothing_else(session: Sess
     person = person_of(session, ann)
     for table, column in (("raw.contact", "id"), ("raw.property_history", "object_id")):
         session.connection.execute(f"DELETE FROM {table} WHERE {column} = ?", [ann])
-    session.journal("contacts", [ann])
+    session.journal.add("contacts", [ann])
     update(session)
     row = session.read("identity.person", "person_id = ?", [person]).row(0, named=True)
     assert (row["contacts"], row["identifiers"], row["contact_id"], row["root_contact_id"]) == (0, 0, None, None)
@@ -196,13 +196,13 @@ def test_an_erased_contact_takes_the_links_to_what_it_had_absorbed_along(session
     crm.tell(session)
     merge = {"object_type": "contacts", "absorbed_id": "99", "survivor_id": ann, "source": "hs_merged_object_ids"}
     sample_rows.fill(session, {"raw.merge": [merge]})
-    session.journal("contacts", [ann, "99"])
+    session.journal.add("contacts", [ann, "99"])
     click(session, "k", "99")
     update(session)
     assert alias(session, "link_contact", "99") == person_of(session, ann)
     for table in ("raw.contact", "raw.property_history", "raw.merge", "raw.link_click"):
         session.connection.execute(f"DELETE FROM {table}")
-    session.journal("contacts", [ann, "99"])
+    session.journal.add("contacts", [ann, "99"])
     update(session)
     assert session.read("identity.edge").is_empty()
     assert session.read("identity.alias").is_empty()

@@ -38,7 +38,7 @@ def fill(session: Session, tables: Mapping[str, Sequence[Row]]) -> None:
     """Write rows; those of events.milestone with their events (`linked_event_ids`, the carrier first)."""
     for name, rows in tables.items():
         given = [{key: value for key, value in row.items() if key != "linked_event_ids"} for row in rows]
-        session.upsert(name, pl.DataFrame(given, infer_schema_length=None))
+        session[name].upsert(pl.DataFrame(given, infer_schema_length=None))
         if name == "events.milestone" and rows:
             _link(session, rows)
 
@@ -50,7 +50,7 @@ def _link(session: Session, milestones: Sequence[Row]) -> None:
         for row in milestones for place, event in enumerate(row["linked_event_ids"])
     ]  # fmt: skip
     frame = pl.DataFrame(links)
-    session.replace("events.milestone_event", frame, frame.select("milestone", "milestone_id"))
+    session["events.milestone_event"].replace(frame, frame.select("milestone", "milestone_id"))
 
 
 def build(session: Session) -> int:

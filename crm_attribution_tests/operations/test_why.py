@@ -306,7 +306,7 @@ def test_a_deal_that_nothing_counts_of_says_why(stories: Chain):
 def quarantine(session: Session, name: str, key: str, reasons: str, *, stored: bool) -> None:
     bad = pl.DataFrame({"key": [key], "reasons": [reasons], "row": ["{}"], "source": ["search"], "stored": [stored]})
     with session.transaction():
-        session.quarantine(name, bad, observed_at=at("2026-03-05T10:00:00Z"))
+        session.quarantine.add(name, bad, observed_at=at("2026-03-05T10:00:00Z"))
 
 
 def test_a_record_in_quarantine_says_since_when_and_what_it_means(session: Session):
@@ -329,7 +329,7 @@ def test_a_record_in_quarantine_says_since_when_and_what_it_means(session: Sessi
         with pytest.raises(NotKnown, match=f"{asked} is in quarantine since 2026-03-05T10:00:00Z: createdate: missing"):
             explain(session, kind, asked, LOADED)
     with session.transaction():
-        session.resolve_quarantine("raw.deal", pl.Series([1]))
+        session.quarantine.resolve("raw.deal", pl.Series([1]))
     assert "quarantine" not in json.dumps(explain(session, "deal", "1", LOADED).as_dict())
 
 

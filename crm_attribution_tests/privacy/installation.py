@@ -195,14 +195,14 @@ def told_otherwise(session: Session) -> None:
     ]
     clicks = [{"key": "k", "reasons": "x", "row": json.dumps({"click_id": "k", "contact_id": "12"}), "source": "x"}]
     with session.transaction():
-        session.upsert("raw.webhook_event", pl.DataFrame(events, infer_schema_length=None))
-        session.upsert("raw.email_click", pl.DataFrame(mails))
-        session.quarantine("raw.contact", pl.DataFrame(refused), observed_at=stamp)
-        session.quarantine("raw.link_click", pl.DataFrame(clicks), observed_at=stamp)
+        session["raw.webhook_event"].upsert(pl.DataFrame(events, infer_schema_length=None))
+        session["raw.email_click"].upsert(pl.DataFrame(mails))
+        session.quarantine.add("raw.contact", pl.DataFrame(refused), observed_at=stamp)
+        session.quarantine.add("raw.link_click", pl.DataFrame(clicks), observed_at=stamp)
         change = {"person_id": "p", "other_person_id": "q", "kind": "merge", "cause": f"email:{sha256(EMAIL)}"}
-        session.append("identity.person_change", pl.DataFrame([{**change, "recorded_at": stamp}]))
+        session["identity.person_change"].append(pl.DataFrame([{**change, "recorded_at": stamp}]))
         erased = {"object_type": "contacts", "object_id": "13", "kind": "privacy", "source": "webhook"}
-        session.upsert("raw.deletion", pl.DataFrame([{**erased, "deleted_at": stamp, "noticed_at": stamp}]))
+        session["raw.deletion"].upsert(pl.DataFrame([{**erased, "deleted_at": stamp, "noticed_at": stamp}]))
 
 
 BOBS = {"click_id": "click-of-bob-00003", "contact_id": "21", "destination_url": "https://v.example"}

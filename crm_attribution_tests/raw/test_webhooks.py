@@ -18,7 +18,7 @@ import pytest
 from crm_attribution.clock import FixedClock, from_millis
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.raw import webhooks as inbox
-from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.quarantine import Quarantine
 from crm_attribution.webhook.inbox import Inbox
 from crm_attribution_tests.helpers import new_warehouse
 
@@ -211,7 +211,7 @@ def test_what_the_records_said_of_a_merge_stays_and_gets_its_time(deliveries: De
     said = [(1, 9, None, "hs_merged_object_ids"), (2, 9, at, "hs_calculated_merged_vids")]
     with deliveries.warehouse.session() as session, session.transaction():
         rows = [dict(zip(("absorbed_id", "survivor_id", "merged_at", "source"), row, strict=True)) for row in said]
-        session.upsert("raw.merge", pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
+        session["raw.merge"].upsert(pl.DataFrame([{"object_type": "contacts", **row} for row in rows]))
         session.connection.execute("DELETE FROM meta.change")
     deliveries.load([merge("contact", 1, 2, 9)])
     assert deliveries.rows("raw.merge", "absorbed_id", "merged_at", "source") == [
@@ -235,7 +235,7 @@ def test_a_deletion_is_a_row_and_a_reading(deliveries: Deliveries):
 def deleted(deliveries: Deliveries, source: str, at: datetime, restored_at: datetime | None) -> None:
     row = {"object_type": "deals", "object_id": 7, "kind": "archived", "deleted_at": at, "restored_at": restored_at}
     with deliveries.warehouse.session() as session, session.transaction():
-        session.upsert("raw.deletion", pl.DataFrame([{**row, "source": source, "noticed_at": NOW}]))
+        session["raw.deletion"].upsert(pl.DataFrame([{**row, "source": source, "noticed_at": NOW}]))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_an_erasure_stands_alone_whatever_comes_before_or_after(
 def test_what_was_erased_is_not_asked_to_be_erased_again(deliveries: Deliveries):
     deliveries.load([ERASURE[1]])
     with deliveries.warehouse.session() as session, session.transaction():
-        session.upsert("raw.deletion", session.read("raw.deletion").with_columns(erased_at=pl.lit(NOW)))
+        session["raw.deletion"].upsert(session.read("raw.deletion").with_columns(erased_at=pl.lit(NOW)))
     deliveries.load([{**ERASURE[1], "eventId": 5}])
     assert deliveries.rows("raw.deletion", "erased_at") == [(NOW,)]
 
@@ -407,7 +407,7 @@ def test_a_crash_in_the_transaction_leaves_nothing_and_the_file(
 
     deliveries.deliver(event("contact.deletion"))
     with monkeypatch.context() as patch:
-        patch.setattr(Session, "quarantine", die)
+        patch.setattr(Quarantine, "add", die)
         patch.setattr(inbox, "quarantine", die)
         with pytest.raises(KeyboardInterrupt):
             deliveries.load()
@@ -442,7 +442,7 @@ def test_an_address_names_the_contacts_that_have_it(deliveries: Deliveries):
             {**CONTACT, "id": 2, "email": None, "additional_emails": ["x@y.example", "ada@lovelace.EXAMPLE"]},
             {**CONTACT, "id": 3, "email": "grace@hopper.example", "additional_emails": None},
         ]
-        session.upsert("raw.contact", pl.DataFrame(known, infer_schema_length=None))
+        session["raw.contact"].upsert(pl.DataFrame(known, infer_schema_length=None))
     deliveries.deliver({**WORKFLOW, "contact": {"email": " ada@lovelace.example"}, "company": None}, kind="ingest")
     deliveries.deliver({**WORKFLOW, "contact": {"id": "", "email": "nobody@x.example"}, "company": None}, kind="ingest")
     deliveries.load()

@@ -86,13 +86,13 @@ def change(
         with session.transaction():
             if way == "empty":
                 session.truncate([TABLE])
-                session.append_new(TABLE, rows(new))
+                session[TABLE].append_new(rows(new))
             elif way == "replace":
-                session.replace(TABLE, rows(new), keys)
+                session[TABLE].replace(rows(new), keys)
             elif way == "delete":
-                session.delete(TABLE, keys)
+                session[TABLE].delete(keys)
             else:
-                session.upsert(TABLE, rows(new))
+                session[TABLE].upsert(rows(new))
             session.state.store("round", str(len(new)))
             if chance.random() < 0.15:
                 raise Changed
@@ -113,7 +113,7 @@ def writer(folder: Path, seed: int) -> None:
                 generation = int(session.state.text("generation") or 0) + 1
                 part = chance.randrange(PARTS)
                 with session.transaction():
-                    session.upsert(TABLE, part_of(part, generation))
+                    session[TABLE].upsert(part_of(part, generation))
                     session.state.store(f"part:{part}", str(generation))
                     session.state.store("generation", str(generation))
                 print(generation, flush=True)

@@ -96,7 +96,7 @@ def test_an_older_warehouse_loses_its_indexes_and_nothing_else(tmp_path: Path):
         assert session.state.text("portal_id") == "7"
         assert session.query("FROM meta.cursor").rows() == [("a_later_step", 3, "s")]
         with session.transaction():
-            session.upsert("raw.owner", OWNER)
+            session["raw.owner"].upsert(OWNER)
     assert _owners(tmp_path) == ["1"]
 
 
@@ -108,7 +108,7 @@ def test_an_error_swallowed_inside_a_transaction_is_not_a_commit(tmp_path: Path)
 
     def swallowing(session: Session) -> None:
         with session.transaction():
-            session.upsert("raw.owner", OWNER)
+            session["raw.owner"].upsert(OWNER)
             with contextlib.suppress(duckdb.BinderException):
                 session.change("SELECT nothing FROM raw.owner")
 
@@ -135,7 +135,7 @@ def test_a_commit_that_kept_nothing_is_noticed(tmp_path: Path):
     with Warehouse(tmp_path).session() as session:
         forgetful = Session(_Forgetful(session.connection))  # type: ignore[arg-type]
         with pytest.raises(CommitLost, match="nothing of this step is stored"), forgetful.transaction():
-            forgetful.upsert("raw.owner", OWNER)
+            forgetful["raw.owner"].upsert(OWNER)
         assert session.read("raw.owner").is_empty()
 
 
@@ -145,13 +145,13 @@ def test_a_commit_that_kept_nothing_is_noticed(tmp_path: Path):
 def test_after_damage_the_process_writes_nothing_more_and_the_next_goes_on(tmp_path: Path):
     warehouse = Warehouse(tmp_path)
     with warehouse.session() as session, session.transaction():
-        session.upsert("raw.owner", OWNER)
+        session["raw.owner"].upsert(OWNER)
     before = warehouse.path.stat()
 
     def break_down() -> None:
         with warehouse.session() as session:
             with session.transaction():
-                session.upsert("raw.owner", OWNER.with_columns(id=pl.lit("2")))
+                session["raw.owner"].upsert(OWNER.with_columns(id=pl.lit("2")))
             raise duckdb.InternalException("INTERNAL Error: what is in memory is wrong")
 
     with pytest.raises(WarehouseDamaged, match="crm-attribution restore"):
@@ -173,7 +173,7 @@ def test_after_damage_the_process_writes_nothing_more_and_the_next_goes_on(tmp_p
 
 def test_a_file_with_a_flipped_bit_says_what_to_do(tmp_path: Path):
     with Warehouse(tmp_path).session() as session, session.transaction():
-        session.upsert("raw.owner", OWNER)
+        session["raw.owner"].upsert(OWNER)
     path = tmp_path / "warehouse.duckdb"
     content = bytearray(path.read_bytes())
     for place in range(3 * 4096, len(content), 4096):

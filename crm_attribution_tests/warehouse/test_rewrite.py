@@ -32,7 +32,7 @@ def warehouse(tmp_path: Path) -> Warehouse:
             session.connection.execute(f"CREATE TABLE IF NOT EXISTS {name} (name VARCHAR, value VARCHAR)")
             session.connection.execute(f"COMMENT ON TABLE {name} IS 'facts'")
             session.connection.execute(f"INSERT INTO {name} VALUES ('who', '{SECRET}'), ('what', 'kept')")
-        session.journal("contacts", ["1", "2", "3"])
+        session.journal.add("contacts", ["1", "2", "3"])
         session.connection.execute("CHECKPOINT warehouse").fetchall()
         session.connection.execute("CHECKPOINT marts_file").fetchall()
         for name in ("warehouse.meta.fact", "marts_file.marts.fact"):

@@ -21,7 +21,7 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
-from crm_attribution.errors import ConfigurationError, ContractViolation
+from crm_attribution.errors import ConfigurationError, ContractViolation, SessionOpen
 from crm_attribution.warehouse import schema
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lists
@@ -57,9 +57,9 @@ def warehouse(tmp_path: Path) -> Warehouse:
 
 def test_upsert_writes_only_what_differs(warehouse: Warehouse) -> None:
     with warehouse.session() as session:
-        assert session.upsert("raw.owner", owners(("1", "a@x.example"), ("2", None)))["id"].to_list() == ["1", "2"]
-        assert session.upsert("raw.owner", owners(("1", "a@x.example"), ("2", "b@x.example")))["id"].to_list() == ["2"]
-        assert session.upsert("raw.owner", owners(("1", "a@x.example"))).is_empty()
+        assert session["raw.owner"].upsert(owners(("1", "a@x.example"), ("2", None)))["id"].to_list() == ["1", "2"]
+        assert session["raw.owner"].upsert(owners(("1", "a@x.example"), ("2", "b@x.example")))["id"].to_list() == ["2"]
+        assert session["raw.owner"].upsert(owners(("1", "a@x.example"))).is_empty()
 
 
 def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
@@ -68,8 +68,8 @@ def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
         return pl.DataFrame([{**row, "merged_ids": [], "extracted_at": NOON}])
 
     with warehouse.session() as session:
-        session.upsert("raw.company", company("new", NOON), newer="modified_at")
-        assert session.upsert("raw.company", company("old", NOON - timedelta(hours=1)), newer="modified_at").is_empty()
+        session["raw.company"].upsert(company("new", NOON), newer="modified_at")
+        assert session["raw.company"].upsert(company("old", NOON - timedelta(hours=1)), newer="modified_at").is_empty()
         assert session.read("raw.company")["name"].to_list() == ["new"]
 
 
@@ -81,7 +81,7 @@ def test_replace_ends_in_what_was_given_and_writes_the_least(warehouse: Warehous
         before: dict[str, str] = {}
         for wanted in steps:
             frame = merges(**{f"_{key}": value for key, value in wanted.items()})
-            changed = session.replace(MERGE, frame, pl.DataFrame({"object_type": ["contacts"]}))
+            changed = session[MERGE].replace(frame, pl.DataFrame({"object_type": ["contacts"]}))
             now = dict(session.read(MERGE).select(pl.col("absorbed_id", "survivor_id").cast(pl.String)).iter_rows())
             assert now == wanted
             differing = {key for key in {*before, *wanted} if before.get(key) != wanted.get(key)}
@@ -92,8 +92,8 @@ def test_replace_ends_in_what_was_given_and_writes_the_least(warehouse: Warehous
 def test_a_failed_transaction_leaves_nothing(warehouse: Warehouse) -> None:
     def half_done(session: Session) -> None:
         with session.transaction():
-            session.upsert("raw.owner", owners(("1", None)))
-            session.journal("contacts", ["1"])
+            session["raw.owner"].upsert(owners(("1", None)))
+            session.journal.add("contacts", ["1"])
             raise ZeroDivisionError
 
     with warehouse.session() as session:
@@ -105,34 +105,34 @@ def test_a_failed_transaction_leaves_nothing(warehouse: Warehouse) -> None:
 
 def test_a_consumer_sees_each_change_once_and_everything_at_first(warehouse: Warehouse) -> None:
     with warehouse.session() as session:
-        session.journal("contacts", ["1", "2"])
-        first = session.changes("events", ["contacts"])
+        session.journal.add("contacts", ["1", "2"])
+        first = session.journal.unseen("events", ["contacts"])
         assert first.everything
-        session.advance("events", first)
-        assert session.changes("events", ["contacts"]).idle
-        session.journal("contacts", ["2", "3", "3"])
-        session.journal("deals", ["9"])
-        second = session.changes("events", ["contacts"])
+        session.journal.advance("events", first)
+        assert session.journal.unseen("events", ["contacts"]).idle
+        session.journal.add("contacts", ["2", "3", "3"])
+        session.journal.add("deals", ["9"])
+        second = session.journal.unseen("events", ["contacts"])
         assert not second.everything
         assert second.of("contacts") == ["2", "3"]
-        session.advance("events", second)
-        session.compact_journal()
-        assert session.changes("events", ["contacts", "deals"]).idle
-        session.journal("contacts", ["4"])
-        assert session.changes("events", ["contacts"]).of("contacts") == ["4"]
+        session.journal.advance("events", second)
+        session.journal.compact()
+        assert session.journal.unseen("events", ["contacts", "deals"]).idle
+        session.journal.add("contacts", ["4"])
+        assert session.journal.unseen("events", ["contacts"]).of("contacts") == ["4"]
 
 
 def test_changed_rules_make_a_consumer_start_over(warehouse: Warehouse) -> None:
     with warehouse.session() as session:
-        session.advance("events", session.changes("events", ["contacts"], "rules 1"))
-        assert session.changes("events", ["contacts"], "rules 1").idle
-        assert session.changes("events", ["contacts"], "rules 2").everything
+        session.journal.advance("events", session.journal.unseen("events", ["contacts"], "rules 1"))
+        assert session.journal.unseen("events", ["contacts"], "rules 1").idle
+        assert session.journal.unseen("events", ["contacts"], "rules 2").everything
 
 
 def test_derived_rows_that_break_their_contract_are_a_defect(warehouse: Warehouse) -> None:
     secret = "someone@private.example"
     with warehouse.session() as session, pytest.raises(ContractViolation) as caught:
-        session.upsert("raw.owner", owners((secret, secret)))
+        session["raw.owner"].upsert(owners((secret, secret)))
     assert secret not in str(caught.value)
     assert "raw.owner" in str(caught.value)
 
@@ -149,12 +149,12 @@ def test_superseded_rows_are_closed_or_never_were(warehouse: Warehouse) -> None:
 
     later = NOON + timedelta(hours=1)
     with warehouse.session() as session:
-        session.supersede("attribution.credit", credit(0).clear(), credit(1).with_columns(recorded_at=NOON), NOON)
+        session["attribution.credit"].supersede(credit(0).clear(), credit(1).with_columns(recorded_at=NOON), NOON)
         held = session.read("attribution.credit")
-        session.supersede("attribution.credit", held, credit(2).with_columns(recorded_at=later), later)
+        session["attribution.credit"].supersede(held, credit(2).with_columns(recorded_at=later), later)
         assert current(session) == [(1, NOON, later), (2, later, None)]
         held = session.read("attribution.credit", "superseded_at IS NULL")
-        session.supersede("attribution.credit", held, credit(3).with_columns(recorded_at=later), later)
+        session["attribution.credit"].supersede(held, credit(3).with_columns(recorded_at=later), later)
         assert current(session) == [(1, NOON, later), (3, later, None)]
 
 
@@ -162,7 +162,7 @@ def test_a_newer_warehouse_is_refused_and_an_older_one_migrated(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with warehouse.session() as session:
-        session.upsert("raw.owner", owners(("1", None)))
+        session["raw.owner"].upsert(owners(("1", None)))
     done: list[int] = []
 
     def add_note(connection: duckdb.DuckDBPyConnection) -> None:
@@ -209,7 +209,7 @@ def test_keys_of_an_older_journal_are_lists(warehouse: Warehouse) -> None:
         )
         journal_keys_as_lists(session.connection)
         session.change("INSERT INTO meta.cursor VALUES ('reader', 0, '')")
-        seen = session.changes("reader", [CONTACTS, MILESTONE, FORM_SUBMISSION])
+        seen = session.journal.unseen("reader", [CONTACTS, MILESTONE, FORM_SUBMISSION])
         assert seen.of(CONTACTS) == ["7"]
         assert seen.frame(MILESTONE).rows() == [("customer_won", "deal:1|x")]
         assert seen.frame(FORM_SUBMISSION).rows() == [("f", "c:1")]
@@ -228,7 +228,7 @@ def test_writers_journal_what_the_contract_says(warehouse: Warehouse) -> None:
     }
     merge = {"object_type": "deals", "absorbed_id": 1, "survivor_id": 2, "source": "s"}
     with warehouse.session() as session:
-        session.advance("reader", session.changes("reader", []))
+        session.journal.advance("reader", session.journal.unseen("reader", []))
 
         def journalled(*topics: Topic) -> list[list[tuple[str, ...]]]:
             with session.following("reader", topics) as changes:
@@ -237,17 +237,24 @@ def test_writers_journal_what_the_contract_says(warehouse: Warehouse) -> None:
         first = pl.DataFrame(
             [{**touch, "person_id": "p", "account_id": None}], schema_overrides={"account_id": pl.String}
         )
-        session.replace("attribution.touch", first, None)
+        session["attribution.touch"].replace(first, None)
         assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("p",)], []]
-        session.replace("attribution.touch", pl.DataFrame([{**touch, "person_id": "q", "account_id": "c"}]), None)
+        session["attribution.touch"].replace(pl.DataFrame([{**touch, "person_id": "q", "account_id": "c"}]), None)
         assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("p",), ("q",)], [("c",)]]
-        session.upsert("attribution.touch", pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
+        session["attribution.touch"].upsert(pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
         assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("q",), ("r",)], [("c",)]]
-        session.upsert("attribution.touch", pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
+        session["attribution.touch"].upsert(pl.DataFrame([{**touch, "person_id": "r", "account_id": "c"}]))
         assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[], []]
-        session.delete("attribution.touch", pl.DataFrame({"touch_id": ["a"]}))
+        session["attribution.touch"].delete(pl.DataFrame({"touch_id": ["a"]}))
         assert journalled(TOUCH_PERSON, TOUCH_ACCOUNT) == [[("r",)], [("c",)]]
-        session.append("raw.merge", pl.DataFrame([merge]))
+        session["raw.merge"].append(pl.DataFrame([merge]))
         assert journalled(CONTACTS, DEALS) == [[], [("1",), ("2",)]]
-        session.upsert("raw.merge", pl.DataFrame([{**merge, "survivor_id": 3}]))
+        session["raw.merge"].upsert(pl.DataFrame([{**merge, "survivor_id": 3}]))
         assert journalled(CONTACTS, DEALS) == [[], [("1",), ("2",), ("3",)]]
+
+
+def test_a_session_is_not_opened_inside_another(warehouse: Warehouse) -> None:
+    with warehouse.session(), pytest.raises(SessionOpen), warehouse.session():
+        pass
+    with warehouse.session() as session:
+        assert session.scalar("SELECT 1") == 1

@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 def write(warehouse: Warehouse, name: str) -> None:
     with warehouse.session() as session, session.transaction():
-        session.upsert("raw.owner", pl.DataFrame({"id": [name], "email": [None], "archived": [False]}))
+        session["raw.owner"].upsert(pl.DataFrame({"id": [name], "email": [None], "archived": [False]}))
 
 
 def owners(directory: Path) -> list[str]:
@@ -84,8 +84,8 @@ def test_a_damaged_snapshot_is_passed_over(warehouse: Warehouse):
 def test_of_a_damaged_warehouse_no_snapshot_is_taken(warehouse: Warehouse):
     with warehouse.session() as session, session.transaction():
         ids = [str(n) for n in range(20_000)]
-        session.upsert(
-            "raw.owner", pl.DataFrame({"id": ids, "email": [f"{n}@x.example" for n in ids], "archived": True})
+        session["raw.owner"].upsert(
+            pl.DataFrame({"id": ids, "email": [f"{n}@x.example" for n in ids], "archived": True})
         )
     with warehouse.exclusive() as engine:
         engine.execute("CHECKPOINT warehouse")

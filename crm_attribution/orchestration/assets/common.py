@@ -24,6 +24,7 @@ from crm_attribution.sources import sources
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import duplicate_keys, open_quarantine
 from crm_attribution.warehouse.report import CHANGED, ROWS, Report
+from crm_attribution.warehouse.session import Session
 
 START = configuration.load().start
 HOURLY = hourly(START, WallClock())
@@ -129,11 +130,10 @@ def table_checks(name: str, *more: str) -> list[dg.AssetCheckSpec]:
     return checks
 
 
-def run_table_checks(pipeline: Pipeline, name: str, *more: str) -> list[dg.AssetCheckResult]:
+def run_table_checks(session: Session, name: str, *more: str) -> list[dg.AssetCheckResult]:
     """Results for `table_checks`."""
-    with pipeline.warehouse.session() as session:
-        doubles = {table: duplicate_keys(session, table) for table in (name, *more)}
-        refused = open_quarantine(session, name) if name in REFUSING else None
+    doubles = {table: duplicate_keys(session, table) for table in (name, *more)}
+    refused = open_quarantine(session, name) if name in REFUSING else None
     results = [
         dg.AssetCheckResult(
             check_name="keys_are_unique",
@@ -163,7 +163,7 @@ def result(
     pipeline: Pipeline,
     name: str,
     report: Report,
-    checks: Sequence[dg.AssetCheckResult] | None = None,
+    checks: Sequence[dg.AssetCheckResult],
     *,
     whole: Report | None = None,
 ) -> Result:
@@ -175,7 +175,7 @@ def result(
     return dg.MaterializeResult(
         asset_key=key_of(name),
         metadata={ROWS: rows, CHANGED: report.changed, **window, **report.shown()},
-        check_results=run_table_checks(pipeline, name) if checks is None else checks,
+        check_results=checks,
     )
 
 
@@ -249,6 +249,6 @@ def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
     )
     def asset(pipeline: PipelineParam) -> Result:
         with acting_on_errors(), pipeline.warehouse.session() as session:
-            return result(pipeline, name, reports.count(session, name))
+            return result(pipeline, name, reports.count(session, name), run_table_checks(session, name))
 
     return asset

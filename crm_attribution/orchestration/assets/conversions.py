@@ -18,6 +18,7 @@ from crm_attribution.orchestration.assets.common import (
     acting_on_errors,
     key_of,
     result,
+    run_table_checks,
     spec,
     table_checks,
     window,
@@ -37,7 +38,7 @@ def conversion(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
         report = conversions.update(session, pipeline.rules, pipeline.settings, now)
-        return result(pipeline, CONVERSION, report)
+        return result(pipeline, CONVERSION, report, run_table_checks(session, CONVERSION))
 
 
 def sink(destination: Destination) -> dg.AssetsDefinition:

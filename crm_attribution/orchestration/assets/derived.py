@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import dagster as dg
 
 from crm_attribution.layers import CREDITS, GAPS, LAYERS, MILESTONES, Layer, run
+from crm_attribution.mapping import Rules
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
     PipelineParam,
@@ -17,12 +18,12 @@ from crm_attribution.orchestration.assets.common import (
     table_checks,
     window,
 )
-from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import broken_conservation, open_gaps, unmapped_pipelines
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import advance_watermark
 
-Judge = Callable[[Pipeline], dg.AssetCheckResult]
+Judge = Callable[[Session, Rules], dg.AssetCheckResult]
 
 
 def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) -> dg.AssetsDefinition:
@@ -40,7 +41,8 @@ def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) 
             as_of = advance_watermark(session.state, window(context).end)
             report = run(layer, session, pipeline.rules, as_of)
             counts = {table: reports.count(session, table) for table in rest}
-            checks = [*run_table_checks(pipeline, *layer.writes), *(judge(pipeline) for _, judge in more)]
+            judged = [judge(session, pipeline.rules) for _, judge in more]
+            checks = [*run_table_checks(session, *layer.writes), *judged]
         yield result(pipeline, first, report, checks)
         for table in rest:
             yield result(pipeline, table, counts[table], [])
@@ -48,9 +50,8 @@ def derived(layer: Layer, more: Sequence[tuple[dg.AssetCheckSpec, Judge]] = ()) 
     return asset
 
 
-def _conserved(pipeline: Pipeline) -> dg.AssetCheckResult:
-    with pipeline.warehouse.session() as session:
-        broken = broken_conservation(session)
+def _conserved(session: Session, _: Rules) -> dg.AssetCheckResult:
+    broken = broken_conservation(session)
     return dg.AssetCheckResult(
         check_name="credit_is_conserved",
         asset_key=key_of("attribution.credit"),
@@ -59,9 +60,8 @@ def _conserved(pipeline: Pipeline) -> dg.AssetCheckResult:
     )
 
 
-def _pipelines_mapped(pipeline: Pipeline) -> dg.AssetCheckResult:
-    with pipeline.warehouse.session() as session:
-        unmapped = unmapped_pipelines(session, list(pipeline.rules.deals.pipelines))
+def _pipelines_mapped(session: Session, rules: Rules) -> dg.AssetCheckResult:
+    unmapped = unmapped_pipelines(session, list(rules.deals.pipelines))
     return dg.AssetCheckResult(
         check_name="pipelines_mapped",
         asset_key=key_of("events.milestone"),
@@ -96,9 +96,8 @@ _CLOSED = {
 def _gap_check(name: str) -> tuple[dg.AssetCheckSpec, Judge]:
     gap, text = _CLOSED[name]
 
-    def judge(pipeline: Pipeline) -> dg.AssetCheckResult:
-        with pipeline.warehouse.session() as session:
-            found = open_gaps(session, gap)
+    def judge(session: Session, _: Rules) -> dg.AssetCheckResult:
+        found = open_gaps(session, gap)
         return dg.AssetCheckResult(
             check_name=name,
             asset_key=key_of("events.gap"),

@@ -50,7 +50,7 @@ def extraction(
         with acting_on_errors():
             report = read(pipeline, window(context))
             with pipeline.warehouse.session() as session:
-                checks = [*run_table_checks(pipeline, name), *(judge(report) for _, judge in checked)]
+                checks = [*run_table_checks(session, name), *(judge(report) for _, judge in checked)]
                 return result(pipeline, name, report, checks, whole=reports.count(session, name))
 
     return asset
@@ -185,7 +185,7 @@ def _reconciliation() -> dg.AssetsDefinition:
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={"missing": len(rows), "sample": ", ".join(rows.head(20)) or "none"},
                 )
-                return result(pipeline, name, report, [*run_table_checks(pipeline, name), found])
+                return result(pipeline, name, report, [*run_table_checks(session, name), found])
 
     return asset
 

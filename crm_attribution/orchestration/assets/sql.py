@@ -166,7 +166,7 @@ def publication(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
         as_of = newest_hour_end(session.state)
-        session.compact_journal()
+        session.journal.compact()
         done = publish(
             session.connection,
             marts_path=pipeline.warehouse.marts_path,
