@@ -168,7 +168,7 @@ GAPS = Layer(
     topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS),
     sections=("deals",),
     reads=("events.event", "raw.pipeline_stage"),
-    writes=("events.gap",),
+    writes=("events.gap", "events.stage"),
 )
 
 LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS, GAPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -23,6 +24,7 @@ from crm_attribution.attribution.models import models
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot.objects import OBJECT_TYPES
+from crm_attribution.identifiers import ascii_host, visible
 
 SHIPPED = Path(__file__).with_name("mapping.yaml")
 
@@ -64,6 +66,33 @@ def _lower_keys(values: dict[str, T]) -> dict[str, T]:
 
 Names = Annotated[list[str], AfterValidator(_lower)]
 """Compared in lower case, written in any."""
+
+
+def _hosts(names: list[str]) -> list[str]:
+    """Host names in their IDNA form.
+
+    Raises:
+        ValueError: for what is no host name.
+    """
+    hosts = {name: ascii_host(visible(name).removeprefix("@")) for name in names}
+    wrong = [name for name, host in hosts.items() if host is None or not re.fullmatch(r"[a-z0-9._-]+", host)]
+    if wrong:
+        raise ValueError(f"no domain: {', '.join(map(repr, wrong))}; write it as in firm.com or b\u00fccher.example")
+    return [host for host in hosts.values() if host]
+
+
+Domains = Annotated[list[str], AfterValidator(_hosts)]
+"""Compared in lower case and in IDNA form, written in any."""
+
+
+def _addresses(patterns: list[str]) -> list[str]:
+    """E-mail patterns in lower case, their domains in IDNA form where they have letters beyond ASCII."""
+    parts = [pattern.lower().rpartition("@") for pattern in patterns]
+    return [f"{local}{at}{host if host.isascii() else ascii_host(host) or host}" for local, at, host in parts]
+
+
+Addresses = Annotated[list[str], AfterValidator(_addresses)]
+"""E-mail addresses, `*` for anything."""
 
 
 class Lifecycle(_Rules):
@@ -141,7 +170,7 @@ class Identity(_Rules):
     include: list[Pair]
     exclude: list[Pair]
     blocked_values: Names
-    blocked_domains: Names
+    blocked_domains: Domains
     role_mailboxes: Names
     shared_identifier_contacts: int = Field(ge=1)
     person_emails: int = Field(ge=1)
@@ -162,7 +191,7 @@ class Identity(_Rules):
 
 class Accounts(_Rules):
     rollup: Literal["none", "parent"]
-    free_mail_domains: Names
+    free_mail_domains: Domains
     ignored_labels: Names
     owner_property: str
     tier_property: str | None
@@ -235,8 +264,8 @@ class Attribution(_Rules):
 
 
 class Suppression(_Rules):
-    domains: Names
-    addresses: Names
+    domains: Domains
+    addresses: Addresses
     contact_ids: list[str]
     company_ids: list[str]
     deal_ids: list[str]

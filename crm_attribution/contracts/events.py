@@ -118,6 +118,18 @@ class Milestone(Model):
     suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)
 
 
+@table("events.stage", key=("stage_id",))
+class Stage(Model):
+    """What each deal stage of the portal means now, as milestones take it: marts ask here, so that none differs."""
+
+    stage_id: str = field("HubSpot stage id")
+    meaning: str = field("open, won or lost", isin=["open", "won", "lost"])
+    decided_by: str = field(
+        "mapping: an entry of the user's own; hubspot: the stage's metadata (closed, probability 1)",
+        isin=["mapping", "hubspot"],
+    )
+
+
 GAPS = ["stage_unknown", "pipeline_unmapped", "stage_disagrees", "deal_refused"]
 
 

@@ -1,5 +1,5 @@
 """events.gap: what the figures leave out, and why, named one by one: stages no list names, pipelines without a kind,
-mapping entries that contradict HubSpot, deals that cannot be read."""
+mapping entries that contradict HubSpot, deals that cannot be read. events.stage: what each stage means."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
+from crm_attribution.events.rules.deal_stages import stage_meanings
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
@@ -20,18 +21,21 @@ _ENTRIES = (
 
 
 def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -> Report:
-    """Name every gap, where anything that makes one may have changed."""
+    """Name every gap and the meaning of every stage, where anything that makes one may have changed."""
     report = Report()
     if not changes.idle:
+        stages = session.read("raw.pipeline_stage")
         frame = pl.concat(
             [
                 _unknown_stages(session, list(rules.deals.own)),
                 _unmapped_pipelines(session, list(rules.deals.pipelines)),
-                disagreeing_stages(session.read("raw.pipeline_stage"), rules),
+                disagreeing_stages(stages, rules),
                 _refused_deals(session),
             ]
         )
         report.changed = session["events.gap"].replace(frame, None).filter("_came").height
+        of_deals = stages.filter(pl.col("object_type") == "deals")
+        session["events.stage"].replace(stage_meanings(of_deals, rules.deals), None)
     report.figures = dict(session.query("SELECT gap, count(*) FROM events.gap GROUP BY 1 ORDER BY 1").iter_rows())
     report.rows = sum(int(count) for count in report.figures.values())
     return report

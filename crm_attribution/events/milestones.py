@@ -48,8 +48,9 @@ _COMPANY_ACCOUNTS = """
     LEFT JOIN identity.account_alias a ON alias_id = 'company:' || company_id
 """
 _DEAL_PERSONS = """
-    SELECT DISTINCT deal_id, person_id FROM fact_deal_contact JOIN identity.alias ON identifier = contact_id::VARCHAR
-    WHERE identifier_type = 'contact' ORDER BY ALL
+    SELECT deal_id, person_id, CASE WHEN count(valid_to) = count(*) THEN max(valid_to) END AS until
+    FROM fact_deal_contact JOIN identity.alias ON identifier = contact_id::VARCHAR
+    WHERE identifier_type = 'contact' GROUP BY ALL ORDER BY ALL
 """
 _LIVE_DEALS = """
     SELECT deal.* EXCLUDE (id), deal.id AS deal_id, coalesce(held.account_id, 'deal:' || deal.id) AS account_id,

@@ -20,7 +20,9 @@ LIFECYCLE = ("opportunity_created", "customer_won", "customer_expanded")
 """Milestones that a lifecycle change of a contact or company can be linked to."""
 
 _CONTACT_OF = "identifier_type = 'contact'"
-_ON_DEAL = "from_type = 'deals' AND to_type = 'contacts' AND valid_to IS NULL"
+_ON_DEAL = "from_type = 'deals' AND to_type = 'contacts'"
+"""Contacts that were taken off a deal included: a lifecycle change is asked whom the deal had then."""
+
 _BY_LIFECYCLE = f"milestone IN {LIFECYCLE}"
 
 TOUCHED = {
@@ -135,7 +137,7 @@ DECIDING = {
         ANTI JOIN raw.merge AS merged ON merged.object_type = 'deals' AND merged.absorbed_id = deal.id
     """,
     "fact_deal_contact": f"""
-        SELECT deal_id, to_id AS contact_id FROM raw.association JOIN fact_live_deal ON from_id = deal_id
+        SELECT deal_id, to_id AS contact_id, valid_to FROM raw.association JOIN fact_live_deal ON from_id = deal_id
             WHERE {_ON_DEAL}
     """,
     "fact_company": """

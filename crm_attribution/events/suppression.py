@@ -47,7 +47,7 @@ def internal_contacts(session: Session, contacts: pl.Series, rules: Rules) -> pl
     if not (ours.contact_ids or ours.domains or ours.addresses):
         return pl.DataFrame(schema={"contact_id": pl.Int64, "rule": pl.String})
     rows = session.query(
-        "SELECT id AS contact_id, lower(email) AS _email FROM raw.contact"
+        "SELECT id AS contact_id, coalesce(email_normalised, lower(email)) AS _email FROM raw.contact"
         " SEMI JOIN ids ON raw.contact.id = ids.contact_id",
         ids=records_frame("contact_id", contacts),
     )

@@ -158,6 +158,13 @@ def milestone_events(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM meta.cursor WHERE consumer = 'milestones'")
 
 
+def facts_of_every_pipeline(connection: duckdb.DuckDBPyConnection) -> None:
+    """Wins again in other pipelines, echoes of deals without milestones, first entries after a reopening and what each
+    stage means are derived anew."""
+    derived = ["events", "milestones", "gaps"]
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [derived])
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -167,4 +174,5 @@ MIGRATIONS: dict[int, Migration] = {
     6: emails_normalised,
     7: moments_and_owners,
     8: milestone_events,
+    9: facts_of_every_pipeline,
 }

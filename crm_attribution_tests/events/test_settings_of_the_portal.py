@@ -79,6 +79,13 @@ def test_a_stage_named_by_the_user_outranks_the_metadata(tmp_path: Path):
     with Chain.start(tmp_path / "chain", RELABELLED, day(5), own) as chain:
         chain.run()
         assert set(wins(chain)) == {"1", "2"}
+        meant = {row["stage_id"]: (row["meaning"], row["decided_by"]) for row in chain.table("events.stage")}
+        assert meant == {
+            "open": ("open", "hubspot"),
+            "contractsent": ("open", "hubspot"),
+            "closedwon": ("won", "mapping"),
+            "closedlost": ("won", "hubspot"),
+        }
 
 
 def test_a_stage_means_what_it_meant_when_a_deal_left_it(tmp_path: Path):

@@ -32,7 +32,7 @@ from crm_attribution_tests.sandbox_process import Line, Sandbox
 
 RULES = """
 deals:
-  pipelines: {renewals: renewal, partners: ignore}
+  pipelines: {renewals: renewal, partners: ignore, selling: new, upsell: expansion}
 values:
   billing_months: {Monthly: 1}
 suppression:

@@ -29,6 +29,8 @@ SETUP: list[Line] = [
     {"at": FIRST_DAY, "op": "account", "account": {"timeZone": "Europe/Berlin", "companyCurrency": "EUR"}},
     _pipeline("renewals", ("due", False, "0.5"), ("renewed", True, "1.0"), ("churned", True, "0.0")),
     _pipeline("partners", ("talking", False, "0.5"), ("signed", True, "1.0")),
+    _pipeline("selling", ("contacted", False, "0.5"), ("sold", True, "1.0")),
+    _pipeline("upsell", ("planned", False, "0.5"), ("upsold", True, "1.0")),
     _pipeline("trials", ("trying", False, "0.5"), ("bought", True, "1.0")),
 ]
 

@@ -1,6 +1,6 @@
--- Every person, deal and account with a live milestone stands at the head of its funnel exactly once.
+-- Every person, deal and account with a milestone of the funnel stands at the head of its funnel exactly once.
 with counted as (
-    select * from events.milestone where state = 'live' and suppressed_by is null
+    select * from staging.funnel_fact
 ),
 
 expected as (

@@ -1,4 +1,5 @@
--- Per subject, step and day the facts counted are those of events.milestone; a milestone that is no step fails.
+-- Per subject, step and day the facts counted are those of events.milestone without renewals, unless one is the
+-- account's first win; a milestone that is no step fails.
 with fact as (
     select milestone, booked_on, unnest([
         case
@@ -8,8 +9,24 @@ with fact as (
         case when deal_id is not null then 'deal' end,
         case when account_id is not null then 'account' end
     ]) as subject
-    from events.milestone
-    where state = 'live' and suppressed_by is null
+    from events.milestone as told
+    where
+        state = 'live'
+        and suppressed_by is null
+        and case
+            when subtype is null or subtype <> 'renewal' or milestone = 'customer_won' then true
+            when milestone = 'customer_expanded' then false
+            else exists (
+                select 1
+                from events.milestone as won
+                where
+                    won.deal_id = told.deal_id
+                    and won.milestone = 'customer_won'
+                    and won.subtype = 'renewal'
+                    and won.state = 'live'
+                    and won.suppressed_by is null
+            )
+        end
 ),
 
 expected as (

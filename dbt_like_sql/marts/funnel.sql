@@ -3,7 +3,8 @@
 -- deal that jumps from demo to won has reached the proposal too, and no step is ever larger than the one before it.
 -- `milestones` counts the facts of exactly that step. Days may be added up into weeks and months, channels too; steps
 -- and subjects may not. Persons end at sales_qualified_lead, deals begin at opportunity_created, accounts have all steps.
--- Reversed facts and internal or test traffic (suppressed milestones) do not count.
+-- Reversed facts and internal or test traffic (suppressed milestones) do not count. A renewal is no step of a funnel:
+-- its facts are left out, unless its win is the account's first.
 --
 -- The channel is that of staging.funnel_entry: one per subject for all steps, so rates per channel are true rates.
 -- Money is in marts.funnel_value, where it stands per currency.
@@ -37,9 +38,8 @@ with step (step_number, step) as (
 
 counted as (
     select fact.*, step.step_number
-    from events.milestone as fact
+    from staging.funnel_fact as fact
     join step on step.step = fact.milestone
-    where fact.state = 'live' and fact.suppressed_by is null
 ),
 
 fact as (

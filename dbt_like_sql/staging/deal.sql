@@ -9,8 +9,9 @@
 -- @column stage_label: the stage's name; null where HubSpot has deleted it
 -- @column stage_order: position of the stage in its pipeline
 -- @column probability [>= 0] [<= 1]: win probability of the stage
--- @column is_closed [not_null]: the deal's stage is a closed one
--- @column is_won [not_null]: the deal's stage is closed and won
+-- @column is_closed [not_null]: the deal's stage is won or lost by its pipeline's metadata, unless your mapping names the
+--   stage; where no list of pipelines names it, by HubSpot's hs_is_closed
+-- @column is_won [not_null]: likewise won
 -- @column deal_type: newbusiness, existingbusiness or the portal's own
 -- @column currency: ISO 4217 code of the deal
 -- @column amount_minor: amount in minor units of the currency (cents)
@@ -35,8 +36,8 @@ select
     stage.stage_label,
     stage.stage_order,
     stage.probability,
-    coalesce(stage.is_closed, false) as is_closed,
-    coalesce(stage.is_won, false) as is_won,
+    coalesce(meant.meaning <> 'open', lower(live.properties ->> '$.hs_is_closed') = 'true', false) as is_closed,
+    coalesce(meant.meaning = 'won', lower(live.properties ->> '$.hs_is_closed_won') = 'true', false) as is_won,
     live.dealtype as deal_type,
     live.currency,
     live.amount as amount_minor,
@@ -47,4 +48,5 @@ select
     live.modified_at,
     live.archived as is_archived
 from live
+left join events.stage as meant on meant.stage_id = live.dealstage
 left join staging.pipeline_stage as stage on stage.object_type = 'deals' and stage.stage_id = live.dealstage

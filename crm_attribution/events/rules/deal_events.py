@@ -34,7 +34,8 @@ def deal_events(
     """events.event columns of deals, with the deal's money as of that moment.
 
     Entering a won or lost stage is always `deal_won` or `deal_lost`; an open stage after a closed one, moved back to
-    or entered again is `deal_reopened`; a slip does not count as having been there; an open stage jumped over is
+    or entered again is `deal_reopened`, and beside it, where the deal was never in that stage before, the stage's own
+    event; a slip does not count as having been there; an open stage jumped over is
     `stage_skipped`. The pipeline of an event is the one that owns the stage, else the deal's of that moment. A price
     that changes is `deal_amount_changed`.
 
@@ -51,7 +52,7 @@ def deal_events(
     entries = as_of(transitions(told, "dealstage", entered), source, told, ["pipeline"])
     rows = _named(named_stages(entries, told, stages, meanings, rules), rules, mapping)
     moved = rows.filter("emits").with_columns(_key="stage")
-    events = pl.concat([moved, _skipped(rows, stages, mapping)], how="diagonal")
+    events = pl.concat([moved, _reopened(rows), _skipped(rows, stages, mapping)], how="diagonal")
     events = _valued(events, source, told, mapping, currency)
     priced = _amount_changes(source, told, rows, mapping, currency)
     events = _deal_times(pl.concat([events, priced], how="diagonal"), source.records)
@@ -76,14 +77,23 @@ def _named(rows: pl.DataFrame, rules: Deals, mapping: Rules) -> pl.DataFrame:
     furthest = pl.when(stayed).then(open_order).cum_max().forward_fill().shift(1).over("object_id", "pipeline")
     was_closed = pl.when(stayed).then("_closed").forward_fill().shift(1).over("object_id").fill_null(False)
     again = ~pl.col("_closed") & (was_closed | (open_order <= furthest).fill_null(False))
+    been = (stayed.cast(pl.Int64).cum_sum() - stayed.cast(pl.Int64)).over("object_id", "stage") > 0
     before = pl.col("_name").shift(1).over("object_id")
     strange = pl.col("_unknown").shift(1).over("object_id").fill_null(False)
     return rows.with_columns(
-        event=pl.when(again).then(pl.lit("deal_reopened")).otherwise("_name"),
+        event=pl.when(again & been).then(pl.lit("deal_reopened")).otherwise("_name"),
         began=pl.col("first") | strange,
         _furthest=furthest,
         _again=again,
+        _new_again=again & ~been,
         _closed_before=pl.col("_closed") & (strange | (before == pl.col("_name")).fill_null(False)),
+    )
+
+
+def _reopened(rows: pl.DataFrame) -> pl.DataFrame:
+    """One `deal_reopened` beside each entry into an open stage that is new to the deal and yet a step back."""
+    return rows.filter(pl.col("emits") & pl.col("_new_again").fill_null(False)).with_columns(
+        event=pl.lit("deal_reopened"), _key=pl.lit("reopened_") + pl.col("stage")
     )
 
 

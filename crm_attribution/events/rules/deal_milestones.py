@@ -23,8 +23,8 @@ DEAL_STAGES = [
 WINS = ["customer_won", "customer_expanded"]
 RECURRING = ("mrr", "arr")
 
-CHAPTER = ["deal_id", "_renews"]
-"""A deal and, apart, its renewals."""
+CHAPTER = ["deal_id", "_chapter"]
+"""A deal in the pipelines of one kind: won in another kind it is won a second time."""
 
 NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
 
@@ -33,7 +33,7 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
     """Stage entries in tracked pipelines, with the live deal's account, kind and whether its win stands.
 
     The kind is the pipeline's; in a `new` pipeline dealtype tells an expansion. What a deal does in an ignored pipeline
-    changes nothing, and its renewal leaves the win that is renewed as it was.
+    changes nothing, and what it does in a renewal or expansion pipeline leaves the win before as it was.
 
     Whether a deal is won is what its record says. Only which win stands, and since when, its histories tell, each by
     itself: what happened to a deal that was absorbed happened to that one. Where the record is in a pipeline that is
@@ -42,34 +42,43 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
     kinds = {pipeline: rules.pipelines[pipeline] for pipeline in rules.tracked}
     kind = pl.col("pipeline").replace_strict(kinds, default=None, return_dtype=pl.String)
     existing = has_choice(pl.col("dealtype"), rules.existing_business)
-    chapter_now = pl.col("pipeline_now").replace_strict(kinds, default=None, return_dtype=pl.String) == "renewal"
+    chapter_now = pl.col("pipeline_now").replace_strict(kinds, default=None, return_dtype=pl.String)
     rows = (
-        events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(NOT_ENTRIES))
-        .drop("deal_id", "account_id", "person_id")
-        .rename({"record_id": "deal_id"})
-        .join(
-            deals.select(
-                "deal_id", "account_id", "archived", "closedate", "dealtype", "createdate", "stage_now", "pipeline_now"
-            ),
-            on="deal_id",
-        )
+        _entries(events, deals)
         .with_columns(
             subtype=pl.when((kind == "new") & existing).then(pl.lit("expansion")).otherwise(kind),
         )
         .drop_nulls("subtype")
-        .with_columns(_renews=pl.col("subtype") == "renewal")
+        .with_columns(_chapter=kind)
         .sort("deal_id", *ORDER)
     )
     won = pl.col("event") == "deal_won"
-    later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over("deal_id", "object_id", "_renews")
+    later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over(*CHAPTER, "object_id")
     own = (pl.col("object_id") == pl.col("deal_id")) | ~(pl.col("object_id") == pl.col("deal_id")).any().over(CHAPTER)
-    told = (chapter_now == pl.col("_renews")).fill_null(False) & pl.col("stage_now").is_not_null()
+    told = (chapter_now == pl.col("_chapter")).fill_null(False) & pl.col("stage_now").is_not_null()
     state = pl.when(told).then("stage_now").otherwise(pl.col("event").filter(own).last().over(CHAPTER))
     last_won = won & (won.cast(pl.Int64).reverse().cum_sum().reverse().over(CHAPTER) == 1)
     rows = rows.with_columns(_ends=won & (later_not_won == 0), _last=last_won, _state=state)
     # merged before it was first read, HubSpot shows both histories as one: the record knows better
     ends = pl.when(pl.col("_ends").any().over(CHAPTER)).then("_ends").otherwise("_last")
     return rows.with_columns(_standing=ends & (pl.col("_state") == "deal_won") & ~pl.col("archived"))
+
+
+def passing_entries(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.DataFrame:
+    """Stage entries in pipelines that the mapping ignores or does not name: deal_id, account_id, event, occurred_at."""
+    elsewhere = ~pl.col("pipeline").is_in(rules.tracked).fill_null(False)
+    return _entries(events, deals).filter(elsewhere).select("deal_id", "account_id", "event", "occurred_at")
+
+
+def _entries(events: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
+    """Deal events that are entries into a stage, with what the live deal is now."""
+    facts = ["account_id", "archived", "closedate", "dealtype", "createdate", "stage_now", "pipeline_now"]
+    return (
+        events.filter((pl.col("object_type") == "deals") & ~pl.col("event").is_in(NOT_ENTRIES))
+        .drop("deal_id", "account_id", "person_id")
+        .rename({"record_id": "deal_id"})
+        .join(deals.select("deal_id", *facts), on="deal_id")
+    )
 
 
 def carried(rows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
@@ -111,8 +120,8 @@ def stages(deals: pl.DataFrame) -> pl.DataFrame:
 
 
 def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
-    """One row per deal ever won, and one more where the same deal was renewed: customer_won for the account's earliest
-    standing win, else customer_expanded. A renewal is never the first win.
+    """One row per deal ever won, and one more where it was won again in pipelines of another kind: customer_won for the
+    account's earliest standing win, whatever pipeline it is in, else customer_expanded.
 
     Its id is the first win's; its time, its observation and its money are the standing one's.
     """
@@ -136,19 +145,13 @@ def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
     rows = won.drop("_standing").join(carrier, on=[*CHAPTER, "event_id"])
     customer = lifecycle.filter(pl.col("event").is_in(WINS))
-    rows = pl.concat(
-        [
-            adopt(rows.filter(~pl.col("_renews")), customer),
-            rows.filter("_renews").with_columns(_adopted=pl.lit(False)),
-        ],
-        how="diagonal",
-    )
+    rows = adopt(rows, customer, CHAPTER)
     rows = rows.with_columns(_first=_is_first(rows, customer))
     name = pl.when("_first").then(pl.lit("customer_won")).otherwise(pl.lit("customer_expanded"))
     rule = (
         pl.when("_first")
         .then(pl.lit("earliest_standing_win_of_account"))
-        .when("_renews")
+        .when(pl.col("subtype") == "renewal")
         .then(pl.lit("renewal_of_account"))
         .otherwise(pl.lit("later_win_of_account"))
     )
@@ -169,13 +172,17 @@ def wins(deals: pl.DataFrame, lifecycle: pl.DataFrame) -> pl.DataFrame:
 def _is_first(rows: pl.DataFrame, customer: pl.DataFrame) -> pl.Series:
     """Whether each win is its account's first: of two at one instant that of new business, then of the deal created
     first, then the smaller id."""
-    place = ["occurred_at", "_not_new", "createdate", "deal_id"]
+    place = ["occurred_at", "_not_new", "createdate", *CHAPTER]
     rows = rows.with_columns(_not_new=pl.col("subtype") != "new", _lives="_standing")
     earliest = (
-        rows.filter(pl.col("_lives") & ~pl.col("_renews"))
+        rows.filter("_lives")
         .sort(place)
         .group_by("account_id", maintain_order=True)
-        .agg(_first_at=pl.col("occurred_at").first(), _first_deal=pl.col("deal_id").first())
+        .agg(
+            _first_at=pl.col("occurred_at").first(),
+            _first_deal=pl.col("deal_id").first(),
+            _first_chapter=pl.col("_chapter").first(),
+        )
     )
     before = (
         customer.filter((pl.col("_outcome") == "own") & (pl.col("event") == "customer_won"))
@@ -186,11 +193,12 @@ def _is_first(rows: pl.DataFrame, customer: pl.DataFrame) -> pl.Series:
     rows = rows.join(earliest, on="account_id", how="left", maintain_order="left").join(
         before, on="account_id", how="left", maintain_order="left"
     )
-    leads = (pl.col("_first_deal") == pl.col("deal_id")) | (
+    earliest_itself = (pl.col("_first_deal") == pl.col("deal_id")) & (pl.col("_first_chapter") == pl.col("_chapter"))
+    leads = earliest_itself | (
         ~pl.col("_lives") & (pl.col("_first_at").is_null() | (pl.col("occurred_at") < pl.col("_first_at")))
     )
     known_customer = (pl.col("_customer_since") <= pl.col("occurred_at")).fill_null(False)
-    return rows.select(leads.fill_null(False) & ~known_customer & ~pl.col("_renews")).to_series()
+    return rows.select(leads.fill_null(False) & ~known_customer).to_series()
 
 
 def _deal_rows(rows: pl.DataFrame, name: pl.Expr, rule: pl.Expr) -> pl.DataFrame:
@@ -253,11 +261,12 @@ def possible_duplicates(rows: pl.DataFrame, deals: pl.DataFrame, mapping: Rules)
 def new_recurring(rows: pl.DataFrame) -> pl.DataFrame:
     """Add mrr_new and arr_new: what a fact adds to the account's recurring revenue.
 
-    New business and expansions add all of their own. A renewal, won or still open, adds the difference to what the
-    account paid before: its last renewal and the wins since, or all wins where there was none. Unknown where any of
-    them has no value, another currency, or there is none.
+    New business and expansions add all of their own, as does the account's first win in a renewal pipeline. Any other
+    renewal, won or still open, adds the difference to what the account paid before: its last renewal and the wins
+    since, or all wins where there was none. Unknown where any of them has no value, another currency, or there is none.
     """
-    won, renews = pl.col("milestone").is_in(WINS), pl.col("subtype").eq_missing(pl.lit("renewal"))
+    won = pl.col("milestone").is_in(WINS)
+    renews = pl.col("subtype").eq_missing(pl.lit("renewal")) & (pl.col("milestone") != "customer_won")
     renewing = rows.filter(renews).select("account_id").unique()
     told = (
         rows.filter(won | renews)
@@ -284,10 +293,11 @@ def _changes(group: pl.DataFrame) -> Iterator[tuple[Any, ...]]:
     """(milestone, milestone_id, change per recurring measure) of one account's renewals, oldest first."""
     base: list[dict[str, Any]] = []
     for row in group.iter_rows(named=True):
-        if row["subtype"] == "renewal":
+        renews = row["subtype"] == "renewal" and row["milestone"] != "customer_won"
+        if renews:
             yield (row["milestone"], row["milestone_id"], *(_difference(row, base, name) for name in RECURRING))
         if row["state"] == "live" and row["milestone"] in WINS:
-            base = [row] if row["subtype"] == "renewal" else [*base, row]
+            base = [row] if renews else [*base, row]
 
 
 def _difference(row: dict[str, Any], base: list[dict[str, Any]], name: str) -> int | None:

@@ -64,6 +64,24 @@ def stage_names(deals: pl.DataFrame, stages: pl.DataFrame, rules: Deals) -> pl.D
     return named.drop("_owner", "left_at", "_name", "_closed", "_unknown")
 
 
+def stage_meanings(stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
+    """events.stage rows.
+
+    Args:
+        stages: raw.pipeline_stage rows.
+        rules: the stage map; entries of the user's own outrank the metadata.
+    """
+    rows = stages.select(stage="stage_id", left_at=pl.lit(None, _TIMES)).unique("stage", maintain_order=True)
+    named = _named(_by_metadata(rows, meanings_now(stages)), rules)
+    meaning = pl.col("_name").replace_strict({"deal_won": "won", "deal_lost": "lost"}, default="open")
+    own = pl.col("stage").is_in(list(rules.own))
+    return named.select(
+        stage_id="stage",
+        meaning=meaning,
+        decided_by=pl.when(own).then(pl.lit("mapping")).otherwise(pl.lit("hubspot")),
+    )
+
+
 def meanings_now(stages: pl.DataFrame) -> pl.DataFrame:
     """raw.stage_meaning columns of stages that always meant what they mean now."""
     won = (pl.col("is_closed") & (pl.col("probability") == 1.0)).fill_null(False)

@@ -29,7 +29,7 @@ class Facts:
         events: events.event rows with `person_id` and `account_id` (of that moment) added.
         deals: live deals: deal_id, account_id, dealname, dealtype, created_at, createdate, archived, archived_at,
             closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures.
-        deal_persons: deal_id, person_id of the deals' contacts.
+        deal_persons: deal_id, person_id of the deals' contacts, `until` (UTC) when one was taken off, else null.
         time_zone: the HubSpot account's, for finance days.
     """
 
@@ -63,7 +63,8 @@ def _parts(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame, pl
         imported=pl.col("source").is_in(IMPORTED_SOURCES).fill_null(False)
     )
     deals = deal_milestones.deal_facts(events, facts.deals, mapping.deals)
-    return events, deals, lifecycle_changes(events, deals, facts.deal_persons, mapping)
+    passing = deal_milestones.passing_entries(events, facts.deals, mapping.deals)
+    return events, deals, lifecycle_changes(events, deals, passing, facts.deal_persons, mapping)
 
 
 def _person_milestones(events: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,7 @@ import polars as pl
 
 from crm_attribution.events.rules.deal_milestones import DEAL_STAGES, NOT_ENTRIES
 from crm_attribution.events.rules.milestones import KEY, PERSON_MILESTONES
+from crm_attribution.identity.lookups import persons_of
 from crm_attribution.operations.why.brief import milestone_line
 from crm_attribution.operations.why.tree import Context, Node
 from crm_attribution.operations.why.words import LINKS
@@ -64,4 +65,16 @@ def _why_none(context: Context, event: Row) -> str:
         return f"a slip: left again within milestones.settle_minutes ({minutes})"
     if event["object_type"] == "companies" and name in PERSON_MILESTONES:
         return "it is a company's: this milestone is a person's"
+    if _named(context, event):
+        return (
+            "it repeats a deal, within milestones.echo_hours, whose pipeline deals.pipelines ignores or does not name"
+        )
     return "its record names no person or account that it could be counted for"
+
+
+def _named(context: Context, event: Row) -> bool:
+    """Whether a lifecycle change could be counted for a person or account."""
+    if event["object_type"] == "companies":
+        return True
+    contact = pl.Series([event["contact_id"]], dtype=pl.Int64).drop_nulls()
+    return event["event"] not in PERSON_MILESTONES and not persons_of(context.session, contact).is_empty()

@@ -113,9 +113,9 @@ def test_lost_reopened_and_won_after_all():
         ("03-06T09:00:00", "dealstage", "closedwon"),
     )
     assert [row["event"] for row in rows] == [
-        "proposal_sent", "deal_lost", "deal_reopened", "deal_won", "deal_reopened", "deal_won",
+        "proposal_sent", "deal_lost", "opportunity_qualified", "deal_reopened", "deal_won", "deal_reopened", "deal_won",
     ]  # fmt: skip
-    assert [row["undone"] for row in rows] == [False, True, False, True, False, False]
+    assert [row["undone"] for row in rows] == [False, True, False, False, True, False, False]
 
 
 def test_money_is_what_it_was_at_that_moment():
@@ -222,7 +222,7 @@ def test_each_stage_jumped_over_is_an_event_of_its_own():
         everything=True,
     )
     assert [row["event"] for row in told if row["event"] != "stage_skipped"] == [
-        "meeting_scheduled", "demo_completed", "deal_reopened", "deal_won",
+        "meeting_scheduled", "demo_completed", "opportunity_qualified", "deal_reopened", "deal_won",
     ]  # fmt: skip
     assert {row["event_id"] for row in told if row["event"] == "stage_skipped"} == {
         "deal_5_skipped_qualifiedtobuy_2026-03-02T09:00:00Z",

@@ -162,12 +162,12 @@ def reopened_and_won_again(story: Story) -> None:
 
 @expects(
     "opportunity_created deal 1 03-01T09:00",
-    "customer_expanded deal 1 03-05T09:00",
+    "customer_won deal 1 03-05T09:00",
     "opportunity_created deal 2 03-20T09:00",
-    "customer_won deal 2 03-20T09:00",
+    "customer_expanded deal 2 03-20T09:00",
 )
-def renewal_is_no_acquisition(story: Story) -> None:
-    """a renewal is no acquisition, not even the account's first win"""
+def first_win_is_a_renewal(story: Story) -> None:
+    """the account's first win is customer_won, whatever pipeline it is in"""
     story.company(1)
     story.deal(1, "03-01T09:00:00", "due", 1)
     story.stage(1, "03-05T09:00:00", "renewed")
@@ -375,3 +375,62 @@ def form_of_a_merged_contact(story: Story) -> None:
     story.submit("03-01T09:00:00", 1)
     story.deal(1, "03-05T09:00:00", "closedwon", 1)
     story.merge("contacts", "05-02T09:00:00", 1, 2, 3)
+
+
+@expects(
+    "opportunity_created deal 1 03-01T09:00",
+    "customer_won deal 1 03-05T09:00",
+    "customer_expanded deal 1 05-01T09:00",
+    "opportunity_created deal 2 06-01T09:00",
+    "customer_expanded deal 2 06-01T09:00",
+)
+def won_again_in_an_expansion_pipeline(story: Story) -> None:
+    """a won deal that is moved into the expansion pipeline and won there: a second fact, the first as it was"""
+    story.company(1)
+    story.contact(1, company=1)
+    story.deal(1, "03-01T09:00:00", "contacted", 1, [1], pipeline="selling", amount="100")
+    story.stage(1, "03-05T09:00:00", "sold")
+    story.life("03-05T10:00:00", "customer", 1)
+    story.stage(1, "04-01T09:00:00", "planned", pipeline="upsell")
+    story.stage(1, "05-01T09:00:00", "upsold", amount="300")
+    story.deal(2, "06-01T09:00:00", "upsold", 1, pipeline="upsell")
+
+
+@expects("opportunity_created deal 1 03-01T09:00", "customer_won deal 1 03-05T09:00")
+def won_stage_tidied_into_another_pipeline(story: Story) -> None:
+    """a won deal that is moved into the won stage of another pipeline of its kind: won once, on the first day"""
+    story.company(1)
+    story.deal(1, "03-01T09:00:00", "contacted", 1, pipeline="selling", amount="5000", closedate="2026-03-05T09:00:00Z")
+    story.stage(1, "03-05T09:00:00", "sold")
+    story.stage(1, "05-01T09:00:00", "closedwon", pipeline="default")
+
+
+@expects("customer_won contact 4 03-05T09:00")
+def repeats_a_deal_without_milestones(story: Story) -> None:
+    """HubSpot repeats deals of an ignored and of an unmapped pipeline on their contacts: no milestone; apart from them
+    it is one"""
+    story.company(1)
+    story.contact(1, company=1)
+    story.deal(1, "03-01T09:00:00", "talking", 1, [1], pipeline="partners")
+    story.life("03-01T09:00:02", "opportunity", 1)
+    story.stage(1, "03-10T09:00:00", "signed")
+    story.life("03-10T09:00:02", "customer", 1)
+    story.contact(2)
+    story.deal(2, "03-01T09:00:00", "trying", contacts=[2], pipeline="trials")
+    story.life("03-01T09:00:02", "opportunity", 2)
+    story.contact(4)
+    story.deal(4, "03-03T08:00:00", "signed", contacts=[4], pipeline="partners")
+    story.life("03-05T09:00:00", "customer", 4)
+
+
+@expects(
+    "opportunity_created deal 1 03-01T09:00",
+    "meeting_scheduled deal 1 03-01T09:00",
+    "demo_completed deal 1 03-09T09:00",
+)
+def first_there_after_reopening(story: Story) -> None:
+    """lost, and reopened into a stage it never was in: it is there for the first time"""
+    story.company(1)
+    story.deal(1, "03-01T09:00:00", "appointmentscheduled", 1)
+    story.stage(1, "03-05T09:00:00", "closedlost")
+    story.stage(1, "03-09T09:00:00", "presentationscheduled")
