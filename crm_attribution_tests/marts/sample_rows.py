@@ -336,6 +336,12 @@ def tables() -> Tables:
             touch("click:c", "2026-03-20T09:00:00Z", "p3", None, "Direct", "direct", "", ""),
         ],
         "events.milestone": list(FACTS.values()),
+        "events.stage": [
+            {"stage_id": stage_id, "meaning": meaning, "decided_by": "hubspot"}
+            for stage_id, meaning in (
+                ("started", "open"), ("contractsent", "open"), ("closedwon", "won"), ("closedlost", "lost"),
+            )
+        ],
         "events.gap": [{"gap": "stage_unknown", "subject": "9001", "records": 2, "first_at": at("2026-03-01")}],
         "attribution.credit": [
             *credited(FACTS["acme_opportunity"], [SEARCH], [SEARCH, LETTER]),
