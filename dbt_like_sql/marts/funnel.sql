@@ -16,7 +16,7 @@
 -- @column step_number [not_null] [>= 1] [<= 11]: position of the step in the funnel
 -- @column step [not_null] [in lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won,
---   customer_expanded]: the step; a won expansion or renewal has reached customer_won and customer_expanded
+--   customer_expanded]: the step; a won expansion has reached customer_won and customer_expanded, a renewal none
 -- @column channel [not_null]: channel of the subject's first touch, or Unattributed
 -- @column reached [not_null] [>= 0]: subjects that first reached this step or a later one on this day
 -- @column milestones [not_null] [>= 0]: facts of exactly this step booked on this day
