@@ -1,0 +1,78 @@
+"""Touches follow what changes around them, hour by hour, and end where deriving all of them again would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from crm_attribution.layers import TOUCHES
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.identity.contacts import START, Contacts
+from crm_attribution_tests.identity.test_accounts import company
+from crm_attribution_tests.identity.test_identity import person_of
+from crm_attribution_tests.identity.test_protection import click, derived_touches, form
+from crm_attribution_tests.marts import sample_rows
+
+pytestmark = pytest.mark.warehouse
+
+Act = Callable[[], None]
+
+
+def mail(session: Session, number: str, recipient: str, **more: object) -> None:
+    row = {"id": number, "created_at": START, "recipient": recipient, "is_bot": False, "extracted_at": START, **more}
+    sample_rows.fill(session, {"raw.email_click": [row]})
+
+
+def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
+    """Acts of a shared inbox, a stranger and Ann, an address that becomes a person's, a domain that becomes a
+    company's, a contact that is merged away, and one that gets another address."""
+    crm = Contacts()
+    ann, bob = crm.create("ann@a.example"), crm.create("bob@a.example")
+
+    def tell() -> None:
+        crm.tell(session)
+
+    def act(change: Act) -> Act:
+        def told() -> None:
+            change()
+            crm.tell(session)
+
+        return told
+
+    stamp = f"email:{int(START.timestamp()) * 1000}"
+    steps: list[tuple[Act, dict[str, tuple[str | None, str | None]]]] = [
+        (tell, {}),
+        (lambda: form(session, "1", "Desk7@a.example", gclid="G"), {"form:f:1": (None, "domain:a.example")}),
+        (lambda: click(session, "k", None, gclid="G"), {"form:f:1": None, "click:k": (None, "domain:a.example")}),
+        (lambda: mail(session, "e", "desk7@a.example"), {f"{stamp}:e": (None, "domain:a.example")}),
+        (lambda: form(session, "2", "sub@mail.a.example"), {"form:f:2": (None, "domain:a.example")}),
+        (lambda: form(session, "3", "ann@a.example"), {"form:f:3": ("ann", "domain:a.example")}),
+        (lambda: mail(session, "n", "nobody@gmail.com"), {}),
+        (act(lambda: crm.add_email(bob, "desk7@a.example")), {
+            "click:k": ("bob", "domain:a.example"), f"{stamp}:e": ("bob", "domain:a.example")}),
+        (lambda: company(session, "7", "a.example"), {"*": "company:7"}),
+        (lambda: form(session, "4", "nobody@gmail.com"), {}),
+        (act(lambda: crm.merge(ann, bob, third=False)), {"*person": "ann"}),
+    ]  # fmt: skip
+    expected: dict[str, tuple[str | None, str | None]] = {}
+    found: list[tuple[Any, ...]] = []
+    for change, differs in steps:
+        change()
+        for touch, what in differs.items():
+            if touch == "*":
+                expected = {name: (person, str(what)) for name, (person, _) in expected.items()}
+            elif touch == "*person":
+                expected = {name: (person and str(what), account) for name, (person, account) in expected.items()}
+            elif what is None:
+                del expected[touch]
+            else:
+                expected[touch] = what
+        found = derived_touches(session)
+        names = {None: None, person_of(session, ann): "ann"}
+        if person_of(session, bob) not in names:
+            names[person_of(session, bob)] = "bob"
+        assert {touch: (names[person], account) for touch, person, account in found} == expected, list(differs)
+    session.forget_cursors([TOUCHES.name])
+    assert derived_touches(session) == found, "as in a rebuild"
