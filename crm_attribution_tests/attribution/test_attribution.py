@@ -100,6 +100,20 @@ def test_knowledge_never_goes_backwards(credited: Session):
     assert credited.read("attribution.credit").filter(pl.col("superseded_at") <= pl.col("recorded_at")).is_empty()
 
 
+def test_a_touch_of_an_account_and_of_a_person_counts_once_for_each(credited: Session):
+    """One outcome asks for it as the account's, the other as the person's: it is read once."""
+    alone = sample_rows.milestone("opportunity_created", "o", "2026-03-05T09:00:00Z", person="p",
+                                  money=("EUR", 10, None, None))  # fmt: skip
+    sample_rows.fill(credited, {"events.milestone": [alone]})
+    credited.forget_cursors([CREDITS.name])
+    credit(credited, TUESDAY)
+    rows = credited.query(
+        "SELECT milestone_id, touch_id, credit FROM attribution.credit WHERE model = 'linear' AND measure = 'amount'"
+        " AND superseded_at IS NULL ORDER BY 1"
+    ).rows()
+    assert rows == [("o", "click:a", 10), ("w", "click:a", 1001)]
+
+
 def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session, monkeypatch: pytest.MonkeyPatch):
     """A touch of one account makes its channel more frequent: the credit of the other account's win moves with it."""
     frequent = Model("frequent", "By channel.", lambda *_: pl.len().over("channel"), over_all=True)

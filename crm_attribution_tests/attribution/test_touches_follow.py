@@ -49,6 +49,7 @@ def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
         (lambda: mail(session, "e", "desk7@a.example"), {f"{stamp}:e": (None, "domain:a.example")}),
         (lambda: form(session, "2", "sub@mail.a.example"), {"form:f:2": (None, "domain:a.example")}),
         (lambda: form(session, "3", "ann@a.example"), {"form:f:3": ("ann", "domain:a.example")}),
+        (lambda: mail(session, "g", "ghost@a.example"), {f"{stamp}:g": (None, "domain:a.example")}),
         (lambda: mail(session, "n", "nobody@gmail.com"), {}),
         (act(lambda: crm.add_email(bob, "desk7@a.example")), {
             "click:k": ("bob", "domain:a.example"), f"{stamp}:e": ("bob", "domain:a.example")}),
@@ -76,3 +77,19 @@ def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
         assert {touch: (names[person], account) for touch, person, account in found} == expected, list(differs)
     session.forget_cursors([TOUCHES.name])
     assert derived_touches(session) == found, "as in a rebuild"
+
+
+def test_a_shared_inboxs_acts_are_of_the_account_that_all_its_owners_have(session: Session):
+    """Four owners are too many for one person. Of one company: its act; of two: nobody's, where the domain is free."""
+    crm = Contacts()
+    for place in range(8):
+        crm.add_email(crm.create(f"c{place}@{'other' if place == 7 else 'firm'}.example"),
+                      "desk@gmail.com" if place < 4 else "pool@gmail.com")  # fmt: skip
+    crm.tell(session)
+    company(session, "8", "firm.example")
+    company(session, "9", "other.example")
+    for number, sender in (("1", "desk@gmail.com"), ("2", "pool@gmail.com"), ("3", "stranger@gmail.com")):
+        form(session, number, sender)
+        mail(session, number, sender)
+    stamp = f"email:{int(START.timestamp()) * 1000}"
+    assert derived_touches(session) == [(f"{stamp}:1", None, "company:8"), ("form:f:1", None, "company:8")]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from crm_attribution.conversions.ledger import TRANSITIONS
 from crm_attribution.delivery.pace import Pace
-from crm_attribution.delivery.rules import Policy, Row, guarded, recovered, settled
-from crm_attribution.destinations.base import Limits, Outcome, Verdict
+from crm_attribution.delivery.rules import Policy, Row, facts, guarded, recovered, settled
+from crm_attribution.destinations.base import Limits, Outcome, Resolved, Verdict
 from crm_attribution.mapping import VolumeGuard
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, conversion
 
@@ -127,6 +127,21 @@ def test_back_off_is_bounded_and_never_shorter_than_asked(attempts: int, draw: f
     delay = after.next_attempt_at - NOW
     assert (wait or timedelta(0)) <= delay <= max(wait or timedelta(0), POLICY.longest_wait)
     assert delay <= max(wait or timedelta(0), POLICY.first_wait * 2**attempts)
+
+
+def test_the_fingerprint_of_a_key_is_its_content_and_no_identifier():
+    """Rows claimed by a release that kept contact ids as text have the same."""
+    person = Resolved(consent="granted", person_id="p", contact_id=7, touch_id="t", email="a@b.example", click_id="c")
+    known = facts(row(), person)
+    for changes in ({"account": "2"}, {"action": "Lead"}, {"kind": "restatement"}, {"occurred_at": NOW}, {"value": 1},
+                    {"value": None}, {"currency": "USD"}, {"conversion_id": "x"}):  # fmt: skip
+        assert facts(row(**changes), person) != known, changes
+    for changes in ({"person_id": "q"}, {"contact_id": 8}, {"contact_id": None}, {"touch_id": None}):
+        assert facts(row(), replace(person, **changes)) != known, changes
+    assert facts(row(), replace(person, contact_id=None)) != facts(row(), replace(person, contact_id="None"))
+    for changes in ({"email": "other"}, {"click_id": None}, {"phone": "1"}, {"consent": "absent"}):
+        assert facts(row(), replace(person, **changes)) == known
+    assert facts(row(state="retry", attempts=3, ready_at=NOW, expires_at=NOW), replace(person, contact_id="7")) == known
 
 
 def test_pauses_grow_from_throttle_to_throttle_up_to_an_hour_and_more():
