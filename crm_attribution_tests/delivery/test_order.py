@@ -1,4 +1,4 @@
-"""The order in which rows leave when a platform throttles or refuses. Its answers stand in a list; no sandbox runs."""
+"""Which rows leave in which order when a platform throttles, fails or refuses. Its answers stand in a list."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.destinations.base import Answer
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, email_of, resolved
 from crm_attribution_tests.helpers import new_warehouse
 
 pytestmark = pytest.mark.warehouse
@@ -76,3 +76,18 @@ def test_only_failures_in_a_row_end_a_delivery(outbox: Outbox):
     report = outbox.deliver(transport=platform)
     assert report.stopped == "3 requests in a row failed (http_503)"
     assert platform.sent == ["ab", "cd", "ef", "gh", "ij", "kl", "mn", "op", "qr"]
+
+
+def test_what_may_have_been_sent_waits_as_retry_for_what_holds_it(outbox: Outbox):
+    """It is not called held: that would say it was never sent."""
+    outbox.plan("a", occurred_at=NOW - timedelta(hours=9))
+    outbox.deliver(transport=Recording(outbox, BROKEN))
+    assert outbox.reasons() == {"a": ("retry", "http_503")}
+    outbox.now = NOW + timedelta(hours=8)
+    outbox.people["a"] = resolved(outbox.tag + "a", consent="absent")
+    platform = Recording(outbox)
+    outbox.deliver(transport=platform)
+    assert (outbox.reasons(), platform.sent) == ({"a": ("retry", "consent_unknown")}, [])
+    outbox.people.clear()
+    outbox.deliver(transport=platform)
+    assert (outbox.reasons(), platform.sent) == ({"a": ("accepted", None)}, ["a"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -119,29 +119,35 @@ def test_every_answer_ends_in_the_table(
 
 
 @given(st.integers(0, 30), st.floats(0, 1, exclude_max=True), st.one_of(st.none(), st.integers(1, 86400)))
-def test_back_off_is_bounded_and_never_shorter_than_asked(attempts: int, draw: float, asked: int | None):
+def test_back_off_doubles_up_to_its_bound_and_is_never_shorter_than_asked(
+    attempts: int, draw: float, asked: int | None
+):
     wait = None if asked is None else timedelta(seconds=asked)
     outcome = Outcome("a", "transient", "x", wait)
     after = settled(outcome, row(attempts=attempts), KNOWS_KEYS, Policy(attempts=99), NOW, lambda: draw)
     assert after.next_attempt_at is not None
     delay = after.next_attempt_at - NOW
-    assert (wait or timedelta(0)) <= delay <= max(wait or timedelta(0), POLICY.longest_wait)
-    assert delay <= max(wait or timedelta(0), POLICY.first_wait * 2**attempts)
+    ceiling = min(POLICY.longest_wait, POLICY.first_wait * 2**attempts)
+    assert delay == max(wait or timedelta(0), ceiling * draw)
 
 
 def test_the_fingerprint_of_a_key_is_its_content_and_no_identifier():
     """Rows claimed by a release that kept contact ids as text have the same."""
     person = Resolved(consent="granted", person_id="p", contact_id=7, touch_id="t", email="a@b.example", click_id="c")
     known = facts(row(), person)
+    changes: dict[str, Any]
     for changes in ({"account": "2"}, {"action": "Lead"}, {"kind": "restatement"}, {"occurred_at": NOW}, {"value": 1},
                     {"value": None}, {"currency": "USD"}, {"conversion_id": "x"}):  # fmt: skip
         assert facts(row(**changes), person) != known, changes
     for changes in ({"person_id": "q"}, {"contact_id": 8}, {"contact_id": None}, {"touch_id": None}):
         assert facts(row(), replace(person, **changes)) != known, changes
-    assert facts(row(), replace(person, contact_id=None)) != facts(row(), replace(person, contact_id="None"))
+    text: Any = "None"
+    assert facts(row(), replace(person, contact_id=None)) != facts(row(), replace(person, contact_id=text))
+    text = "7"
     for changes in ({"email": "other"}, {"click_id": None}, {"phone": "1"}, {"consent": "absent"}):
         assert facts(row(), replace(person, **changes)) == known
-    assert facts(row(state="retry", attempts=3, ready_at=NOW, expires_at=NOW), replace(person, contact_id="7")) == known
+    later = row(state="retry", attempts=3, ready_at=NOW, expires_at=NOW)
+    assert facts(later, replace(person, contact_id=text)) == known
 
 
 def test_pauses_grow_from_throttle_to_throttle_up_to_an_hour_and_more():

@@ -360,3 +360,4 @@ def test_a_sample_is_limited_and_the_count_is_not(root, write, connection):
     result = run_test(connection, test, limit=2)
     assert (result.bad_rows, len(result.sample)) == (50, 2)
     assert result.sample[0].keys() == {"a", "row copies"}
+    assert len(run_test(connection, test).sample) == 20

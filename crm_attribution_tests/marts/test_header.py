@@ -19,6 +19,7 @@ def parsed(*lines: str) -> Header:
 def test_the_description_is_the_first_paragraph():
     """It ends at an empty line, with dashes or without, and at the first directive."""
     assert parsed("-- One", "--   and a half.", "-- @column a: x", "-- Two.").description == "One and a half."
+    assert parsed("--One", "--and a half.").description == "One and a half."
     for gap in ("--", "", "--   "):
         assert (
             parsed("", "-- One", "-- and a half.", gap, "-- Two.", "-- @column a: x").description == "One and a half."
@@ -26,7 +27,7 @@ def test_the_description_is_the_first_paragraph():
 
 
 def test_a_directive_goes_on_where_lines_are_indented():
-    found = parsed("-- x", "-- @column a [not_null]", "--   [>= 0] [< 10.5]: how", "--   many", "-- no more",
+    found = parsed("-- x", "-- @column a [not_null]", "--   [>= 0] [< 10.5]: how", "--  many", "-- no more",
                    "-- @column b [unique] [in x, 'y']: which")  # fmt: skip
     a, b = found.columns
     assert (a.name, a.description, a.not_null, a.unique, a.bounds) == (

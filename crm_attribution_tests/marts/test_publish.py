@@ -100,7 +100,7 @@ def test_the_manifest_describes_the_file(go, target):
     assert manifest["rows"] == {"marts.empty": 0, "marts.funnel": 10}
     assert (manifest["as_of"], manifest["published_at"]) == ("2026-01-01T12:00:00Z", "2026-01-01T12:05:00Z")
     assert manifest["storage_version"] == read_storage_version(target) == 64
-    assert not target.stat().st_mode & 0o222
+    assert target.stat().st_mode & 0o777 == 0o400
 
 
 def test_nothing_is_copied_without_a_change_and_the_hour_moves_on(go, target, connection):
