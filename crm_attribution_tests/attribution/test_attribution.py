@@ -105,7 +105,7 @@ def test_a_touch_of_an_account_and_of_a_person_counts_once_for_each(credited: Se
     alone = sample_rows.milestone("opportunity_created", "o", "2026-03-05T09:00:00Z", person="p",
                                   money=("EUR", 10, None, None))  # fmt: skip
     sample_rows.fill(credited, {"events.milestone": [alone]})
-    credited.forget_cursors([CREDITS.name])
+    credited.journal.forget([CREDITS.name])
     credit(credited, TUESDAY)
     rows = credited.query(
         "SELECT milestone_id, touch_id, credit FROM attribution.credit WHERE model = 'linear' AND measure = 'amount'"

@@ -42,7 +42,7 @@ def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
         return told
 
     stamp = f"email:{int(START.timestamp()) * 1000}"
-    steps: list[tuple[Act, dict[str, tuple[str | None, str | None]]]] = [
+    steps: list[tuple[Act, dict[str, Any]]] = [
         (tell, {}),
         (lambda: form(session, "1", "Desk7@a.example", gclid="G"), {"form:f:1": (None, "domain:a.example")}),
         (lambda: click(session, "k", None, gclid="G"), {"form:f:1": None, "click:k": (None, "domain:a.example")}),
@@ -75,7 +75,7 @@ def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
         if person_of(session, bob) not in names:
             names[person_of(session, bob)] = "bob"
         assert {touch: (names[person], account) for touch, person, account in found} == expected, list(differs)
-    session.forget_cursors([TOUCHES.name])
+    session.journal.forget([TOUCHES.name])
     assert derived_touches(session) == found, "as in a rebuild"
 
 

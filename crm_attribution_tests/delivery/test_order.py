@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.destinations.base import Answer
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, email_of, resolved
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, resolved
 from crm_attribution_tests.helpers import new_warehouse
 
 pytestmark = pytest.mark.warehouse

@@ -69,6 +69,10 @@ def test_numbers_as_googles_formatter_where_they_are_whole():
         ("+49 30 1234567;ext=3", None),
         ("6598765432", None),  # a number of Alabama; with a + before it, somebody's in Singapore
         ("030 / 1234567", None),
+        ("49 30 1234567", "+49301234567"),  # eleven digits: with its country code
+        ("1 650 253 0000", "+16502530000"),
+        ("49 30 123456", None),
+        ("030 1234567890", None),
         ("\u200e+1 650 253 0000\u202c", "+16502530000"),
         ("abc", None),
         (None, None),

@@ -27,7 +27,10 @@ GROUPS: dict[str, list[str]] = {
     "ledger": ["crm_attribution/conversions/*.py"],
     "delivery": ["crm_attribution/delivery/*.py"],
     "destinations": ["crm_attribution/destinations/*.py"],
-    "session": [f"crm_attribution/warehouse/{name}.py" for name in ("session", "state", "rewrite", "schema")],
+    "session": [
+        f"crm_attribution/warehouse/{name}.py"
+        for name in ("session", "tables", "changes", "quarantine", "sql", "state", "schema", "rewrite")
+    ],
     "marts": ["dbt_like_sql/marts/*.sql", "dbt_like_sql/staging/*.sql", "crm_attribution/marts/*.py"],
 }
 """Name of a row of the table -> patterns of its files; `*` crosses folders. Data tests are no code to be tested."""

@@ -103,6 +103,29 @@ def test_a_failed_transaction_leaves_nothing(warehouse: Warehouse) -> None:
         assert session.scalar("SELECT count(*) FROM meta.change") == 0
 
 
+def test_a_dry_run_shows_what_would_be_and_leaves_nothing(warehouse: Warehouse) -> None:
+    """Its transactions are no commits, and after it, or after an error in it, transactions are again."""
+
+    def fails(session: Session) -> None:
+        with session.dry_run(), session.transaction():
+            session["raw.owner"].upsert(owners(("1", None)))
+            raise ZeroDivisionError
+
+    with warehouse.session() as session:
+        with session.dry_run():
+            with session.transaction():
+                session["raw.owner"].upsert(owners(("1", None)))
+            assert session.read("raw.owner").height == 1
+        assert session.read("raw.owner").is_empty()
+        with pytest.raises(ZeroDivisionError):
+            fails(session)
+        assert session.read("raw.owner").is_empty()
+        with session.transaction():
+            session["raw.owner"].upsert(owners(("2", None)))
+    with warehouse.session() as session:
+        assert session.read("raw.owner")["id"].to_list() == ["2"]
+
+
 def test_a_consumer_sees_each_change_once_and_everything_at_first(warehouse: Warehouse) -> None:
     with warehouse.session() as session:
         session.journal.add("contacts", ["1", "2"])
@@ -111,6 +134,7 @@ def test_a_consumer_sees_each_change_once_and_everything_at_first(warehouse: War
         session.journal.advance("events", first)
         assert session.journal.unseen("events", ["contacts"]).idle
         session.journal.add("contacts", ["2", "3", "3"])
+        session.journal.add("contacts", ["3"])
         session.journal.add("deals", ["9"])
         second = session.journal.unseen("events", ["contacts"])
         assert not second.everything
