@@ -19,8 +19,8 @@ from crm_attribution_tests.helpers import at
 pytestmark = pytest.mark.sandbox
 
 PROPOSED = RULES.replace(
-    "pipelines: {renewals: renewal, partners: ignore}",
-    """pipelines: {renewals: renewal, trials: new}
+    "pipelines: {renewals: renewal, partners: ignore, selling: new, upsell: expansion}",
+    """pipelines: {renewals: renewal, selling: new, upsell: expansion, trials: new}
   stages: {contractsent: negotiation_started}""",
 ).replace("domains: [Vendor.example]", "domains: [buyer.example]")
 PROPOSED = 'version: "2"\n' + PROPOSED
@@ -66,7 +66,8 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         assert found["events"]["changed"]["lead_captured"]["suppressed_by"] > 5
         assert found["milestones"]["gained"]["customer_won"]["count"] == 1, "the win in the trial pipeline"
         assert set(found["milestones"]["lost"]) == {"proposal_sent"}
-        assert {row["state"] for row in found["conversions"]["planned"]} == {"pending"}
+        planned = {(row["state"], row["reason"]) for row in found["conversions"]["planned"]}
+        assert planned == {("pending", None), ("suppressed", "internal")}, "a deal of buyer.example's contacts alone"
         gained = sum(row["conversions"] for row in found["conversions"]["planned"])
         with chain.warehouse.session() as session:
             derive(session, proposed, NOW, needed_by(PLANNING))
