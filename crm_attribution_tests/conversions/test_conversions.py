@@ -71,7 +71,7 @@ def desk(session: Session, tmp_path: Path) -> Desk:
 
 
 def lead(number: str, when: str = THEN, **more: Any) -> sample_rows.Row:
-    return sample_rows.milestone("lead_captured", number, when, person=f"person-{number}", **more)
+    return sample_rows.milestone("lead_captured", number, when, **{"person": f"person-{number}", **more})
 
 
 def win(number: str, name: str = "customer_won", arr: int | None = 5000, **more: Any) -> sample_rows.Row:
@@ -319,6 +319,25 @@ destinations:
     desk.tell(second)
     desk.plan()
     assert desk.states() == {"one": "pending", "two": "suppressed: once_per_person"}
+
+
+def test_what_was_held_back_for_another_is_no_first_of_its_person(desk: Desk):
+    """Two persons were one when the second fact was planned; what it held back is not the first of either."""
+    desk.text = """
+destinations:
+  meta:
+    conversions:
+      - {milestone: lead_captured, action: Lead, once_per: person}
+"""
+    desk.tell(lead("a", person="p"), lead("b", "2026-03-11T09:00:00Z", person="p"))
+    desk.plan()
+    assert desk.states() == {"a": "pending", "b": "suppressed: once_per_person"}
+    (held,) = (row for row in desk.rows() if row["milestone_id"] == "b")
+    row = pl.DataFrame([{**held, "person_id": "q"}], schema=desk.session.read("conversions.conversion").schema)
+    desk.session["conversions.conversion"].upsert(row)
+    desk.tell(lead("c", "2026-03-12T09:00:00Z", person="q"))
+    desk.plan()
+    assert desk.states()["c"] == "pending"
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,36 @@ def test_the_answer_to_an_older_batch_never_settles_a_newer_one(outbox: Outbox, 
     assert log == {"older": (answer, "late"), "newer": ("accepted", None)}
 
 
+def test_rows_come_oldest_fact_first_and_of_one_instant_by_key(outbox: Outbox):
+    keys = sorted(outbox.plan(*"abcdef", occurred_at=NOW - timedelta(hours=5)))
+    (older,) = outbox.plan("older", occurred_at=NOW - timedelta(hours=6))
+    (newer,) = outbox.plan("newer", occurred_at=NOW - timedelta(hours=4))
+    with outbox.warehouse.session() as session:
+        for found in (ledger.rows(session, [newer, *keys, older]), ledger.due(session, "meta", NOW, NOW)):
+            assert found["conversion_id"].to_list() == [older, *keys, newer]
+
+
+@pytest.mark.parametrize("state", ["accepted", "rejected", "retry"])
+def test_a_decision_that_it_was_not_applied_begins_again_and_no_other_does(outbox: Outbox, state: str):
+    sent = {"attempts": 3, "first_sent_at": NOW, "next_attempt_at": NOW, "payload_hash": "x"}
+    (key,) = outbox.plan("a", state="unknown", **sent)
+    with outbox.warehouse.session() as session:
+        assert ledger.reconcile(session, [key], state, "seen", NOW) == [key]
+    row = outbox.rows()["a"]
+    assert (row["state"], row["reason"]) == (state, "seen")
+    kept = {"attempts": 0, "first_sent_at": None, "next_attempt_at": None} if state == "retry" else sent
+    assert {name: row[name] for name in kept} == kept
+
+
+def test_of_several_keys_nobody_has_the_first_is_named(outbox: Outbox):
+    outbox.plan("a")
+    with (
+        outbox.warehouse.session() as session,
+        pytest.raises(ledger.IllegalTransition, match=r"no1: no such conversion \(2 in all\)"),
+    ):
+        ledger.move(session, [ledger.Move("no2", "held"), ledger.Move("no1", "held")], NOW)
+
+
 def test_what_only_a_person_lifts(outbox: Outbox):
     outbox.plan("a", state="held", reason="no_value")
     with outbox.warehouse.session() as session:

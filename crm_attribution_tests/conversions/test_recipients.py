@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.conversions.recipients import _choose, _clicks, resolver
+from crm_attribution.conversions.recipients import NO_CONTACT, _choose, _clicks, _standing, resolver
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import Chain
+from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.sandbox.lines import create, day, join, update
@@ -189,3 +189,48 @@ def test_a_deals_contacts_the_earliest_created_first_whatever_their_ids(session:
     assert found.select("deal_id", "contact_id", "person_id", pl.col("labels").list.first()).rows() == [
         (50, number, f"p{number}", f"of {number}") for number in (9, 3, 20, 100)
     ]
+
+
+def due(number: str, fact: str, milestone: str = "customer_won", **more: Any) -> dict[str, Any]:
+    """A due row of a fact, as the ledger has it."""
+    return {"conversion_id": number, "milestone": milestone, "milestone_id": fact, "occurred_at": WON,
+            "contact_id": None, "touch_id": None, "payload_hash": None, **more}  # fmt: skip
+
+
+DUE: dict[str, Any] = {
+    **dict.fromkeys(("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash"), pl.String),
+    "contact_id": pl.Int64,
+    "occurred_at": MOMENT,
+}
+
+
+@pytest.mark.warehouse
+def test_facts_that_stand_are_looked_at_and_what_was_sent_always_is(session: Session):
+    """A fact has several events and names; where one name of it stands, it stands."""
+    stamp = WON.isoformat()
+    facts = [
+        sample_rows.milestone("customer_won", "w1", stamp, account="a", deal="1", state="reversed", reason="lost"),
+        sample_rows.milestone("customer_expanded", "x1", stamp, account="a", deal="2", linked_event_ids=["x1", "w1"]),
+        sample_rows.milestone("customer_won", "w2", stamp, account="a", deal="3", state="reversed", reason="lost"),
+        sample_rows.milestone("lead_captured", "w2", stamp, person="p"),
+        sample_rows.milestone("lead_captured", "l1", stamp, person="q", linked_event_ids=["l1", "l2"]),
+    ]
+    sample_rows.fill(session, {"events.milestone": facts})
+    rows = [due("renamed", "w1"), due("reversed", "w2"), due("linked", "l2", "lead_captured"), due("gone", "w9")]
+    rows += [due("reversed, sent", "w2", payload_hash="x"), due("gone, sent", "w9", payload_hash="x")]
+    found = _standing(session, pl.DataFrame(rows, schema=DUE))
+    assert {row["conversion_id"]: (row["deal_id"], row["_person"], row["sent"]) for row in found.rows(named=True)} == {
+        "renamed": (2, None, False),
+        "linked": (None, "q", False),
+        "reversed, sent": (3, None, True),
+        "gone, sent": (None, None, True),
+    }
+
+
+@pytest.mark.warehouse
+def test_a_deal_without_contacts_has_no_consent_to_ask_for(session: Session):
+    """It is held for its identifiers; a row sent before, whose person is gone, is left out."""
+    sample_rows.fill(session, {"events.milestone": [sample_rows.milestone("customer_won", "w", WON.isoformat(),
+                                                                          account="a", deal="1")]})  # fmt: skip
+    rows = pl.DataFrame([due("a", "w"), due("sent", "w", payload_hash="x", contact_id=7)], schema=DUE)
+    assert resolver(destinations()["meta"], LOADED)(session, rows) == {"a": NO_CONTACT}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from crm_attribution.destinations import destinations
-from crm_attribution.destinations.base import Answer, plain_http
+from crm_attribution.destinations.base import Answer, Limits, plain_http
 from crm_attribution.destinations.linkedin import DESTINATION as LINKEDIN
 from crm_attribution.destinations.meta import DESTINATION as META
 from crm_attribution_tests.destinations.conformance import batch, ready
@@ -57,3 +58,12 @@ def test_what_cannot_be_sent_of_a_person_is_told_and_what_is_not_known_is_not():
     assert "fbc" not in META.left_out(ready(META, **{**whole, "clicked_at": None})), "a click without its time"
     for destination in destinations().values():
         assert destination.left_out(ready(destination, email=None, click_id=None, phone=None)) == []
+
+
+def test_limits_are_those_of_the_platforms_documentation():
+    """Documentation: the addresses in the destinations' files."""
+    assert META.limits == Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
+    assert LINKEDIN.limits == Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
+    assert {name: one.limits.future for name, one in destinations().items()} == dict.fromkeys(
+        destinations(), timedelta(minutes=1)
+    )
