@@ -321,6 +321,39 @@ destinations:
     assert desk.states() == {"one": "pending", "two": "suppressed: once_per_person"}
 
 
+@pytest.mark.parametrize("order", [("z", "a"), ("a", "z")])
+def test_the_first_of_a_person_is_the_one_heard_of_first_whatever_its_id(desk: Desk, order: Sequence[str]):
+    desk.text = """
+destinations:
+  meta:
+    conversions:
+      - {milestone: lead_captured, action: Lead, once_per: person}
+"""
+    when = {"z": "2026-03-10T09:00:00Z", "a": "2026-03-11T09:00:00Z"}
+    desk.tell(*(lead(number, when[number], person="p") for number in order))
+    desk.plan()
+    assert desk.states() == {"z": "pending", "a": "suppressed: once_per_person"}
+
+
+@pytest.mark.parametrize(("measure", "sent"), [("amount", (1, 1)), ("mrr", (2, 20)), ("arr", (3, 30)), ("tcv", (4, 4))])
+def test_each_measure_is_sent_as_it_is_and_recurring_ones_of_a_renewal_as_their_change(
+    desk: Desk, measure: str, sent: tuple[int, int]
+):
+    desk.text = f"""
+destinations:
+  meta:
+    conversions:
+      - {{milestone: customer_expanded, action: Expansion, value: {measure}, subtypes: [new, renewal]}}
+"""
+    value = {"amount_current": 1, "mrr_current": 2, "arr_current": 3, "tcv_current": 4, "mrr_new": 20, "arr_new": 30}
+    desk.tell(*(win(kind, "customer_expanded", deal=str(place), subtype=kind, **value)
+                for place, kind in enumerate(("new", "renewal"))))  # fmt: skip
+    desk.plan()
+    assert {row["milestone_id"]: row["value"] for row in desk.rows()} == dict(
+        zip(("new", "renewal"), sent, strict=True)
+    )
+
+
 def test_what_was_held_back_for_another_is_no_first_of_its_person(desk: Desk):
     """Two persons were one when the second fact was planned; what it held back is not the first of either."""
     desk.text = """

@@ -172,6 +172,29 @@ def test_a_decision_that_it_was_not_applied_begins_again_and_no_other_does(outbo
     assert {name: row[name] for name in kept} == kept
 
 
+def test_what_was_sent_is_counted_by_milestone_and_hour(outbox: Outbox):
+    """From a moment on, of one destination, in every state in which bytes may have left."""
+    hour = NOW - timedelta(hours=2)
+    for state in STATES:
+        outbox.plan(state, state=state, ready_at=hour + timedelta(minutes=59))
+    outbox.plan("lead", state="accepted", ready_at=hour, milestone="lead_captured")
+    outbox.plan("since", state="accepted", ready_at=hour - timedelta(hours=1))
+    outbox.plan("before", state="accepted", ready_at=hour - timedelta(hours=1, seconds=1))
+    outbox.plan("other", state="accepted", ready_at=hour)
+    outbox.change("other", destination="linkedin")
+    with outbox.warehouse.session() as session:
+        assert ledger.sent_by_hour(session, "meta", hour - timedelta(hours=1)) == {
+            ("customer_won", hour): 5,
+            ("lead_captured", hour): 1,
+            ("customer_won", hour - timedelta(hours=1)): 1,
+        }
+
+
+def test_an_answer_counts_as_an_attempt_and_undoes_nothing_unless_it_says_so():
+    settled = Settled("a", "retry", None)
+    assert (settled.charged, settled.undone, settled.next_attempt_at) == (True, False, None)
+
+
 def test_of_several_keys_nobody_has_the_first_is_named(outbox: Outbox):
     outbox.plan("a")
     with (

@@ -91,3 +91,18 @@ def test_what_may_have_been_sent_waits_as_retry_for_what_holds_it(outbox: Outbox
     outbox.people.clear()
     outbox.deliver(transport=platform)
     assert (outbox.reasons(), platform.sent) == ({"a": ("accepted", None)}, ["a"])
+
+
+def test_an_hour_with_suspiciously_many_is_held_and_one_beside_it_is_sent(outbox: Outbox):
+    """What was sent before is the measure; rows to be sent again are never held back for their number."""
+    shipped = outbox.rules.conversions
+    guard = shipped.volume_guard.model_copy(update={"floor": 2, "factor": 1})
+    conversions = shipped.model_copy(update={"volume_guard": guard})
+    outbox.rules = outbox.rules.model_copy(update={"conversions": conversions})
+    outbox.plan("a", "b", "c", occurred_at=NOW - timedelta(hours=5))
+    outbox.plan("d", "e", occurred_at=NOW - timedelta(hours=3))
+    outbox.plan("f", "g", "h", occurred_at=NOW - timedelta(hours=2), state="retry", first_sent_at=NOW, attempts=1)
+    platform = Recording(outbox)
+    outbox.deliver(transport=platform)
+    assert sorted("".join(platform.sent)) == list("defgh")
+    assert {name: outbox.reasons()[name] for name in "abc"} == dict.fromkeys("abc", ("held", "volume_guard"))
