@@ -69,6 +69,16 @@ def test_the_oldest_fact_leaves_first_whenever_it_was_planned(outbox: Outbox):
     assert platform.sent == ["ab", "cd"]
 
 
+def test_a_long_pause_is_kept_to_the_second(outbox: Outbox):
+    plan(outbox, "ab")
+    platform = Recording(outbox, Answer(429, {"Retry-After": "600"}, None))
+    assert outbox.deliver(transport=platform).paused_until == NOW + timedelta(seconds=600)
+    for seconds, sent in ((599, ["ab"]), (600, ["ab", "ab"])):
+        outbox.now = NOW + timedelta(seconds=seconds)
+        outbox.deliver(transport=platform)
+        assert platform.sent == sent
+
+
 def test_only_failures_in_a_row_end_a_delivery(outbox: Outbox):
     """Two, an answer, two more: it goes on; a third in a row ends it."""
     plan(outbox, "abcdefghijklmnopqrst")

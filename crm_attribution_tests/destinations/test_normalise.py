@@ -67,6 +67,7 @@ def test_numbers_as_googles_formatter_where_they_are_whole():
         ("+49 30 1234567 ext. 12", None),
         ("+1 650 253 0000 x5", None),
         ("+49 30 1234567;ext=3", None),
+        ("+65 9876 5432", "+6598765432"),
         ("6598765432", None),  # a number of Alabama; with a + before it, somebody's in Singapore
         ("030 / 1234567", None),
         ("49 30 1234567", "+49301234567"),  # eleven digits: with its country code
