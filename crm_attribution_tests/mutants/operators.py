@@ -128,11 +128,18 @@ class SwapKeys(Base):
             keys = [each for each in found[1] if _code(each) != ","]
             places = [each for each in keys if each.type != "argument"]
             rest = [_code(each) for each in keys if each.type == "argument"]
-            yield from (f"({', '.join([*order, *rest])})" for order in _orders([_code(each) for each in places]))
+            orders = list(_orders([_code(each) for each in places]))
+            if found[0] in _SETS:
+                orders = orders[-1:]
+            yield from (f"({', '.join([*order, *rest])})" for order in orders)
         elif node.type == "testlist_comp" and node.parent.type == "atom" and _in_key(node):
             yield from (
                 f"{', '.join(order)}," for order in _orders([_code(e) for e in node.children if _code(e) != ","])
             )
+
+
+_SETS = ("unique", "over", "group_by")
+"""Calls whose keys have no order: one of them is left out, but none changes places."""
 
 
 def _orders(keys: list[str]) -> Iterator[list[str]]:

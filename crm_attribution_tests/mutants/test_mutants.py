@@ -36,6 +36,7 @@ def mutants(code: str, file: str = "x.py") -> set[str]:
             "a.sort('x', 'y', descending=d)\\n",
             {"a.sort('y', 'x', descending=d)\\n", "a.sort('x', descending=d)\\n", "a\\n", "pass\\n"},
         ),
+        ("n = c.over('x', 'y')\\n", {"n = c.over('x')\\n", "n = c\\n"}),
         ("b = a.filter(x).y\\n", {"b = a.y\\n"}),
         ("b = a.max()\\n", {"b = a.min()\\n"}),
         ("q.appendleft(x)\\n", {"q.append(x)\\n", "pass\\n"}),
