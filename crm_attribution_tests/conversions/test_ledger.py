@@ -190,6 +190,33 @@ def test_what_was_sent_is_counted_by_milestone_and_hour(outbox: Outbox):
         }
 
 
+def test_after_a_snapshot_was_put_back_what_was_due_may_have_been_sent(outbox: Outbox):
+    """What only a person lifts is unknown; what was sent, is settled, not due by then or of another platform stays."""
+    since, until = NOW - timedelta(hours=9), NOW - timedelta(hours=3)
+    due, later = {"ready_at": until - timedelta(seconds=1)}, {"ready_at": until}
+    outbox.plan("pending", **due)
+    outbox.plan("held", state="held", reason="no_value", **due)
+    outbox.plan("guarded", state="held", reason="volume_guard", **due)
+    outbox.plan("unsent", state="retry", reason="http_429", **due)
+    outbox.plan("sent", state="retry", reason="http_503", first_sent_at=NOW, **due)
+    outbox.plan("later", **later)
+    outbox.plan("accepted", state="accepted", **due)
+    outbox.plan("other", **due)
+    outbox.change("other", destination="linkedin")
+    before = outbox.rows()
+    with outbox.warehouse.session() as session:
+        moved = ledger.doubt(session, "meta", since, until, NOW)
+        assert ledger.doubt(session, "meta", since, until, NOW) == []
+    after = outbox.rows()
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"pending", "held", "guarded", "unsent"}
+    assert moved == sorted(after[name]["conversion_id"] for name in changed)
+    assert {after[name]["reason"] for name in changed} == {"restored"}
+    assert {after[name]["first_sent_at"] for name in changed} == {since}
+    assert {name: after[name]["state"] for name in changed} == {
+        "pending": "retry", "held": "retry", "unsent": "retry", "guarded": "unknown"}  # fmt: skip
+
+
 def test_an_answer_counts_as_an_attempt_and_undoes_nothing_unless_it_says_so():
     settled = Settled("a", "retry", None)
     assert (settled.charged, settled.undone, settled.next_attempt_at) == (True, False, None)
