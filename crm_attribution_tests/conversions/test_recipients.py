@@ -142,6 +142,12 @@ def test_labelled_before_the_latest_click_before_the_earliest_created(known: Any
     assert choose(rows, clicks) == ([] if was == 7 else [("c", ids[best], touch)])
 
 
+def test_what_was_sent_without_a_contact_gets_none_later():
+    """The contacts a deal has by now had no part in it."""
+    assert choose([candidate(1, sent=True, _sent_contact=None)], []) == []
+    assert choose([candidate(1, _sent_contact=None)], []) == [("c", 1, None)]
+
+
 @pytest.mark.warehouse
 def test_the_latest_click_of_the_platform_inside_the_window(session: Session):
     """Both ends of the window count; of clicks of one instant the greater id; a sent row keeps the click it had."""
