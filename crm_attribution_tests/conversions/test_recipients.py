@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.conversions.recipients import NO_CONTACT, _choose, _clicks, _standing, resolver
+from crm_attribution.conversions.recipients import NO_CONTACT, _choose, _clicks, _resolved, _standing, resolver
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
@@ -140,6 +140,19 @@ def test_labelled_before_the_latest_click_before_the_earliest_created(known: Any
     shuffle.shuffle(rows)
     shuffle.shuffle(clicks)
     assert choose(rows, clicks) == ([] if was == 7 else [("c", ids[best], touch)])
+
+
+def test_values_of_consent_are_compared_in_any_case_and_archived_contacts_are_held():
+    consent = LOADED.consent.model_copy(update={"granted": ["Yes"], "denied": ["No"]})
+    mapping = LOADED.model_copy(update={"consent": consent})
+    known = dict.fromkeys(("person_id", "contact_id", "touch_id", "email", "click_id", "clicked_at", "phone",
+                           "first_name", "last_name", "lead_id"))  # fmt: skip
+    texts = {"yes": "granted", "YES; no": "denied", "No": "denied", "other": "absent"}
+    for text, told in texts.items():
+        row = {**known, "consent": text, "unreadable": False, "archived": False}
+        assert (_resolved(row, mapping).consent, _resolved(row, mapping).held) == (told, None)
+        assert _resolved({**row, "archived": True}, mapping).held == "contact_archived"
+        assert _resolved({**row, "archived": True, "unreadable": True}, mapping).held == "record_unreadable"
 
 
 def test_what_was_sent_without_a_contact_gets_none_later():
