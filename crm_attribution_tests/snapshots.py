@@ -36,6 +36,23 @@ SOURCES_TEXT = """# Sources
 
 What is read besides HubSpot. Times are ISO 8601 with a zone; columns that are not listed are left out. This page
 is generated: `make snapshots`.
+
+A row that cannot be read waits in `quarantine.TABLE`, and the check `nothing_in_quarantine` fails. Its reason names the
+column and what is wrong. Correct the file and drop it again; of a table whose parts are told again, with all rows of
+the part (the day, the month).
+
+| reason | what to do |
+| --- | --- |
+| `missing` | give the column a value |
+| `not_a_date`, `not_a_month` | write 2026-03-31; a month as 2026-03 or as its first day |
+| `not_a_time` | write 2026-03-31T14:00:00Z, with the zone |
+| `not_a_whole_number`, `negative` | digits only, from 0 |
+| `not_an_amount` | a decimal number with a point, no separators of thousands, below 10^14 minor units |
+| `more_digits_than_EUR_has` | round to the currency's minor unit, or correct the currency |
+| `not_an_ISO_4217_code` | three letters: EUR |
+| `not_a_number_above_zero` | a decimal number with a point, at most 18 digits on each side |
+| `not_a_name` | a name with letters or digits |
+| `twice_in_one_file` | remove the line, or give the file a column that tells the two apart, such as the ad group |
 """
 SOURCES = ROOT / "docs" / "sources.md"
 README = ROOT / "README.md"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 from pathlib import Path
 
@@ -13,9 +13,10 @@ import polars as pl
 from crm_attribution.clicks.drop_folder import DropFile, Unreadable, archive, read_folder
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
-from crm_attribution.raw.reading import OVERLAP, Extraction, Readings, StreamReport, quarantine
+from crm_attribution.raw.reading import BEGINNING, OVERLAP, Extraction, Readings, StreamReport, quarantine
 from crm_attribution.raw.tombstones import tombstones
-from crm_attribution.sources.base import Source
+from crm_attribution.sources.base import Source, place_of
+from crm_attribution.sources.restated import Restated, latest
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class SourceReader:
 
     def _write(self, run: Extraction, source: Source, parsed: Parsed, now: datetime) -> None:
         """Store rows, without those of an erased contact that a late page or a stale file still has."""
+        if source.restated is not None:
+            self._restate(run, source, source.restated, parsed, now)
+            return
         kept = parsed.rows
         if source.owner_column is not None:
             owner = pl.col(source.owner_column)
@@ -64,6 +68,24 @@ class SourceReader:
             kept = source.one_of_each(pl.concat([stored.with_columns(logged), kept]))
         self.readings.write(run, source.table, Parsed(kept, parsed.refused), key, now)
 
+    def _restate(self, run: Extraction, source: Source, restated: Restated, parsed: Parsed, now: datetime) -> None:
+        """Store parts of a table as they were told last, and what was refused of them."""
+        part = list(restated.part)
+        parts = parsed.rows.select(part).unique()
+        with self.readings.warehouse.session() as session:
+            outcome = latest(source.contract, restated, session.read_keys(source.table, parts), parsed.rows)
+        won, lost = (tuple(place_of(row) for row in some.iter_rows()) for some in (outcome.won, outcome.lost))
+        refused = [row for row in parsed.refused if not row.key.startswith(lost)]
+        with self.readings.warehouse.session() as session, session.transaction():
+            written = session[source.table].replace(outcome.rows, parts)
+            mended = [key for key in session.quarantine.waiting(source.table) if key.startswith(won)]
+            session.quarantine.resolve(source.table, pl.Series(mended, dtype=pl.String))
+            quarantine(session, source.table, refused, now)
+        run.rows += parsed.rows.height
+        run.changed += written.select(source.contract.key).unique().height
+        run.quarantined += len(refused)
+        run.count("parts left as they were told later", outcome.lost.height)
+
     def _file(self, run: Extraction, source: Source, file: DropFile | Unreadable) -> None:
         now = self.readings.clock.now()
         if isinstance(file, Unreadable):
@@ -73,7 +95,8 @@ class SourceReader:
             run.quarantined += 1
         else:
             good = [(f"{row.file} row {row.number}", row.values) for row in file.rows if row.problem is None]
-            parsed = source.parse(good, extracted_at=now)
+            told_at = BEGINNING + timedelta(microseconds=file.modified_ns // 1_000)
+            parsed = source.parse(good, extracted_at=now, told_at=told_at)
             parsed.refused += [
                 Refused(f"{row.file} row {row.number}", f"row:{row.problem}", json.dumps({"line": row.raw}), row.file)
                 for row in file.rows

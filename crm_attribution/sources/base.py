@@ -9,7 +9,7 @@ A source of files alone is an instance of `Source` and a contract; one with an A
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from crm_attribution.contracts import CONTRACTS, Contract
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.settings import Group, Setting, Settings
+from crm_attribution.sources.restated import TOLD_AT, Doubles, Restated, one_telling
 from crm_attribution.sources.rows import Row, by_contract, one_of_each, parsed
 
 Given = Mapping[str, Any]
@@ -56,7 +57,10 @@ class Source:
         settings: its own settings. It has an API where it has required ones; without values for them it reads files
             only, with values for some of them the others are missing.
         derived: columns that `row` or `judge` makes and no file has.
-        filled: columns that `row` fills where a file does not have them.
+        filled: columns that are filled where a file does not have them; texts with the empty text.
+        restated: a file tells parts of the table whole, and a later one replaces them. The contract has `told_at`.
+        readers: how the text of a column is read where not as its type says. Raise ValueError with a reason.
+        in_files: what a column is in a file, where that is not what it is in the table.
         page_size: rows of an answer of the API.
         documentation: where the fields of a file and the API are described.
     """
@@ -69,6 +73,9 @@ class Source:
     settings: Sequence[Setting[str]] = ()
     derived: Sequence[str] = ()
     filled: Sequence[str] = ()
+    restated: Restated | None = None
+    readers: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)
+    in_files: Mapping[str, str] = field(default_factory=dict)
     page_size: int = 1_000
     documentation: str = ""
 
@@ -119,20 +126,44 @@ class Source:
         Raises:
             ValueError: `column:reason`, when the row cannot be read.
         """
-        return by_contract(self.contract, given, problems)
+        return by_contract(self.contract, given, problems, self.readers, self.filled)
 
-    def parse(self, rows: Iterable[tuple[str, Given]], *, extracted_at: datetime) -> Parsed:
+    def parse(
+        self, rows: Iterable[tuple[str, Given]], *, extracted_at: datetime, told_at: datetime | None = None
+    ) -> Parsed:
         """Rows of the table and what was refused.
 
         Args:
             rows: (where it stood, e.g. a file and row number; the row as it came).
             extracted_at: log time.
+            told_at: when the rows were told, where they do not say; read for parts that are told again.
         """
-        found = parsed(self.contract, rows, self.row, extracted_at)
+        doubles = Doubles() if self.restated and self.restated.adds else None
+
+        def convert(given: Given, problems: list[str]) -> Row:
+            dated = {TOLD_AT: told_at.isoformat(), **_told(given)} if self.restated and told_at else given
+            row = self.row(dated, problems)
+            if doubles:
+                doubles.refuse(given)
+            return row
+
+        found = parsed(self.contract, rows, convert, extracted_at, self.place if self.restated else None)
         return Parsed(self.judge(self.one_of_each(found.rows)), found.refused)
 
+    def place(self, given: Given) -> str:
+        """Where in the table a refused row would stand, as `place_of` writes it; empty where it cannot be read."""
+        part = self.restated.part if self.restated else ()
+        columns = [column for column in self.contract.columns if column.name in part]
+        try:
+            read = by_contract(self.contract, given, [], self.readers, self.filled, columns)
+        except ValueError:
+            return ""
+        return place_of([read[name] for name in part])
+
     def one_of_each(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """One row per key of rows in the order they were read; see `received_column`."""
+        """One row per key of rows in the order they were read; see `received_column` and `restated`."""
+        if self.restated is not None:
+            return one_telling(self.contract, self.restated, rows)
         return one_of_each(self.contract, rows, self.received_column)
 
     def judge(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -140,10 +171,23 @@ class Source:
         return rows
 
 
+def place_of(values: Iterable[object]) -> str:
+    """How the keys of refused rows of a part begin."""
+    return "".join(f"{value}:" for value in values)
+
+
+def _told(given: Given) -> Given:
+    return {name: value for name, value in given.items() if name != TOLD_AT or str(value or "").strip()}
+
+
 def columns(source: Source) -> Iterable[tuple[str, str, bool]]:
     """Name, description and whether it is needed, of each column a file of a source may have."""
     return (
-        (column.name, column.description, not column.nullable and column.name not in source.filled)
+        (
+            column.name,
+            source.in_files.get(column.name, column.description),
+            not column.nullable and column.name not in source.filled,
+        )
         for column in source.contract.columns
         if not column.log and column.name not in source.derived
     )

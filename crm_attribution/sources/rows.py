@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
+from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.contracts import Contract
+from crm_attribution.contracts.base import Column
 from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.hubspot.texts import both, clean
+from crm_attribution.money import CURRENCY
 
 Row = dict[str, Any]
 
@@ -22,6 +28,7 @@ def parsed(
     rows: Iterable[tuple[str, Mapping[str, Any]]],
     convert: Callable[[Mapping[str, Any], list[str]], Row],
     extracted_at: datetime,
+    place: Callable[[Mapping[str, Any]], str] | None = None,
 ) -> Parsed:
     """Rows that follow the contract, and what was refused.
 
@@ -31,7 +38,13 @@ def parsed(
         convert: a row's columns; adds `column:reason` to the list for a field it leaves out. Raises ValueError with
             `column:reason`.
         extracted_at: log time.
+        place: how the key of a refused row begins, instead of its own key.
     """
+
+    def refuse(where: str, given: Mapping[str, Any], reasons: str, *, stored: bool = False) -> Refused:
+        found = _refuse(contract, where, given, reasons, stored=stored)
+        return found if place is None else replace(found, key=clean(place(given) + where))
+
     found: list[Row] = []
     sources: dict[tuple[Any, ...], tuple[str, Mapping[str, Any]]] = {}
     refused = []
@@ -41,18 +54,18 @@ def parsed(
         try:
             row = convert(given, problems) | logged
         except (ValueError, KeyError, TypeError) as error:
-            refused.append(_refuse(contract, where, given, _reason(error)))
+            refused.append(refuse(where, given, _reason(error)))
             continue
         found.append(row)
         sources[tuple(row[name] for name in contract.key)] = (where, given)
         if problems:
-            refused.append(_refuse(contract, where, given, both(*problems), stored=True))
+            refused.append(refuse(where, given, both(*problems), stored=True))
     frame = contract.conform(
         pl.DataFrame(found, schema=contract.polars_schema if not found else None, infer_schema_length=None)
     )
     sifted = contract.sift(frame)
     refused += [
-        _refuse(contract, *sources[tuple(row[name] for name in contract.key)], row["reasons"], stored=stored)
+        refuse(*sources[tuple(row[name] for name in contract.key)], row["reasons"], stored=stored)
         for stored, some in ((True, sifted.incomplete), (False, sifted.bad))
         for row in some.iter_rows(named=True)
     ]
@@ -78,34 +91,107 @@ def one_of_each(contract: Contract, rows: pl.DataFrame, received: str | None) ->
     return first.unique(key, keep="first", maintain_order=True).sort(key)
 
 
-def by_contract(contract: Contract, given: Mapping[str, Any], problems: list[str]) -> Row:
+def by_contract(
+    contract: Contract,
+    given: Mapping[str, Any],
+    problems: list[str],
+    readers: Mapping[str, Callable[[str], Any]] = MappingProxyType({}),
+    filled: Collection[str] = (),
+    columns: Iterable[Column] | None = None,
+) -> Row:
     """A row read by the types of its contract: times ISO 8601 with a zone, dates ISO 8601, whole numbers in digits,
     `true` or `false`, lists as JSON or separated by commas. Columns the contract does not know are left out, and so is
     a value that cannot be read where the row may be without; `problems` says which.
+
+    Args:
+        contract: of the table.
+        given: the row as it came.
+        problems: receives `column:reason` of what is left out.
+        readers: how the text of a column is read where not by its type; raise ValueError with a reason.
+        filled: columns that are the empty text where the row has none.
+        columns: only these; None: all that are not written for operators.
 
     Raises:
         ValueError: `column:reason`, for what is missing or cannot be read, where the row is nothing without.
     """
     row: Row = {}
-    for column in contract.columns:
+    for column in contract.columns if columns is None else columns:
         if column.log:
             continue
         value = given.get(column.name)
         text = "" if value is None else value if isinstance(value, list) else clean(value).strip()
         if not text:
-            if not column.nullable:
+            if not column.nullable and (column.name not in filled or column.dtype != pl.String):
                 raise ValueError(f"{column.name}:missing")
-            row[column.name] = None
+            row[column.name] = None if column.nullable else ""
             continue
         try:
-            row[column.name] = _READ[column.dtype.base_type()](text)
-        except ValueError:
-            why = f"{column.name}:{_KINDS[column.dtype.base_type()]}"
+            row[column.name] = readers.get(column.name, _READ[column.dtype.base_type()])(text)
+        except ValueError as error:
+            reason = _KINDS.get(column.dtype.base_type(), "") if column.name not in readers else str(error)
+            why = f"{column.name}:{reason}"
             if not column.nullable:
                 raise ValueError(why) from None
             row[column.name] = None
             problems.append(why)
     return row
+
+
+def whole_number(text: str) -> int:
+    """A whole number that a column of the warehouse holds."""
+    number = int(text)
+    if abs(number) > 2**63 - 1:
+        raise ValueError("not_a_whole_number")
+    return number
+
+
+def count(text: str) -> int:
+    """How often something happened."""
+    try:
+        number = whole_number(text)
+    except ValueError:
+        raise ValueError("not_a_whole_number") from None
+    if number < 0:
+        raise ValueError("negative")
+    return number
+
+
+def slug(text: str) -> str:
+    """A name in lower case, its words joined by `_`: spelling variants of it are one."""
+    name = re.sub(r"[\W_]+", "_", text.casefold()).strip("_")
+    if not name:
+        raise ValueError("not_a_name")
+    return name
+
+
+def joined_digits(text: str) -> str:
+    """An id without the dashes between digits that some exports print: 123-456-7890 is 1234567890."""
+    return re.sub(r"(?<=\d)-(?=\d)", "", text)
+
+
+def iso_currency(text: str) -> str:
+    """An ISO 4217 code in capitals."""
+    if not re.fullmatch(CURRENCY, text.upper()):
+        raise ValueError("not_an_ISO_4217_code")
+    return text.upper()
+
+
+def month(text: str) -> date:
+    """The first day of a month, told as such or as 2026-03."""
+    try:
+        day = date.fromisoformat(f"{text}-01" if re.fullmatch(r"\d{4}-\d{2}", text) else text)
+    except ValueError:
+        day = None
+    if day is None or day.day != 1:
+        raise ValueError("not_a_month")
+    return day
+
+
+def positive_decimal(text: str) -> str:
+    """A decimal number above zero as its shortest text: equal numbers are equal texts."""
+    if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text) or not Decimal(text):
+        raise ValueError("not_a_number_above_zero")
+    return f"{Decimal(text).normalize():f}"
 
 
 def listed(value: str | list[Any] | None) -> list[str]:
@@ -127,7 +213,7 @@ def _bool(text: str) -> bool:
 
 _READ: dict[Any, Callable[[Any], Any]] = {
     pl.String: str,
-    pl.Int64: int,
+    pl.Int64: whole_number,
     pl.Int32: int,
     pl.Float64: float,
     pl.Boolean: _bool,

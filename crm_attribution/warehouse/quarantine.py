@@ -34,6 +34,12 @@ class Quarantine:
         )
         self._sql.connection.execute("DROP TABLE temp._bad")
 
+    def waiting(self, name: str) -> list[str]:
+        """Keys of refused rows that have not come in good order since."""
+        table = f"quarantine.{q(CONTRACTS[name].table)}"
+        keys: list[str] = self._sql.query(f"SELECT DISTINCT key FROM {table} WHERE NOT resolved")["key"].to_list()
+        return keys
+
     def resolve(self, name: str, keys: pl.Series) -> None:
         """Mark refused rows whose key has since come in good order."""
         table = f"quarantine.{q(CONTRACTS[name].table)}"
