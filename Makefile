@@ -53,13 +53,16 @@ lock: setup ## re-resolve requirements.lock from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --no-strip-extras --no-emit-index-url \
 		--no-emit-find-links --no-header --no-annotate --python-version 3.11 --upgrade -o requirements.lock
 
-bench: setup ## calls, speed and memory of extraction, as ratios
+bench: setup ## calls, speed and memory of extraction and attribution, as ratios
 	$(BIN)/python -m benchmarks.extraction --peers $(PEERS)
+	$(BIN)/python -m benchmarks.attribution --peers $(PEERS)
 
-bench-peers: ## dlt and tap-hubspot in build/peers, each in an environment of its own, for comparison
+bench-peers: ## dlt, tap-hubspot, marketing-attribution-models in build/peers, each in an environment of its own
 	$(PYTHON) -m venv $(PEERS)/dlt && $(PYTHON) -m venv $(PEERS)/tap-hubspot
 	$(PEERS)/dlt/bin/python -m pip install --quiet 'dlt[duckdb]==1.31.0' 'duckdb==2.0.1'
 	$(PEERS)/tap-hubspot/bin/python -m pip install --quiet 'tap-hubspot==4.5.0'
+	$(PYTHON) -m venv $(PEERS)/attribution
+	$(PEERS)/attribution/bin/python -m pip install --quiet 'marketing-attribution-models==2.1.1'
 
 clean: ## remove the demo's data
 	rm -rf data/demo

@@ -155,10 +155,16 @@ TOUCHES = Layer(
 CREDITS = Layer(
     name="credits",
     update=credits.update,
-    topics=(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON),
+    topics=(
+        *(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON, DEALS),
+        *(CLICK, CLICK_PERSON, EMAIL_CLICK),
+    ),
     sections=("attribution",),
-    reads=("attribution.touch", "events.milestone", "identity.alias", "raw.contact"),
-    writes=("attribution.credit",),
+    reads=(
+        *("attribution.touch", "events.milestone", "identity.alias", "identity.membership", "identity.click"),
+        *("identity.email_click", "raw.contact", "raw.association", "raw.email_click"),
+    ),
+    writes=("attribution.credit", "attribution.journey", "attribution.channel_effect"),
     memory=("attribution.credit",),
 )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,10 +19,12 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from crm_attribution import layered_yaml
 from crm_attribution.attribution.models import models
+from crm_attribution.attribution.models.base import Model as AttributionModel
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot.objects import OBJECT_TYPES
@@ -30,6 +34,7 @@ SHIPPED = Path(__file__).with_name("mapping.yaml")
 
 Measure = Literal["amount", "mrr", "arr", "tcv"]
 PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
+Scope = Literal["account", "deal_contacts"]
 Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
 T = TypeVar("T")
 
@@ -236,23 +241,89 @@ def _model(name: str) -> str:
     return name
 
 
+def _model_or_variant(name: str, info: ValidationInfo) -> str:
+    return name if name in info.data.get("variants", {}) else _model(name)
+
+
+def _known_parameters(model: str, given: Iterable[str]) -> None:
+    known = models()[model].parameters
+    unknown = sorted(set(given) - known.keys())
+    if unknown:
+        raise ValueError(f"{model} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+
+
 Model = Annotated[str, AfterValidator(_model)]
+ModelOrVariant = Annotated[str, AfterValidator(_model_or_variant)]
+Parameter = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class Variant(_Rules):
+    """An attribution model under another name, with parameters of its own."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Parameter]
+
+    of: Model
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        return dict(self.__pydantic_extra__)
+
+    @model_validator(mode="after")
+    def _known(self) -> Variant:
+        _known_parameters(self.of, self.parameters)
+        return self
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """An attribution model in use.
+
+    Attributes:
+        name: in attribution.credit: the model's, or the variant's.
+        model: how it weighs.
+        parameters: all that it has.
+    """
+
+    name: str
+    model: AttributionModel
+    parameters: dict[str, int]
 
 
 class Attribution(_Rules):
-    models: list[Model]
-    parameters: dict[Model, dict[str, Annotated[int, Field(ge=0)]]]
+    variants: dict[str, Variant]
+    models: Annotated[list[ModelOrVariant], Field(min_length=1)]
+    parameters: dict[Model, dict[str, Parameter]]
+    scopes: Annotated[list[Scope], Field(min_length=1)]
     outcomes: list[str]
     lookback_days: dict[str, Annotated[int, Field(ge=0)]]
+    collapse_minutes: int = Field(ge=0)
+    direct_channels: list[str]
+
+    @property
+    def chosen(self) -> list[ChosenModel]:
+        """The models in use, in the mapping's order."""
+        found = []
+        for name in dict.fromkeys(self.models):
+            variant = self.variants.get(name)
+            model = models()[variant.of if variant else name]
+            own = variant.parameters if variant else self.parameters.get(name, {})
+            found.append(ChosenModel(name, model, {**model.parameters, **own}))
+        return found
+
+    @field_validator("variants")
+    @classmethod
+    def _new_names(cls, variants: dict[str, Variant]) -> dict[str, Variant]:
+        taken = sorted(variants.keys() & models().keys())
+        if taken:
+            raise ValueError(f"{', '.join(taken)}: a model has this name; set its parameters under `parameters`")
+        return variants
 
     @field_validator("parameters")
     @classmethod
-    def _known_parameters(cls, given: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    def _parameters(cls, given: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         for name, values in given.items():
-            known = models()[name].parameters
-            unknown = sorted(values.keys() - known.keys())
-            if unknown:
-                raise ValueError(f"{name} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+            _known_parameters(name, values)
         return given
 
     @field_validator("lookback_days")

@@ -118,6 +118,38 @@ def test_parameters_are_those_of_the_model(override: Load):
     assert "linear has no parameter half_life_days; it has none" in line
 
 
+def test_a_variant_is_a_model_under_another_name(override: Load):
+    mine = override(
+        "attribution:\n  variants: {ours: {of: custom, first: 40, rest: 60}}\n  models: [linear, ours, time_decay_30]\n"
+        "  parameters: {time_decay: {half_life_days: 14}}\n"
+    ).attribution
+    assert [(one.name, one.model.name) for one in mine.chosen] == [
+        ("linear", "linear"),
+        ("ours", "custom"),
+        ("time_decay_30", "time_decay"),
+    ]
+    assert mine.chosen[1].parameters == {"first": 40, "lead": 0, "deal": 0, "close": 0, "last": 0, "rest": 60}
+    assert mine.chosen[2].parameters == {"half_life_days": 30}, "its own, not the model's"
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "said"),
+    [
+        ("variants: {ours: {of: costum}}", "variants.ours.of", "no such attribution model"),
+        ("variants: {ours: {of: custom, frist: 1}}", "variants.ours", "custom has no parameter frist; it has first, "),
+        ("variants: {ours: {of: custom, first: -1}}", "variants.ours.first", "greater than or equal to 0"),
+        ("variants: {linear: {of: custom}}", "variants", "linear: a model has this name"),
+        ("models: [ours]", "models.0", "no such attribution model"),
+        ("models: []", "models", "at least 1 item"),
+        ("scopes: [deal]", "scopes.0", "'account' or 'deal_contacts'"),
+    ],
+)
+def test_a_wrong_variant_model_or_scope_is_named(override: Load, text: str, path: str, said: str):
+    (line,) = problems(override, f"attribution:\n  {text}\n")
+    assert f", line 2: attribution.{path}: " in line
+    assert said in line
+
+
 def test_a_section_emptied_by_accident_is_named(override: Load):
     (line,) = problems(override, "identity:\n")
     assert ", line 1: identity: " in line

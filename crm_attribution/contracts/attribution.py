@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
 
@@ -32,17 +34,63 @@ class Touch(Model):
     origin: str = field("table and key of the source row")
 
 
+SCOPES = ["account", "deal_contacts"]
+UNATTRIBUTED = [
+    "no_account",
+    "no_contact_on_deal",
+    "contact_created_later",
+    "before_previous_win",
+    "only_bot_clicks",
+    "outside_window",
+    "after_outcome",
+    "no_touch",
+    "no_weight",
+]
+_WHY = (
+    "why no touch gets it: no_account (neither an account nor a person is known), no_contact_on_deal (scope"
+    " deal_contacts), contact_created_later (only touches of contacts created after the outcome), before_previous_win"
+    " (touches in the window, all before the account's previous win), only_bot_clicks (nothing else in the window),"
+    " outside_window (only touches before it), after_outcome (only later ones), no_touch (none at all), no_weight (the"
+    " model gives its touches nothing); null where touches get it"
+)
+
+
 @table("attribution.credit", key=("milestone", "milestone_id", "model", "scope", "measure", "touch_id", "recorded_at"))
 class Credit(Model):
     """Credit of an outcome to touches. Bitemporal: superseded rows are closed, never changed."""
 
     milestone: str = field("outcome")
     milestone_id: str = field("outcome id, events.milestone")
-    model: str = field("attribution model")
-    scope: str = field("whose touches count: account", isin=["account"])
+    model: str = field("attribution model, or variant of one (mapping, attribution.variants)")
+    scope: str = field("whose touches count: those of the account, or of the deal's contacts", isin=SCOPES)
     measure: str = field("count in millionths of an outcome, others in minor units", isin=MEASURES)
     currency: str = field("ISO 4217 code, empty for count")
     touch_id: str = field("touch; empty is the unattributed row")
     credit: int = field("share of the outcome, in the measure's unit")
+    unattributed_reason: str = field(_WHY, nullable=True, isin=UNATTRIBUTED)
     recorded_at: Timestamp = field("known from: the end of the window that computed it, UTC")
     superseded_at: Timestamp = field("known until, UTC; null is current", nullable=True)
+
+
+@table("attribution.journey", key=("milestone", "milestone_id", "scope"))
+class Journey(Model):
+    """What led to an outcome: the channels of the touches that every model shares it among."""
+
+    milestone: str = field("outcome")
+    milestone_id: str = field("outcome id, events.milestone")
+    scope: str = field("whose touches count: those of the account, or of the deal's contacts", isin=SCOPES)
+    touches: int = field("touches in the window, repeats collapsed", ge=0)
+    channels: Strings = field("their channels, in the order of time")
+    unattributed_reason: str = field(_WHY, nullable=True, isin=UNATTRIBUTED)
+
+
+@table("attribution.channel_effect", key=("model", "milestone", "month", "channel"))
+class ChannelEffect(Model):
+    """What a model that learns knew of each channel when a month began. Outcomes of the month are shared by it."""
+
+    model: str = field("attribution model, or variant of one")
+    milestone: str = field("kind of outcome")
+    month: date = field("first day of the month in which the outcomes happened, UTC")
+    channel: str = field("channel; empty: nothing was known, then every touch gets the same")
+    effect: int = field("its weight; for markov the removal effect in 2^-30", ge=0)
+    basis: str = field("fingerprint of the journeys it was learned from")

@@ -42,11 +42,11 @@ def open_gaps(session: Session, gap: str) -> list[str]:
 
 
 def broken_conservation(session: Session) -> int:
-    """Outcome x model x measure whose credits do not add up to the outcome exactly."""
+    """Outcome x model x scope x measure whose credits do not add up to the outcome exactly."""
     count = session.scalar(
         """
         SELECT count(*) FROM (
-            SELECT c.milestone, c.milestone_id, c.model, c.measure
+            SELECT c.milestone, c.milestone_id, c.model, c.scope, c.measure
             FROM attribution.credit c
             LEFT JOIN events.milestone m USING (milestone, milestone_id)
             WHERE c.superseded_at IS NULL

@@ -165,6 +165,11 @@ def facts_of_every_pipeline(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [derived])
 
 
+def unattributed_reasons(connection: duckdb.DuckDBPyConnection) -> None:
+    """Unattributed credit has its reason: the next run computes credit again and keeps the journeys it comes from."""
+    connection.execute("DELETE FROM meta.cursor WHERE consumer = 'credits'")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -175,4 +180,5 @@ MIGRATIONS: dict[int, Migration] = {
     7: moments_and_owners,
     8: milestone_events,
     9: facts_of_every_pipeline,
+    10: unattributed_reasons,
 }

@@ -7,7 +7,6 @@ from datetime import datetime
 import polars as pl
 import pytest
 
-from crm_attribution.attribution.models.base import Model
 from crm_attribution.contracts.topics import MILESTONE, TOUCH_ACCOUNT
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
@@ -51,14 +50,14 @@ def credited(session: Session) -> Session:
     return session
 
 
-def test_a_run_reports_what_holds_and_how_many_outcomes_each_model_credits(credited: Session):
+def test_a_run_reports_what_holds_and_how_many_outcomes_are_attributed(credited: Session):
     touched(credited, sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Paid Search", *UTM))
     other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
     lost = WON | {"milestone_id": "x", "account_id": "company:3", "deal_id": "3", "state": "reversed", "reason": "lost"}
     sample_rows.fill(credited, {"events.milestone": [other, lost]})
     report = run(CREDITS, credited, LOADED, TUESDAY)
     assert report.rows == 2 * (1 + 1 + 2) + 2 * 3
-    assert report.figures == {"first_touch": 2, "last_touch": 2, "linear": 2}
+    assert report.figures == {"account: attributed": 1, "account: no_touch": 1}
 
 
 def test_a_second_touch_closes_and_opens_only_what_differs(credited: Session):
@@ -114,34 +113,91 @@ def test_a_touch_of_an_account_and_of_a_person_counts_once_for_each(credited: Se
     assert rows == [("o", "click:a", 10), ("w", "click:a", 1001)]
 
 
-def test_a_model_over_all_journeys_is_computed_for_all_of_them(session: Session, monkeypatch: pytest.MonkeyPatch):
-    """A touch of one account makes its channel more frequent: the credit of the other account's win moves with it."""
-    frequent = Model("frequent", "By channel.", lambda *_: pl.len().over("channel"), over_all=True)
-    monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"frequent": frequent})
-    rules = LOADED.model_copy(update={"attribution": LOADED.attribution.model_copy(update={"models": ["frequent"]})})
-    other = WON | {"milestone_id": "v", "account_id": "company:2", "deal_id": "2"}
-    sample_rows.fill(session, {"events.milestone": [WON, other]})
+# --- models that learn
+
+LEARNING = LOADED.model_copy(
+    update={"attribution": LOADED.attribution.model_copy(update={"models": ["linear", "markov"]})}
+)
+
+
+def act(number: str, when: str, channel: str, account: str = "company:1") -> sample_rows.Row:
+    return sample_rows.touch(f"click:{number}", when, f"p-{account}", account, channel, *UTM)
+
+
+def markov(session: Session) -> dict[str, int]:
+    """The credit of the win in March."""
+    rows = session.query(
+        "SELECT touch_id, credit FROM attribution.credit WHERE milestone_id = 'w' AND measure = 'count'"
+        " AND model = 'markov' AND superseded_at IS NULL"
+    )
+    return dict(rows.iter_rows())
+
+
+@pytest.fixture
+def learned(session: Session) -> Session:
+    """Two wins in February, one of them by E-mail alone, a visitor who did not buy; and a win in March by both
+    channels. P(conversion) is 2/3, without E-mail 0, without Direct 1/3 (E-mail led on alone)."""
+    february = [
+        WON
+        | {
+            "milestone_id": f"w{n}",
+            "account_id": f"company:{n}",
+            "deal_id": str(n),
+            "occurred_at": at("02-20T09:00:00"),
+        }
+        for n in (2, 3)
+    ]
+    sample_rows.fill(session, {"events.milestone": [WON, *february]})
     touched(
         session,
-        sample_rows.touch("click:a", "2026-03-01T09:00:00Z", "p", "company:1", "Paid Search", *UTM),
-        sample_rows.touch("click:b", "2026-03-02T09:00:00Z", "p", "company:1", "Direct", *UTM),
+        act("a", "2026-03-01T09:00:00Z", "Direct"),
+        act("b", "2026-03-02T09:00:00Z", "E-mail"),
+        act("c", "2026-02-01T09:00:00Z", "Direct", "company:2"),
+        act("d", "2026-02-02T09:00:00Z", "E-mail", "company:2"),
+        act("e", "2026-02-02T09:00:00Z", "E-mail", "company:3"),
+        act("f", "2026-02-02T09:00:00Z", "Direct", "company:4"),
     )
-    run(CREDITS, session, rules, MONDAY)
-    counted = "SELECT touch_id, credit FROM attribution.credit WHERE milestone_id = 'w' AND measure = 'count'"
-    counted += " AND superseded_at IS NULL"
-    assert dict(session.query(counted).iter_rows()) == {"click:a": 500_000, "click:b": 500_000}
-    touch = sample_rows.touch("click:c", "2026-03-01T09:00:00Z", "q", "company:2", "Direct", *UTM)
-    sample_rows.fill(session, {"attribution.touch": [touch]})
-    run(CREDITS, session, rules, TUESDAY)
-    assert dict(session.query(counted).iter_rows()) == {"click:a": 333_333, "click:b": 666_667}
+    run(CREDITS, session, LEARNING, MONDAY)
+    return session
+
+
+def test_a_month_is_shared_by_what_the_months_before_show(learned: Session):
+    assert markov(learned) == {"click:a": 333_333, "click:b": 666_667}
+    effects = learned.query("SELECT month::VARCHAR, channel, effect FROM attribution.channel_effect ORDER BY ALL")
+    assert effects.rows() == [
+        ("2026-02-01", "", 0),
+        ("2026-03-01", "Direct", round(2**30 / 2)),
+        ("2026-03-01", "E-mail", 2**30),
+    ]
+
+
+def test_what_happens_in_a_month_changes_no_other_outcome_of_it(learned: Session):
+    more = WON | {"milestone_id": "v", "account_id": "company:5", "deal_id": "5"}
+    sample_rows.fill(learned, {"events.milestone": [more]})
+    touched(learned, act("g", "2026-03-03T09:00:00Z", "Direct", "company:5"))
+    assert run(CREDITS, learned, LEARNING, TUESDAY).changed == 4, "its own rows: two models, count and amount"
+
+
+def test_a_late_find_of_an_earlier_month_changes_the_months_after_it(learned: Session):
+    touched(learned, act("h", "2026-02-05T09:00:00Z", "E-mail", "company:6"))
+    run(CREDITS, learned, LEARNING, TUESDAY)
+    # a second visitor who did not buy, by E-mail: P is (1/4 + 1/2) * 2/3, without Direct 1/2 * 2/3, without E-mail 0
+    assert markov(learned) == {"click:a": 250_000, "click:b": 750_000}
+    learned.journal.forget([CREDITS.name])
+    assert run(CREDITS, learned, LEARNING, WEDNESDAY).changed == 0, "incremental equals everything anew"
+
+
+def test_what_a_model_learned_goes_with_it(learned: Session):
+    run(CREDITS, learned, LOADED, TUESDAY)
+    assert learned.scalar("SELECT count(*) FROM attribution.channel_effect") == 0
 
 
 def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:
     with chain.warehouse.session() as session:
         return session.query(
             "SELECT touch_id FROM attribution.credit JOIN events.milestone m USING (milestone, milestone_id)"
-            " WHERE m.deal_id = ? AND milestone = ? AND model = 'linear' AND measure = 'count'"
-            " AND superseded_at IS NULL ORDER BY touch_id",
+            " WHERE m.deal_id = ? AND milestone = ? AND model = 'linear' AND scope = 'account'"
+            " AND measure = 'count' AND superseded_at IS NULL ORDER BY touch_id",
             [deal, milestone],
         )["touch_id"].to_list()
 

@@ -78,7 +78,8 @@ def test_of_a_renewal_only_the_change_is_new(stories: Chain):
     fact = {(row["milestone"], row["milestone_id"]): row["arr_new"] for row in stories.table("events.milestone")}
     credit: dict[tuple[str, str], int] = defaultdict(int)
     for row in stories.table("attribution.credit"):
-        if row["superseded_at"] is None and (row["model"], row["measure"]) == ("linear", "arr"):
+        about = (row["model"], row["scope"], row["measure"])
+        if row["superseded_at"] is None and about == ("linear", "account", "arr"):
             credit[row["milestone"], row["milestone_id"]] += row["credit"]
     assert credit == {key: fact[key] for key in credit}
     assert {-100000, 8100000} <= set(credit.values())

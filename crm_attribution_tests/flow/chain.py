@@ -40,6 +40,9 @@ suppression:
   addresses: ["*+TEST@*"]
 accounts:
   free_mail_domains: [buyer.example]
+attribution:
+  models: [first_touch, last_touch, linear, w_shaped, person_linear, markov]
+  scopes: [account, deal_contacts]
 """
 """The test portal's mapping. All stories write from buyer.example, which must not make one account of them. `trials` is
 a pipeline nobody mapped."""

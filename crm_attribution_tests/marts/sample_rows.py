@@ -169,6 +169,7 @@ def credited(outcome: Row, first: Sequence[str], linear: Sequence[str]) -> list[
             "currency": "" if measure == "count" else outcome["currency"],
             "touch_id": touch_id,
             "credit": share,
+            "unattributed_reason": None if touch_id else "no_touch",
             "recorded_at": at("2026-06-01T00:00:00Z"),
         }
         for model, touched in (("first_touch", first), ("linear", linear))

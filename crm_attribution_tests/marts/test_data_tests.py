@@ -35,6 +35,7 @@ BREAKS = {
     "revenue_attribution.currency": "UPDATE marts.revenue_attribution SET currency = NULL WHERE measure = 'amount'",
     "revenue_attribution.nothing_lost": "DELETE FROM marts.revenue_attribution WHERE channel = 'Unattributed'",
     "revenue_attribution.only_counted": "UPDATE events.milestone SET state = 'reversed' WHERE milestone_id = 'm4'",
+    "revenue_attribution.reasons": "UPDATE marts.revenue_attribution SET unattributed_reason = NULL",
     "upload_health.known_attempts": "UPDATE delivery.attempt SET conversion_id = 'nobody'",
     "upload_health.nothing_lost": "DELETE FROM marts.upload_health WHERE state = 'held'",
     "upload_health.once": "UPDATE conversions.conversion SET milestone_id = 'm1' WHERE conversion_id = 'c2'",

@@ -133,6 +133,15 @@ def test_attributed_revenue_is_exact_and_current(marts: Session) -> None:
     ]
 
 
+def test_what_no_touch_explains_has_its_reason(marts: Session) -> None:
+    shown = rows(
+        marts,
+        "SELECT DISTINCT channel = 'Unattributed', unattributed_reason, scope FROM marts.revenue_attribution"
+        " ORDER BY ALL",
+    )
+    assert shown == [(False, None, "account"), (True, "no_touch", "account")]
+
+
 def test_of_a_renewal_only_the_change_is_credited(marts: Session) -> None:
     shown = rows(marts, "SELECT mrr_new_minor, mrr_new, arr_new FROM marts.milestone WHERE milestone_id = 'm5'")
     credit = rows(

@@ -61,7 +61,7 @@ class MadeUpCost(Model):
 SOURCE = Source(name="made_up", table="raw.made_up_cost", folder="made_up")
 ''',
     "crm_attribution/attribution/models/made_up.py": '''
-"""By how often a channel occurs in all journeys."""
+"""By how often a channel occurred in the journeys of the month before."""
 
 import polars as pl
 
@@ -69,10 +69,14 @@ from crm_attribution.attribution.models.base import Model
 
 
 def weights(journeys, parameters):
-    return pl.len().over("channel") * parameters["factor"]
+    return 1 + pl.col("effect").fill_null(0) * parameters["factor"]
 
 
-MODEL = Model("made_up", "Frequent channels get more.", weights, {"factor": 1}, over_all=True)
+def learn(paths, parameters):
+    return paths.explode("path").group_by(channel="path").agg(effect=pl.col("journeys").sum())
+
+
+MODEL = Model("made_up", "Frequent channels get more.", weights, {"factor": 1, "months": 1}, learn)
 ''',
     "dbt_like_sql/marts/made_up.sql": """
 -- Won deals per month.

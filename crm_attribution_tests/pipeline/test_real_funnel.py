@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from crm_attribution.attribution.models import models
 from crm_attribution_tests.pipeline.project import ROOT, Project
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -23,9 +25,11 @@ pytestmark = [
     pytest.mark.skipif(not TOOL.exists(), reason="the reference data (../shared) is not beside this checkout"),
 ]
 
-WIDE_LOOK_BACK = """
+WIDE_LOOK_BACK = f"""
 attribution:
-  lookback_days: {default: 730, customer_won: 730, customer_expanded: 730}
+  models: [{", ".join(models())}, time_decay_30]
+  scopes: [account, deal_contacts]
+  lookback_days: {{default: 730, customer_won: 730, customer_expanded: 730}}
 """
 
 
@@ -72,20 +76,28 @@ def test_calls_are_the_least_possible(funnel: tuple[Project, Sandbox, dict[str, 
     assert sandbox.calls()["total"] == result["calls"] + result["calls_to_plan"], "every call is counted"
 
 
-def test_won_deals_per_first_touch_equal_the_files(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+def test_won_deals_of_every_model_equal_the_files(funnel: tuple[Project, Sandbox, dict[str, int]]) -> None:
+    """A lead has one touch, so all models agree: with each other, in both scopes, and with the files."""
     project, _, _ = funnel
-    credited = {
-        (source, medium): int(wins)
-        for source, medium, wins in project.finance(
-            "SELECT source, medium, sum(credit) FROM marts.revenue_attribution WHERE model = 'first_touch'"
-            " AND measure = 'count' AND milestone = 'customer_won' GROUP BY ALL"
-        )
-    }
-    assert credited == _counted_from_the_files()
-    assert credited[(None, None)] == 1, "one deal was won before its lead's first contact"
+    credited: dict[tuple[str, str, str], dict[tuple[str | None, str | None], int]] = {}
+    for model, scope, measure, source, medium, credit in project.finance(
+        "SELECT model, scope, measure, source, medium, sum(credit_minor) FROM marts.revenue_attribution"
+        " WHERE milestone = 'customer_won' AND measure IN ('count', 'amount', 'mrr') GROUP BY ALL"
+    ):
+        credited.setdefault((model, scope, measure), {})[source, medium] = int(credit)
+    wins, cents = _counted_from_the_files()
+    wanted = {"count": {origin: 1_000_000 * won for origin, won in wins.items()}, "amount": cents, "mrr": cents}
+    assert {model for model, _, _ in credited} == {*models(), "time_decay_30"}
+    assert {scope for _, scope, _ in credited} == {"account", "deal_contacts"}
+    assert {key for key, found in credited.items() if found != wanted[key[2]]} == set()
+    assert wins[(None, None)] == 1, "one deal was won before its lead's first contact"
+    assert project.finance(
+        "SELECT DISTINCT unattributed_reason FROM marts.revenue_attribution WHERE source IS NULL"
+    ) == [("after_outcome",)]
 
 
-def _counted_from_the_files() -> Counter[tuple[str | None, str | None]]:
+def _counted_from_the_files() -> tuple[Counter[tuple[str | None, str | None]], Counter[tuple[str | None, str | None]]]:
+    """Won deals by source and medium, and their declared monthly revenue in cents, where they declare some."""
     origins = {
         "organic search": ("google", "organic"),
         "paid search": ("google", "cpc"),
@@ -101,11 +113,15 @@ def _counted_from_the_files() -> Counter[tuple[str | None, str | None]]:
     }
     leads = {row["mql_id"]: row for row in _rows("olist_marketing_qualified_leads_dataset.csv")}
     counted: Counter[tuple[str | None, str | None]] = Counter()
+    cents: Counter[tuple[str | None, str | None]] = Counter()
     for won in _rows("olist_closed_deals_dataset.csv"):
         lead = leads[won["mql_id"]]
         before_contact = won["won_date"][:10] < lead["first_contact_date"]
-        counted[(None, None) if before_contact else origins[lead["origin"]]] += 1
-    return counted
+        origin = (None, None) if before_contact else origins[lead["origin"]]
+        counted[origin] += 1
+        if revenue := round(Decimal(won["declared_monthly_revenue"] or 0) * 100):
+            cents[origin] += revenue
+    return counted, cents
 
 
 def _rows(name: str) -> list[dict[str, str]]:

@@ -1,13 +1,13 @@
--- Per model, measure and currency the table adds up to all current credit.
+-- Per model, scope, measure and currency the table adds up to all current credit.
 with expected as (
-    select model, measure, nullif(currency, '') as currency, sum(credit)::bigint as credit
+    select model, scope, measure, nullif(currency, '') as currency, sum(credit)::bigint as credit
     from attribution.credit
-    where superseded_at is null and scope = 'account'
+    where superseded_at is null
     group by all
 ),
 
 shown as (
-    select model, measure, currency, sum(credit_minor)::bigint as credit
+    select model, scope, measure, currency, sum(credit_minor)::bigint as credit
     from marts.revenue_attribution
     group by all
 )

@@ -1,12 +1,12 @@
--- One row per day, outcome, subtype, attribution model, measure, currency, channel, source, medium and campaign: the
--- credit that marketing touches get for outcomes. What no touch explains stands in the channel Unattributed, so for each
--- model and measure the credit adds up to all outcomes exactly. Always pick one model and one measure, and one currency
--- for money: adding models or measures up counts everything several times. Only current credit counts; reversed
--- outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr are what an outcome adds: of a
--- renewal only the change, which may be negative. Filter on subtype to leave renewals out.
+-- One row per day, outcome, subtype, attribution model, scope, measure, currency, channel, source, medium and campaign:
+-- the credit that marketing touches get for outcomes. What no touch explains stands in the channel Unattributed with its
+-- reason, so for each model, scope and measure the credit adds up to all outcomes exactly. Always pick one model, one
+-- scope and one measure, and one currency for money: adding several of them up counts everything several times. Only
+-- current credit counts; reversed outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr
+-- are what an outcome adds: of a renewal only the change, which may be negative. Filter on subtype to leave renewals out.
 --
--- Credit follows the touches of the whole account (of a deal without company: of its contacts) within the mapping's look-back windows. What looks like an e-mail
--- address in a source, medium or campaign is withheld.
+-- Credit follows the touches (of the whole account, of a deal without company those of its contacts) within the mapping's
+-- look-back windows. What looks like an e-mail address in a source, medium or campaign is withheld.
 --
 -- @audience: finance, marketing
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
@@ -15,17 +15,24 @@
 --   opportunity_created, customer_won, customer_expanded
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
 -- @column model [not_null]: attribution model, one of the mapping's attribution.models; as shipped first_touch,
---   last_touch, linear
+--   last_touch, linear; or a variant of one
+-- @column scope [not_null] [in account, deal_contacts]: whose touches count: of all people of the account, or of the
+--   deal's contacts only; as shipped there is account alone
 -- @column measure [not_null] [in count, amount, mrr, arr, tcv]: what is credited: outcomes, or money by its kind;
 --   mrr and arr are the new ones (marts.milestone mrr_new, arr_new), amount and tcv those of now
 -- @column currency: ISO 4217 code of money; null for count
 -- @column channel [not_null]: channel of the touch, or Unattributed
+-- @column unattributed_reason: why no touch gets it; null where one does. no_account: neither account nor person is known;
+--   no_contact_on_deal; contact_created_later: only touches of contacts created after the outcome; before_previous_win:
+--   the touches in the window lie before the account's previous win; only_bot_clicks: nothing else in the window;
+--   outside_window: only touches before it; after_outcome: only later ones; no_touch: none at all; no_weight: the model
+--   gives its touches nothing
 -- @column source: source of the touch (utm_source)
 -- @column medium: medium of the touch (utm_medium)
 -- @column campaign: campaign of the touch (utm_campaign)
 -- @column credit_minor [not_null]: credit in millionths of an outcome for count, else in minor units of the currency
 -- @column credit [not_null]: the same in outcomes or in the currency's unit, exact
--- @unique: booked_on, milestone, subtype, model, measure, currency, channel, source, medium, campaign
+-- @unique: booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium, campaign
 with outcome as (
     select milestone, milestone_id, subtype, booked_on
     from events.milestone
@@ -48,9 +55,11 @@ credited as (
         outcome.milestone,
         outcome.subtype,
         credit.model,
+        credit.scope,
         credit.measure,
         nullif(credit.currency, '') as currency,
         case when credit.touch_id = '' then 'Unattributed' else touch.channel end as channel,
+        credit.unattributed_reason,
         touch.source,
         touch.medium,
         touch.campaign,
@@ -58,7 +67,7 @@ credited as (
     from attribution.credit as credit
     join outcome on outcome.milestone = credit.milestone and outcome.milestone_id = credit.milestone_id
     left join touch on touch.touch_id = credit.touch_id
-    where credit.superseded_at is null and credit.scope = 'account'
+    where credit.superseded_at is null
     group by all
 )
 
@@ -68,9 +77,11 @@ select
     credited.milestone,
     credited.subtype,
     credited.model,
+    credited.scope,
     credited.measure,
     credited.currency,
     credited.channel,
+    credited.unattributed_reason,
     credited.source,
     credited.medium,
     credited.campaign,

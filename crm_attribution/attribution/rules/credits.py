@@ -1,18 +1,21 @@
-"""Credit of outcomes to touches: exact in minor units, conserved per outcome, model and measure.
+"""Credit of outcomes to touches: exact in minor units, conserved per outcome, model, scope and measure.
 
-Windows: the touches of the account in [T - look-back, T], both ends included, ordered by (time, touch id). Models
-(`attribution/models`) give each a weight. Without an eligible touch the whole outcome is unattributed.
+Models (`attribution/models`) weigh the touches of each journey. Without a touch, or where a model gives its touches
+nothing, the whole outcome is unattributed, with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import cached_property
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from crm_attribution.attribution.models import models
-from crm_attribution.attribution.models.base import Model
-from crm_attribution.mapping import Attribution
+from crm_attribution.attribution.rules.journeys import OUTCOME, Journeys
+from crm_attribution.attribution.rules.split import MAXIMUM, Groups, Ints, split
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.mapping import Attribution, ChosenModel
 
 COUNT_UNIT = 1_000_000
 """One outcome in the measure `count`."""
@@ -20,138 +23,134 @@ COUNT_UNIT = 1_000_000
 CREDITED = {"amount": "amount_current", "mrr": "mrr_new", "arr": "arr_new", "tcv": "tcv_current"}
 """Money measure -> the outcome's column that is credited. Of a renewal only the change is new recurring revenue."""
 
-_OUTCOME = ["milestone", "milestone_id"]
-_GROUP = [*_OUTCOME, "model", "measure"]
+_COLUMNS = (*OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit", "unattributed_reason")
 
 
-def credits(
-    outcomes: pl.DataFrame, touches: pl.DataFrame, wins: pl.DataFrame, contacts: pl.DataFrame, rules: Attribution
-) -> pl.DataFrame:
+def credits(found: Journeys, reasons: pl.DataFrame, effects: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
     """Return attribution.credit columns without the two recording times; credit is Int64 in minor units, or
     in millionths of an outcome for the measure `count`.
 
     Args:
-        outcomes: live events.milestone rows that count as outcomes.
-        touches: attribution.touch rows of their accounts (and persons, for outcomes without an account); read are
-            touch_id, touched_at, account_id, person_id, contact_id and channel.
-        wins: account_id String, occurred_at UTC of live wins: an expansion's window opens after the previous one.
-        contacts: contact_id, created_at UTC: contacts created after the close are left out.
-        rules: models, and look-backs in days.
+        found: the journeys; of outcomes are read also currency and the columns of `CREDITED`.
+        reasons: milestone, milestone_id, scope, unattributed_reason of journeys without touches.
+        effects: attribution.channel_effect rows of the outcomes' months.
+        rules: the models.
     """
-    paths = _paths(outcomes, touches, wins, contacts, rules)
-    amounts = _amounts(outcomes)
-    chosen = [models()[name] for name in rules.models]
-    weighted = pl.concat(
-        [_empty_weights(paths), *(_weighted(paths, model, rules.parameters.get(model.name, {})) for model in chosen)]
+    outcomes = found.outcomes.join(reasons, on=[*OUTCOME, "scope"], how="left", maintain_order="left")
+    totals = _totals(outcomes)
+    parts: dict[bytes, _Part] = {}
+    rows: list[pl.DataFrame] = []
+    for model in rules.chosen:
+        given = weights(found, model, effects)
+        weighed = found.groups.sum(given) > 0
+        for measure, total in totals.items():
+            held = total.is_not_null().to_numpy()
+            amounts = total.fill_null(0).to_numpy()
+            wanted = held[found.numbers] & weighed
+            part = parts.setdefault(wanted.tobytes(), _Part(found, wanted))
+            alone = held.copy()
+            alone[part.numbers] = False
+            rows += (
+                made.with_columns(model=pl.lit(model.name), measure=pl.lit(measure))
+                for made in (_shared(part, given, amounts), _alone(outcomes, np.flatnonzero(alone), amounts))
+            )
+    return _named(outcomes, pl.concat(rows))
+
+
+class _Part:
+    """Some of the journeys that have touches: all models share the amounts of one measure among the same ones."""
+
+    def __init__(self, found: Journeys, wanted: NDArray[np.bool_]) -> None:
+        """`wanted`: which of `found.numbers`."""
+        self.found, self.wanted = found, wanted
+
+    @cached_property
+    def numbers(self) -> Ints:
+        return self.found.numbers[self.wanted]
+
+    @cached_property
+    def places(self) -> NDArray[np.bool_]:
+        """Which of the rows are theirs."""
+        return self.found.groups.spread(self.wanted)
+
+    @cached_property
+    def groups(self) -> Groups:
+        if self.wanted.all():
+            return self.found.groups
+        lengths = self.found.groups.lengths[self.wanted]
+        return Groups(np.cumsum(lengths) - lengths, int(lengths.sum()))
+
+    @cached_property
+    def touches(self) -> pl.DataFrame:
+        """_journey, touch_id of their rows."""
+        rows = self.found.touches.select("touch_id", _journey="journey")
+        return rows if self.wanted.all() else rows.filter(self.places)
+
+
+def weights(found: Journeys, model: ChosenModel, effects: pl.DataFrame) -> Ints:
+    """The weight of each touch of the journeys, as the model gives it.
+
+    Raises:
+        ConfigurationError: when the model gives something else than whole numbers of 0 or more, or too large ones.
+    """
+    touches = found.touches
+    if model.model.learn is not None:
+        touches = touches.with_columns(effect=_effect(found, model.name, effects))
+    given = touches.with_columns(_weight=model.model.weights(touches, model.parameters))["_weight"].cast(pl.Int64)
+    if given.null_count() or (given < 0).any():
+        raise ConfigurationError(f"attribution model {model.name}: a weight is null or negative")
+    found_weights: Ints = given.to_numpy()
+    if (found.groups.sum(found_weights) >= MAXIMUM).any():
+        raise ConfigurationError(f"attribution model {model.name}: the weights of a journey add up to 2^48 or more")
+    return found_weights
+
+
+def _effect(found: Journeys, model: str, effects: pl.DataFrame) -> pl.Series:
+    key = found.outcomes.select("milestone", month=pl.col("occurred_at").dt.date().dt.month_start())
+    asked = key[found.touches["journey"]].with_columns(found.touches["channel"])
+    known = effects.filter(pl.col("model") == model).select("milestone", "month", "channel", "effect")
+    return asked.join(known, on=["milestone", "month", "channel"], how="left", maintain_order="left")["effect"]
+
+
+def _shared(part: _Part, weights: Ints, totals: Ints) -> pl.DataFrame:
+    """Rows of touches that the model gives something."""
+    mine = weights if part.wanted.all() else weights[part.places]
+    shares = split(totals[part.numbers], mine, part.groups)
+    kept = mine > 0
+    rows = part.touches.with_columns(credit=pl.Series(shares, dtype=pl.Int64), _reason=pl.lit(None, pl.String))
+    return (rows if kept.all() else rows.filter(kept)).select("_journey", "touch_id", "credit", "_reason")
+
+
+def _alone(outcomes: pl.DataFrame, numbers: Ints, totals: Ints) -> pl.DataFrame:
+    """Rows of outcomes that no touch gets."""
+    return pl.DataFrame({"_journey": numbers, "credit": totals[numbers]}).select(
+        "_journey",
+        pl.lit("").alias("touch_id"),
+        "credit",
+        _reason=outcomes["unattributed_reason"][numbers].fill_null("no_weight"),
     )
-    split = _split(weighted.join(amounts, on=_OUTCOME))
-    names = pl.DataFrame({"model": rules.models}, schema={"model": pl.String})
-    unattributed = (
-        amounts.join(names, how="cross")
-        .join(weighted.select(*_OUTCOME, "model").unique(), on=[*_OUTCOME, "model"], how="anti")
-        .select(*_GROUP, "currency", touch_id=pl.lit(""), credit="total")
-    )
+
+
+def _named(outcomes: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    mine = outcomes.select(*OUTCOME, "scope", "currency")[rows["_journey"]]
+    money = pl.col("measure") != "count"
     return (
-        pl.concat([split, unattributed])
-        .with_columns(scope=pl.lit("account"))
-        .select(*_OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit")
-        .sort(*_OUTCOME, "model", "measure", "touch_id")
-    )
-
-
-def needs_all(rules: Attribution) -> bool:
-    """Whether a model in use weighs a touch by other journeys than its own."""
-    return any(models()[name].over_all for name in rules.models)
-
-
-def _paths(
-    outcomes: pl.DataFrame, touches: pl.DataFrame, wins: pl.DataFrame, contacts: pl.DataFrame, rules: Attribution
-) -> pl.DataFrame:
-    """Eligible touches of each outcome with position i of n."""
-    days = pl.col("milestone").replace_strict(
-        rules.lookback_days, default=rules.lookback_days["default"], return_dtype=pl.Int64
-    )
-    ends = outcomes.with_columns(
-        _from=pl.col("occurred_at") - pl.duration(days=days),
-        _key=_scope_key(pl.col("account_id"), pl.col("person_id")),
-    )
-    previous = (
-        ends.filter(pl.col("milestone") == "customer_expanded")
-        .select(*_OUTCOME, "account_id", "occurred_at")
-        .join(wins.rename({"occurred_at": "_won"}), on="account_id")
-        .filter(pl.col("_won") < pl.col("occurred_at"))
-        .group_by(_OUTCOME)
-        .agg(_previous=pl.col("_won").max())
-    )
-    ends = ends.join(previous, on=_OUTCOME, how="left").drop_nulls("_key")
-    keyed = pl.concat(
-        [
-            touches.with_columns(_key=_scope_key(pl.col("account_id"), pl.lit(None, pl.String))),
-            touches.with_columns(_key=_scope_key(pl.lit(None, pl.String), pl.col("person_id"))),
-        ]
-    ).drop_nulls("_key")
-    born = contacts.select("contact_id", _born="created_at")
-    at = pl.col("touched_at")
-    return (
-        ends.select(*_OUTCOME, "_key", "_from", "_previous", "occurred_at")
-        .join(keyed.select("_key", "touch_id", "touched_at", "contact_id", "channel"), on="_key")
-        .join(born, on="contact_id", how="left")
-        .filter(
-            at.is_between(pl.col("_from"), pl.col("occurred_at"))
-            & (pl.col("_previous").is_null() | (at > pl.col("_previous")))
-            & (pl.col("_born").is_null() | (pl.col("_born") <= pl.col("occurred_at")))
+        pl.concat([mine, rows], how="horizontal")
+        .select(
+            *OUTCOME,
+            "model",
+            "scope",
+            "measure",
+            currency=pl.when(money).then(pl.col("currency").fill_null("")).otherwise(pl.lit("")),
+            touch_id="touch_id",
+            credit="credit",
+            unattributed_reason="_reason",
         )
-        .sort(*_OUTCOME, "touched_at", "touch_id")
-        .with_columns(
-            i=pl.int_range(1, pl.len() + 1).over(_OUTCOME),
-            n=pl.len().over(_OUTCOME).cast(pl.Int64),
-        )
-        .select(*_OUTCOME, "occurred_at", "touch_id", "touched_at", "channel", "i", "n")
+        .select(_COLUMNS)
     )
 
 
-def _scope_key(account: pl.Expr, person: pl.Expr) -> pl.Expr:
-    return (
-        pl.when(account.is_not_null())
-        .then(pl.lit("account:") + account)
-        .when(person.is_not_null())
-        .then(pl.lit("person:") + person)
-    )
-
-
-def _amounts(outcomes: pl.DataFrame) -> pl.DataFrame:
-    count = outcomes.select(*_OUTCOME, measure=pl.lit("count"), currency=pl.lit(""), total=pl.lit(COUNT_UNIT, pl.Int64))
-    money = [
-        outcomes.select(
-            *_OUTCOME, measure=pl.lit(name), currency=pl.col("currency").fill_null(""), total=pl.col(total)
-        ).drop_nulls("total")
-        for name, total in CREDITED.items()
-    ]
-    return pl.concat([count, *money])
-
-
-def _empty_weights(paths: pl.DataFrame) -> pl.DataFrame:
-    return paths.clear().select(*_OUTCOME, "touch_id", "i", model=pl.lit(""), weight=pl.lit(0, pl.Int64))
-
-
-def _weighted(paths: pl.DataFrame, model: Model, parameters: Mapping[str, int]) -> pl.DataFrame:
-    """milestone, milestone_id, touch_id, i, model, weight (Int64) of the touches the model gives something to."""
-    weight = model.weights(paths, {**model.parameters, **parameters})
-    weighed = paths.with_columns(_weight=weight).select(
-        *_OUTCOME, "touch_id", "i", model=pl.lit(model.name), weight=pl.col("_weight").cast(pl.Int64)
-    )
-    return weighed.filter(pl.col("weight") > 0)
-
-
-def _split(rows: pl.DataFrame) -> pl.DataFrame:
-    """Integer shares that add up to the total: floors first, what is missing to the largest remainders."""
-    size = pl.col("total").abs()
-    whole = pl.col("weight").sum().over(_GROUP)
-    rows = rows.with_columns(_part=size * pl.col("weight") // whole, _rest=size * pl.col("weight") % whole, _size=size)
-    missing = pl.col("_size") - pl.col("_part").sum().over(_GROUP)
-    ranked = rows.sort(*_GROUP, pl.col("_rest"), "i", descending=[False] * len(_GROUP) + [True, False])
-    place = pl.int_range(1, pl.len() + 1).over(_GROUP)
-    ranked = ranked.with_columns(credit=pl.col("_part") + (place <= missing).cast(pl.Int64))
-    return ranked.select(
-        *_GROUP, "currency", "touch_id", credit=pl.when(pl.col("total") < 0).then(-pl.col("credit")).otherwise("credit")
-    )
+def _totals(outcomes: pl.DataFrame) -> dict[str, pl.Series]:
+    """Measure -> what each outcome has of it; null where it has none."""
+    count = pl.repeat(COUNT_UNIT, outcomes.height, dtype=pl.Int64, eager=True)
+    return {"count": count, **{measure: outcomes[column] for measure, column in CREDITED.items()}}

@@ -46,13 +46,14 @@ def sums(context: Context, milestone: Row, rows: pl.DataFrame) -> Node:
         outcome = milestone["milestone"] in context.rules.attribution.outcomes
         why = _why_none(milestone) if outcome else "attribution.outcomes does not name it"
         return context.node("credit", {"none": why, "rows_no_longer_valid": mine.height or None})
-    groups = now.group_by("model", "measure", "currency").agg(
+    groups = now.group_by("model", "scope", "measure", "currency").agg(
         total=pl.col("credit").sum(),
         unattributed=pl.col("credit").filter(pl.col("touch_id") == "").sum(),
+        unattributed_reason=pl.col("unattributed_reason").drop_nulls().first(),
         touches=(pl.col("touch_id") != "").sum(),
         known_since=pl.col("recorded_at").max(),
     )
-    parts = groups.sort("model", "measure", "currency").rows(named=True)
+    parts = groups.sort("model", "scope", "measure", "currency").rows(named=True)
     return context.node(
         "credit",
         {"rows": now.height, "rows_no_longer_valid": mine.height - now.height},
@@ -72,11 +73,18 @@ def _sum(context: Context, part: Row) -> Node:
     facts = {
         "total": part["total"],
         "unattributed": part["unattributed"],
+        "unattributed_reason": part["unattributed_reason"],
         "unit": "millionths of an outcome" if part["measure"] == "count" else f"minor units of {part['currency']}",
         "touches": part["touches"],
         "known_since": part["known_since"],
     }
-    return context.node(f"{part['model']} {part['measure']}", facts)
+    return context.node(_name(part), facts)
+
+
+def _name(row: Row) -> str:
+    """Model, measure, and the scope where it is not the account."""
+    scope = "" if row["scope"] == "account" else f"{row['scope']} "
+    return f"{row['model']} {scope}{row['measure']}"
 
 
 def touches(context: Context, rows: pl.DataFrame) -> list[Node]:
@@ -103,9 +111,9 @@ def touches(context: Context, rows: pl.DataFrame) -> list[Node]:
 def _shares(context: Context, mine: pl.DataFrame) -> list[Node]:
     """A touch's credit, a node for each outcome."""
     shares: dict[tuple[str, str], dict[str, int]] = {}
-    for row in mine.sort("milestone", "milestone_id", "model", "measure").iter_rows(named=True):
+    for row in mine.sort("milestone", "milestone_id", "model", "scope", "measure").iter_rows(named=True):
         outcome = shares.setdefault((row["milestone"], row["milestone_id"]), {})
-        outcome[f"{row['model']} {row['measure']}"] = row["credit"]
+        outcome[_name(row)] = row["credit"]
     return [context.node(f"credit for {milestone}", facts) for (milestone, _), facts in shares.items()]
 
 

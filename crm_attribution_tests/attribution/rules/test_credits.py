@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from fractions import Fraction
-from math import floor
 from typing import Any
 
 import polars as pl
@@ -15,51 +13,79 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_attribution.attribution.models.base import Model
+from crm_attribution.attribution.rules import journeys as journey_rules
 from crm_attribution.attribution.rules.credits import COUNT_UNIT, CREDITED, credits
+from crm_attribution.contracts import CONTRACTS
+from crm_attribution.errors import ConfigurationError
 from crm_attribution.mapping import Attribution
+from crm_attribution_tests.attribution import everything, oracle
 from crm_attribution_tests.events.rules.histories import RULES
 from crm_attribution_tests.helpers import at
 
 DAY = at("06-01T12:00:00")
-MODELS = RULES.attribution.models
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, str]
 
 UTC_TIME = pl.Datetime("us", "UTC")
-OUTCOME: dict[str, Any] = {
-    **dict.fromkeys(("milestone", "milestone_id", "account_id", "person_id", "currency"), pl.String),
-    **dict.fromkeys(("amount_current", "mrr_new", "arr_new", "tcv_current"), pl.Int64),
+FACT: dict[str, Any] = {
+    **dict.fromkeys(("milestone", "account_id", "person_id"), pl.String),
+    "deal_id": pl.Int64,
     "occurred_at": UTC_TIME,
 }
-TOUCH: dict[str, Any] = {"touch_id": pl.String, "touched_at": UTC_TIME, "account_id": pl.String, "person_id": pl.String,
-         "contact_id": pl.Int64, "channel": pl.String}  # fmt: skip
+OUTCOME: dict[str, Any] = {
+    **FACT,
+    **dict.fromkeys(("milestone_id", "currency"), pl.String),
+    **dict.fromkeys(("amount_current", "mrr_new", "arr_new", "tcv_current"), pl.Int64),
+}
+TOUCH: dict[str, Any] = {
+    **dict.fromkeys(("touch_id", "account_id", "person_id", "channel", "campaign"), pl.String),
+    "touched_at": UTC_TIME,
+    "contact_id": pl.Int64,
+}
 
 
 @dataclass
 class Journeys:
-    """What credits() is given, as rows."""
+    """What the rules are given, as rows."""
 
     outcomes: list[dict[str, Any]]
     touches: list[dict[str, Any]]
-    wins: Sequence[tuple[str, datetime]] = ()
-    born: Sequence[tuple[str, datetime]] = ()
+    facts: Sequence[dict[str, Any]] = ()
+    born: Sequence[tuple[int, datetime]] = ()
+    contacts: Sequence[tuple[int, str]] = ()
+    bots: Sequence[tuple[str, str, datetime]] = ()
+
+    def rows(self, rules: Attribution) -> pl.DataFrame:
+        touches = pl.DataFrame(self.touches, schema=TOUCH)
+        births = pl.DataFrame(list(self.born), schema={"contact_id": pl.Int64, "created_at": UTC_TIME}, orient="row")
+        members = pl.DataFrame(list(self.contacts), schema={"deal_id": pl.Int64, "person_id": pl.String}, orient="row")
+        bots = pl.DataFrame(
+            list(self.bots),
+            schema={"account_id": pl.String, "person_id": pl.String, "touched_at": UTC_TIME},
+            orient="row",
+        )
+        facts = pl.DataFrame(list(self.facts), schema=FACT)
+        outcomes = journey_rules.scoped(pl.DataFrame(self.outcomes, schema=OUTCOME), facts, rules)
+        found = journey_rules.journeys(outcomes, members, touches, births, rules)
+        reasons = journey_rules.reasons(found, members, touches, births, bots)
+        return credits(found, reasons, CONTRACTS["attribution.channel_effect"].empty(), rules)
 
     def credits(self, rules: Attribution = RULES.attribution) -> dict[Key, dict[str, int]]:
-        """(outcome, model, measure) -> touch -> credit."""
-        rows = credits(
-            pl.DataFrame(self.outcomes, schema=OUTCOME),
-            pl.DataFrame(self.touches, schema=TOUCH),
-            pl.DataFrame(list(self.wins), schema={"account_id": pl.String, "occurred_at": UTC_TIME}, orient="row"),
-            pl.DataFrame(list(self.born), schema={"contact_id": pl.Int64, "created_at": UTC_TIME}, orient="row"),
-            rules,
-        )
+        """(outcome, model, scope, measure) -> touch -> credit."""
         found: dict[Key, dict[str, int]] = {}
-        for row in rows.iter_rows(named=True):
-            found.setdefault((row["milestone_id"], row["model"], row["measure"]), {})[row["touch_id"]] = row["credit"]
+        for row in self.rows(rules).iter_rows(named=True):
+            key = (row["milestone_id"], row["model"], row["scope"], row["measure"])
+            found.setdefault(key, {})[row["touch_id"]] = row["credit"]
         return found
 
-    def touched(self, outcome: str) -> list[str]:
+    def touched(self, outcome: str, rules: Attribution = RULES.attribution, scope: str = "account") -> list[str]:
         """The touches that share the outcome."""
-        return sorted(self.credits()[outcome, "linear", "count"])
+        return sorted(self.credits(rules)[outcome, "linear", scope, "count"])
+
+    def reason(self, rules: Attribution = RULES.attribution, scope: str = "account") -> str | None:
+        """Why the one outcome is unattributed."""
+        rows = self.rows(rules).filter(pl.col("scope") == scope)
+        (found,) = rows["unattributed_reason"].unique()
+        return None if found is None else str(found)
 
 
 def outcome(number: str = "o", name: str = "opportunity_created", account: str | None = "a", **more: Any):
@@ -72,8 +98,17 @@ def outcome(number: str = "o", name: str = "opportunity_created", account: str |
     } | more
 
 
-def touch(number: str, when: datetime, account: str | None = "a", person: str = "p", contact: int = 1):
-    return {"touch_id": number, "touched_at": when, "account_id": account, "person_id": person, "contact_id": contact}
+def touch(number: str, when: datetime, account: str | None = "a", person: str = "p", contact: int = 1, **more: Any):
+    row = {"touch_id": number, "touched_at": when, "account_id": account, "person_id": person, "contact_id": contact}
+    return {**row, "channel": number, "campaign": number, **more}
+
+
+def fact(name: str, when: datetime, account: str | None = "a", person: str | None = None, deal: int | None = None):
+    return {"milestone": name, "occurred_at": when, "account_id": account, "person_id": person, "deal_id": deal}
+
+
+def having(**changes: Any) -> Attribution:
+    return RULES.attribution.model_copy(update=changes)
 
 
 def days(count: float) -> datetime:
@@ -103,7 +138,8 @@ def test_wins_look_back_a_year():
 
 def test_an_expansion_looks_back_to_the_previous_win_and_no_further():
     path = [touch("before", days(40)), touch("at the win", days(30)), touch("since", days(30) + SECOND)]
-    wins = [("a", days(60)), ("a", days(30)), ("a", DAY), ("other", days(1))]
+    won = [("a", days(60)), ("a", days(30)), ("a", DAY), ("other", days(1))]
+    wins = [fact("customer_won", when, account) for account, when in won]
     assert Journeys([outcome(name="customer_expanded")], path, wins).touched("o") == ["since"]
     assert Journeys([outcome(name="customer_won")], path, wins).touched("o") == ["at the win", "before", "since"]
 
@@ -114,7 +150,7 @@ def test_contacts_created_after_the_close_are_left_out():
         touch("too late", days(2), contact=2),
         touch("?", days(1), contact=3),
     ]
-    assert Journeys([outcome()], path, born=[("1", DAY), ("2", DAY + SECOND)]).touched("o") == ["?", "in time"]
+    assert Journeys([outcome()], path, born=[(1, DAY), (2, DAY + SECOND)]).touched("o") == ["?", "in time"]
 
 
 def test_only_touches_of_the_account_count_and_only_those_of_the_person_where_there_is_none():
@@ -125,64 +161,127 @@ def test_only_touches_of_the_account_count_and_only_those_of_the_person_where_th
     assert Journeys([outcome(account=None)], path).touched("o") == [""], "nobody to credit: unattributed"
 
 
+# --- scopes, repeats and reasons
+
+BOTH = having(scopes=["account", "deal_contacts"])
+
+
+def test_a_deal_has_the_touches_of_its_contacts_wherever_they_were():
+    path = [
+        touch("contact's", days(3), person="c"),
+        touch("colleague's", days(2), person="d"),
+        touch("contact's elsewhere", days(1), person="c", account="b"),
+        touch("mailbox's", days(1), person=None),  # type: ignore[arg-type]
+    ]
+    one = Journeys([outcome(deal_id=7)], path, contacts=[(7, "c"), (8, "d")])
+    assert one.touched("o", BOTH) == ["colleague's", "contact's", "mailbox's"]
+    assert one.touched("o", BOTH, "deal_contacts") == ["contact's", "contact's elsewhere"]
+
+
+def test_repeats_of_one_person_channel_and_campaign_are_one():
+    minutes = [timedelta(minutes=n) for n in (0, 10, 40, 71, 72, 73, 74)]
+    start = days(3)
+    same = [touch(f"t{n}", start + later, channel="E-mail", campaign=None) for n, later in enumerate(minutes)]
+    same[4] |= {"channel": "Direct"}
+    same[5] |= {"person_id": "q"}
+    same[6] |= {"campaign": "spring"}
+    half_an_hour = having(collapse_minutes=30)
+    assert Journeys([outcome()], same).touched("o", half_an_hour) == ["t0", "t3", "t4", "t5", "t6"]
+    assert len(Journeys([outcome()], same).touched("o")) == 7, "as shipped each counts"
+    unknown = [row | {"person_id": None} for row in same[:3]]
+    assert len(Journeys([outcome()], unknown).touched("o", half_an_hour)) == 3, "who that was is not known"
+
+
+def test_a_repeat_counts_where_what_it_repeats_lies_before_the_window():
+    pair = [touch("before", days(90) - SECOND, channel="E-mail", campaign="c"),
+            touch("inside", days(90) + SECOND, channel="E-mail", campaign="c")]  # fmt: skip
+    assert Journeys([outcome()], pair).touched("o", having(collapse_minutes=30)) == ["inside"]
+
+
+LATE = DAY + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("reason", "given"),
+    [
+        ("no_touch", {}),
+        ("outside_window", {"touches": [touch("t", days(400))]}),
+        ("after_outcome", {"touches": [touch("t", LATE)]}),
+        ("contact_created_later", {"touches": [touch("t", days(1)), touch("u", days(400))], "born": [(1, LATE)]}),
+        ("before_previous_win", {"touches": [touch("t", days(9))], "facts": [fact("customer_won", days(8))]}),
+        ("only_bot_clicks", {"touches": [touch("t", LATE)], "bots": [("a", "p", days(1))]}),
+        ("outside_window", {"touches": [touch("t", days(400))], "bots": [("a", "p", days(399)), ("b", "p", days(1))]}),
+    ],
+)
+def test_why_an_outcome_is_unattributed(reason: str, given: Any):
+    path = Journeys([outcome(name="customer_expanded")], **{"touches": [], **given})
+    assert path.reason() == reason
+
+
+def test_why_nobody_can_be_credited():
+    assert Journeys([outcome(account=None)], []).reason() == "no_account"
+    alone = Journeys([outcome(deal_id=7)], [touch("t", days(1))])
+    assert alone.reason() is None
+    assert alone.reason(BOTH, "deal_contacts") == "no_contact_on_deal"
+    assert Journeys([outcome(deal_id=7)], [], contacts=[(7, "p")]).reason(BOTH, "deal_contacts") == "no_touch"
+
+
 # --- conservation
 
-
-def largest_remainder(total: int, weights: dict[str, Fraction]) -> dict[str, int]:
-    """The share of each, in order of the path: floors, then the missing units to the largest remainders."""
-    exact = {key: abs(total) * weight for key, weight in weights.items()}
-    parts = {key: floor(share) for key, share in exact.items()}
-    missing = abs(total) - sum(parts.values())
-    for key in sorted(exact, key=lambda key: floor(exact[key]) - exact[key])[:missing]:
-        parts[key] += 1
-    return {key: part if total >= 0 else -part for key, part in parts.items()}
-
-
-def oracle(total: int, path: Sequence[str], model: str) -> dict[str, int]:
-    if not path:
-        return {"": total}
-    weights = {
-        "first_touch": {path[0]: Fraction(1)},
-        "last_touch": {path[-1]: Fraction(1)},
-        "linear": {key: Fraction(1, len(path)) for key in path},
-    }[model]
-    return largest_remainder(total, weights)
-
-
+SHIPPED = RULES.attribution.model_copy(update={"lookback_days": {"default": 90}})
+EVERYTHING = everything.rules(SHIPPED)
 amounts = st.one_of(st.none(), st.integers(-(10**17), 10**17), st.integers(-20, 20))
-paths = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 100)), max_size=9)
+CHANNELS = ["Direct", "E-mail", "Paid Search"]
+acts = st.tuples(
+    st.sampled_from("ab"), st.integers(0, 100), st.sampled_from("pq"), st.sampled_from(CHANNELS), st.integers(0, 1440)
+)
+moments = st.one_of(st.none(), st.integers(0, 110))
 
 
 @settings(max_examples=60, deadline=None)
-@given(amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts), min_size=1, max_size=4), path=paths)
-def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any):
+@given(
+    amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts), min_size=1, max_size=3),
+    path=st.lists(acts, max_size=9),
+    lead=moments,
+    deal=moments,
+    chance=st.randoms(use_true_random=False),
+)
+def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any, lead: Any, deal: Any, chance: Any):
+    """In every model and scope, whatever the order of the rows; what learns knows nothing here."""
     outcomes = [
-        outcome(f"o{n}", account=account, amount_current=amount, arr_new=arr)
+        outcome(f"o{n}", "customer_won", account, amount_current=amount, arr_new=arr, deal_id=n)
         for n, (account, amount, arr) in enumerate(amounts)
     ]
-    touches = [touch(f"t{n}", days(ago), account) for n, (account, ago) in enumerate(path)]
-    found = Journeys(outcomes, touches).credits()
-    expected = {}
-    for row in outcomes:
-        mine = sorted((t["touched_at"], t["touch_id"]) for t in touches if t["account_id"] == row["account_id"])
-        eligible = [number for when, number in mine if when >= days(90)]
-        totals = {"count": COUNT_UNIT, "amount": row["amount_current"], "arr": row["arr_new"]}
-        for measure, total in totals.items():
-            if total is not None:
-                for model in MODELS:
-                    expected[row["milestone_id"], model, measure] = oracle(total, eligible, model)
-    assert found == expected
-    for (number, _, measure), shares in found.items():
+    touches = [
+        touch(f"t{n}", days(ago) - timedelta(minutes=minutes), account, person, channel=channel, campaign=None)
+        for n, (account, ago, person, channel, minutes) in enumerate(path)
+    ]
+    facts = [fact("customer_won", DAY, row["account_id"], deal=row["deal_id"]) for row in outcomes]
+    facts += [fact("lead_captured", days(lead))] if lead is not None else []
+    facts += [fact("opportunity_created", days(deal), deal=0)] if deal is not None else []
+    given = Journeys(outcomes, touches, facts, contacts=[(0, "p"), (1, "p"), (1, "q")])
+    found = given.credits(EVERYTHING)
+    live = {"state": "live", "suppressed_by": None}
+    milestones = [{**dict.fromkeys(OUTCOME), **row, **live} for row in [*outcomes, *facts] if "milestone_id" in row
+                  or row["milestone"] != "customer_won"]  # fmt: skip
+    wanted = oracle.credits(
+        [row | {"born": None} for row in touches], milestones, {0: ["p"], 1: ["p", "q"]}, {},
+        EVERYTHING.model_dump() | {"outcomes": ["customer_won"]},
+    )  # fmt: skip
+    assert {(*key, name): credit for key, shares in found.items() for name, credit in shares.items()} == {
+        key[1:]: credit for key, credit in wanted.items()
+    }
+    for (number, _, _, measure), shares in found.items():
         row = outcomes[int(number[1:])]
         assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[CREDITED[measure]])
+    chance.shuffle(outcomes)
+    chance.shuffle(touches)
+    assert Journeys(outcomes, touches, facts, contacts=given.contacts).credits(EVERYTHING) == found
 
 
 def test_the_currency_of_a_credit_is_its_amounts_and_empty_where_there_is_none():
     known, unknown = outcome("o1", amount_current=7, currency="USD"), outcome("o2", amount_current=5, currency=None)
-    outcomes, path = pl.DataFrame([known, unknown], schema=OUTCOME), pl.DataFrame([touch("t", days(1))], schema=TOUCH)
-    wins = pl.DataFrame(schema={"account_id": pl.String, "occurred_at": UTC_TIME})
-    born = pl.DataFrame(schema={"contact_id": pl.Int64, "created_at": UTC_TIME})
-    rows = credits(outcomes, path, wins, born, RULES.attribution).filter(pl.col("model") == "linear")
+    rows = Journeys([known, unknown], [touch("t", days(1))]).rows(having(models=["linear"]))
     assert rows.select("milestone_id", "measure", "currency", "credit").sort(pl.all()).rows() == [
         ("o1", "amount", "USD", 7),
         ("o1", "count", "", COUNT_UNIT),
@@ -194,16 +293,27 @@ def test_the_currency_of_a_credit_is_its_amounts_and_empty_where_there_is_none()
 # --- models
 
 
+def patched(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
+    monkeypatch.setattr("crm_attribution.mapping.models", lambda: {model.name: model})
+
+
 def test_a_model_may_take_parameters_and_leave_an_outcome_to_nobody(monkeypatch: pytest.MonkeyPatch):
     def young(journeys: pl.DataFrame, parameters: Mapping[str, int]) -> pl.Series:
         age = journeys["occurred_at"] - journeys["touched_at"]
         return (age <= timedelta(days=parameters["days"])).cast(pl.Int64)
 
-    young_model = Model("young", "Touches of the last days only.", young, {"days": 1})
-    monkeypatch.setattr("crm_attribution.attribution.rules.credits.models", lambda: {"young": young_model})
-    rules = RULES.attribution.model_copy(update={"models": ["young"], "parameters": {"young": {"days": 5}}})
+    patched(monkeypatch, Model("young", "Touches of the last days only.", young, {"days": 1}))
+    rules = having(models=["young"], parameters={"young": {"days": 5}})
     journeys = Journeys([outcome("o1"), outcome("o2", account="b")], [touch("t1", days(7)), touch("t2", days(5)),
         touch("t3", days(1)), touch("t4", days(8), account="b")])  # fmt: skip
     found = journeys.credits(rules)
-    assert found["o1", "young", "count"] == {"t2": 500_000, "t3": 500_000}
-    assert found["o2", "young", "count"] == {"": COUNT_UNIT}
+    assert found["o1", "young", "account", "count"] == {"t2": 500_000, "t3": 500_000}
+    assert found["o2", "young", "account", "count"] == {"": COUNT_UNIT}
+    assert set(journeys.rows(rules)["unattributed_reason"].drop_nulls()) == {"no_weight"}
+
+
+@pytest.mark.parametrize("wrong", [pl.lit(-1), pl.lit(None, pl.Int64), pl.lit(1 << 50)])
+def test_a_model_with_impossible_weights_is_named(monkeypatch: pytest.MonkeyPatch, wrong: pl.Expr):
+    patched(monkeypatch, Model("broken", "Wrong.", lambda *_: wrong))
+    with pytest.raises(ConfigurationError, match="attribution model broken: "):
+        Journeys([outcome()], [touch("t", days(1))]).credits(having(models=["broken"]))

@@ -1,0 +1,301 @@
+"""Journeys: which touches led to an outcome, in their order. Made once; every model reads them.
+
+Touches are sorted once by (account, time, touch id). The window of an outcome, [T - look-back, T] with both ends
+included and after the account's previous win for an expansion, is then one slice, found by two searches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from crm_attribution.attribution.rules.split import Groups, Ints
+from crm_attribution.mapping import Attribution
+
+OUTCOME = ["milestone", "milestone_id"]
+LEADS = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
+WINS = ["customer_won", "customer_expanded"]
+DEAL = "opportunity_created"
+
+_US = pl.Datetime("us", "UTC")
+
+
+@dataclass(frozen=True)
+class Journeys:
+    """Outcomes and the touches that led to them.
+
+    Attributes:
+        outcomes: as given to `journeys`, one row for each outcome and scope; a journey's number is its row here.
+        touches: what `models.base.Model` says, without `effect`.
+    """
+
+    outcomes: pl.DataFrame
+    touches: pl.DataFrame
+
+    @cached_property
+    def groups(self) -> Groups:
+        """The rows of each journey that has touches."""
+        return Groups(np.flatnonzero(self.touches["i"].to_numpy() == 1), self.touches.height)
+
+    @cached_property
+    def numbers(self) -> Ints:
+        """The numbers of these journeys."""
+        return self.touches["journey"].to_numpy()[self.groups.starts]
+
+
+def scoped(outcomes: pl.DataFrame, facts: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
+    """Outcomes once for each scope, with the bounds of their windows: columns scope String and UTC times `opens`
+    (the look-back), `previous_win`, `since` (the later of the two), `lead_at`, `deal_at`.
+
+    Args:
+        outcomes: events.milestone rows; read are milestone, milestone_id, account_id, person_id, deal_id, occurred_at.
+        facts: milestone, account_id, person_id, deal_id, occurred_at of live milestones of the same accounts and, of
+            outcomes without one, persons: wins, leads, opportunities.
+        rules: scopes, and look-backs in days.
+    """
+    days = pl.col("milestone").replace_strict(
+        rules.lookback_days, default=rules.lookback_days["default"], return_dtype=pl.Int64
+    )
+    at = pl.col("occurred_at")
+    leads = facts.filter(pl.col("milestone").is_in(LEADS))
+    dated = (
+        outcomes.join(_previous_wins(outcomes, facts), on=OUTCOME, how="left", maintain_order="left")
+        .join(_earliest(leads, "account_id", "_account_lead"), on="account_id", how="left", maintain_order="left")
+        .join(_earliest(leads, "person_id", "_person_lead"), on="person_id", how="left", maintain_order="left")
+        .join(
+            _earliest(facts.filter(pl.col("milestone") == DEAL), "deal_id", "deal_at"),
+            on="deal_id",
+            how="left",
+            maintain_order="left",
+        )
+        .with_columns(opens=at - pl.duration(days=days))
+        .with_columns(
+            since=pl.max_horizontal("opens", pl.col("previous_win") + pl.duration(microseconds=1)),
+            lead_at=pl.when(pl.col("account_id").is_not_null()).then("_account_lead").otherwise("_person_lead"),
+        )
+        .drop("_account_lead", "_person_lead")
+    )
+    return pl.concat([dated.with_columns(scope=pl.lit(name)) for name in rules.scopes])
+
+
+def _earliest(facts: pl.DataFrame, key: str, name: str) -> pl.DataFrame:
+    return facts.drop_nulls(key).group_by(key).agg(pl.col("occurred_at").min().alias(name))
+
+
+def _previous_wins(outcomes: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+    wins = facts.filter(pl.col("milestone").is_in(WINS)).select("account_id", _won="occurred_at")
+    return (
+        outcomes.filter(pl.col("milestone") == "customer_expanded")
+        .select(*OUTCOME, "account_id", "occurred_at")
+        .join(wins, on="account_id")
+        .filter(pl.col("_won") < pl.col("occurred_at"))
+        .group_by(OUTCOME)
+        .agg(previous_win=pl.col("_won").max())
+    )
+
+
+def journeys(
+    outcomes: pl.DataFrame, contacts: pl.DataFrame, touches: pl.DataFrame, births: pl.DataFrame, rules: Attribution
+) -> Journeys:
+    """The touches of each outcome.
+
+    Args:
+        outcomes: as `scoped` returns them.
+        contacts: deal_id Int64, person_id String of the deals' contacts, for the scope deal_contacts.
+        touches: attribution.touch rows of their accounts and persons; read are touch_id, touched_at, account_id,
+            person_id, contact_id, channel, campaign.
+        births: contact_id Int64, created_at UTC: touches of contacts created after the outcome are left out.
+        rules: which repeats are one, and which channels are direct.
+    """
+    numbered = outcomes.with_columns(journey=pl.int_range(pl.len(), dtype=pl.Int64))
+    born = touches.join(births.rename({"created_at": "_born"}), on="contact_id", how="left", maintain_order="left")
+    by_account, by_person = _asked(numbered, contacts)
+    found = [_inside(by_account, born, "account_id", rules)]
+    if by_person.height:
+        several = _inside(by_person, born, "person_id", rules)
+        found.append(several.sort("journey", "touched_at", "touch_id"))
+    return Journeys(outcomes, _placed(pl.concat(found), rules))
+
+
+_MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
+
+
+def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The journeys' moments, by whose touches they are: journey, key, …; once by account, once by person."""
+    whole = outcomes.filter(pl.col("scope") == "account")
+    of_deals = outcomes.filter(pl.col("scope") == "deal_contacts")
+    has_account = pl.col("account_id").is_not_null()
+    moments = ["journey", *_MOMENTS]
+    people = [
+        whole.filter(~has_account & pl.col("person_id").is_not_null()).select(*moments, key="person_id"),
+        of_deals.filter(pl.col("deal_id").is_null() & pl.col("person_id").is_not_null()).select(
+            *moments, key="person_id"
+        ),
+        of_deals.join(contacts.select("deal_id", _member="person_id").unique(maintain_order=True), on="deal_id").select(
+            *moments, key="_member"
+        ),
+    ]
+    return whole.filter(has_account).select(*moments, key="account_id"), pl.concat(people)
+
+
+def _inside(asked: pl.DataFrame, touches: pl.DataFrame, column: str, rules: Attribution) -> pl.DataFrame:
+    """journey, the moments, and the touches that count for it."""
+    ordered = _ordered(touches, column)
+    if rules.collapse_minutes:
+        ordered = _repeats(ordered, column, rules.collapse_minutes)
+    pairs = _sliced(asked, ordered, column, "since")
+    counts = pl.col("_born").is_null() | (pl.col("_born") <= pl.col("occurred_at"))
+    if rules.collapse_minutes:  # the touch it repeats is of the same person: where that lies inside, it counts
+        counts &= pl.col("_before").is_null() | (pl.col("_before") < pl.col("since"))
+    return pairs.filter(counts).select(
+        *["journey", *_MOMENTS],
+        *("touch_id", "touched_at", "channel", "campaign", "person_id"),
+    )
+
+
+def _ordered(touches: pl.DataFrame, column: str) -> pl.DataFrame:
+    return touches.drop_nulls(column).sort(column, "touched_at", "touch_id")
+
+
+def _repeats(ordered: pl.DataFrame, column: str, minutes: int) -> pl.DataFrame:
+    """Add `_before`: when the touch before it of the same person, channel and campaign was, where that is so near that
+    the two are one. Only those near any touch of the same key can be, which are few."""
+    at, limit = pl.col("touched_at"), pl.duration(minutes=minutes)
+    near = ((pl.col(column) == pl.col(column).shift(1)) & (at - at.shift(1) <= limit)).fill_null(value=False)
+    crowd = ordered.select("touched_at", "person_id", "channel", "campaign", _key=column, _near=near).with_row_index(
+        "_row"
+    )
+    crowd = crowd.filter(pl.col("_near") | pl.col("_near").shift(-1)).filter(pl.col("person_id").is_not_null())
+    before = at.shift(1).over("_key", "person_id", "channel", "campaign")
+    found = crowd.select("_row", _before=pl.when(at - before <= limit).then(before)).drop_nulls()
+    return ordered.with_row_index("_row").join(found, on="_row", how="left", maintain_order="left").drop("_row")
+
+
+def _sliced(asked: pl.DataFrame, ordered: pl.DataFrame, column: str, since: str | None) -> pl.DataFrame:
+    """Each journey with every touch of its key: from `since` to the outcome, or all there are."""
+    runs = ordered.select(pl.col(column).rle()).unnest(column).rename({"value": "key"})
+    runs = runs.with_columns(_stop=pl.col("len").cum_sum().cast(pl.Int64)).with_columns(
+        _start=pl.col("_stop") - pl.col("len").cast(pl.Int64)
+    )
+    spans = asked.join(runs.select("key", "_start", "_stop"), on="key", maintain_order="left")
+    low, high = spans["_start"].to_numpy(), spans["_stop"].to_numpy()
+    if since is not None:
+        at = ordered["touched_at"].to_physical().to_numpy()
+        left, right = (spans[name].to_physical().to_numpy() for name in (since, "occurred_at"))
+        low, high = _search(at, low, high, left), _search(at, low, high, right + 1)
+    lengths = np.maximum(high - low, 0)
+    offsets = np.cumsum(lengths) - lengths
+    rows = np.arange(lengths.sum()) + np.repeat(low - offsets, lengths)
+    which = np.repeat(np.arange(spans.height), lengths)
+    found: pl.DataFrame = pl.concat([spans.drop("key", "_start", "_stop")[which], ordered[rows]], how="horizontal")
+    return found
+
+
+def _search(values: Ints, low: Ints, high: Ints, wanted: Ints) -> Ints:
+    """For each of many slices [low, high) of sorted values the first place whose value is `wanted` or more."""
+    low, high = low.copy(), high.copy()
+    while (open_ := low < high).any():
+        middle = (low + high) // 2
+        less = np.zeros(len(low), bool)
+        less[open_] = values[middle[open_]] < wanted[open_]
+        low = np.where(open_ & less, middle + 1, low)
+        high = np.where(open_ & ~less, middle, high)
+    return low
+
+
+def _placed(pairs: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
+    """Add positions, the time before the outcome, and the positions of the turns."""
+    journey = pairs["journey"].to_numpy()
+    starts = np.flatnonzero(np.diff(journey, prepend=-1))
+    lengths = np.diff(np.append(starts, len(journey)))
+    ago = (pairs["occurred_at"] - pairs["touched_at"]).to_physical().to_numpy()
+    at = pairs["touched_at"].to_physical().to_numpy()
+    turns = {name: _last_at(at, pairs[f"{name}_at"], starts, lengths) for name in ("lead", "deal")}
+    return pairs.select(
+        *("journey", "occurred_at", "touch_id", "touched_at", "channel", "campaign", "person_id"),
+        is_direct=pl.col("channel").is_in(rules.direct_channels).fill_null(value=False),
+        i=pl.Series(np.arange(len(journey)) - np.repeat(starts, lengths) + 1, dtype=pl.Int64),
+        n=pl.Series(np.repeat(lengths, lengths), dtype=pl.Int64),
+        ago=pl.Series(ago, dtype=pl.Int64),
+        last_ago=pl.Series(np.repeat(ago[starts + lengths - 1], lengths), dtype=pl.Int64),
+        lead=turns["lead"],
+        deal=turns["deal"],
+        close=pl.when(pl.col("milestone").is_in(WINS)).then(pl.Series(np.repeat(lengths, lengths), dtype=pl.Int64)),
+    )
+
+
+def _last_at(touched: Ints, moment: pl.Series, starts: Ints, lengths: Ints) -> pl.Series:
+    """The position of the last touch at or before the moment; null where there is none."""
+    known = moment.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
+    before = np.add.reduceat((touched <= known).astype(np.int64), starts) if len(starts) else np.zeros(0, np.int64)
+    places = pl.Series(np.repeat(before, lengths), dtype=pl.Int64)
+    return places.set(places == 0, None)
+
+
+def reasons(
+    found: Journeys,
+    contacts: pl.DataFrame,
+    touches: pl.DataFrame,
+    births: pl.DataFrame,
+    bots: pl.DataFrame,
+) -> pl.DataFrame:
+    """Why journeys have no touch: milestone, milestone_id, scope, unattributed_reason of those that have none.
+
+    Args:
+        found: the journeys.
+        contacts: as for `journeys`.
+        touches: as for `journeys`.
+        births: as for `journeys`.
+        bots: account_id, person_id String, touched_at UTC of bot clicks of the same accounts and persons.
+    """
+    empty = found.outcomes.with_columns(journey=pl.int_range(pl.len(), dtype=pl.Int64)).filter(
+        ~pl.col("journey").is_in(found.touches["journey"].unique().implode())
+    )
+    by_account, by_person = _asked(empty, contacts)
+    seen = touches.join(births.rename({"created_at": "_born"}), on="contact_id", how="left").select(
+        "account_id", "person_id", "touched_at", "touch_id", "_born", _bot=pl.lit(value=False)
+    )
+    seen = pl.concat(
+        [
+            seen,
+            bots.select(
+                "account_id",
+                "person_id",
+                "touched_at",
+                touch_id=pl.lit(""),
+                _born=pl.lit(None, _US),
+                _bot=pl.lit(value=True),
+            ),
+        ]
+    )
+    near = pl.concat(
+        [
+            _sliced(asked, _ordered(seen, column), column, None).select(
+                "journey", "occurred_at", "since", "touched_at", "_born", "_bot"
+            )
+            for asked, column in ((by_account, "account_id"), (by_person, "person_id"))
+        ]
+    ).join(empty.select("journey", "opens", "previous_win"), on="journey")
+    at, end = pl.col("touched_at"), pl.col("occurred_at")
+    person = ~pl.col("_bot")
+    window = at.is_between(pl.col("since"), end)
+    told = near.group_by("journey").agg(
+        contact_created_later=(person & window & (pl.col("_born") > end)).any(),
+        before_previous_win=(person & at.is_between(pl.col("opens"), pl.col("previous_win"))).any(),
+        only_bot_clicks=(pl.col("_bot") & window).any(),
+        outside_window=(person & (at < pl.col("opens"))).any(),
+        after_outcome=(person & (at > end)).any(),
+    )
+    asked = pl.concat([by_account, by_person])["journey"].unique()
+    nobody = pl.when(pl.col("scope") == "account").then(pl.lit("no_account")).otherwise(pl.lit("no_contact_on_deal"))
+    order = ("contact_created_later", "before_previous_win", "only_bot_clicks", "outside_window", "after_outcome")
+    return empty.join(told, on="journey", how="left", maintain_order="left").select(
+        *OUTCOME,
+        "scope",
+        unattributed_reason=pl.when(~pl.col("journey").is_in(asked.implode()))
+        .then(nobody)
+        .otherwise(pl.coalesce(*(pl.when(pl.col(name)).then(pl.lit(name)) for name in order), pl.lit("no_touch"))),
+    )
