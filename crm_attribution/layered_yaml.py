@@ -86,14 +86,37 @@ def _construct(path: Path, node: yaml.Node | None) -> Any:
         return {}
     loader = _Texts("")
     try:
+        _refuse_twice(node)
         return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigurationError(f"{path}, line {line}: {error.problem}; a mapping file holds plain values") from None
+    except _Twice as error:
+        raise ConfigurationError(f"{path}, {error}") from None
     except RecursionError:
         raise ConfigurationError(f"{path}: an alias refers to itself") from None
     finally:
         loader.dispose()
+
+
+class _Twice(Exception):
+    """A name that stands twice in one section: YAML would take the last one and say nothing."""
+
+
+def _refuse_twice(node: yaml.Node) -> None:
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    first = lines[key.value]
+                    raise _Twice(f"line {line}: {key.value} is already named in line {first}: keep one of the two")
+                lines[key.value] = line
+            _refuse_twice(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for part in node.value:
+            _refuse_twice(part)
 
 
 def _merge(base: Any, top: Any) -> Any:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -21,6 +23,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from crm_attribution import layered_yaml
 from crm_attribution.attribution.models import models
@@ -36,6 +39,32 @@ Measure = Literal["amount", "mrr", "arr", "tcv"]
 PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
 Scope = Literal["account", "deal_contacts"]
 Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
+Milestone = Literal[
+    "lead_captured",
+    "qualified_lead",
+    "sales_qualified_lead",
+    "meeting_scheduled",
+    "opportunity_qualified",
+    "demo_completed",
+    "negotiation_started",
+    "proposal_sent",
+    "opportunity_created",
+    "customer_won",
+    "customer_expanded",
+]
+"""Every milestone there is: what a rule about another one says would never happen."""
+
+_CENTURY = timedelta(days=36_500)
+Days = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(days=1))]
+Hours = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(hours=1))]
+Minutes = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(minutes=1))]
+Seconds = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(seconds=1))]
+"""A length of time that can be taken from a date of ours: up to a century."""
+
+TouchKind = Annotated[
+    Literal["link_click", "email_click", "form_submission"],
+    BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given),
+]
 T = TypeVar("T")
 
 
@@ -143,10 +172,10 @@ class Values(_Rules):
 
 
 class Milestones(_Rules):
-    settle_minutes: int = Field(ge=0)
-    echo_hours: int = Field(ge=0)
-    adopt_days: int = Field(ge=0)
-    recreated_days: int = Field(ge=0)
+    settle_minutes: Minutes
+    echo_hours: Hours
+    adopt_days: Days
+    recreated_days: Days
     carriers: list[Carrier]
 
 
@@ -181,9 +210,9 @@ class Identity(_Rules):
     person_emails: int = Field(ge=1)
     person_size: int = Field(ge=2)
     click_id_properties: dict[str, Literal["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid"]]
-    click_back_days: int = Field(ge=0)
-    click_forward_hours: int = Field(ge=0)
-    click_reopen_days: int = Field(ge=0)
+    click_back_days: Days
+    click_forward_hours: Hours
+    click_reopen_days: Days
 
     @field_validator("exclude")
     @classmethod
@@ -205,7 +234,7 @@ class Accounts(_Rules):
 
 class Forms(_Rules):
     every_hour_up_to: int = Field(ge=0)
-    quiet_days: int = Field(ge=1)
+    quiet_days: Annotated[Days, Field(ge=1)]
 
 
 class Streams(_Rules):
@@ -215,15 +244,15 @@ class Streams(_Rules):
 
 class Clicks(_Rules):
     burst_links: int = Field(ge=2)
-    burst_seconds: int = Field(ge=1)
-    after_send_seconds: int = Field(ge=0)
-    same_click_seconds: int = Field(ge=1)
+    burst_seconds: Annotated[Seconds, Field(ge=1)]
+    after_send_seconds: Seconds
+    same_click_seconds: Annotated[Seconds, Field(ge=1)]
     scanner_ip_hashes: Names
 
 
 class ChannelRule(_Rules):
     channel: str
-    kind: list[str] | None = None
+    kind: list[TouchKind] | None = None
     medium: list[str] | None = None
     source: list[str] | None = None
     campaign: list[str] | None = None
@@ -295,9 +324,9 @@ class Attribution(_Rules):
     models: Annotated[list[ModelOrVariant], Field(min_length=1)]
     parameters: dict[Model, dict[str, Parameter]]
     scopes: Annotated[list[Scope], Field(min_length=1)]
-    outcomes: list[str]
-    lookback_days: dict[str, Annotated[int, Field(ge=0)]]
-    collapse_minutes: int = Field(ge=0)
+    outcomes: list[Milestone]
+    lookback_days: dict[Milestone | Literal["default"], Days]
+    collapse_minutes: Minutes
     direct_channels: list[str]
 
     @property
@@ -352,22 +381,22 @@ class Consent(_Rules):
 class VolumeGuard(_Rules):
     floor: int = Field(ge=1)
     factor: int = Field(ge=1)
-    days: int = Field(ge=1)
+    days: Annotated[Days, Field(ge=1)]
 
 
 class ConversionDefaults(_Rules):
-    settle_minutes: int = Field(ge=0)
+    settle_minutes: Minutes
     volume_guard: VolumeGuard
 
 
 class ConversionRule(_Rules):
-    milestone: str
+    milestone: Milestone
     action: str = Field(min_length=1)
     value: Measure | None = None
     once_per: Literal["milestone", "person"] = "milestone"
     subtypes: list[str] = ["new", "expansion"]
     send_from: str | None = None
-    settle_minutes: int | None = Field(default=None, ge=0)
+    settle_minutes: Minutes | None = None
     imported: bool = False
 
     @field_validator("send_from")
@@ -378,7 +407,7 @@ class ConversionRule(_Rules):
 
 class Destination(_Rules):
     send_from: str
-    click_days: int = Field(ge=0)
+    click_days: Days
     contact_label: str | None = None
     options: dict[str, str]
     conversions: list[ConversionRule]
@@ -419,7 +448,10 @@ class Rules(_Rules):
 
 def _send_from(text: str) -> str:
     if text != "start":
-        parse_instant(text)
+        try:
+            parse_instant(text)
+        except ValueError:
+            raise ValueError("must be start, or a timestamp such as 2026-03-01T00:00:00Z") from None
     return text
 
 
@@ -440,6 +472,52 @@ def _note_own_stages(merged: dict[str, Any], own: dict[str, Any]) -> None:
         merged["deals"] = {**merged["deals"], "own_stages": sorted(str(stage) for stage in stages)}
 
 
+_EXPECTED = {
+    "missing": "is missing",
+    "dict_type": "must be a section: lines of `name: value`",
+    "model_type": "must be a section: lines of `name: value`",
+    "list_type": "must be a list, as in [one, two]",
+    "tuple_type": "must be a list, as in [one, two]",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be on or off",
+    "bool_parsing": "must be on or off",
+    "string_too_short": "must not be empty",
+    "extra_forbidden": "there is no such entry",
+}
+
+
+def _said(problem: ErrorDetails) -> str:
+    """What is wrong with an entry, in words of the mapping file."""
+    message = _EXPECTED.get(problem["type"]) or (
+        problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+    )
+    name, given = str(problem["loc"][-1]), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return message + _meant(name, _names(problem["loc"][:-1]))
+    if problem["type"] == "missing" and len(problem["loc"]) == 3 and problem["loc"][0] == "destinations":
+        return message + _meant(str(problem["loc"][1]), _names(problem["loc"][:1]))
+    if problem["type"] == "literal_error" and isinstance(given, str):
+        return f"{message}, not {given!r}"
+    return message
+
+
+def _names(where: Sequence[int | str]) -> list[str]:
+    """The entries of a section of the shipped file; nothing where it has none there."""
+    section: Any = layered_yaml.read([SHIPPED]).data
+    for part in where:
+        section = section.get(part) if isinstance(section, dict) else None
+    return list(section) if isinstance(section, dict) else []
+
+
+def _meant(name: str, names: list[str]) -> str:
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(names)}" if names else ""
+
+
 def load(override: Path | None = None) -> Rules:
     """Read the shipped rules with `override` merged deeply over them.
 
@@ -452,5 +530,5 @@ def load(override: Path | None = None) -> Rules:
     try:
         return Rules.model_validate(merged.data)
     except ValidationError as error:
-        lines = [f"  {merged.located(problem['loc'], problem['msg'])}" for problem in error.errors()]
+        lines = [f"  {merged.located(problem['loc'], _said(problem))}" for problem in error.errors()]
         raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines)) from None

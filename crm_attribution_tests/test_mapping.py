@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.mapping import SHIPPED, Rules, load, send_from
+from crm_attribution.events.rules.deal_milestones import DEAL_STAGES
+from crm_attribution.events.rules.milestones import PERSON_MILESTONES
+from crm_attribution.mapping import SHIPPED, Carrier, Milestone, Rules, load, send_from
 
 Load = Callable[[str], Rules]
 
@@ -246,3 +250,40 @@ def test_what_cannot_be_read_is_refused_with_its_place(tmp_path: Path, text: str
 def test_a_folder_is_no_mapping_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be read"):
         load(tmp_path)
+
+
+# --- mistakes of people who have never seen the file
+
+
+def test_the_milestones_a_rule_may_name_are_those_that_can_happen() -> None:
+    assert set(get_args(Milestone)) == {*PERSON_MILESTONES, *DEAL_STAGES, *get_args(Carrier)}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("deal: {}", "deal: there is no such entry; did you mean deals?"),
+        ("milestones: {echo_hour: 3}", "milestones.echo_hour: there is no such entry; did you mean echo_hours?"),
+        ("milestones: {zzz: 3}", "there are settle_minutes, echo_hours"),
+        ("deals:", "deals: must be a section"),
+        ("values: {mrr: hs_mrr}", "values.mrr: must be a section"),
+        ("consent: {denied: no}", "consent.denied: must be a list"),
+        ("streams: {email_clicks: maybe}", "must be on or off"),
+        ("milestones: {settle_minutes: 1.5}", "must be a whole number"),
+        ("milestones: {settle_minutes: 99999999999999999999999}", "must be less than or equal to"),
+        ("attribution: {lookback_days: {default: 999999}}", "must be less than or equal to 36500"),
+        ("attribution: {lookback_days: {customer: 9}}", "not 'customer'"),
+        ("attribution: {outcomes: [customer]}", "attribution.outcomes.0: must be 'lead_captured'"),
+        ("destinations: {meta: {conversions: [{milestone: customer_wonn, action: P}]}}", "not 'customer_wonn'"),
+        ("destinations: {linkdin: {click_days: 9}}", "linkdin.send_from: is missing; did you mean linkedin?"),
+        ("destinations: {meta: {send_from: yesterday}}", "send_from: must be start, or a timestamp"),
+        ("touches: {channels: [{channel: X, kind: [clicks]}]}", "not 'clicks'"),
+        ("deals:\n  pipelines:\n    7: renewal\n    7: new\n", "line 4: 7 is already named in line 3"),
+        ("attribution: {parameters: {linear: {x: 1}}}", "parameters: linear has no parameter x"),
+    ],
+)
+def test_a_mistake_is_told_in_words_of_the_file(override: Load, text: str, said: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        override(text)
+    assert said in str(refused.value)
+    assert not re.search(r"Input should|Value error|instance of|Extra inputs", str(refused.value))
