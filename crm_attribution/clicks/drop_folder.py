@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,8 @@ def read_file(path: Path) -> DropFile | Unreadable:
         return Unreadable(path, "a link, not a file; copy the file into the folder")
     try:
         seen = path.stat()
+        if not stat.S_ISREG(seen.st_mode):  # reading a pipe would wait for its writer for ever, and hold the run
+            return Unreadable(path, "no regular file; copy the data into one")
         if (too_large := _too_large(path, suffix, seen.st_size)) is not None:
             return Unreadable(path, too_large)
         if suffix in NDJSON:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import os
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -89,12 +90,13 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
     write(tmp_path / "d.csv", "")
     write(tmp_path / "e.ndjson", '{"click_id": "a"}')
     (tmp_path / "f.ndjson").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe.ndjson")  # opening it would wait for ever
     for waiting in (".hidden.csv", "g.csv.part", "h.ndjson.tmp"):
         write(tmp_path / waiting, "half")
     (tmp_path / "done").mkdir()
     found = list(read_folder(tmp_path))
     bad = {f.path.name: f.reason for f in found if isinstance(f, Unreadable)}
-    assert set(bad) == {"a.csv", "b.parquet", "c.xlsx", "f.ndjson"}
+    assert set(bad) == {"a.csv", "b.parquet", "c.xlsx", "f.ndjson", "pipe.ndjson"}
     assert bad["a.csv"].startswith("not readable as csv")
     assert not any("jane" in reason for reason in bad.values())
     assert [(f.path.name, len(f.rows)) for f in found if isinstance(f, DropFile)] == [("d.csv", 0), ("e.ndjson", 1)]
