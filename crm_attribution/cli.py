@@ -276,10 +276,9 @@ def release(destination: str, reason: str, as_json: bool) -> None:
 @_acts_on_errors
 def restore(snapshot: str | None, as_json: bool) -> None:
     """Put the last good copy of the warehouse back, and say what will be read again."""
-    from crm_attribution import configuration
     from crm_attribution.operations import restore as restoring
 
-    result = restoring.restore(configuration.load(), snapshot)
+    result = restoring.restore(_settings(), snapshot)
     click.echo(json.dumps(result, indent=2)) if as_json else restoring.show(result)
 
 

@@ -127,12 +127,19 @@ def _mode(given: str) -> int:
     return int(given, 8)
 
 
+def _path(given: str) -> Path:
+    try:
+        return Path(given).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("begins with ~ and names no user's home") from None
+
+
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
 DATA_DIR = Setting(
     f"{OURS}DATA_DIR",
     "all runtime state, Dagster's home included. Belongs to one portal and one start",
-    lambda given: Path(given).absolute(),
+    _path,
     Path("data"),
     "`data`",
 )
@@ -142,7 +149,7 @@ START = Setting(
 MAPPING = Setting[Path | None](
     f"{OURS}MAPPING",
     "your business rules, merged deeply over `crm_attribution/mapping.yaml`",
-    lambda given: Path(given).absolute(),
+    _path,
     None,
 )
 SEND = Setting(f"{OURS}SEND", "`on` or `off`, for all destinations", _on_or_off, True, "`on`", empty_is_wrong=True)
@@ -312,14 +319,14 @@ def _unknown(
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; blank lines and `#` comments are skipped.
+    """`NAME=value` lines; blank lines and `#` comments are skipped, and the mark that editors put at the beginning.
 
     Raises:
         ConfigurationError: naming the line that is neither.
     """
     found = {}
     try:
-        content = path.read_text(encoding="utf-8")
+        content = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
     except OSError as error:

@@ -232,3 +232,17 @@ def test_hubspot_is_asked_in_one_of_two_ways():
     assert whole.secrets() == ["app-secret"], "a path is no secret: messages name it"
     with pytest.raises(ConfigurationError, match="HUBSPOT_CLIENT_ID, HUBSPOT_CLIENT_SECRET and HUBSPOT_TOKEN_FILE"):
         load({}).require(hubspot.needed(load({})))
+
+
+def test_an_env_file_of_an_editor_that_marks_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "marked.env"
+    path.write_bytes(b"\xef\xbb\xbfA_TOKEN=x\r\nB_ID=7\r\n")
+    assert read_env_file(path) == {"A_TOKEN": "x", "B_ID": "7"}
+
+
+def test_a_tilde_is_the_home_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    found = load({"CRM_ATTRIBUTION_DATA_DIR": "~/data", "CRM_ATTRIBUTION_MAPPING": "~/own.yaml"})
+    assert (found.data_dir, found.mapping) == (tmp_path / "data", tmp_path / "own.yaml")
+    with pytest.raises(ConfigurationError, match="CRM_ATTRIBUTION_DATA_DIR: begins with ~"):
+        load({"CRM_ATTRIBUTION_DATA_DIR": "~nobody-of-that-name/data"})

@@ -133,4 +133,4 @@ def show_status(result: dict[str, Any]) -> None:
         elif isinstance(value, dict):
             console.print(f"{name}: " + (", ".join(f"{k} {v}" for k, v in value.items()) or "none"), highlight=False)
         else:
-            console.print(f"{name}: {value}", highlight=False)
+            console.print(f"{name}: {'none' if value is None else value}", highlight=False)
