@@ -12,15 +12,20 @@ from crm_attribution.warehouse.engine import open_reader
 
 
 def read(published: Path, sql: str) -> pl.DataFrame:
-    """The rows of one query on a published file, read-only: no lock is taken and nothing can be changed.
+    """The rows of one query on a published file, read-only: no lock is taken, nothing can be changed and no other
+    file is read or written.
 
     Raises:
-        ConfigurationError: when the file is not there, or DuckDB refuses the query; the message is DuckDB's.
+        ConfigurationError: when the file is not there, there are several statements, or DuckDB refuses the
+            query; the message is DuckDB's.
     """
     if not published.exists():
         raise ConfigurationError(f"{published} is not there yet: the first run that completes publishes it")
     try:
         with open_reader(published) as connection:
+            connection.execute("SET enable_external_access = false")  # COPY … TO and ATTACH reach files beside it
+            if len(connection.extract_statements(sql)) > 1:
+                raise ConfigurationError("there are several statements: give one SELECT")
             relation = connection.sql(sql)
             if relation is None:
                 raise ConfigurationError("the statement returns no rows: give one SELECT")

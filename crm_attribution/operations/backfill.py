@@ -34,7 +34,7 @@ def allow(given: Settings, start: datetime, end: datetime, select: str | None = 
 
 def show(plan: Plan) -> None:
     """A plan for people."""
-    console, table = Console(), Table("stream", "records", "how", "calls")
+    console, table = Console(markup=False, emoji=False), Table("stream", "records", "how", "calls")
     for line in plan.lines:
         records = "" if line.records is None else str(line.records)
         least = "at least " if line.at_least else ""

@@ -34,7 +34,7 @@ def compare(given: Settings, file: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """The difference for people."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     versions = result["mapping_version"]
     console.print(f"mapping version {versions['current']} -> {versions['proposed']}", highlight=False)
     for layer in ("events", "milestones"):

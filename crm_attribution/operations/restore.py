@@ -71,7 +71,7 @@ def _unarchive(inbox: Path, manifest: Path) -> int:
 
 def show(result: dict[str, Any]) -> None:
     """For people."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     console.print(
         f"snapshot {result['snapshot']} is in place; what stood there is in {result['moved_away']}", highlight=False
     )

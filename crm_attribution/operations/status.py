@@ -113,17 +113,17 @@ def _quarantined(session: Session) -> dict[str, int]:
 
 def show_run(result: dict[str, Any]) -> None:
     """A run's summary for people."""
-    Console().print(f"run {result['run_id']}", highlight=False)
+    Console(markup=False, emoji=False).print(f"run {result['run_id']}", highlight=False)
     table = Table("table", "rows", "changed")
     for name, facts in result["tables"].items():
         table.add_row(name, str(facts.get(ROWS, "")), str(facts.get(CHANGED, "")))
-    Console().print(table)
-    Console().print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
+    Console(markup=False, emoji=False).print(table)
+    Console(markup=False, emoji=False).print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
 
 
 def show_status(result: dict[str, Any]) -> None:
     """The status for people."""
-    console = Console()
+    console = Console(markup=False, emoji=False)
     for name, value in result.items():
         if name == "conversions":
             table = Table("destination", "state", "reason", "conversions", title="conversions")
