@@ -109,6 +109,13 @@ def touch(number: str, moment: str, person: str, account: str | None, channel: s
             "click_id_kinds": [], "origin": "raw"}  # fmt: skip
 
 
+def spend(campaign: str, name: str, amount: int, currency: str = "EUR", clicks: int | None = 10, **columns: Any) -> Row:
+    where = {"date": date(2026, 3, 2), "platform": "google_ads", "ad_account": "1", "currency": currency}
+    figures = {"campaign_id": campaign, "campaign_name": name, "amount": amount, "clicks": clicks}
+    stamp = at("2026-03-03T06:00:00Z")
+    return {**where, **figures, "impressions": 1_000, "told_at": stamp, "extracted_at": stamp, **columns}
+
+
 def milestone(
     name: str,
     number: str,
@@ -318,6 +325,16 @@ def tables() -> Tables:
             }
         ],
         "raw.link_click": [click("a", "2026-03-01T09:00:00Z", contact_id="1"), click("b", "2026-03-10T09:00:30Z")],
+        "raw.ad_spend": [
+            spend("77", "Brand", 12_345),
+            spend("78", "BRAND!", 5),
+            spend("abm", "brand", 700, "USD", platform="linkedin"),
+            spend("79", "Brand | Berlin", 1_000, "JPY", clicks=None),
+            spend("", "", -250),
+            spend("", "", 250, date=date(2026, 4, 1)),
+            spend("80", f"for-{CANARY}", 1, "KWD"),
+            spend("80", f"or-{CANARY}", 2, "KWD"),
+        ],
         "identity.account": [
             {"account_id": ACME, "company_id": "10", "name": "Acme", "domain": "acme.example", "owner_id": "7",
              "target_account": True},

@@ -262,3 +262,54 @@ def test_minor_units_are_those_of_the_money_module(empty: Session) -> None:
     sample_rows.build(empty)
     found = rows(empty, "SELECT currency, digits, unit FROM staging.currency ORDER BY currency")
     assert found == [(code, exponent(code), D(1).scaleb(-exponent(code))) for code in codes]
+
+
+def test_spend_shows_the_campaign_of_the_touches_or_that_there_is_none(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT spent_on, spent_month, platform, campaign_id, campaign_name, campaign, match, currency, amount_minor,"
+        " amount, clicks FROM marts.spend ORDER BY spent_on, currency, campaign_id NULLS FIRST",
+    )
+    assert found == [
+        (day(2), MARCH, "google_ads", None, None, None, "none", "EUR", -250, D("-2.50"), 10),
+        (day(2), MARCH, "google_ads", "77", "Brand", "brand", "name", "EUR", 12_345, D("123.45"), 10),
+        (day(2), MARCH, "google_ads", "78", "BRAND!", "brand", "name", "EUR", 5, D("0.05"), 10),
+        (day(2), MARCH, "google_ads", "79", "Brand | Berlin", None, "none", "JPY", 1_000, D("1000"), None),
+        (day(2), MARCH, "google_ads", "80", "(withheld)", None, "none", "KWD", 3, D("0.003"), 20),
+        (day(2), MARCH, "linkedin", "abm", "brand", "abm", "id", "USD", 700, D("7.00"), 10),
+        (day(1, 4), day(1, 4), "google_ads", None, None, None, "none", "EUR", 250, D("2.50"), 10),
+    ]
+
+
+def test_spend_of_a_campaign_in_several_spellings_is_one_row_with_the_one_of_most_touches(empty: Session) -> None:
+    touches = [
+        ("a", "de_brand"),
+        ("b", "DE Brand"),
+        ("c", "DE Brand"),
+        ("d", "DE-Markt"),
+        ("e", "de markt"),
+        ("f", "!"),
+    ]
+    sample_rows.fill(
+        empty,
+        {
+            "attribution.touch": [
+                sample_rows.touch(
+                    f"click:{n}", "2026-03-01T09:00:00Z", "p1", ACME, "Paid Search", "google", "cpc", name
+                )
+                for n, name in touches
+            ],
+            "raw.ad_spend": [
+                sample_rows.spend(*given)
+                for given in (("1", "DE | Brand", 1), ("2", "de_brand", 2), ("3", "de.markt", 4), ("4", "?", 8))
+            ],
+        },
+    )
+    sample_rows.build(empty)
+    found = rows(empty, "SELECT campaign_id, campaign, match, amount_minor FROM marts.spend ORDER BY 1")
+    assert found == [
+        ("1", "DE Brand", "name", 1),
+        ("2", "de_brand", "name", 2),
+        ("3", "DE-Markt", "name", 4),
+        ("4", None, "none", 8),
+    ]

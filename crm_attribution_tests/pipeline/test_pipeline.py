@@ -29,6 +29,31 @@ START, FIRST_END, LATER, END = (
 )
 
 
+SPEND = "date,platform,ad_account,campaign_id,campaign_name,currency,amount,clicks,impressions\n"
+DROPPED = {
+    "spend/google.csv": SPEND
+    + "2026-03-10,Google Ads,1-2,71,Brand DACH,EUR,100.10,40,900\n"
+    + "2026-03-11,Google Ads,1-2,71,Brand DACH,EUR,80.00,30,800\n"
+    + "2026-03-11,Google Ads,1-2,72,Planted | nobody clicks,EUR,7.77,1,10\n"
+    + "2026-03-11,Google Ads,1-2,,,JPY,500,,\n",
+    "costs/march.csv": "month,kind,currency,amount\n2026-03,Salaries,EUR,41000.00\n2026-03,Salaries,USD,100.00\n",
+    "rates/ecb.csv": "date,from_currency,to_currency,rate\n2026-03-11,USD,EUR,0.8593\n",
+}
+"""Files in the inbox before the first hour."""
+RESTATED = {
+    "spend/google.csv": SPEND + "2026-03-10,google_ads,12,71,Brand DACH,EUR,99.95,39,900\n",
+    "costs/march.csv": "month,kind,currency,amount\n2026-03,salaries,EUR,42000.50\n",
+}
+"""Files that tell a day and a month again, before the last hour."""
+
+
+def drop(data: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = data / "inbox" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
 @dataclass
 class Played:
     project: Project
@@ -49,10 +74,12 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
             "CRM_ATTRIBUTION_MAPPING": str(SAMPLE_MAPPING),
         }
         project = Project(tmp_path_factory.mktemp("sample") / "data", env)
+        drop(project.data_dir, DROPPED)
         first = project.hours(START, FIRST_END)
         after_first = {name: sandbox.received(name) for name in ("meta", "linkedin")}
         sandbox.set_clock(LATER)
         later = project.hours(FIRST_END, LATER)
+        drop(project.data_dir, RESTATED)
         sandbox.set_clock(END)
         last = project.hours(LATER, END)
         yield Played(project, sandbox, first, later, last, after_first)
@@ -114,6 +141,24 @@ def test_rebuild_from_raw_ends_in_the_same_marts(played: Played) -> None:
     assert set(changed.values()) == {0}, changed
     assert played.project.marts() == before
     assert played.sandbox.received("linkedin")["requests"] == sent
+
+
+def test_spend_that_was_told_again_is_what_finance_reads(played: Played) -> None:
+    assert played.project.finance(
+        "SELECT spent_on::VARCHAR, platform, ad_account, campaign_name, campaign, match, currency, amount_minor, clicks"
+        " FROM marts.spend ORDER BY spent_on, amount_minor"
+    ) == [
+        ("2026-03-10", "google_ads", "12", "Brand DACH", "brand-dach", "name", "EUR", 9_995, 39),
+        ("2026-03-11", "google_ads", "12", None, None, "none", "JPY", 500, None),
+        ("2026-03-11", "google_ads", "12", "Planted | nobody clicks", None, "none", "EUR", 777, 1),
+        ("2026-03-11", "google_ads", "12", "Brand DACH", "brand-dach", "name", "EUR", 8_000, 30),
+    ]
+    assert played.project.warehouse("SELECT month::VARCHAR, kind, currency, amount FROM raw.cost") == [
+        ("2026-03-01", "salaries", "EUR", 4_200_050)
+    ]
+    assert played.project.warehouse("SELECT from_currency, to_currency, rate FROM raw.exchange_rate") == [
+        ("USD", "EUR", "0.8593")
+    ]
 
 
 def test_finance_reads_while_a_run_writes(played: Played) -> None:

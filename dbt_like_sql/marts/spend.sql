@@ -1,0 +1,84 @@
+-- One row per day, ad account, currency and campaign: what ads cost and which campaign of the touches it paid for.
+-- Spend that no touch names is a row too, with match = none, so per currency the amounts add up to what the platforms
+-- show. Sum one currency at a time. Costs other than ads are not in it.
+--
+-- A campaign matches the touches whose utm_campaign is its id; else those whose utm_campaign is its name, word for word
+-- or in another spelling (capitals, spaces and punctuation do not count). Of several spellings campaign shows the one of
+-- most touches. Days are those of the ad account's time zone, not of the account in HubSpot.
+--
+-- @audience: finance, marketing
+-- @column spent_on [not_null]: day in the ad account's time zone
+-- @column spent_month [not_null]: first day of that month
+-- @column platform [not_null]: ad platform, lower case, words joined by _
+-- @column ad_account [not_null]: id of the ad account at the platform
+-- @column campaign_id: the platform's id of the campaign; null where it tells none
+-- @column campaign_name: name of the campaign at the platform; null where it tells none
+-- @column campaign: campaign of the touches, as in marts.revenue_attribution; null without a match
+-- @column match [not_null] [in id, name, none]: how the campaign of the touches was found
+-- @column currency [not_null]: ISO 4217 code
+-- @column amount_minor [not_null]: what was spent, minor units; below zero where the platform gave back
+-- @column amount [not_null]: the same in the currency's unit, exact
+-- @column clicks: clicks the platform counts; null where it tells none
+-- @column impressions: impressions the platform counts; null where it tells none
+-- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency
+with touched as (
+    select
+        campaign,
+        nullif(lower(regexp_replace(campaign, '[^\p{L}\p{N}]+', '', 'g')), '') as letters,
+        count(*) as touches
+    from attribution.touch
+    where campaign is not null and not regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+')
+    group by campaign
+),
+
+spelled as (
+    select letters, campaign
+    from touched
+    where letters is not null
+    qualify row_number() over (partition by letters order by touches desc, campaign) = 1
+),
+
+named as (
+    select distinct
+        campaign_id,
+        campaign_name,
+        lower(regexp_replace(campaign_name, '[^\p{L}\p{N}]+', '', 'g')) as letters
+    from staging.ad_spend
+),
+
+matched as (
+    select
+        named.campaign_id,
+        named.campaign_name,
+        by_id.campaign as campaign_of_id,
+        coalesce(by_name.campaign, by_letters.campaign) as campaign_of_name
+    from named
+    left join touched as by_id on by_id.campaign = named.campaign_id
+    left join touched as by_name on by_name.campaign = named.campaign_name
+    left join spelled as by_letters on by_letters.letters = named.letters
+)
+
+select
+    spend.spent_on,
+    date_trunc('month', spend.spent_on)::date as spent_month,
+    spend.platform,
+    spend.ad_account,
+    spend.campaign_id,
+    spend.campaign_name,
+    coalesce(matched.campaign_of_id, matched.campaign_of_name) as campaign,
+    case
+        when matched.campaign_of_id is not null then 'id'
+        when matched.campaign_of_name is not null then 'name'
+        else 'none'
+    end as match,
+    spend.currency,
+    spend.amount_minor,
+    spend.amount_minor::decimal(19, 0) * currency.unit as amount,
+    spend.clicks,
+    spend.impressions
+from staging.ad_spend as spend
+left join matched
+    on
+        matched.campaign_id is not distinct from spend.campaign_id
+        and matched.campaign_name is not distinct from spend.campaign_name
+left join staging.currency as currency on currency.currency = spend.currency
