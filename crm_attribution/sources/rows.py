@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -125,11 +126,12 @@ def by_contract(
                 raise ValueError(f"{column.name}:missing")
             row[column.name] = None if column.nullable else ""
             continue
+        own = column.name in readers
+        read: Callable[[Any], Any] = readers[column.name] if own else _READ[column.dtype.base_type()]
         try:
-            row[column.name] = readers.get(column.name, _READ[column.dtype.base_type()])(text)
+            row[column.name] = read(text)
         except ValueError as error:
-            reason = _KINDS.get(column.dtype.base_type(), "") if column.name not in readers else str(error)
-            why = f"{column.name}:{reason}"
+            why = f"{column.name}:{error if own else _KINDS[column.dtype.base_type()]}"
             if not column.nullable:
                 raise ValueError(why) from None
             row[column.name] = None
@@ -137,10 +139,10 @@ def by_contract(
     return row
 
 
-def whole_number(text: str) -> int:
-    """A whole number that a column of the warehouse holds."""
+def whole_number(text: str, bits: int = 64) -> int:
+    """A whole number that a column of so many bits holds."""
     number = int(text)
-    if abs(number) > 2**63 - 1:
+    if abs(number) >= 2 ** (bits - 1):
         raise ValueError("not_a_whole_number")
     return number
 
@@ -214,7 +216,7 @@ def _bool(text: str) -> bool:
 _READ: dict[Any, Callable[[Any], Any]] = {
     pl.String: str,
     pl.Int64: whole_number,
-    pl.Int32: int,
+    pl.Int32: partial(whole_number, bits=32),
     pl.Float64: float,
     pl.Boolean: _bool,
     pl.Date: date.fromisoformat,

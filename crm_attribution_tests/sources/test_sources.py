@@ -75,6 +75,7 @@ def test_rows_are_read_by_the_types_of_the_contract(costs: Source):
         ({"campaign": "  "}, "row 1", "campaign:missing"),
         ({"day": "1 Feb"}, "1 Feb:Brand", "day:not_a_date"),
         ({"cost_minor": "12.5"}, "2026-02-01:Brand", "cost_minor:not_a_whole_number"),
+        ({"cost_minor": "9" * 19}, "2026-02-01:Brand", "cost_minor:not_a_whole_number"),
         ({"cost_minor": "-1"}, "2026-02-01:Brand", "cost_minor:greater_than_or_equal_to(0)"),
     ],
 )
