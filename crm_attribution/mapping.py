@@ -512,7 +512,7 @@ def _names(where: Sequence[int | str]) -> list[str]:
 
 
 def _meant(name: str, names: list[str]) -> str:
-    close = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
     if close:
         return f"; did you mean {close[0]}?"
     return f"; there are {', '.join(names)}" if names else ""

@@ -134,12 +134,20 @@ def _path(given: str) -> Path:
         raise ValueError("begins with ~ and names no user's home") from None
 
 
+def _folder(given: str) -> Path:
+    path = _path(given)
+    for part in (path, *path.parents):
+        if os.path.isfile(part):
+            raise ValueError(f"{part} is a file: name a folder")
+    return path
+
+
 DEFAULT_START = "2026-01-01T00:00:00Z"
 
 DATA_DIR = Setting(
     f"{OURS}DATA_DIR",
     "all runtime state, Dagster's home included. Belongs to one portal and one start",
-    _path,
+    _folder,
     Path("data"),
     "`data`",
 )

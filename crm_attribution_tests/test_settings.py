@@ -246,3 +246,10 @@ def test_a_tilde_is_the_home_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.M
     assert (found.data_dir, found.mapping) == (tmp_path / "data", tmp_path / "own.yaml")
     with pytest.raises(ConfigurationError, match="CRM_ATTRIBUTION_DATA_DIR: begins with ~"):
         load({"CRM_ATTRIBUTION_DATA_DIR": "~nobody-of-that-name/data"})
+
+
+def test_a_file_is_no_data_directory_and_holds_none(tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("?")
+    for wrong in (tmp_path / "note", tmp_path / "note" / "data"):
+        with pytest.raises(ConfigurationError, match=r"CRM_ATTRIBUTION_DATA_DIR: .*note is a file: name a folder"):
+            load({"CRM_ATTRIBUTION_DATA_DIR": str(wrong)})

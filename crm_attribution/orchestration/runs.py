@@ -42,6 +42,10 @@ def run_hours(
         raise ConfigurationError("the range needs full hours, --from before --to")
     if start < given.start:
         raise ConfigurationError(f"the first hour is {given.start:%Y-%m-%dT%H:00Z} (CRM_ATTRIBUTION_START)")
+    if (now := WallClock().now()) < given.start + hours.HOUR:
+        raise ConfigurationError(
+            f"the first hour is {iso(given.start)} (CRM_ATTRIBUTION_START) and is not over: it is {iso(now)}"
+        )
     dagster_home(given)
     from crm_attribution.orchestration.graph import definitions
 
