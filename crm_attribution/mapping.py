@@ -327,6 +327,7 @@ class Attribution(_Rules):
     outcomes: list[Milestone]
     lookback_days: dict[Milestone | Literal["default"], Days]
     collapse_minutes: Minutes
+    same_decision_days: Days
     direct_channels: list[str]
 
     @property

@@ -9,7 +9,7 @@ import polars as pl
 
 from crm_attribution.attribution import effects, journeys
 from crm_attribution.attribution.rules import credits as credit_rules
-from crm_attribution.attribution.rules.journeys import OUTCOME
+from crm_attribution.attribution.rules.journeys import ALONE, OUTCOME
 from crm_attribution.contracts import topics
 from crm_attribution.mapping import Attribution, Rules
 from crm_attribution.warehouse.changes import Changes
@@ -63,13 +63,13 @@ _TOUCHED = {
     """,
 }
 _TOUCHED_DEALS = """
-    SELECT milestone, milestone_id FROM events.milestone SEMI JOIN (
+    SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN (
         SELECT deal_id FROM changed_deal
         UNION SELECT from_id FROM raw.association JOIN identity.alias ON identifier = to_id::VARCHAR
             SEMI JOIN suspect_person USING (person_id)
             WHERE from_type = 'deals' AND to_type = 'contacts' AND identifier_type = 'contact'
     ) USING (deal_id)
-    UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN suspect_person USING (person_id)
+    UNION SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN suspect_person USING (person_id)
 """
 
 
@@ -120,8 +120,10 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
     }
     with steps(session, _TOUCHED, **given):
         found = session.query("FROM touched_outcome")
-        if "deal_contacts" in rules.scopes:
-            found = pl.concat([found, session.query(_TOUCHED_DEALS)]).unique()
+        of_deals = session.query(_TOUCHED_DEALS)
+    if "deal_contacts" not in rules.scopes:
+        of_deals = of_deals.filter(pl.col("account_id").str.starts_with(ALONE))
+    found = pl.concat([found, of_deals.select(OUTCOME)]).unique()
     return found.sort(OUTCOME)
 
 

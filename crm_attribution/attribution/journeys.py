@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from crm_attribution.attribution.rules import journeys as rules_of_journeys
-from crm_attribution.attribution.rules.journeys import DEAL, LEADS, OUTCOME, WINS, Journeys
+from crm_attribution.attribution.rules.journeys import ALONE, DEAL, LEADS, OUTCOME, WINS, Journeys
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.identity.rules.accounts import account_at
@@ -86,7 +86,10 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
 
 
 def _asked_deals(outcomes: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
-    return records_frame("deal_id", outcomes["deal_id"].drop_nulls() if "deal_contacts" in rules.scopes else [])
+    """deal_id of the outcomes whose journeys are those of their deal's contacts."""
+    if "deal_contacts" not in rules.scopes:
+        outcomes = outcomes.filter(pl.col("account_id").str.starts_with(ALONE))
+    return records_frame("deal_id", outcomes["deal_id"].drop_nulls())
 
 
 def _without_deal(outcomes: pl.DataFrame, rules: Attribution) -> list[pl.DataFrame]:
@@ -116,7 +119,8 @@ def _bot_clicks(session: Session, found: Journeys) -> pl.DataFrame:
     untouched = found.outcomes.with_row_index("journey").filter(
         ~pl.col("journey").cast(pl.Int64).is_in(found.touches["journey"].unique().implode())
     )
-    deals = records_frame("deal_id", untouched.filter(pl.col("scope") == "deal_contacts")["deal_id"].drop_nulls())
+    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(ALONE)
+    deals = records_frame("deal_id", untouched.filter(by_deal)["deal_id"].drop_nulls())
     persons = [*untouched["person_id"].drop_nulls(), *session.query(DEAL_CONTACTS, asked_deal=deals)["person_id"]]
     clicks = session.query(
         _BOT_CLICKS,

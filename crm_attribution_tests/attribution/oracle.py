@@ -89,7 +89,10 @@ def credits(touches, milestones, deal_persons, effects, rules):
         opens = end - timedelta(days=rules["lookback_days"].get(name, rules["lookback_days"]["default"]))
         who = "account_id" if account is not None else "person_id"
         own = [row for row in live if row[who] is not None and row[who] == outcome[who]]
-        wins = [row["occurred_at"] for row in own if row["milestone"] in WINS and row["occurred_at"] < end and account]
+        decided = end - timedelta(days=rules["same_decision_days"])
+        wins = [
+            row["occurred_at"] for row in own if row["milestone"] in WINS and row["occurred_at"] < decided and account
+        ]
         if name == "customer_expanded" and wins:
             opens = max(opens, max(wins) + timedelta(microseconds=1))
         turns = {"lead": [row["occurred_at"] for row in own if row["milestone"] in LEADS],
@@ -97,7 +100,8 @@ def credits(touches, milestones, deal_persons, effects, rules):
                           and row["deal_id"] is not None and row["deal_id"] == outcome["deal_id"]]}  # fmt: skip
         for scope in rules["scopes"]:
             of_deal = [outcome["person_id"]] if outcome["deal_id"] is None else deal_persons.get(outcome["deal_id"], ())
-            people = (who, {outcome[who]} - {None}) if scope == "account" else ("person_id", set(of_deal) - {None})
+            whole = scope == "account" and not (account or "").startswith("deal:")
+            people = (who, {outcome[who]} - {None}) if whole else ("person_id", set(of_deal) - {None})
             path = journey(touches, outcome, people, opens, rules["collapse_minutes"])
             at = {"first": 0, "last": len(path) - 1, "close": len(path) - 1 if name in WINS else None}
             for role, times in turns.items():

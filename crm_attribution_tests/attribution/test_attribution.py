@@ -11,6 +11,7 @@ from crm_attribution.contracts.topics import MILESTONE, TOUCH_ACCOUNT
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
+from crm_attribution_tests.flow.stories import truth
 from crm_attribution_tests.flow.stories import wins_and_echoes as wins
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.marts import sample_rows
@@ -207,6 +208,12 @@ def test_a_win_that_was_taken_back_bounds_no_window(stories: Chain):
     click = f"click:k{number}-03-0"
     found = _touches_of(stories, f"{number}03", "customer_expanded")
     assert found == [f"{click}3T09:00:00", f"{click}7T09:00:00"]
+
+
+def test_a_deal_without_a_company_is_led_to_by_its_contacts(stories: Chain):
+    story = truth.deal_of_contacts_without_a_company
+    click = f"click:k{story.number}-03-01T0"
+    assert _touches_of(stories, story.id(1), "customer_won") == [f"{click}1:00:00", f"{click}2:00:00"]
 
 
 def test_a_merge_after_the_close_takes_no_touch_away(stories: Chain):

@@ -1,7 +1,7 @@
 -- One row per person, deal and account that has entered the funnel: when, and through which channel it came.
 --
 -- It entered with its earliest live milestone. Its first touch is the earliest known touch of the person, or of the
--- account of the deal, up to one hour after that: HubSpot often dates a contact some moments before the form that made
+-- account of the deal (without a company: of the deal's contacts), up to one hour after that: HubSpot often dates a contact some moments before the form that made
 -- it. Later touches do not change the first channel. There is no look-back window: this is no attribution
 -- model but the one definition of "first touch" that the marts share.
 -- What looks like an e-mail address in a source, medium or campaign is withheld.
@@ -51,6 +51,20 @@ candidate as (
     from entry
     join attribution.touch as touch on touch.account_id = entry.account_id
     where entry.subject <> 'person' and touch.touched_at <= entry.entered_at + interval 1 hour
+    union all
+    select entry.subject, entry.subject_id, touch.touch_id, touch.touched_at
+    from entry
+    join staging.association as held
+        on
+            held.from_type = 'deals'
+            and held.to_type = 'contacts'
+            and held.from_id = substring(entry.account_id, 6)
+    join identity.alias as contact on contact.identifier_type = 'contact' and contact.identifier = held.to_id
+    join attribution.touch as touch on touch.person_id = contact.person_id
+    where
+        entry.subject <> 'person'
+        and entry.account_id like 'deal:%'
+        and touch.touched_at <= entry.entered_at + interval 1 hour
 ),
 
 touch as (

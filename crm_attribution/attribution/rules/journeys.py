@@ -1,7 +1,7 @@
 """Journeys: which touches led to an outcome, in their order. Made once; every model reads them.
 
 Touches are sorted once by (account, time, touch id). The window of an outcome, [T - look-back, T] with both ends
-included and after the account's previous win for an expansion, is then one slice, found by two searches.
+included and after the account's previous decision for an expansion, is then one slice, found by two searches.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ OUTCOME = ["milestone", "milestone_id"]
 LEADS = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
 WINS = ["customer_won", "customer_expanded"]
 DEAL = "opportunity_created"
+ALONE = "deal:"
+"""How the account of a deal without a company begins: its members are the deal's contacts."""
 
 _US = pl.Datetime("us", "UTC")
 
@@ -62,7 +64,9 @@ def scoped(outcomes: pl.DataFrame, facts: pl.DataFrame, rules: Attribution) -> p
     at = pl.col("occurred_at")
     leads = facts.filter(pl.col("milestone").is_in(LEADS))
     dated = (
-        outcomes.join(_previous_wins(outcomes, facts), on=OUTCOME, how="left", maintain_order="left")
+        outcomes.join(
+            _previous_wins(outcomes, facts, rules.same_decision_days), on=OUTCOME, how="left", maintain_order="left"
+        )
         .join(_earliest(leads, "account_id", "_account_lead"), on="account_id", how="left", maintain_order="left")
         .join(_earliest(leads, "person_id", "_person_lead"), on="person_id", how="left", maintain_order="left")
         .join(
@@ -85,13 +89,14 @@ def _earliest(facts: pl.DataFrame, key: str, name: str) -> pl.DataFrame:
     return facts.drop_nulls(key).group_by(key).agg(pl.col("occurred_at").min().alias(name))
 
 
-def _previous_wins(outcomes: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
+def _previous_wins(outcomes: pl.DataFrame, facts: pl.DataFrame, same_decision_days: int) -> pl.DataFrame:
+    """The account's last win before each expansion that was a decision of its own."""
     wins = facts.filter(pl.col("milestone").is_in(WINS)).select("account_id", _won="occurred_at")
     return (
         outcomes.filter(pl.col("milestone") == "customer_expanded")
         .select(*OUTCOME, "account_id", "occurred_at")
         .join(wins, on="account_id")
-        .filter(pl.col("_won") < pl.col("occurred_at"))
+        .filter(pl.col("_won") < pl.col("occurred_at") - pl.duration(days=same_decision_days))
         .group_by(OUTCOME)
         .agg(previous_win=pl.col("_won").max())
     )
@@ -104,7 +109,8 @@ def journeys(
 
     Args:
         outcomes: as `scoped` returns them.
-        contacts: deal_id Int64, person_id String of the deals' contacts, for the scope deal_contacts.
+        contacts: deal_id Int64, person_id String of the deals' contacts, for the scope deal_contacts and for deals
+            without a company.
         touches: attribution.touch rows of their accounts and persons; read are touch_id, touched_at, account_id,
             person_id, contact_id, channel, campaign.
         births: contact_id Int64, created_at UTC: touches of contacts created after the outcome are left out.
@@ -125,8 +131,8 @@ _MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
 
 def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The journeys' moments, by whose touches they are: journey, key, …; once by account, once by person."""
-    whole = outcomes.filter(pl.col("scope") == "account")
-    of_deals = outcomes.filter(pl.col("scope") == "deal_contacts")
+    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(ALONE).fill_null(value=False)
+    whole, of_deals = outcomes.filter(~by_deal), outcomes.filter(by_deal)
     has_account = pl.col("account_id").is_not_null()
     moments = ["journey", *_MOMENTS]
     people = [
@@ -290,7 +296,7 @@ def reasons(
         after_outcome=(person & (at > end)).any(),
     )
     asked = pl.concat([by_account, by_person])["journey"].unique()
-    nobody = pl.when(pl.col("scope") == "account").then(pl.lit("no_account")).otherwise(pl.lit("no_contact_on_deal"))
+    nobody = pl.when(pl.col("deal_id").is_null()).then(pl.lit("no_account")).otherwise(pl.lit("no_contact_on_deal"))
     order = ("contact_created_later", "before_previous_win", "only_bot_clicks", "outside_window", "after_outcome")
     return empty.join(told, on="journey", how="left", maintain_order="left").select(
         *OUTCOME,

@@ -144,6 +144,27 @@ def test_an_expansion_looks_back_to_the_previous_win_and_no_further():
     assert Journeys([outcome(name="customer_won")], path, wins).touched("o") == ["at the win", "before", "since"]
 
 
+def test_wins_of_a_week_are_one_decision():
+    path = [touch("before", days(20)), touch("between", days(2))]
+    for ago, found in (
+        (days(7), ["before", "between"]),
+        (days(7) - SECOND, ["between"]),
+        (days(1), ["before", "between"]),
+    ):
+        wins = [fact("customer_won", ago, "a")]
+        assert Journeys([outcome(name="customer_expanded")], path, wins).touched("o") == found, ago
+
+
+def test_a_deal_without_a_company_takes_the_touches_of_its_contacts():
+    path = [
+        touch("member's", days(2), account="b", person="p"),
+        touch("other's", days(1), account="b", person="q"),
+    ]
+    asked = outcome(account="deal:7", deal_id=7)
+    assert Journeys([asked], path, contacts=[(7, "p")]).touched("o") == ["member's"]
+    assert Journeys([asked], path).reason() == "no_contact_on_deal"
+
+
 def test_contacts_created_after_the_close_are_left_out():
     path = [
         touch("in time", days(3), contact=1),

@@ -175,3 +175,19 @@ def unreadable_fields(story: Story) -> None:
     story.deal(1, "03-01T09:00:00", "closedwon", 1, amount="ten thousand", closedate="next summer")
     story.deal(2, "03-01T09:00:00", "closedwon", 2, amount="10")
     story.stage(2, "05-01T09:00:00", "closedlost", amount="much less")
+
+
+@expects(
+    "opportunity_created deal 1 03-02T09:00", "meeting_scheduled deal 1 03-02T09:00", "customer_won deal 1 03-05T09:00"
+)
+def deal_of_contacts_without_a_company(story: Story) -> None:
+    """a deal without a company: its contacts' touches led to it, those of one who is put on it after the win too"""
+    story.contact(1)
+    story.contact(2)
+    story.contact(3)
+    for number in (1, 2, 3):
+        story.click(f"03-01T0{number}:00:00", number)
+    story.deal(1, "03-02T09:00:00", OPEN, contacts=[1])
+    story.stage(1, "03-05T09:00:00", "closedwon", amount="100")
+    story.join("03-06T09:00:00", ("deals", 1), ("contacts", 2))
+    story.stage(1, "03-06T09:00:01", "closedwon", amount="110")
