@@ -77,6 +77,20 @@ def test_the_dictionary_gives_each_text_one_number(way: Any, pairs: list[tuple[s
     assert [*zip(names.gather(u), names.gather(v), strict=True)] == pairs
 
 
+def test_texts_that_share_a_hash_stay_apart(monkeypatch: pytest.MonkeyPatch):
+    """The first hash is the text's length: `b` and `c` share it, wherever in the order they stand."""
+    true_hash = pl.Series.hash
+
+    def short(texts: pl.Series, seed: int) -> pl.Series:
+        return true_hash(texts, seed=seed) if seed == 2 else texts.str.len_chars().cast(pl.UInt64)
+
+    monkeypatch.setattr(pl.Series, "hash", short)
+    for pairs in ([("aa", "b"), ("b", "c")], [("b", "c"), ("b", "aa")], [("aaa", "b"), ("bb", "cc")]):
+        left, right = (pl.Series([pair[side] for pair in pairs]) for side in (0, 1))
+        names, u, v = number(left, right)
+        assert [*zip(names.gather(u), names.gather(v), strict=True)] == pairs
+
+
 def test_the_dictionary_grows_by_what_it_does_not_know():
     wanted = pl.DataFrame({"node_type": ["email", "email", "contact"], "identifier": ["b", "b", "1"]})
     known = pl.DataFrame({"node_type": ["contact"], "identifier": ["1"]})
