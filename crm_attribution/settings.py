@@ -11,9 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from io import StringIO
 from itertools import takewhile
 from pathlib import Path
 from typing import Any, Generic, TypeVar
+
+from dotenv.parser import parse_stream
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import ConfigurationError
@@ -327,10 +330,11 @@ def _unknown(
 
 
 def read_env_file(path: Path) -> dict[str, str]:
-    """`NAME=value` lines; blank lines and `#` comments are skipped, and the mark that editors put at the beginning.
+    """`NAME=value` lines as `python-dotenv` reads them: `export`, quotes, `# comments`, blank lines, and the mark that
+    editors put at the beginning. Nothing is expanded.
 
     Raises:
-        ConfigurationError: naming the line that is neither.
+        ConfigurationError: naming the line that is none of these.
     """
     found = {}
     try:
@@ -339,14 +343,14 @@ def read_env_file(path: Path) -> dict[str, str]:
         raise ConfigurationError(f"{path}, at byte {error.start}: not UTF-8 text") from None
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from None
-    for number, line in enumerate(content.splitlines(), 1):
-        text = line.strip()
-        if not text or text.startswith("#"):
+    for line in parse_stream(StringIO(content)):
+        if line.key is None and not line.error:
             continue
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip().replace("_", "").isalnum():
+        if line.error or line.key is None or line.value is None or not line.key.replace("_", "").isalnum():
+            blank = len(line.original.string) - len(line.original.string.lstrip())
+            number = line.original.line + line.original.string[:blank].count("\n")
             raise ConfigurationError(f"{path}, line {number}: expected NAME=value")
-        found[name.strip()] = value.strip().strip("'\"")
+        found[line.key] = line.value
     return found
 
 

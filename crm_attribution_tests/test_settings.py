@@ -187,9 +187,12 @@ def test_an_env_file(tmp_path: Path):
     path = tmp_path / ".env"
     path.write_text("# ours\n\n A_TOKEN = 'x=y' \nB_ID=\"7\"\nEMPTY=\n", encoding="utf-8")
     assert read_env_file(path) == {"A_TOKEN": "x=y", "B_ID": "7", "EMPTY": ""}
-    path.write_text("A=1\nexport B=2\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"line 2: expected NAME=value"):
-        read_env_file(path)
+    path.write_text("A=1 # of ours\nexport B='2 # two'\nC=x#y\n", encoding="utf-8")
+    assert read_env_file(path) == {"A": "1", "B": "2 # two", "C": "x#y"}
+    for wrong in ("A=1\nB\n", "A=1\nB-C=2\n", "A=1\nB='2\n", "\nsay A=1\n"):
+        path.write_text(wrong, encoding="utf-8")
+        with pytest.raises(ConfigurationError, match=r"line 2: expected NAME=value"):
+            read_env_file(path)
 
 
 def test_what_the_environment_says_outranks_the_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -6,6 +6,7 @@ one row and not the file.
 
 from __future__ import annotations
 
+import codecs
 import errno
 import json
 import os
@@ -88,14 +89,38 @@ def read_file(path: Path) -> DropFile | Unreadable:
         if suffix in NDJSON:
             rows = list(_ndjson(path))
         elif suffix == ".csv":
+            if not _is_utf8(path):
+                return Unreadable(path, "not text in UTF-8; save it as CSV in UTF-8")
             rows = _tabular(path, read_csv(path)) if seen.st_size else []
         elif suffix == ".parquet":
             rows = _tabular(path, read_parquet(path))
         else:
-            return Unreadable(path, "unknown kind; expected .ndjson, .jsonl, .csv or .parquet")
+            packed = suffix in (".gz", ".zip", ".zst", ".bz2")
+            fix = "unpack it" if packed else "expected .ndjson, .jsonl, .csv or .parquet"
+            return Unreadable(path, f"unknown kind; {fix}")
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
-        return Unreadable(path, f"not readable as {suffix[1:]} ({type(error).__name__})")
+        return Unreadable(path, _unreadable(suffix, error))
     return DropFile(path, rows, seen.st_size, seen.st_mtime_ns)
+
+
+def _unreadable(suffix: str, error: Exception) -> str:
+    """Why a file could not be read, without its content."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"not readable: {error.strerror}"
+    if suffix == ".csv":
+        return "not a table: rows of different length, or a quote that is not closed"
+    return f"not a {suffix[1:].capitalize()} file; write it again"
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether a file begins as text in UTF-8 does."""
+    with path.open("rb") as file:
+        text = file.read(LARGEST_LINE)
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(text)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _too_large(path: Path, suffix: str, size: int) -> str | None:

@@ -110,7 +110,8 @@ def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapsh
     chosen = next((snapshot for snapshot in known if _whole(data_dir, snapshot)), None)
     if chosen is None:
         names = ", ".join(snapshot.name for snapshot in snapshots(data_dir)) or "none"
-        raise ConfigurationError(f"no whole snapshot {wanted or ''} in {data_dir / FOLDER}; there are: {names}")
+        which = "no whole snapshot" if wanted is None else f"no whole snapshot {wanted}"
+        raise ConfigurationError(f"{which} in {data_dir / FOLDER}; there are: {names}")
     away = data_dir / DAMAGED / f"{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
     private_folder(away)
     for name in chosen.files:
