@@ -96,7 +96,7 @@ def test_a_subsidiary_rolls_up_only_where_asked(session: Session):
 
 def test_everything_of_a_subsidiary_is_its_parent_s_while_it_has_one(tmp_path: Path):
     """HubSpot tells the parent as an association: events of companies, deals and persons all follow it."""
-    rules = (RULES + "  rollup: parent\n").replace("buyer.example", "gmail.com")
+    rules = RULES.replace("free_mail_domains: [buyer.example]", "free_mail_domains: [gmail.com]\n  rollup: parent")
     parent = join(day(2), ("companies", 2), ("companies", 1), label="Parent Company")
     lines = [
         *(create(day(1), "companies", n, name=f"C{n}") for n in (1, 2)),
