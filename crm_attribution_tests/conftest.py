@@ -23,20 +23,6 @@ settings.register_profile("any failure", deadline=None, database=None, phases=[P
 """For mutants: that a test fails is enough, the smallest example is not looked for."""
 
 
-LONGEST_FIRST = ("pipeline", "crash", "sandbox", "slow", "warehouse")
-"""Markers of modules, those that take longest first: so that no worker begins a long one when the others are done."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Order modules by their markers; within a module the order stays."""
-    places: dict[Path, int] = {}
-    for item in items:
-        marks = {mark.name for mark in item.iter_markers()}
-        place = next((number for number, name in enumerate(LONGEST_FIRST) if name in marks), len(LONGEST_FIRST))
-        places[item.path] = min(place, places.get(item.path, place))
-    items.sort(key=lambda item: places[item.path])
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Let `Sandbox.start` know the markers of the test that runs."""
