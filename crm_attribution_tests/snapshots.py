@@ -34,8 +34,8 @@ the product itself (`CRM_ATTRIBUTION_…`) is refused. This page is generated: `
 {table()}"""
 SOURCES_TEXT = """# Sources
 
-What is read besides HubSpot. Times are ISO 8601 with a zone; columns that are not listed are left out. This page
-is generated: `make snapshots`.
+What is read besides HubSpot. Times are ISO 8601 (without a zone they are UTC); columns that are not listed are left
+out. This page is generated: `make snapshots`.
 
 A row that cannot be read waits in `quarantine.TABLE`, and the check `nothing_in_quarantine` fails. Its reason names the
 column and what is wrong. Correct the file and drop it again; of a table whose parts are told again, with all rows of
@@ -45,7 +45,7 @@ the part (the day, the month).
 | --- | --- |
 | `missing` | give the column a value |
 | `not_a_date`, `not_a_month` | write 2026-03-31; a month as 2026-03 or as its first day |
-| `not_a_time` | write 2026-03-31T14:00:00Z, with the zone |
+| `not_a_time` | write 2026-03-31T14:00:00Z; without a zone it is UTC |
 | `not_a_whole_number`, `negative` | digits only, from 0 |
 | `not_an_amount` | a decimal number with a point, no separators of thousands, below 10^14 minor units |
 | `more_digits_than_EUR_has` | round to the currency's minor unit, or correct the currency |

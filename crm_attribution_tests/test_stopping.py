@@ -90,7 +90,8 @@ def test_what_a_command_makes_is_private(tmp_path: Path):
     env = {**os.environ, "CRM_ATTRIBUTION_DATA_DIR": str(folder)}
     command = ["release", "--destination", "meta", "--reason", "volume_guard"]
     code = f"import os; os.umask(0o022); from crm_attribution.cli import main; main({command})"
-    subprocess.run([sys.executable, "-c", code], env=env, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert "materialize the first hour" in done.stderr, "nothing was ever planned, and yet the folder is made"
     modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.rglob("*"))}
     assert {path.name: oct(mode) for path, mode in modes.items() if mode & 0o077} == {}
 
