@@ -14,6 +14,9 @@ import polars as pl
 
 from crm_attribution.clock import iso
 
+DEAL_ACCOUNT = "deal:"
+"""How the account id of a deal without a company begins; its members are the deal's contacts."""
+
 CLICK_ID_PARAMETERS = ("gclid", "gbraid", "wbraid", "fbclid", "li_fat_id", "msclkid", "ttclid")
 
 

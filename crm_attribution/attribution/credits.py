@@ -9,8 +9,10 @@ import polars as pl
 
 from crm_attribution.attribution import effects, journeys
 from crm_attribution.attribution.rules import credits as credit_rules
-from crm_attribution.attribution.rules.journeys import ALONE, OUTCOME
+from crm_attribution.attribution.rules.journeys import OUTCOME
 from crm_attribution.contracts import topics
+from crm_attribution.identifiers import DEAL_ACCOUNT
+from crm_attribution.identity.lookups import CONTACT_ID
 from crm_attribution.mapping import Attribution, Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -62,12 +64,13 @@ _TOUCHED = {
             (FROM changed_outcome ANTI JOIN events.milestone USING (milestone, milestone_id))
     """,
 }
-_TOUCHED_DEALS = """
+_TOUCHED_DEALS = f"""
     SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN (
         SELECT deal_id FROM changed_deal
-        UNION SELECT from_id FROM raw.association JOIN identity.alias ON identifier = to_id::VARCHAR
-            SEMI JOIN suspect_person USING (person_id)
-            WHERE from_type = 'deals' AND to_type = 'contacts' AND identifier_type = 'contact'
+        UNION SELECT from_id FROM raw.association SEMI JOIN
+            (SELECT {CONTACT_ID} AS to_id FROM identity.alias SEMI JOIN suspect_person USING (person_id)
+             WHERE identifier_type = 'contact') USING (to_id)
+            WHERE from_type = 'deals' AND to_type = 'contacts'
     ) USING (deal_id)
     UNION SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN suspect_person USING (person_id)
 """
@@ -122,7 +125,7 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
         found = session.query("FROM touched_outcome")
         of_deals = session.query(_TOUCHED_DEALS)
     if "deal_contacts" not in rules.scopes:
-        of_deals = of_deals.filter(pl.col("account_id").str.starts_with(ALONE))
+        of_deals = of_deals.filter(pl.col("account_id").str.starts_with(DEAL_ACCOUNT))
     found = pl.concat([found, of_deals.select(OUTCOME)]).unique()
     return found.sort(OUTCOME)
 

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from crm_attribution.attribution.rules import journeys as rules_of_journeys
-from crm_attribution.attribution.rules.journeys import ALONE, DEAL, LEADS, OUTCOME, WINS, Journeys
+from crm_attribution.attribution.rules.journeys import DEAL, OUTCOME, Journeys
+from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.events import hubspot_time
+from crm_attribution.events.rules.milestones import PERSON_MILESTONES
+from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.identity.rules.accounts import account_at
 from crm_attribution.mapping import Attribution
@@ -28,7 +31,7 @@ DEAL_CONTACTS = """
 
 _FACTS = f"""
     SELECT milestone, account_id, person_id, deal_id, occurred_at FROM events.milestone
-    WHERE state = 'live' AND milestone IN {(*LEADS, DEAL, *WINS)}
+    WHERE state = 'live' AND milestone IN {(*PERSON_MILESTONES, DEAL, *WINS)}
         AND (account_id IN (SELECT account_id FROM asked_account) OR person_id IN (SELECT person_id FROM asked_person))
 """
 _BOT_CLICKS = """
@@ -88,7 +91,7 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
 def _asked_deals(outcomes: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
     """deal_id of the outcomes whose journeys are those of their deal's contacts."""
     if "deal_contacts" not in rules.scopes:
-        outcomes = outcomes.filter(pl.col("account_id").str.starts_with(ALONE))
+        outcomes = outcomes.filter(pl.col("account_id").str.starts_with(DEAL_ACCOUNT))
     return records_frame("deal_id", outcomes["deal_id"].drop_nulls())
 
 
@@ -119,7 +122,7 @@ def _bot_clicks(session: Session, found: Journeys) -> pl.DataFrame:
     untouched = found.outcomes.with_row_index("journey").filter(
         ~pl.col("journey").cast(pl.Int64).is_in(found.touches["journey"].unique().implode())
     )
-    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(ALONE)
+    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(DEAL_ACCOUNT)
     deals = records_frame("deal_id", untouched.filter(by_deal)["deal_id"].drop_nulls())
     persons = [*untouched["person_id"].drop_nulls(), *session.query(DEAL_CONTACTS, asked_deal=deals)["person_id"]]
     clicks = session.query(

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from crm_attribution import mapping
+from crm_attribution.events.rules.deal_milestones import WINS
+from crm_attribution.events.rules.milestones import KEY
 from crm_attribution.identifiers import delivery_key
-
-KEY = ["milestone", "milestone_id"]
-WINS = ["customer_won", "customer_expanded"]
 
 UNSENT = ["pending", "held"]
 

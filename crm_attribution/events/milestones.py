@@ -12,6 +12,7 @@ from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.events.rules.subjects import of_companies, of_persons
 from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.events.scope import scope
+from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
@@ -52,8 +53,8 @@ _DEAL_PERSONS = """
     FROM fact_deal_contact JOIN identity.alias ON identifier = contact_id::VARCHAR
     WHERE identifier_type = 'contact' GROUP BY ALL ORDER BY ALL
 """
-_LIVE_DEALS = """
-    SELECT deal.* EXCLUDE (id), deal.id AS deal_id, coalesce(held.account_id, 'deal:' || deal.id) AS account_id,
+_LIVE_DEALS = f"""
+    SELECT deal.* EXCLUDE (id), deal.id AS deal_id, coalesce(held.account_id, '{DEAL_ACCOUNT}' || deal.id) AS account_id,
         CASE WHEN archived THEN coalesce(gone.deleted_at, deal.modified_at) END AS archived_at
     FROM raw.deal AS deal
     SEMI JOIN fact_live_deal ON fact_live_deal.deal_id = deal.id

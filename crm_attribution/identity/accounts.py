@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import polars as pl
 
 from crm_attribution.contracts import topics
+from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.identity.rules import accounts as rules_of_accounts
 from crm_attribution.identity.rules.accounts import Domains
 from crm_attribution.identity.rules.company_domains import company_domains
@@ -281,4 +282,4 @@ def _deal_accounts(session: Session, deals: set[int], rules: Rules) -> None:
     session["identity.deal_account"].replace(frame, scope)
     own = frame.filter(pl.col("basis") == "own").join(rows, left_on="deal_id", right_on="id")
     solitary = own.select("account_id", name="dealname", owner_id="hubspot_owner_id")
-    session[ACCOUNT].replace(solitary, scope.select(account_id=pl.format("deal:{}", "deal_id")))
+    session[ACCOUNT].replace(solitary, scope.select(account_id=pl.format(DEAL_ACCOUNT + "{}", "deal_id")))

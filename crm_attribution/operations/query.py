@@ -30,9 +30,7 @@ def show(rows: pl.DataFrame, limit: int) -> None:
     table = Table(*rows.columns)
     for row in rows.head(limit).iter_rows():
         table.add_row(*("" if value is None else str(value) for value in row))
-    console = (
-        Console(markup=False, emoji=False) if sys.stdout.isatty() else Console(width=WIDE, markup=False, emoji=False)
-    )
+    console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False)
     console.print(table)
     if rows.height > limit:
         console.print(f"{limit} of {rows.height} rows; --limit shows more")

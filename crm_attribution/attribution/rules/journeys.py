@@ -13,14 +13,13 @@ import numpy as np
 import polars as pl
 
 from crm_attribution.attribution.rules.split import Groups, Ints
+from crm_attribution.events.rules.deal_milestones import WINS
+from crm_attribution.events.rules.milestones import PERSON_MILESTONES
+from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.mapping import Attribution
 
 OUTCOME = ["milestone", "milestone_id"]
-LEADS = ["lead_captured", "qualified_lead", "sales_qualified_lead"]
-WINS = ["customer_won", "customer_expanded"]
 DEAL = "opportunity_created"
-ALONE = "deal:"
-"""How the account of a deal without a company begins: its members are the deal's contacts."""
 
 _US = pl.Datetime("us", "UTC")
 
@@ -62,7 +61,7 @@ def scoped(outcomes: pl.DataFrame, facts: pl.DataFrame, rules: Attribution) -> p
         rules.lookback_days, default=rules.lookback_days["default"], return_dtype=pl.Int64
     )
     at = pl.col("occurred_at")
-    leads = facts.filter(pl.col("milestone").is_in(LEADS))
+    leads = facts.filter(pl.col("milestone").is_in(PERSON_MILESTONES))
     dated = (
         outcomes.join(
             _previous_wins(outcomes, facts, rules.same_decision_days), on=OUTCOME, how="left", maintain_order="left"
@@ -131,7 +130,9 @@ _MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
 
 def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The journeys' moments, by whose touches they are: journey, key, …; once by account, once by person."""
-    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(ALONE).fill_null(value=False)
+    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(DEAL_ACCOUNT).fill_null(
+        value=False
+    )
     whole, of_deals = outcomes.filter(~by_deal), outcomes.filter(by_deal)
     has_account = pl.col("account_id").is_not_null()
     moments = ["journey", *_MOMENTS]

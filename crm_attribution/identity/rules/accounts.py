@@ -289,7 +289,7 @@ def deal_accounts(
         deal_id="id",
         account_id=pl.when(company.is_not_null())
         .then(pl.format("company:{}", survivors(company, companies)))
-        .otherwise(pl.format("deal:{}", "id")),
+        .otherwise(pl.format(identifiers.DEAL_ACCOUNT + "{}", "id")),
         basis=pl.when(pl.col("is_primary").fill_null(False))
         .then(pl.lit("primary"))
         .when(by_history)
