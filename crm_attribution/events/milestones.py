@@ -54,7 +54,8 @@ _DEAL_PERSONS = """
     WHERE identifier_type = 'contact' GROUP BY ALL ORDER BY ALL
 """
 _LIVE_DEALS = f"""
-    SELECT deal.* EXCLUDE (id), deal.id AS deal_id, coalesce(held.account_id, '{DEAL_ACCOUNT}' || deal.id) AS account_id,
+    SELECT deal.* EXCLUDE (id), deal.id AS deal_id,
+        coalesce(held.account_id, '{DEAL_ACCOUNT}' || deal.id) AS account_id,
         CASE WHEN archived THEN coalesce(gone.deleted_at, deal.modified_at) END AS archived_at
     FROM raw.deal AS deal
     SEMI JOIN fact_live_deal ON fact_live_deal.deal_id = deal.id

@@ -130,9 +130,8 @@ _MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
 
 def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The journeys' moments, by whose touches they are: journey, key, …; once by account, once by person."""
-    by_deal = (pl.col("scope") == "deal_contacts") | pl.col("account_id").str.starts_with(DEAL_ACCOUNT).fill_null(
-        value=False
-    )
+    alone = pl.col("account_id").str.starts_with(DEAL_ACCOUNT).fill_null(value=False)
+    by_deal = (pl.col("scope") == "deal_contacts") | alone
     whole, of_deals = outcomes.filter(~by_deal), outcomes.filter(by_deal)
     has_account = pl.col("account_id").is_not_null()
     moments = ["journey", *_MOMENTS]
