@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -48,20 +49,31 @@ def dagster_home(given: Settings) -> Path:
 
     Only one process may initialise an empty home: two together leave it in a state that neither can open again. So
     whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
+    The mark holds what was written: a file of an earlier version is replaced, one that a person changed is kept.
     """
     home = given.make_data_dir() / "dagster"
     config, mark = home / "dagster.yaml", home / ".initialised"
     wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
     set_environment({"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir)})
     with RunLock(home / "init.lock").acquire(60, {"run_id": "initialise", "command": "set-up"}):
-        if not config.exists() or config.read_text(encoding="utf-8") != wanted:
+        if _is_ours(config, mark) and (not config.exists() or config.read_text(encoding="utf-8") != wanted):
             mark.unlink(missing_ok=True)
             config.write_text(wanted, encoding="utf-8")
         if not mark.exists():
             with dg.DagsterInstance.get() as instance:
                 instance.get_run_records(limit=1)
-            mark.touch()
+            mark.write_text(_digest(config), encoding="utf-8")
     return home
+
+
+def _is_ours(config: Path, mark: Path) -> bool:
+    """Whether the file is as it was written here; releases that wrote an empty mark replaced whatever they found."""
+    known = mark.read_text(encoding="utf-8") if mark.exists() else ""
+    return not known or not config.exists() or _digest(config) == known
+
+
+def _digest(config: Path) -> str:
+    return hashlib.sha256(config.read_bytes()).hexdigest()
 
 
 def reason(event: dg.DagsterEvent, secrets: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ The in-process executor, the first of them, is asserted in definitions/test_defi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -73,10 +74,20 @@ def test_set_up_writes_a_queue_of_one(given):
         assert instance.root_directory == str(home)
 
 
-def test_a_file_of_an_earlier_version_is_replaced(given):
-    config = dagster_home(given) / "dagster.yaml"
+def test_a_file_of_an_earlier_version_is_replaced_and_one_a_person_changed_is_kept(given):
+    home = dagster_home(given)
+    config, mark = home / "dagster.yaml", home / ".initialised"
     wanted = config.read_text(encoding="utf-8")
-    config.write_text(wanted.replace("max_concurrent_runs: 1", "max_concurrent_runs: 9"), encoding="utf-8")
+    other = wanted.replace("purge_after_days: 30", "purge_after_days: 90")
+    config.write_text(other, encoding="utf-8")
+    assert config.read_text(encoding="utf-8") == other != wanted
+    dagster_home(given)
+    assert config.read_text(encoding="utf-8") == other
+    mark.write_text(hashlib.sha256(other.encode()).hexdigest(), encoding="utf-8")  # an earlier release wrote it
+    dagster_home(given)
+    assert config.read_text(encoding="utf-8") == wanted
+    config.write_text(other, encoding="utf-8")
+    mark.write_text("", encoding="utf-8")  # so did releases that kept no record
     dagster_home(given)
     assert config.read_text(encoding="utf-8") == wanted
 
