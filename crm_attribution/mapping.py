@@ -364,12 +364,21 @@ class Attribution(_Rules):
         return days
 
 
+def _record_id(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,18}", text, re.ASCII):
+        raise ValueError("must be the id of a HubSpot record: digits only, such as 151")
+    return text
+
+
+RecordId = Annotated[str, AfterValidator(_record_id)]
+
+
 class Suppression(_Rules):
     domains: Domains
     addresses: Addresses
-    contact_ids: list[str]
-    company_ids: list[str]
-    deal_ids: list[str]
+    contact_ids: list[RecordId]
+    company_ids: list[RecordId]
+    deal_ids: list[RecordId]
 
 
 class Consent(_Rules):

@@ -212,14 +212,14 @@ def test_send_from_means_the_start_or_an_instant():
 def test_values_are_read_as_they_are_written(tmp_path: Path) -> None:
     file = tmp_path / "mapping.yaml"
     file.write_text(
-        "suppression: {contact_ids: [010, 0x1F, 1.10, 1_000], domains: [no]}\n"
+        "consent: {granted: [010, 0x1F, 1.10, 1_000]}\nsuppression: {domains: [no]}\n"
         "milestones: {settle_minutes: 010}\n"
         "destinations: {meta: {send_from: 2026-03-12T09:00:00Z}}\n"
         "streams: {email_clicks: off}\n"
         "accounts: {parent_property: null}\n"
     )
     rules = load(file)
-    assert rules.suppression.contact_ids == ["010", "0x1F", "1.10", "1_000"]
+    assert rules.consent.granted == ["010", "0x1F", "1.10", "1_000"]
     assert rules.suppression.domains == ["no"]
     assert rules.milestones.settle_minutes == 10
     assert rules.destinations["meta"].send_from == "2026-03-12T09:00:00Z"
@@ -231,6 +231,8 @@ def test_values_are_read_as_they_are_written(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("milestones: {settle_minutes: 1:30}", "line 1: milestones.settle_minutes"),
+        ("suppression: {contact_ids: [abc]}", "digits only"),
+        ("suppression: {deal_ids: [010]}", "digits only"),
         ("a: !!python/object/apply:os.system [ls]", "line 1"),
         ("? {a: b}\n: c", "line 1"),
         ("a: &x [*x]", "a"),

@@ -113,11 +113,13 @@ def _unreadable(suffix: str, error: Exception) -> str:
 
 
 def _is_utf8(path: Path) -> bool:
-    """Whether a file begins as text in UTF-8 does."""
-    with path.open("rb") as file:
-        text = file.read(LARGEST_LINE)
+    """Whether a whole file is text in UTF-8."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(text)
+        with path.open("rb") as file:
+            for part in iter(lambda: file.read(LARGEST_LINE), b""):
+                decoder.decode(part)
+            decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return False
     return True

@@ -36,6 +36,7 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
     now = make_clock(given).now()
     with run_lock(given).acquire(given.lock_wait_seconds, holder):
         chosen = snapshots.put_back(given.data_dir, began, wanted)
+        passed = [] if wanted else [name for name in snapshots.names(given.data_dir) if name > chosen.name]
         with open_warehouse(given, 0).session() as session, session.transaction():
             note_restored(session.state, parse_instant(chosen.taken_at), now)
         files = _unarchive(given.inbox, given.data_dir / snapshots.FOLDER / chosen.name / snapshots.MANIFEST)
@@ -43,6 +44,7 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
     last = now.replace(minute=0, second=0, microsecond=0)
     return {
         "snapshot": chosen.name,
+        "passed_over": passed,
         "moved_away": str(given.data_dir / snapshots.DAMAGED),
         "stands_as_of": since,
         "read_again": _command(given.start if since is None else parse_instant(since), last),
@@ -75,6 +77,8 @@ def show(result: dict[str, Any]) -> None:
     console.print(
         f"snapshot {result['snapshot']} is in place; what stood there is in {result['moved_away']}", highlight=False
     )
+    if result["passed_over"]:
+        console.print(f"newer but not whole, passed over: {', '.join(result['passed_over'])}", highlight=False)
     console.print(f"it stands as of {result['stands_as_of'] or 'before the first hour'}", highlight=False)
     console.print(f"files back in the inbox: {result['files_back_in_the_inbox']}", highlight=False)
     console.print(result["sending"], highlight=False)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,9 @@ from crm_attribution.sources.rows import Row, by_contract, one_of_each, parsed
 
 Given = Mapping[str, Any]
 """A row as it came: texts from files, JSON values from an API."""
+
+FUTURE = timedelta(days=1)
+"""What a clock may be ahead: a row dated later would win over all that is told until then."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Source:
         folder: the folder of the inbox that is watched for files (NDJSON, CSV, Parquet).
         owner_column: the column with the HubSpot contact a row is about (`hubspot_id`): rows of erased contacts are
             left out.
+        happened: columns with the time of an act: a row that tells one of tomorrow or later is refused.
         received_column: the column that says when the source learned of a row. Of one key told twice, by two files or a
             file and the API, the row learned first stays, whichever is read last. None: the row read last stays.
         settings: its own settings. It has an API where it has required ones; without values for them it reads files
@@ -69,6 +73,7 @@ class Source:
     table: str
     folder: str
     owner_column: str | None = None
+    happened: Sequence[str] = ()
     received_column: str | None = None
     settings: Sequence[Setting[str]] = ()
     derived: Sequence[str] = ()
@@ -143,6 +148,9 @@ class Source:
         def convert(given: Given, problems: list[str]) -> Row:
             dated = {TOLD_AT: told_at.isoformat(), **_told(given)} if self.restated and told_at else given
             row = self.row(dated, problems)
+            for column in (*self.happened, *([TOLD_AT] if self.restated else ())):
+                if row[column] is not None and row[column] > extracted_at + FUTURE:
+                    raise ValueError(f"{column}:in_the_future")
             if doubles:
                 doubles.refuse(given)
             return row

@@ -82,7 +82,7 @@ def _page(body: object) -> tuple[list[dict[str, Any]], str | None]:
 
 def _click(row: Given, problems: list[str]) -> Row:
     """What the row lacks is taken from the destination URL: contact id (`eid`), UTM parameters, click ids."""
-    given = {name: _text(value) for name, value in row.items() if name != "link_tags"}
+    given = {name: _text(name, value, problems) for name, value in row.items() if name != "link_tags"}
     landing = url_parameters(given.get("destination_url"))
     clicked = given.get("clicked_at")
     if clicked is None:
@@ -123,7 +123,10 @@ def _moment(name: str, text: str) -> datetime:
         raise ValueError(f"{name}:not_a_time") from None
 
 
-def _text(value: Any) -> str | None:
+def _text(name: str, value: Any, problems: list[str]) -> str | None:
+    if isinstance(value, dict | list):
+        problems.append(f"{name}:not_a_text")
+        return None
     text = None if value is None else clean(value).strip()
     return text or None
 
@@ -133,6 +136,7 @@ SOURCE = LinkClicks(
     table="raw.link_click",
     folder="clicks",
     owner_column="contact_id",
+    happened=("clicked_at",),
     received_column="received_at",
     settings=(BASE_URL, TOKEN),
     derived=("is_bot", "bot_reason"),

@@ -128,10 +128,14 @@ def by_contract(
             continue
         own = column.name in readers
         read: Callable[[Any], Any] = readers[column.name] if own else _READ[column.dtype.base_type()]
+        nested = isinstance(value, dict) or (isinstance(value, list) and not isinstance(column.dtype, pl.List))
         try:
+            if nested:
+                raise ValueError
             row[column.name] = read(text)
         except ValueError as error:
-            why = f"{column.name}:{error if own else _KINDS[column.dtype.base_type()]}"
+            known = error if own and not nested else _KINDS.get(column.dtype.base_type(), "not_a_text")
+            why = f"{column.name}:{known}"
             if not column.nullable:
                 raise ValueError(why) from None
             row[column.name] = None
@@ -239,7 +243,8 @@ def _reason(error: Exception) -> str:
 
 
 def _refuse(contract: Contract, where: str, given: Mapping[str, Any], reasons: str, *, stored: bool = False) -> Refused:
-    key = [clean(given[name]).strip() for name in contract.key if given.get(name) is not None]
+    told = [given.get(name) for name in contract.key]
+    key = [clean(value).strip() for value in told if value is not None and not isinstance(value, dict | list)]
     whole = len(key) == len(contract.key) and all(key)
     row = clean(json.dumps(given, default=str, sort_keys=True, ensure_ascii=False))
     return Refused(":".join(key) if whole else where, reasons, row, where, stored)

@@ -94,8 +94,13 @@ def snapshots(data_dir: Path) -> list[Snapshot]:
         try:
             found.append(Snapshot(**json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, TypeError):
-            continue  # not one of ours
+            continue  # its name is still among the `names`
     return sorted(found, key=lambda snapshot: snapshot.taken_at, reverse=True)
+
+
+def names(data_dir: Path) -> list[str]:
+    """The folders of all snapshots, also of those that cannot be read, the newest first."""
+    return sorted((path.name for path in (data_dir / FOLDER).glob("[!.]*") if path.is_dir()), reverse=True)
 
 
 def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapshot:
@@ -109,9 +114,9 @@ def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapsh
     known = [snapshot for snapshot in snapshots(data_dir) if wanted in (None, snapshot.name)]
     chosen = next((snapshot for snapshot in known if _whole(data_dir, snapshot)), None)
     if chosen is None:
-        names = ", ".join(snapshot.name for snapshot in snapshots(data_dir)) or "none"
         which = "no whole snapshot" if wanted is None else f"no whole snapshot {wanted}"
-        raise ConfigurationError(f"{which} in {data_dir / FOLDER}; there are: {names}")
+        there = ", ".join(names(data_dir)) or "none"
+        raise ConfigurationError(f"{which} in {data_dir / FOLDER}; there are: {there}")
     away = data_dir / DAMAGED / f"{now.astimezone(UTC):%Y%m%dT%H%M%S%fZ}"
     private_folder(away)
     for name in chosen.files:

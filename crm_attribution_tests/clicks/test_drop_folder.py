@@ -90,6 +90,7 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
     write(tmp_path / "d.csv", "")
     (tmp_path / "u.csv").write_bytes("click_id,country\n1,DE\n".encode("utf-16"))
     (tmp_path / "v.csv").write_bytes("click_id,country\n1,M\u00fcnchen\n".encode("latin-1"))
+    (tmp_path / "x.csv").write_bytes(b"click_id,country\n" + b"1,DE\n" * 2**18 + "2,M\u00fcnchen\n".encode("latin-1"))
     write(tmp_path / "w.csv.gz", "?")
     write(tmp_path / "e.ndjson", '{"click_id": "a"}')
     (tmp_path / "f.ndjson").symlink_to("/etc/passwd")
@@ -99,9 +100,19 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
     (tmp_path / "done").mkdir()
     found = list(read_folder(tmp_path))
     bad = {f.path.name: f.reason for f in found if isinstance(f, Unreadable)}
-    assert set(bad) == {"a.csv", "b.parquet", "c.xlsx", "f.ndjson", "pipe.ndjson", "u.csv", "v.csv", "w.csv.gz"}
+    assert set(bad) == {
+        "a.csv",
+        "b.parquet",
+        "c.xlsx",
+        "f.ndjson",
+        "pipe.ndjson",
+        "u.csv",
+        "v.csv",
+        "w.csv.gz",
+        "x.csv",
+    }
     assert bad["a.csv"].startswith("not a table: ")
-    assert bad["u.csv"] == bad["v.csv"] == "not text in UTF-8; save it as CSV in UTF-8"
+    assert bad["u.csv"] == bad["v.csv"] == bad["x.csv"] == "not text in UTF-8; save it as CSV in UTF-8"
     assert bad["b.parquet"] == "not a Parquet file; write it again"
     assert bad["w.csv.gz"] == "unknown kind; unpack it"
     assert not any("jane" in reason for reason in bad.values())

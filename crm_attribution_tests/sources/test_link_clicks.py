@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,6 +28,8 @@ def parsed(*rows: dict[str, Any]):
         ({"clicked_at": None}, "k", "clicked_at:missing"),
         ({"clicked_at": "noon"}, "k", "clicked_at:not_a_time"),
         ({"destination_url": ""}, "k", "destination_url:missing"),
+        ({"click_id": {"id": "k"}}, "row 2", "click_id:missing"),
+        ({"clicked_at": iso(NOW + timedelta(days=1, seconds=1))}, "k", "clicked_at:in_the_future"),
     ],
 )
 def test_a_bad_row_is_refused_alone(change: dict[str, Any], key: str, reason: str):
@@ -43,12 +46,18 @@ def test_a_bad_row_is_refused_alone(change: dict[str, Any], key: str, reason: st
         ({"contact_id": "ann@a.example"}, "contact_id", "contact_id:not_a_record_id"),
         ({"link_tags": 7}, "link_tags", "link_tags:not_a_list"),
         ({"gclid": "{gclid}"}, "gclid", "gclid:not_a_click_id"),
+        ({"country": ["DE"]}, "country", "country:not_a_text"),
     ],
 )
 def test_a_bad_field_is_left_out_and_the_click_stays(change: dict[str, Any], column: str, reason: str):
     found = parsed({**GOOD, **change})
     assert found.rows[column].to_list() == [None]
     assert [(refused.reasons, refused.stored) for refused in found.refused] == [(reason, True)]
+
+
+def test_a_clock_may_be_a_day_ahead():
+    ahead = parsed({**GOOD, "clicked_at": iso(NOW + timedelta(days=1))})
+    assert (ahead.rows.height, ahead.refused) == (1, [])
 
 
 def test_a_click_without_a_readable_time_of_receipt_was_received_when_it_happened():

@@ -126,6 +126,7 @@ def test_lines_of_a_campaign_add_up_and_a_line_that_is_there_twice_does_not():
         ({"amount": "1.005"}, "2026-02-01:google:1:row 1", "amount:more_digits_than_EUR_has"),
         ({"amount": "1.5", "currency": "jpy"}, "2026-02-01:google:1:row 1", "amount:more_digits_than_JPY_has"),
         ({"told_at": "noon"}, "2026-02-01:google:1:row 1", "told_at:not_a_time"),
+        ({"told_at": "2099-01-01T00:00:00Z"}, "2026-02-01:google:1:row 1", "told_at:in_the_future"),
     ],
 )
 def test_a_line_that_cannot_be_read_says_which_field_and_why(change: Line, key: str, reason: str):

@@ -81,6 +81,15 @@ def test_a_damaged_snapshot_is_passed_over(warehouse: Warehouse):
         snapshots.put_back(warehouse.directory, NOON, newer.name)
 
 
+def test_a_snapshot_whose_manifest_cannot_be_read_is_named(warehouse: Warehouse):
+    snapshots.take(warehouse, NOON, HOUR)
+    (made,) = snapshots.snapshots(warehouse.directory)
+    (warehouse.directory / "snapshots" / made.name / "snapshot.json").write_text("{", encoding="utf-8")
+    assert snapshots.snapshots(warehouse.directory) == []
+    with pytest.raises(ConfigurationError, match=made.name):
+        snapshots.put_back(warehouse.directory, NOON)
+
+
 def test_of_a_damaged_warehouse_no_snapshot_is_taken(warehouse: Warehouse):
     with warehouse.session() as session, session.transaction():
         ids = [str(n) for n in range(20_000)]
