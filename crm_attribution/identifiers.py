@@ -85,7 +85,12 @@ _PLACEHOLDERS = {
     *("null", "none", "undefined", "nan", "na", "n.a.", "unknown", "empty", "test", "true", "false", "click_id"),
     *("clickid", "{}", "0", "-", "not_set", *CLICK_ID_PARAMETERS),
 }
-_MACRO = re.compile(r"__\w+__|[$%]?\w*\{.*|.*\}")
+_MACRO = re.compile(r"__\w+__|[$%]?\w*\{.*|.*\}|\[\w+\]|%\w+%")
+
+
+def is_macro(text: str) -> bool:
+    """Whether a text is a placeholder that an ad platform or a mail tool should have filled in: `{{campaign.name}}`."""
+    return _MACRO.fullmatch(text) is not None
 
 
 def normalise_click_id(text: str | None) -> str | None:
@@ -103,7 +108,7 @@ def normalise_click_id(text: str | None) -> str | None:
     value = named[1] if named else value
     cookie = re.fullmatch(r"fb\.\d\.\d{10,13}\.(.+)", value)
     value = cookie[1] if cookie else value
-    if value.rstrip("=").lower() in _PLACEHOLDERS or _MACRO.fullmatch(value) or re.match(r"fb\.\d(\.|$)", value):
+    if value.rstrip("=").lower() in _PLACEHOLDERS or is_macro(value) or re.match(r"fb\.\d(\.|$)", value):
         return None
     return value if re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*={0,2}", value) and ".." not in value else None
 

@@ -256,12 +256,35 @@ class ChannelRule(_Rules):
     medium: list[str] | None = None
     source: list[str] | None = None
     campaign: list[str] | None = None
+    referrer: list[str] | None = None
     click_id: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _has_a_condition(self) -> ChannelRule:
+        if not self.model_fields_set - {"channel"}:
+            raise ValueError("needs a condition: kind, source, medium, campaign, referrer or click_id")
+        return self
+
+
+def _told_apart(names: dict[str, list[str]]) -> dict[str, list[str]]:
+    owners: dict[str, str] = {}
+    for name, variants in names.items():
+        for variant in {text.strip().lower() for text in (name, *variants)}:
+            if owners.setdefault(variant, name) != name:
+                raise ValueError(f"{variant} is a spelling of {owners[variant]} and of {name}: keep one of the two")
+    return names
+
+
+Spellings = Annotated[dict[str, list[str]], AfterValidator(_told_apart)]
 
 
 class Touches(_Rules):
     channels: list[ChannelRule]
     other_channel: str
+    sources: Spellings
+    mediums: Spellings
+    campaigns: Spellings
+    campaign_spelling: Literal["joined", "as_told"]
 
 
 def _model(name: str) -> str:

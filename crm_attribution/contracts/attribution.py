@@ -27,7 +27,15 @@ class Touch(Model):
         nullable=True,
     )
     channel: str = field("channel by the mapping's rules")
-    source: str = field("utm_source, lower case; hubspot for e-mail clicks without one", nullable=True)
+    channel_rule: int = field(
+        "place of the rule in touches.channels that says so, from 1; null where none does: the other channel",
+        nullable=True,
+        ge=1,
+    )
+    source: str = field(
+        "utm_source by the name touches.sources gives it, lower case; hubspot for e-mail clicks without one",
+        nullable=True,
+    )
     medium: str = field("utm_medium, lower case; email for e-mail clicks without one", nullable=True)
     campaign: str = field("utm_campaign; the send (emailCampaignId) for e-mail clicks without one", nullable=True)
     click_id_kinds: Strings = field("which platforms' click ids it carries (gclid, fbclid, li_fat_id, …)")

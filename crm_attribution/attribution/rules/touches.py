@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import polars as pl
 
+from crm_attribution.attribution.rules.channels import named
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.identity.rules.accounts import account_at
-from crm_attribution.mapping import ChannelRule, Touches
+from crm_attribution.mapping import Touches
 
 _UTM = ["utm_source", "utm_medium", "utm_campaign"]
 
@@ -79,35 +80,7 @@ def _acts(clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.Data
 
 
 def _with_channel(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
-    lowered = rows.with_columns(
-        source=pl.col("source").str.to_lowercase().str.strip_chars(),
-        medium=pl.col("medium").str.to_lowercase().str.strip_chars(),
-    )
-    return lowered.with_columns(channel=channel(rules)).sort("touch_id")
-
-
-def channel(rules: Touches) -> pl.Expr:
-    """The channel of a touch: the first rule whose every condition holds, else the other channel."""
-    chosen = pl.lit(rules.other_channel)
-    for rule in reversed(rules.channels):
-        chosen = pl.when(_holds(rule)).then(pl.lit(rule.channel)).otherwise(chosen)
-    return chosen
-
-
-def _holds(rule: ChannelRule) -> pl.Expr:
-    conditions = [
-        pl.col(name).str.to_lowercase().is_in([value.lower() for value in values]).fill_null(False)
-        for name, values in (
-            ("kind", rule.kind),
-            ("source", rule.source),
-            ("medium", rule.medium),
-            ("campaign", rule.campaign),
-        )
-        if values is not None
-    ]
-    if rule.click_id is not None:
-        conditions.append(pl.col("click_id_kinds").list.set_intersection(rule.click_id).list.len() > 0)
-    return pl.all_horizontal(conditions) if conditions else pl.lit(False)
+    return named(rows, rules).sort("touch_id")
 
 
 def _kinds(names: list[str]) -> pl.Expr:
@@ -126,6 +99,7 @@ def _of_clicks(clicks: pl.DataFrame) -> pl.DataFrame:
         campaign="utm_campaign",
         click_id_kinds=_kinds(list(CLICK_ID_PARAMETERS)),
         origin=pl.lit("raw.link_click:") + pl.col("click_id"),
+        _referrer="referrer",
     )
 
 
@@ -145,6 +119,7 @@ def _of_emails(clicks: pl.DataFrame) -> pl.DataFrame:
         campaign=pl.coalesce("utm_campaign", "email_campaign_id"),
         click_id_kinds=pl.lit([], pl.List(pl.String)),
         origin=pl.lit("raw.email_click:") + key,
+        _referrer=pl.lit(None, pl.String),
     )
 
 
@@ -161,4 +136,5 @@ def _of_forms(submissions: pl.DataFrame) -> pl.DataFrame:
         campaign="utm_campaign",
         click_id_kinds=_kinds(list(CLICK_ID_PARAMETERS)),
         origin=pl.lit("raw.form_submission:") + key,
+        _referrer=pl.lit(None, pl.String),
     )
