@@ -100,10 +100,12 @@ def click(number: str, moment: str, **columns: Any) -> Row:
     return {**named, **private, "link_slug": "demo", "link_tags": ["ads"], "is_bot": False, **columns}
 
 
-def touch(number: str, moment: str, person: str, account: str | None, channel: str, *utm: str) -> Row:
+def touch(
+    number: str, moment: str, person: str, account: str | None, channel: str, *utm: str | None, rule: int | None = 1
+) -> Row:
     source, medium, campaign = utm
     kind = "link_click" if number.startswith("click") else "form_submission"
-    labels = {"channel": channel, "source": source, "medium": medium, "campaign": campaign}
+    labels = {"channel": channel, "channel_rule": rule, "source": source, "medium": medium, "campaign": campaign}
     who = {"person_id": person, "contact_id": "1", "account_id": account}
     return {"touch_id": number, "touched_at": at(moment), "kind": kind, **who, **labels,
             "click_id_kinds": [], "origin": "raw"}  # fmt: skip

@@ -106,6 +106,7 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
     constant = {f"{model}.{column}" for (model, column), found in ends().items() if not found}
     assert constant == {
         *("staging.currency.digits", "staging.currency.unit", "staging.funnel_entry.subject"),
+        *("marts.hygiene.problem", "marts.hygiene.touches", "marts.hygiene.what_to_do"),
         *("marts.funnel.subject", "marts.funnel.step_number", "marts.funnel.step"),
         *("marts.funnel.reached", "marts.funnel.milestones", "marts.funnel_value.milestones"),
         *("marts.upload_health.conversions", "marts.upload_health.sends", "marts.account_journey.touches"),
@@ -117,7 +118,7 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
     ("column", "expected"),
     [
         ("revenue_attribution.credit_minor", {"attribution.credit.credit"}),
-        ("funnel.channel", {"attribution.touch.channel"}),
+        ("funnel.entry_channel", {"attribution.touch.channel"}),
         ("milestone.account_name", {"identity.account.name"}),
         ("pipeline.weighted_minor", {"raw.deal.amount", "raw.pipeline_stage.probability"}),
         ("upload_health.newest_accepted_at", {"delivery.attempt.finished", "delivery.attempt.outcome"}),

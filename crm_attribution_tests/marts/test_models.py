@@ -100,7 +100,7 @@ def test_touches_at_one_moment_are_ordered_by_their_id(empty: Session) -> None:
     sample_rows.fill(empty, tables)
     sample_rows.build(empty)
     found = empty.connection.execute(
-        "SELECT DISTINCT first_touch_id FROM staging.funnel_entry WHERE account_id = ? OR subject_id = 'p1'",
+        "SELECT DISTINCT entry_touch_id FROM staging.funnel_entry WHERE account_id = ? OR subject_id = 'p1'",
         [sample_rows.ACME],
     ).fetchall()
     assert found == [("click:a",)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+from crm_attribution.marts.models import run_test
 from crm_attribution.money import _EXPONENTS, exponent
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, rows
@@ -36,7 +37,9 @@ def test_milestones_carry_finance_day_flags_and_money_then_and_now(marts: Sessio
 
 
 def test_first_touch_may_come_an_hour_late_and_not_later(marts: Session) -> None:
-    found = rows(marts, "SELECT subject, subject_id, first_touch_id, channel FROM staging.funnel_entry ORDER BY ALL")
+    found = rows(
+        marts, "SELECT subject, subject_id, entry_touch_id, entry_channel FROM staging.funnel_entry ORDER BY ALL"
+    )
     assert found == [
         ("account", ACME, "click:a", "Paid Search"),
         ("account", BIRK, "click:b", "Paid Social"),
@@ -55,7 +58,7 @@ def test_a_deal_that_jumps_to_won_has_reached_every_step(marts: Session) -> None
     found = rows(
         marts,
         "SELECT step, booked_on, reached, milestones FROM marts.funnel"
-        " WHERE subject = 'deal' AND channel = 'Paid Search' ORDER BY step_number, booked_on",
+        " WHERE subject = 'deal' AND entry_channel = 'Paid Search' ORDER BY step_number, booked_on",
     )
     first = day(1, 4)
     between = ["meeting_scheduled", "opportunity_qualified", "demo_completed", "negotiation_started", "proposal_sent"]
@@ -69,7 +72,7 @@ def test_a_deal_that_jumps_to_won_has_reached_every_step(marts: Session) -> None
 def test_the_funnel_of_persons_ends_before_deals_and_leaves_out_internal_traffic(marts: Session) -> None:
     found = rows(
         marts,
-        "SELECT step, booked_on, channel, reached, milestones FROM marts.funnel WHERE subject = 'person'"
+        "SELECT step, booked_on, entry_channel, reached, milestones FROM marts.funnel WHERE subject = 'person'"
         " ORDER BY step_number, booked_on",
     )
     assert found == [
@@ -103,7 +106,7 @@ def test_the_funnel_of_accounts_has_all_steps_and_forgets_the_reopened_win(marts
 def test_the_funnels_value_stands_per_currency(marts: Session) -> None:
     found = rows(
         marts,
-        "SELECT booked_on, milestone, subtype, channel, currency, milestones, amount_minor, amount, arr"
+        "SELECT booked_on, milestone, subtype, entry_channel, currency, milestones, amount_minor, amount, arr"
         " FROM marts.funnel_value ORDER BY booked_on",
     )
     acme = (1, 120_001, D("1200.01"), D("1200.01"))
@@ -168,8 +171,8 @@ def test_unattributed_is_a_channel_of_its_own(marts: Session) -> None:
 def test_the_pipeline_shows_live_deals_only(marts: Session) -> None:
     found = rows(
         marts,
-        "SELECT deal_id, status, stage_label, close_on, account_id, account_name, channel, currency, amount_minor,"
-        " weighted_minor, amount, weighted FROM marts.pipeline ORDER BY deal_id",
+        "SELECT deal_id, status, stage_label, close_on, account_id, account_name, entry_channel, currency,"
+        " amount_minor, weighted_minor, amount, weighted FROM marts.pipeline ORDER BY deal_id",
     )
     won = ("won", "Closedwon")
     eur = ("EUR", 120_001, 120_001, D("1200.01"), D("1200.01"))
@@ -187,7 +190,7 @@ def test_the_pipeline_shows_live_deals_only(marts: Session) -> None:
 def test_an_accounts_journey(marts: Session) -> None:
     found = rows(
         marts,
-        "SELECT account_id, account_name, is_target_account, entered_on, first_touched_on, channel, touches,"
+        "SELECT account_id, account_name, is_target_account, entered_on, entry_touched_on, entry_channel, touches,"
         " lead_captured_on, opportunity_created_on, customer_won_on, last_expanded_on, days_touch_to_opportunity,"
         " days_opportunity_to_won, deals_open, deals_won, deals_lost FROM marts.account_journey ORDER BY account_id",
     )
@@ -313,3 +316,62 @@ def test_spend_of_a_campaign_in_several_spellings_is_one_row_with_the_one_of_mos
         ("3", "DE-Markt", "name", 4),
         ("4", None, "none", 8),
     ]
+
+
+def test_what_weakens_the_figures_is_told_in_touches_and_in_money(empty: Session) -> None:
+    touches = [
+        ("click:a", "Other", "google", "cpx", "brand", None),
+        ("click:b", "Other", "google", "cpx", None, None),
+        ("click:c", "Other", sample_rows.CANARY, None, None, None),
+        ("click:d", "Other", None, None, None, None),
+        ("click:e", "Paid Search", "google", "cpc", "brand", 1),
+        ("click:f", "Paid Search", "google", "cpc", "nobody-paid", 1),
+        ("click:g", "Paid Search", "google", "cpc", None, 1),
+        ("click:h", "Referral", "friend", "referral", None, 7),
+        ("click:i", "Organic Social", "x", "social", "thread", 8),
+    ]
+    credits = [
+        (touch, "linear", measure, currency, credit, None)
+        for touch, *_ in touches
+        for measure, currency, credit in (("amount", "EUR", 100), ("mrr", "EUR", 7), ("count", "", 111_111))
+    ]
+    closed = ("click:a", "linear", "amount", "EUR", 999, at("2026-03-20"))
+    sample_rows.fill(
+        empty,
+        {
+            "attribution.touch": [
+                sample_rows.touch(number, "2026-03-01T09:00:00Z", "p1", ACME, channel, *utm, rule=rule)
+                for number, channel, *utm, rule in touches
+            ],
+            "events.milestone": [sample_rows.FACTS["acme_won"]],
+            "attribution.credit": [
+                {"milestone": sample_rows.FACTS["acme_won"]["milestone"],
+                 "milestone_id": sample_rows.FACTS["acme_won"]["milestone_id"], "scope": "account", "touch_id": touch,
+                 "model": model, "measure": measure, "currency": currency, "credit": credit,
+                 "recorded_at": at("2026-03-12"), "superseded_at": until}
+                for touch, model, measure, currency, credit, until in (*credits, closed)
+            ],
+            "raw.ad_spend": [sample_rows.spend("1", "Brand", 500), sample_rows.spend("2", "Unseen", 300)],
+        },
+    )  # fmt: skip
+    sample_rows.build(empty)
+    found = rows(
+        empty,
+        "SELECT problem, subject, model, touches, amount FROM marts.hygiene"
+        " ORDER BY problem, subject, model NULLS FIRST",
+    )
+    assert found == [
+        ("spend_without_touches", "google_ads: Unseen", None, None, D("3.00")),
+        ("touches_without_spend", "Paid Search: nobody-paid", None, 1, None),
+        ("touches_without_spend", "Paid Search: nobody-paid", "linear", None, D("1.00")),
+        ("unknown_medium", "cpx", None, 2, None),
+        ("unknown_medium", "cpx", "linear", None, D("2.00")),
+        ("untagged", "(none)", None, 1, None),
+        ("untagged", "(none)", "linear", None, D("1.00")),
+        ("untagged", "(withheld)", None, 1, None),
+        ("untagged", "(withheld)", "linear", None, D("1.00")),
+        ("without_campaign", "Paid Search", None, 1, None),
+        ("without_campaign", "Paid Search", "linear", None, D("1.00")),
+    ]
+    for test in (test for model in sample_rows.models() if model.key == "marts.hygiene" for test in model.tests):
+        assert run_test(empty.connection, test).passed, test.name

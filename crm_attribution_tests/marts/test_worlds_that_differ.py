@@ -160,16 +160,16 @@ def day(number: int, month: int = 3) -> date:
 
 
 def test_a_deal_may_have_come_by_another_channel_than_its_account(world: Session) -> None:
-    found = rows(world, "SELECT subject, subject_id, first_touch_id, channel, source FROM staging.funnel_entry"
-                        " WHERE subject <> 'person' ORDER BY ALL")  # fmt: skip
+    found = rows(world, "SELECT subject, subject_id, entry_touch_id, entry_channel, entry_source FROM"
+                        " staging.funnel_entry WHERE subject <> 'person' ORDER BY ALL")  # fmt: skip
     deals = ("601", "603", "604", "605", "606", "607", "608")
     assert found == [
         ("account", CORA, None, "Unattributed", None),
         ("account", DINO, TWIN, "organic_search", "bing"),
         *(("deal", number, OLD, "paid_search", "google") for number in deals),
     ], "of two touches of one instant the smaller id, of two instants the earlier whatever its id"
-    value = rows(world, "SELECT milestone, channel, milestones, valued, amount_minor, mrr_minor, arr_minor, tcv_minor"
-                        " FROM marts.funnel_value ORDER BY ALL")  # fmt: skip
+    value = rows(world, "SELECT milestone, entry_channel, milestones, valued, amount_minor, mrr_minor, arr_minor,"
+                        " tcv_minor FROM marts.funnel_value ORDER BY ALL")  # fmt: skip
     assert [row for row in value if row[0] == "customer_won"] == [
         ("customer_won", "organic_search", 1, 1, 70, None, None, None),
         ("customer_won", "paid_search", 1, 1, 21, 32, 33, 24),
@@ -179,7 +179,7 @@ def test_a_deal_may_have_come_by_another_channel_than_its_account(world: Session
 def test_of_several_the_first_and_of_expansions_the_last(world: Session) -> None:
     found = rows(
         world,
-        "SELECT account_id, entered_on, first_touched_on, channel, touches, lead_captured_on, qualified_lead_on,"
+        "SELECT account_id, entered_on, entry_touched_on, entry_channel, touches, lead_captured_on, qualified_lead_on,"
         " sales_qualified_lead_on, opportunity_created_on, proposal_sent_on, customer_won_on, last_expanded_on,"
         " days_touch_to_opportunity, days_lead_to_opportunity, days_opportunity_to_won, deals_open, deals_won,"
         " deals_lost FROM marts.account_journey ORDER BY 1",
@@ -195,8 +195,8 @@ def test_of_several_the_first_and_of_expansions_the_last(world: Session) -> None
 def test_what_is_suppressed_is_shown_as_such_and_counted_nowhere(world: Session) -> None:
     found = rows(
         world,
-        "SELECT deal_id, status, is_suppressed, channel, amount_minor, weighted_minor, mrr_minor, arr_minor, tcv_minor,"
-        " created_on, close_on FROM marts.pipeline ORDER BY deal_id",
+        "SELECT deal_id, status, is_suppressed, entry_channel, amount_minor, weighted_minor, mrr_minor, arr_minor,"
+        " tcv_minor, created_on, close_on FROM marts.pipeline ORDER BY deal_id",
     )
     made, none = day(1), (None, None, None)
     assert found == [

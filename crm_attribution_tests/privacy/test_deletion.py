@@ -56,7 +56,7 @@ SUMS = {
     "deals": "SELECT * EXCLUDE (linked_events) FROM marts.milestone WHERE deal_id IS NOT NULL"
     " AND milestone <> 'opportunity_created' ORDER BY ALL",
     "value": "SELECT * FROM marts.account_value ORDER BY ALL",
-    "pipeline": "SELECT * EXCLUDE (channel, source, campaign) FROM marts.pipeline ORDER BY ALL",
+    "pipeline": "SELECT * EXCLUDE (entry_channel, entry_source, entry_campaign) FROM marts.pipeline ORDER BY ALL",
 }
 """What the touches that are gone had brought may have another channel; no outcome and no amount goes."""
 

@@ -1,4 +1,4 @@
--- One row per account that has entered the funnel: its first touch, the day it reached each step, the days between, and
+-- One row per account that has entered the funnel: its entry touch, the day it reached each step, the days between, and
 -- how many deals it has. The first fact of each kind counts. Money is in marts.account_value, per currency.
 -- Reversed facts, and internal or test traffic (suppressed milestones, and their deals), do not count.
 --
@@ -12,11 +12,12 @@
 -- @column is_target_account: whether HubSpot flags it as a target account; null where it does not say
 -- @column owner_id: HubSpot owner id
 -- @column entered_on [not_null]: day of its earliest fact
--- @column first_touched_on: day of its first touch; null where none is known
--- @column channel [not_null]: channel of that touch, or Unattributed
--- @column source: source of that touch
--- @column medium: medium of that touch
--- @column campaign: campaign of that touch
+-- @column entry_touched_on: day of its entry touch, its earliest up to an hour after its first fact; null where none is
+--   known; not what the model first_touch credits, which looks at the window of one outcome
+-- @column entry_channel [not_null]: channel of that touch, or Unattributed
+-- @column entry_source: source of that touch
+-- @column entry_medium: medium of that touch
+-- @column entry_campaign: campaign of that touch
 -- @column touches [not_null] [>= 0]: touches of the account so far, those of its shared mailboxes too
 -- @column lead_captured_on: first lead booked
 -- @column qualified_lead_on: first marketing-qualified lead booked
@@ -25,7 +26,7 @@
 -- @column proposal_sent_on: first proposal booked
 -- @column customer_won_on: first win booked (close date)
 -- @column last_expanded_on: latest further win booked (close date)
--- @column days_touch_to_opportunity: days from the first touch to the first opportunity
+-- @column days_touch_to_opportunity: days from the entry touch to the first opportunity
 -- @column days_lead_to_opportunity: days from the first lead to the first opportunity
 -- @column days_opportunity_to_won: days from the first opportunity to the first win
 -- @column deals_open [not_null] [>= 0]: open deals now
@@ -73,11 +74,11 @@ entry as (
     select
         entry.subject_id as account_id,
         (entry.entered_at at time zone zone.time_zone)::date as entered_on,
-        (entry.first_touched_at at time zone zone.time_zone)::date as first_touched_on,
-        entry.channel,
-        entry.source,
-        entry.medium,
-        entry.campaign
+        (entry.entry_touched_at at time zone zone.time_zone)::date as entry_touched_on,
+        entry.entry_channel,
+        entry.entry_source,
+        entry.entry_medium,
+        entry.entry_campaign
     from staging.funnel_entry as entry
     cross join zone
     where entry.subject = 'account'
@@ -90,11 +91,11 @@ select
     account.target_account as is_target_account,
     account.owner_id,
     entry.entered_on,
-    entry.first_touched_on,
-    entry.channel,
-    entry.source,
-    entry.medium,
-    entry.campaign,
+    entry.entry_touched_on,
+    entry.entry_channel,
+    entry.entry_source,
+    entry.entry_medium,
+    entry.entry_campaign,
     coalesce(touches.touches, 0) as touches,
     dates.lead_captured_on,
     dates.qualified_lead_on,
@@ -103,7 +104,7 @@ select
     dates.proposal_sent_on,
     dates.customer_won_on,
     dates.last_expanded_on,
-    date_diff('day', entry.first_touched_on, dates.opportunity_created_on) as days_touch_to_opportunity,
+    date_diff('day', entry.entry_touched_on, dates.opportunity_created_on) as days_touch_to_opportunity,
     date_diff('day', dates.lead_captured_on, dates.opportunity_created_on) as days_lead_to_opportunity,
     date_diff('day', dates.opportunity_created_on, dates.customer_won_on) as days_opportunity_to_won,
     coalesce(deals.deals_open, 0) as deals_open,

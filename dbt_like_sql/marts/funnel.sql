@@ -1,4 +1,4 @@
--- One row per day, subject (person, deal or account), step of the funnel and channel of the subject's first touch.
+-- One row per day, subject (person, deal or account), step of the funnel and channel of the subject's entry touch.
 -- `reached` is the funnel: each subject counts once per step, on the day it first got to that step or beyond it, so a
 -- deal that jumps from demo to won has reached the proposal too, and no step is ever larger than the one before it.
 -- `milestones` counts the facts of exactly that step. Days may be added up into weeks and months, channels too; steps
@@ -6,7 +6,9 @@
 -- Reversed facts and internal or test traffic (suppressed milestones) do not count. A renewal is no step of a funnel:
 -- its facts are left out, unless its win is the account's first.
 --
--- The channel is that of staging.funnel_entry: one per subject for all steps, so rates per channel are true rates.
+-- The channel is that of the touch the subject entered with: one for all its steps, so rates per channel are true
+-- rates. The model first_touch of marts.revenue_attribution names another: the first touch in the look-back window of an
+-- outcome, also where it came after the entry.
 -- Money is in marts.funnel_value, where it stands per currency.
 --
 -- @audience: marketing, revenue-operations
@@ -17,10 +19,11 @@
 -- @column step [not_null] [in lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won,
 --   customer_expanded]: the step; a won expansion has reached customer_won and customer_expanded, a renewal none
--- @column channel [not_null]: channel of the subject's first touch, or Unattributed
+-- @column entry_channel [not_null]: channel of the subject's entry touch, its earliest up to an hour after its first
+--   fact, or Unattributed; not what the model first_touch credits, which looks at the window of one outcome
 -- @column reached [not_null] [>= 0]: subjects that first reached this step or a later one on this day
 -- @column milestones [not_null] [>= 0]: facts of exactly this step booked on this day
--- @unique: booked_on, subject, step, channel
+-- @unique: booked_on, subject, step, entry_channel
 with step (step_number, step) as (
     values
         (1, 'lead_captured'),
@@ -88,7 +91,7 @@ select
     per_step.subject,
     per_step.step_number,
     step.step,
-    entry.channel,
+    entry.entry_channel,
     sum(per_step.reached)::bigint as reached,
     sum(per_step.milestones)::bigint as milestones
 from per_step

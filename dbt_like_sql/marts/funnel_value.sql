@@ -1,4 +1,4 @@
--- One row per day, milestone, subtype, channel of the deal's or account's first touch, and currency: how many facts and
+-- One row per day, milestone, subtype, channel of the deal's or account's entry touch, and currency: how many facts and
 -- what they are worth now. The whole value stands at the channel that brought the account in; for split credit see
 -- marts.revenue_attribution. Only facts about deals and accounts have rows here. Reversed facts and internal or test
 -- traffic (suppressed milestones) do not count. Never add currencies up; a null sum means that no fact had the value.
@@ -8,7 +8,8 @@
 -- @column booked_month [not_null]: first day of that month
 -- @column milestone [not_null]: what happened
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
--- @column channel [not_null]: channel of the first touch of the deal, else of the account, or Unattributed
+-- @column entry_channel [not_null]: channel of the entry touch of the deal, else of the account, or Unattributed;
+--   not what the model first_touch credits, which looks at the window of one outcome
 -- @column currency: ISO 4217 code; null where no fact of the row has an amount
 -- @column milestones [not_null] [>= 1]: how many facts
 -- @column valued [not_null] [>= 0]: how many of them have an amount
@@ -20,7 +21,7 @@
 -- @column mrr: sum of the new monthly recurring revenue
 -- @column arr: sum of the new annual recurring revenue
 -- @column tcv: sum of the contract values now
--- @unique: booked_on, milestone, subtype, channel, currency
+-- @unique: booked_on, milestone, subtype, entry_channel, currency
 with counted as (
     select *
     from marts.milestone
@@ -28,7 +29,7 @@ with counted as (
 ),
 
 placed as (
-    select counted.*, coalesce(deal.channel, account.channel) as channel
+    select counted.*, coalesce(deal.entry_channel, account.entry_channel) as entry_channel
     from counted
     left join staging.funnel_entry as deal on deal.subject = 'deal' and deal.subject_id = counted.deal_id
     left join staging.funnel_entry as account
@@ -41,7 +42,7 @@ summed as (
         booked_month,
         milestone,
         subtype,
-        channel,
+        entry_channel,
         currency,
         count(*) as milestones,
         count(amount_current_minor) as valued,
@@ -50,7 +51,7 @@ summed as (
         sum(arr_new_minor)::bigint as arr_minor,
         sum(tcv_current_minor)::bigint as tcv_minor
     from placed
-    group by booked_on, booked_month, milestone, subtype, channel, currency
+    group by booked_on, booked_month, milestone, subtype, entry_channel, currency
 )
 
 select

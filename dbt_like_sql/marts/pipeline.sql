@@ -21,9 +21,10 @@
 -- @column account_id: the buying organisation: company:ID, or deal:ID for a deal without company
 -- @column account_name: company name; null for deal:ID
 -- @column account_domain: company domain; null for deal:ID
--- @column channel [not_null]: channel of the deal's first touch (the account's, up to its creation), or Unattributed
--- @column source: source of that touch
--- @column campaign: campaign of that touch
+-- @column entry_channel [not_null]: channel of the deal's entry touch (the account's earliest, up to an hour after its
+--   creation), or Unattributed; not what the model first_touch credits, which looks at the window of one outcome
+-- @column entry_source: source of that touch
+-- @column entry_campaign: campaign of that touch
 -- @column is_suppressed [not_null]: internal or test traffic by the mapping's rules
 -- @column currency: ISO 4217 code
 -- @column amount_minor: amount, minor units
@@ -80,9 +81,9 @@ select
     owner.account_id,
     company.name as account_name,
     company.domain as account_domain,
-    coalesce(entry.channel, 'Unattributed') as channel,
-    entry.source,
-    entry.campaign,
+    coalesce(entry.entry_channel, 'Unattributed') as entry_channel,
+    entry.entry_source,
+    entry.entry_campaign,
     coalesce(fact.is_suppressed, false) as is_suppressed,
     deal.currency,
     deal.amount_minor,

@@ -1,9 +1,10 @@
 -- One row per person, deal and account that has entered the funnel: when, and through which channel it came.
 --
--- It entered with its earliest live milestone. Its first touch is the earliest known touch of the person, or of the
--- account of the deal (without a company: of the deal's contacts), up to one hour after that: HubSpot often dates a contact some moments before the form that made
--- it. Later touches do not change the first channel. There is no look-back window: this is no attribution
--- model but the one definition of "first touch" that the marts share.
+-- It entered with its earliest live milestone. Its entry touch is the earliest known touch of the person, or of the
+-- account of the deal (without a company: of the deal's contacts), up to one hour after that: HubSpot often dates a
+-- contact some moments before the form that made it. Later touches do not change it. It is not what the model
+-- first_touch credits: that is the earliest touch in the look-back window of one outcome, also one after the entry, and
+-- none before the window, so the two name different channels for the same customer.
 -- What looks like an e-mail address in a source, medium or campaign is withheld.
 -- Milestones of internal and test traffic (suppressed) do not count.
 --
@@ -11,12 +12,12 @@
 -- @column subject_id [not_null]: person id, deal id or account id
 -- @column account_id: the account of the deal, the account itself; null for persons
 -- @column entered_at [not_null]: when its earliest milestone happened, UTC
--- @column first_touch_id: its first touch, null where none is known
--- @column first_touched_at: when that was, UTC
--- @column channel [not_null]: channel of the first touch, or Unattributed
--- @column source: source of the first touch
--- @column medium: medium of the first touch
--- @column campaign: campaign of the first touch
+-- @column entry_touch_id: its entry touch, null where none is known
+-- @column entry_touched_at: when that was, UTC
+-- @column entry_channel [not_null]: channel of the entry touch, or Unattributed
+-- @column entry_source: source of the entry touch
+-- @column entry_medium: medium of the entry touch
+-- @column entry_campaign: campaign of the entry touch
 -- @unique: subject, subject_id
 with counted as (
     select *
@@ -78,7 +79,7 @@ touch as (
     from attribution.touch
 ),
 
-first_touch as (
+earliest as (
     select subject, subject_id, arg_min(touch_id, (touched_at, touch_id)) as touch_id
     from candidate
     group by subject, subject_id
@@ -89,12 +90,12 @@ select
     entry.subject_id,
     entry.account_id,
     entry.entered_at,
-    touch.touch_id as first_touch_id,
-    touch.touched_at as first_touched_at,
-    coalesce(touch.channel, 'Unattributed') as channel,
-    touch.source,
-    touch.medium,
-    touch.campaign
+    touch.touch_id as entry_touch_id,
+    touch.touched_at as entry_touched_at,
+    coalesce(touch.channel, 'Unattributed') as entry_channel,
+    touch.source as entry_source,
+    touch.medium as entry_medium,
+    touch.campaign as entry_campaign
 from entry
-left join first_touch on first_touch.subject = entry.subject and first_touch.subject_id = entry.subject_id
-left join touch on touch.touch_id = first_touch.touch_id
+left join earliest on earliest.subject = entry.subject and earliest.subject_id = entry.subject_id
+left join touch on touch.touch_id = earliest.touch_id

@@ -59,7 +59,9 @@ def plain(text: str) -> str | None:
 def joined(text: str) -> str | None:
     """A campaign in lower case, its words joined by `-`: capitals, spaces and punctuation make no other campaign."""
     bare = plain(text)
-    return None if bare is None else re.sub(r"[\W_]+", "-", bare).strip("-") or bare
+    if bare is None or "@" in bare:  # an address stays one, so that what is published can withhold it
+        return bare
+    return re.sub(r"[\W_]+", "-", bare).strip("-") or bare
 
 
 def _spelled(values: pl.Series, names: Mapping[str, Sequence[str]], spell: Spelling) -> pl.Series:

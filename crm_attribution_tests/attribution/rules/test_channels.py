@@ -39,6 +39,7 @@ def changed(**values: Any) -> Touches:
         ("+++", None),
         ("!!!", "!!!"),
         ("C++ devs", "c-devs"),
+        ("For Jane.Doe@Acme.test", "for jane.doe@acme.test"),
         ("(not set)", None),
         ("{{campaign.name}}", None),
         ("__CAMPAIGN_NAME__", None),
