@@ -32,9 +32,9 @@ test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on t
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress
 
-mutants: setup ## change the code in small ways: does a test fail? Changed files; ALL=1, SAMPLE=100 a group, AGAIN=1
+mutants: setup ## change the code in small ways: does a test fail? Changed files; ALL=1 SAMPLE=100 AGAIN=1 GO_ON=1
 	$(BIN)/python -m crm_attribution_tests.mutants $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE)) \
-		$(if $(AGAIN),--again) $(FILES)
+		$(if $(AGAIN),--again) $(if $(GO_ON),--go-on) $(FILES)
 
 check: setup ## formatter, linter, strict type checker
 	$(BIN)/ruff format --check .

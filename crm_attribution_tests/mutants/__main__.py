@@ -13,17 +13,20 @@ and processes that do not import everything again for each mutant (`trial.py`). 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import fcntl
 import sys
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from cosmic_ray.work_db import WorkDB, use_db
 from cosmic_ray.work_item import MutationSpec, TestOutcome, WorkerOutcome, WorkItem, WorkResult
 
-from crm_attribution_tests.mutants import plan, trial
+from crm_attribution_tests.mutants import plan, trial, warm
 from crm_attribution_tests.mutants.covering import Covering, record
 from crm_attribution_tests.mutants.plan import GROUPS, Mutant
 
@@ -61,7 +64,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--base", help="branch the changes are compared with (default: main as it was fetched last)")
     parser.add_argument("--sample", type=int, help="so many mutants of each group at most")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
-    parser.add_argument("--again", action="store_true", help="only those that survived the last run")
+    kept = parser.add_mutually_exclusive_group()
+    kept.add_argument("--again", action="store_true", help="only those that survived the last run")
+    kept.add_argument("--go-on", action="store_true", help="keep the last run's outcomes and try what it did not reach")
     parser.add_argument("--seconds", type=float, default=40.0, help="of tests for each mutant at most (default: 40)")
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build" / "mutants", help="folder of the copy and the session, one a run"
@@ -87,8 +92,12 @@ def main() -> int:
             print("nothing to mutate")
             return 0
         covering = _covering(build)
-        outcomes = _run(build, session, chosen, covering, given.seconds)
-    _report(outcomes)
+        if not (given.again or given.go_on):
+            session.clear()
+        outcomes = _kept(session, chosen) if given.go_on else {}
+        with contextlib.suppress(KeyboardInterrupt):  # what is known by then is shown; `--go-on` tries the others
+            _run(build, session, chosen, covering, given.seconds, outcomes)
+    _report(chosen, outcomes)
     return 0
 
 
@@ -107,35 +116,37 @@ def _files(given: argparse.Namespace) -> list[str]:
 
 
 def _chosen(given: argparse.Namespace, files: list[str]) -> list[Mutant]:
-    """The sample, without those known to be equivalent."""
+    """The sample, without those known to be equivalent; by turns of each group, so that a run can stop at any time."""
     known = plan.equivalent()
-    chosen: list[Mutant] = []
+    groups: list[list[Mutant]] = []
     for places in plan.sample(plan.places(ROOT, files), None, given.seed):
-        mine: dict[tuple[str, int, str], Mutant] = {}
+        mine: dict[tuple[str, str, str], Mutant] = {}
         for place in places:
             if given.sample is not None and len(mine) >= given.sample:
                 break
             found = plan.mutant(ROOT, place)
-            if found is not None and (found.file, found.was, found.becomes) not in known:
-                mine[found.file, found.line, found.becomes] = found
-        chosen += mine.values()
-    return chosen
+            if found is not None and found.change not in known:
+                mine.setdefault(found.change, found)
+        groups.append(list(mine.values()))
+    return [each for turn in zip_longest(*groups) for each in turn if each is not None]
 
 
 def _again(session: WorkDB) -> list[Mutant]:
     """The survivors of the last session, as far as their code still stands there."""
     known = plan.equivalent()
-    chosen: list[Mutant] = []
     wanted = {
-        item.job_id: str(item.mutations[0].module_path)
+        item.job_id: item.mutations[0]
         for item, result in session.completed_work_items
         if result.test_outcome == TestOutcome.SURVIVED
     }
-    for place in plan.places(ROOT, wanted.values()):
+    chosen: dict[str, Mutant] = {}
+    for place in plan.places(ROOT, {str(spec.module_path) for spec in wanted.values()}):
         found = plan.mutant(ROOT, place)
-        if found is not None and found.key in wanted and (found.file, found.was, found.becomes) not in known:
-            chosen.append(found)
-    return chosen
+        if found is None or found.key not in wanted or found.change in known:
+            continue
+        if found.key not in chosen or found.occurrence == wanted[found.key].occurrence:  # two lines may be alike
+            chosen[found.key] = found
+    return list(chosen.values())
 
 
 def _covering(build: Build) -> Covering:
@@ -164,23 +175,41 @@ def _covering(build: Build) -> Covering:
     return covering
 
 
+def _kept(session: WorkDB, chosen: Sequence[Mutant]) -> dict[str, str]:
+    """Key -> outcome, of those that a session holds."""
+    mine = {each.key for each in chosen}
+    return {
+        item.job_id: trial.SURVIVED if result.test_outcome == TestOutcome.SURVIVED else trial.KILLED
+        for item, result in session.completed_work_items
+        if item.job_id in mine
+    }
+
+
 def _run(
-    build: Build, session: WorkDB, chosen: list[Mutant], covering: Covering, seconds: float
-) -> list[tuple[Mutant, str]]:
-    session.clear()
-    session.add_work_items(_item(each) for each in {each.key: each for each in chosen}.values())
-    outcomes = []
+    build: Build,
+    session: WorkDB,
+    chosen: Sequence[Mutant],
+    covering: Covering,
+    seconds: float,
+    outcomes: dict[str, str],
+) -> None:
+    """Try each that has no outcome yet; the outcomes are kept one by one."""
+    warm.warm(build.tree)
+    graph = warm.importers(build.tree)
+    known = {item.job_id for item in session.work_items}
+    session.add_work_items(_item(each) for each in chosen if each.key not in known)
     for at, each in enumerate(chosen, 1):
+        if each.key in outcomes:
+            continue
         tests, started = plan.judges(each, covering, seconds), time.monotonic()
         limit = 30.0 + 3 * seconds
-        outcome = trial.tried(build.tree, build.output, each.file, each.code, tests, limit)
-        outcomes.append((each, outcome))
+        outcome = trial.tried(build.tree, build.output, each.file, each.code, tests, limit, graph)
+        outcomes[each.key] = outcome
         took = time.monotonic() - started
         print(f"{at}/{len(chosen)} {outcome} {each.file}:{each.line} ({len(tests)} tests, {took:.1f} s)", flush=True)
         if outcome == trial.SURVIVED:
             print(f"  - {each.was}\n  + {each.becomes}", flush=True)
         session.set_result(each.key, _result(each, outcome, build.output))
-    return outcomes
 
 
 def _item(each: Mutant) -> WorkItem:
@@ -194,18 +223,21 @@ def _result(each: Mutant, outcome: str, printed: Path) -> WorkResult:
     return WorkResult(WorkerOutcome.NORMAL, output, told, f"-{each.was}\n+{each.becomes}\n")
 
 
-def _report(outcomes: list[tuple[Mutant, str]]) -> None:
-    """The table, by group."""
+def _report(chosen: Sequence[Mutant], outcomes: Mapping[str, str]) -> None:
+    """The table, by group, of those tried."""
     listed = Counter(plan.group_of(file) for file, _, _ in plan.equivalent())
+    tried = {each.key: (each.group, outcomes[each.key]) for each in chosen if each.key in outcomes}.values()
     print(f"\n{'group':14} {'mutants':>8} {'killed':>8} {'survived':>9} {'score':>7} {'equivalent':>11}")
     for group in [*GROUPS, "all"]:
-        mine = [outcome for each, outcome in outcomes if group in ("all", each.group)]
+        mine = [outcome for name, outcome in tried if group in ("all", name)]
         if not mine:
             continue
         survived = mine.count(trial.SURVIVED)
         known = listed.total() if group == "all" else listed[group]
         score = 100 * (len(mine) - survived) / len(mine)
         print(f"{group:14} {len(mine):8} {len(mine) - survived:8} {survived:9} {score:6.1f}% {known:11}")
+    if len(outcomes) < len(chosen):
+        print(f"stopped; {len(outcomes)} of {len(chosen)} tried, --go-on tries the others")
 
 
 if __name__ == "__main__":

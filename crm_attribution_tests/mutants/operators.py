@@ -30,9 +30,6 @@ SWAPPED_NAMES = [
     ("any_horizontal", "all_horizontal"),
     ("is_null", "is_not_null"),
     ("eq_missing", "ne_missing"),
-    ("appendleft", "append"),
-    ("extendleft", "extend"),
-    ("popleft", "pop"),
     ("startswith", "endswith"),
     ("floor", "ceil"),
     ("days", "hours"),
@@ -40,6 +37,12 @@ SWAPPED_NAMES = [
     ("cum_sum", "cum_count"),
     ("forward_fill", "backward_fill"),
 ]
+
+ENDS = {"appendleft": "append", "extendleft": "extend", "popleft": "pop"}
+"""Only this way: a list has no left end of its own, so the other way every test would fail."""
+
+DURATIONS = ("days", "hours", "minutes", "seconds")
+"""Of the names those that are exchanged as keywords too; a column called `first` is none."""
 
 SWAPPED_WORDS = [
     ("first", "last"),
@@ -101,13 +104,15 @@ def _call(node: Node) -> tuple[str, list[Node]] | None:
 
 
 class SwapName(Base):
-    """`min` for `max`, `first` for `last`, …: of a method, a function or a keyword that is called."""
+    """`min` for `max`, `first` for `last`, …: of a method or function that is called, or a keyword."""
 
     def texts(self, node: Node) -> Iterator[str]:
-        if node.type != "name" or (other := _both(SWAPPED_NAMES).get(node.value)) is None:
+        if node.type != "name" or (other := (_both(SWAPPED_NAMES) | ENDS).get(node.value)) is None:
             return
         follower = node.get_next_leaf()
-        if follower is not None and follower.value in ("(", "="):
+        if follower is None or node.parent.type == "funcdef":
+            return
+        if follower.value == "(" or (follower.value == "=" and node.value in DURATIONS):
             yield other
 
 

@@ -48,6 +48,9 @@ OF_SQL = [
 ]
 """Tests that judge mutants of SQL files, which coverage does not see: those that make the marts of rows."""
 
+STEPS = (0.25, 1.0, 4.0)
+"""Seconds up to which tests are about as fast."""
+
 EQUIVALENT = Path(__file__).with_name("equivalent.yaml")
 
 
@@ -71,6 +74,11 @@ class Mutant:
     was: str
     becomes: str
     code: str
+
+    @property
+    def change(self) -> tuple[str, str, str]:
+        """As `equivalent.yaml` names it."""
+        return self.file, self.was, self.becomes
 
     @property
     def key(self) -> str:
@@ -170,8 +178,8 @@ def equivalent() -> dict[tuple[str, str, str], str]:
 def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     """The tests that run for a mutant, as many as `seconds` allow.
 
-    The fastest come first, those of the file's own folder before others of four times their speed, and the second
-    example of a parametrized test after the first of all others.
+    The fastest come first, those of the file's own folder before others of four times their speed. The second example
+    of a parametrized test comes after the first of all others that are about as fast.
     """
     if each.file.endswith(".sql"):
         found = {test for test in covering.seconds if test.startswith(tuple(OF_SQL))}
@@ -186,7 +194,8 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     place = {}
     for at, test in enumerate(cheap):
         function = test.partition("[")[0]
-        place[test] = (seen[function], at)
+        slow = next((step for step, most in enumerate(STEPS) if covering.cost(test) <= most), len(STEPS))
+        place[test] = (slow, seen[function], at)
         seen[function] += 1
     ordered = sorted(cheap, key=place.__getitem__)
     chosen: list[str] = []

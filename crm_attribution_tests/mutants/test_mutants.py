@@ -3,6 +3,8 @@ that nothing can tell from the code."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from pathlib import Path
 
 import parso
@@ -14,6 +16,7 @@ from crm_attribution_tests.mutants.covering import Covering
 from crm_attribution_tests.mutants.operators import inert, operators, sql_mutants
 from crm_attribution_tests.mutants.plan import EQUIVALENT, GROUPS, equivalent, group_of, mutant, places, tracked
 from crm_attribution_tests.mutants.trial import changed
+from crm_attribution_tests.mutants.warm import importers, reached
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,6 +43,11 @@ def mutants(code: str, file: str = "x.py") -> set[str]:
         ("b = a.filter(x).y\\n", {"b = a.y\\n"}),
         ("b = a.max()\\n", {"b = a.min()\\n"}),
         ("q.appendleft(x)\\n", {"q.append(x)\\n", "pass\\n"}),
+        ("q.append(x)\\n", {"pass\\n"}),
+        (
+            "def first(a):\\n    return f(a, first=a, days=a)\\n",
+            {"def first(a):\\n    return f(a, first=a, hours=a)\\n"},
+        ),
         ("n += f(1)\\n", {"pass\\n"}),
         ('k = "first"\\n', {'k = "last"\\n'}),
         ("s(k=lambda r: (r.a, r.b))\\n", {"pass\\n"}),
@@ -137,3 +145,17 @@ def test_a_recording_follows_the_lines_and_forgets_tests_that_are_gone(tmp_path:
     old.save(tmp_path / "kept.json")
     assert Covering.load(tmp_path / "kept.json").seconds == old.seconds
     assert old.stale(tmp_path, ["test_a.py", "test_b.py"]) == ["test_a.py", "test_b.py"]
+
+
+def test_what_a_mutant_can_reach_is_every_module_that_holds_something_of_its_own():
+    files = [name for name in tracked(ROOT) if name.endswith(".py") and group_of(name)]
+    names = {file: file.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in files}
+    for name in names.values():
+        importlib.import_module(name)
+    graph = importers(ROOT)
+    loaded = {name: module for name, module in sys.modules.items() if name.startswith("crm_attribution.")}
+    homes = {name: {getattr(value, "__module__", None) for value in vars(loaded[name]).values()} for name in loaded}
+    for file, name in names.items():
+        assert {other for other in loaded if name in homes[other]} <= reached(file, graph), file
+    assert "crm_attribution.destinations" in reached("crm_attribution/destinations/meta.py", graph), "by its name alone"
+    assert "crm_attribution.contracts" not in reached("crm_attribution/delivery/pace.py", graph)

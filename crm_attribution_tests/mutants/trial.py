@@ -1,7 +1,7 @@
 """A mutant on trial: its file is written into a copy of the tree, and its tests run in a process forked from this one.
 
-The libraries are imported once, here, and no code of this repository is: what a child imports is the copy's. Starting
-an interpreter for each mutant would take longer than most tests.
+The libraries are imported once, here, and so are the copy's modules: a child imports again what its mutant can change
+(`warm.py`). Starting an interpreter for each mutant would take longer than most tests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from crm_attribution_tests.mutants import warm
 from crm_attribution_tests.mutants.plan import tracked
+
+Graph = dict[str, set[str]]
 
 LIBRARIES = [
     *("hypothesis", "numpy", "polars", "duckdb", "pyarrow", "pandera.polars", "pydantic", "sqlglot", "requests"),
@@ -46,6 +49,7 @@ def preload() -> None:
     """Import what the tests import from elsewhere."""
     for name in LIBRARIES:
         importlib.import_module(name)
+    warm.plugins()
 
 
 def copy(root: Path, tree: Path) -> None:
@@ -76,7 +80,9 @@ def changed(path: Path, code: str) -> Iterator[None]:
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def in_child(tree: Path, output: Path, work: Callable[[], int], limit: float) -> int | None:
+def in_child(
+    tree: Path, output: Path, work: Callable[[], int], limit: float, file: str = "", graph: Graph | None = None
+) -> int | None:
     """Call `work` in a forked process that runs in the copy. Returns its status, None where it took too long."""
     sys.stdout.flush()
     pid = os.fork()
@@ -84,7 +90,7 @@ def in_child(tree: Path, output: Path, work: Callable[[], int], limit: float) ->
         status = 70
         try:
             os.setsid()
-            _enter(tree, output)
+            _enter(tree, output, file, graph)
             status = work()
         finally:
             sys.stdout.flush()
@@ -106,7 +112,7 @@ def _end(group: int) -> None:
         os.killpg(group, signal.SIGKILL)
 
 
-def _enter(tree: Path, output: Path) -> None:
+def _enter(tree: Path, output: Path, changed_file: str, graph: Graph | None) -> None:
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(file, 1)
     os.dup2(file, 2)
@@ -114,11 +120,17 @@ def _enter(tree: Path, output: Path) -> None:
     sys.path.insert(0, str(tree))
     os.environ["PYTHONPATH"] = str(tree)  # processes that a test starts
     sys.dont_write_bytecode = True
-    for name in [name for name in sys.modules if name.partition(".")[0].startswith("crm_attribution")]:
-        del sys.modules[name]
+    kept = f"{warm.PACKAGE}." if graph is not None else None
+    for name in [name for name in sys.modules if name.partition(".")[0].startswith(warm.PACKAGE)]:
+        if kept is None or not (name == warm.PACKAGE or name.startswith(kept)):
+            del sys.modules[name]
+    if graph is not None and changed_file.endswith(".py"):
+        warm.forget(changed_file, graph)
 
 
-def tried(tree: Path, output: Path, file: str, code: str, tests: Sequence[str], limit: float) -> str:
+def tried(
+    tree: Path, output: Path, file: str, code: str, tests: Sequence[str], limit: float, graph: Graph | None = None
+) -> str:
     """What the tests say of a file with other code."""
 
     def work() -> int:
@@ -129,7 +141,7 @@ def tried(tree: Path, output: Path, file: str, code: str, tests: Sequence[str], 
     if not tests:
         return SURVIVED
     with changed(tree / file, code):
-        status = in_child(tree, output, work, limit)
+        status = in_child(tree, output, work, limit, file, graph)
     if status is None:
         return TIMEOUT
     return SURVIVED if status == 0 else KILLED
