@@ -74,7 +74,7 @@ def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.D
     )
     live = live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"})
     base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact"]
-    person = live.filter(pl.col("_person").is_not_null()).select(*base, "_person").join(representatives, on="_person")
+    person = live.select(*base, "_person").join(representatives, on="_person")
     people = person.select(
         *base,
         "contact_id",

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.conversions.recipients import NO_CONTACT, _choose, _clicks, _resolved, _standing, resolver
+from crm_attribution.conversions.recipients import (
+    NO_CONTACT,
+    _candidates,
+    _choose,
+    _clicks,
+    _resolved,
+    _standing,
+    resolver,
+)
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
@@ -244,6 +252,40 @@ def test_facts_that_stand_are_looked_at_and_what_was_sent_always_is(session: Ses
         "reversed, sent": (3, None, True),
         "gone, sent": (None, None, True),
     }
+
+
+@pytest.mark.warehouse
+def test_a_fact_of_a_person_is_about_that_person_one_of_a_deal_about_its_contacts(session: Session):
+    """Also where a fact names both; of the deal's contacts the earliest created comes first, whatever its id."""
+    stamp = WON.isoformat()
+    facts = [
+        sample_rows.milestone("lead_captured", "l", stamp, person="p1"),
+        sample_rows.milestone("lead_captured", "both", stamp, person="p1", deal="50"),
+        sample_rows.milestone("customer_won", "w", stamp, account="a", deal="50"),
+        sample_rows.milestone("customer_won", "own", stamp, account="a"),
+    ]
+    ties = [{"from_type": "deals", "from_id": "50", "to_type": "contacts", "to_id": number, "type_ids": ["3"],
+             "labels": labels, "is_primary": False, "position": 0, "valid_from": WON}
+            for number, labels in (("2", ["Buyer", "Payer"]), ("3", ["User"]))]  # fmt: skip
+    sample_rows.fill(session, {
+        "events.milestone": facts,
+        "raw.association": ties,
+        "raw.contact": [sample_rows.record("2", created_at=at(day(2))), sample_rows.record("3", created_at=at(day(1)))],
+        "identity.alias": [{"identifier_type": "contact", "identifier": number, "person_id": f"p{number}"}
+                           for number in ("2", "3")],
+        "identity.person": [{"person_id": "p1", "contact_id": "1", "first_seen": WON, "contacts": 1}],
+    })  # fmt: skip
+    rows = [due(name, name, "customer_won" if name in ("w", "own") else "lead_captured")
+            for name in ("l", "both", "w", "own")]  # fmt: skip
+    live = _standing(session, pl.DataFrame(rows, schema=DUE))
+
+    def found(label: str | None) -> list[tuple[Any, ...]]:
+        columns = ["conversion_id", "contact_id", "person_id", "place", "labelled"]
+        return sorted(_candidates(session, live, label).select(columns).rows())
+
+    persons = [("both", 1, "p1", 0, False), ("l", 1, "p1", 0, False)]
+    assert found(None) == [*persons, ("w", 2, "p2", 1, False), ("w", 3, "p3", 0, False)]
+    assert found("Payer") == [*persons, ("w", 2, "p2", 1, True), ("w", 3, "p3", 0, False)]
 
 
 @pytest.mark.warehouse

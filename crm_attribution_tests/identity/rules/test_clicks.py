@@ -90,12 +90,23 @@ def test_the_latest_submission_that_names_a_contact_counts():
     assert told(resolved(click(gclid="G"), ann, bob | {"email": "stranger@c.example"}))[2] == "ann"
 
 
+def test_of_later_submissions_the_earliest_counts_and_of_one_instant_the_smaller_ids():
+    late = CLICKED + timedelta(days=10)
+    first, then = form(late, "9", gclid="G"), form(late + MILLISECOND, "1", "bob@b.example", gclid="G")
+    assert resolved(click(gclid="G"), then, first)["conversion_id"] == "9"
+    for moment in (CLICKED, late):
+        forms = [form(moment, number, gclid="G", form_id=name) for name, number in (("b", "1"), ("a", "3"), ("a", "2"))]
+        row = resolved(click(gclid="G"), *forms)
+        assert (row["form_id"], row["conversion_id"]) == ("a", "2")
+
+
 def test_pending_for_72_hours_then_unresolved_with_its_reason():
     end = CLICKED + timedelta(hours=72)
     for given, forms, reason in [
         (click(), [], "no_submission_with_click_id"),
         (click(contact_id="99"), [], "contact_unknown"),
         (click(gclid="G"), [form(CLICKED, email=None, gclid="G")], "email_names_no_single_contact"),
+        (click(gclid="G"), [form(end + MILLISECOND, email=None, gclid="G")], "email_names_no_single_contact"),
     ]:
         assert told(resolved(given, *forms, as_of=end - MILLISECOND)) == ("pending", reason, None)
         assert told(resolved(given, *forms, as_of=end)) == ("unresolved", reason, None)
