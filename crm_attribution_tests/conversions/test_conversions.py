@@ -87,6 +87,8 @@ def test_a_conversion_has_the_key_of_its_business_fact(desk: Desk):
     assert (row["state"], row["person_id"], row["value"], row["currency"]) == ("pending", "person-a", None, None)
     assert row["ready_at"] == at(THEN) + timedelta(minutes=60)
     assert row["expires_at"] == at(THEN) + timedelta(days=7)
+    assert (row["kind"], row["revision"], row["attempts"]) == ("conversion", 0, 0)
+    assert (row["planned_at"], row["updated_at"]) == (NOW, NOW)
 
 
 def test_again_is_nothing(desk: Desk):

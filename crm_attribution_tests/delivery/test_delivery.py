@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -197,9 +198,26 @@ def test_rows_of_another_account_stay_where_they_are(make: Make, requests: Reque
 
 def test_an_event_of_the_future_waits(make: Make):
     outbox = make("meta")
-    outbox.plan("a", occurred_at=NOW + timedelta(minutes=5), ready_at=NOW - timedelta(hours=1))
+    for name, seconds in (("a", 61), ("now", 60)):
+        outbox.plan(name, occurred_at=NOW + timedelta(seconds=seconds), ready_at=NOW - timedelta(hours=1))
     outbox.deliver()
-    assert outbox.reasons() == {"a": ("held", "in_future")}
+    assert outbox.reasons() == {"a": ("held", "in_future"), "now": ("accepted", None)}, "clocks differ by a minute"
+
+
+def test_a_stop_comes_between_two_requests_and_leaves_no_answer_unrecorded(make: Make, counted: Counted):
+    outbox = make("meta")
+    outbox.plan("a", "b", "c", "d")
+
+    def stop(moment: str) -> None:
+        if moment == "claimed":
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        outbox.deliver(stop)
+    assert sorted(outbox.states().values()) == ["accepted", "accepted", "pending", "pending"]
+    assert len(counted(outbox)) == 2
+    outbox.deliver()
+    assert counted(outbox) == ["a", "b", "c", "d"]
 
 
 def test_switched_off_plans_and_claims_nothing(make: Make, requests: Requests, platform: str):

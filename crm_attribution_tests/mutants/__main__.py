@@ -87,7 +87,7 @@ def main() -> int:
     trial.copy(ROOT, build.tree)
     files = _files(given)
     with use_db(str(build.session), WorkDB.Mode.create) as session:
-        chosen = _again(session) if given.again else _chosen(given, files)
+        chosen = _again(build.tree, session) if given.again else _chosen(build.tree, given, files)
         if not chosen:
             print("nothing to mutate")
             return 0
@@ -115,23 +115,23 @@ def _files(given: argparse.Namespace) -> list[str]:
     return [name for name in known if name in wanted]
 
 
-def _chosen(given: argparse.Namespace, files: list[str]) -> list[Mutant]:
+def _chosen(tree: Path, given: argparse.Namespace, files: list[str]) -> list[Mutant]:
     """The sample, without those known to be equivalent; by turns of each group, so that a run can stop at any time."""
     known = plan.equivalent()
     groups: list[list[Mutant]] = []
-    for places in plan.sample(plan.places(ROOT, files), None, given.seed):
+    for places in plan.sample(plan.places(tree, files), None, given.seed):
         mine: dict[tuple[str, str, str], Mutant] = {}
         for place in places:
             if given.sample is not None and len(mine) >= given.sample:
                 break
-            found = plan.mutant(ROOT, place)
+            found = plan.mutant(tree, place)
             if found is not None and found.change not in known:
                 mine.setdefault(found.change, found)
         groups.append(list(mine.values()))
     return [each for turn in zip_longest(*groups) for each in turn if each is not None]
 
 
-def _again(session: WorkDB) -> list[Mutant]:
+def _again(tree: Path, session: WorkDB) -> list[Mutant]:
     """The survivors of the last session, as far as their code still stands there."""
     known = plan.equivalent()
     wanted = {
@@ -140,8 +140,8 @@ def _again(session: WorkDB) -> list[Mutant]:
         if result.test_outcome == TestOutcome.SURVIVED
     }
     chosen: dict[str, Mutant] = {}
-    for place in plan.places(ROOT, {str(spec.module_path) for spec in wanted.values()}):
-        found = plan.mutant(ROOT, place)
+    for place in plan.places(tree, {str(spec.module_path) for spec in wanted.values()}):
+        found = plan.mutant(tree, place)
         if found is None or found.key not in wanted or found.change in known:
             continue
         if found.key not in chosen or found.occurrence == wanted[found.key].occurrence:  # two lines may be alike
@@ -155,7 +155,8 @@ def _covering(build: Build) -> Covering:
     tests = [
         name
         for name in plan.tracked(ROOT)
-        if name.startswith(tuple(f"crm_attribution_tests/{folder}/" for folder in plan.TESTS))
+        if (build.tree / name).exists()  # work may go on beside a run
+        and name.startswith(tuple(f"crm_attribution_tests/{folder}/" for folder in plan.TESTS))
         and name.rpartition("/")[2].startswith("test_")
     ]
     stale = covering.stale(build.tree, tests)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
@@ -46,6 +46,15 @@ class Covering:
         """Seconds of a test with the fixtures it shares, of which some may be there."""
         shared = sum(self.setup.get(name, 0.0) for name in self.shared.get(test, ()) if name not in paid)
         return self.seconds.get(test, 1.0) + shared
+
+    def fair(self, tests: Collection[str]) -> dict[str, float]:
+        """Seconds of each test with its part of the fixtures that these tests share."""
+        users = Counter(name for test in tests for name in self.shared.get(test, ()))
+        return {
+            test: self.seconds.get(test, 1.0)
+            + sum(self.setup.get(name, 0.0) / users[name] for name in self.shared.get(test, ()))
+            for test in tests
+        }
 
     def tests(self, file: str, line: int) -> set[str]:
         """The tests of a line; of one that only runs when the module is imported, those of any line of the file."""

@@ -179,7 +179,8 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     """The tests that run for a mutant, as many as `seconds` allow.
 
     The fastest come first, those of the file's own folder before others of four times their speed. The second example
-    of a parametrized test comes after the first of all others that are about as fast.
+    of a parametrized test comes after the first of all others that are about as fast. What tests share, they bear in
+    equal parts.
     """
     if each.file.endswith(".sql"):
         found = {test for test in covering.seconds if test.startswith(tuple(OF_SQL))}
@@ -189,21 +190,23 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     near = f"crm_attribution_tests/{folder}/"
     if not found:  # a module of which only definitions run, such as a dataclass
         found = {test for test in covering.seconds if test.startswith(near)}
-    cheap = sorted(found, key=lambda test: (covering.cost(test) * (0.25 if test.startswith(near) else 1.0), test))
+    fair = covering.fair(found)
+    cheap = sorted(found, key=lambda test: (fair[test] * (0.25 if test.startswith(near) else 1.0), test))
     seen = Counter[str]()
     place = {}
     for at, test in enumerate(cheap):
         function = test.partition("[")[0]
-        slow = next((step for step, most in enumerate(STEPS) if covering.cost(test) <= most), len(STEPS))
+        slow = next((step for step, most in enumerate(STEPS) if fair[test] <= most), len(STEPS))
         place[test] = (slow, seen[function], at)
         seen[function] += 1
     ordered = sorted(cheap, key=place.__getitem__)
     chosen: list[str] = []
     spent, paid = 0.0, set[str]()
     for test in ordered:
-        spent += covering.cost(test, paid)
-        if chosen and spent > seconds:
-            break
+        more = covering.cost(test, paid)
+        if chosen and spent + more > seconds:
+            continue
+        spent += more
         chosen.append(test)
         paid.update(covering.shared.get(test, ()))
     return chosen
