@@ -226,6 +226,9 @@ class Identity(_Rules):
 class Accounts(_Rules):
     rollup: Literal["none", "parent"]
     free_mail_domains: Domains
+    more_free_mail_domains: Domains
+    trusted_domains: Domains
+    suspicious_people: int = Field(ge=2)
     ignored_labels: Names
     owner_property: str
     tier_property: str | None

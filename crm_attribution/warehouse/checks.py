@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import polars as pl
+
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
@@ -34,6 +36,35 @@ def unmapped_pipelines(session: Session, mapped: list[str]) -> list[str]:
         " AND pipeline NOT IN (SELECT unnest(?)) ORDER BY pipeline",
         [mapped],
     )["pipeline"].to_list()
+
+
+def suspicious_domains(session: Session, least: int, trusted: list[str]) -> pl.DataFrame:
+    """Accounts that are a domain no company has, with many people who do not all name one company.
+
+    Args:
+        least: people from which on an account is looked at.
+        trusted: domains that are organisations.
+
+    Returns:
+        domain String, people Int64, named Int64 (people who say where they work), companies Int64 (different ones they
+        name, capitals and punctuation apart); the most people first.
+    """
+    return session.query(
+        r"""
+        WITH held AS (
+            SELECT m.account_id[8:] AS domain, m.person_id,
+                nullif(lower(regexp_replace(c.properties->>'company', '[^\p{L}\p{N}]+', '', 'g')), '') AS company
+            FROM identity.membership m LEFT JOIN raw.contact c ON c.id = m.contact_id
+            WHERE starts_with(m.account_id, 'domain:') AND m.valid_to IS NULL
+        )
+        SELECT domain, count(DISTINCT person_id) AS people,
+            count(DISTINCT person_id) FILTER (company IS NOT NULL) AS named, count(DISTINCT company) AS companies
+        FROM held WHERE domain NOT IN (SELECT unnest(?)) GROUP BY domain
+        HAVING people >= ? AND NOT (companies = 1 AND 2 * named >= people)
+        ORDER BY people DESC, domain
+        """,
+        [trusted, least],
+    )
 
 
 def open_gaps(session: Session, gap: str) -> list[str]:

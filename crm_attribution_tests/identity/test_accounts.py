@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from crm_attribution.identity.accounts import live_accounts
 from crm_attribution.layers import IDENTITY, run
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.checks import suspicious_domains
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, RULES, Chain, differences
 from crm_attribution_tests.flow.chain import rules as chain_rules
@@ -72,6 +74,30 @@ def test_two_companies_with_one_domain_are_told_and_not_joined(session: Session)
     update(session)
     assert accounts(session) == {1: "company:8"}
     assert live_accounts(session, ["company:9"]) == {"company:9": "company:8"}
+
+
+def test_a_domain_with_many_people_of_no_company_is_suspicious_unless_most_name_one(session: Session):
+    def people(domain: str, first: int, companies: list[str | None]) -> None:
+        for number, name in enumerate(companies, first):
+            told = {} if name is None else {"company": name}
+            contact(session, str(number), f"p{number}@{domain}", properties=json.dumps(told))
+
+    people("mail.example", 1, ["Acme", "Birk", None])
+    people("silent.example", 10, [None, None, None])
+    people("studio.example", 20, ["The Studio", "the studio!", None])
+    people("half.example", 30, ["Half", None, None])
+    people("few.example", 40, ["A", "B"])
+    people("firm.example", 50, ["A", "B", "C"])
+    company(session, "9", "firm.example")
+    update(session)
+    found = suspicious_domains(session, 3, [])
+    assert found.rows() == [("half.example", 3, 1, 1), ("mail.example", 3, 2, 2), ("silent.example", 3, 0, 0)]
+    assert suspicious_domains(session, 3, ["mail.example", "half.example"])["domain"].to_list() == ["silent.example"]
+    assert suspicious_domains(session, 4, []).is_empty()
+    ours = LOADED.accounts.model_copy(update={"more_free_mail_domains": ["mail.example"]})
+    update(session, LOADED.model_copy(update={"accounts": ours}))
+    assert suspicious_domains(session, 3, [])["domain"].to_list() == ["half.example", "silent.example"]
+    assert 1 not in accounts(session)
 
 
 def test_a_subsidiary_rolls_up_only_where_asked(session: Session):

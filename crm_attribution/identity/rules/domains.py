@@ -29,7 +29,7 @@ def registrable(host: str | None) -> str | None:
 
 def business(hosts: pl.Series, rules: Accounts) -> pl.Series:
     """Return the business domain of each host name (String); null for none and for free-mail providers."""
-    free = set(rules.free_mail_domains)
+    free = {*rules.free_mail_domains, *rules.more_free_mail_domains}
     names = {host: registrable(host) for host in hosts.unique().drop_nulls()}
     kept = {host: name for host, name in names.items() if name is not None and name not in free}
     return hosts.replace_strict(kept, default=None, return_dtype=pl.String)

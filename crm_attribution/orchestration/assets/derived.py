@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
-from crm_attribution.layers import CREDITS, GAPS, LAYERS, MILESTONES, Layer, run
+from crm_attribution.layers import CREDITS, GAPS, IDENTITY, LAYERS, MILESTONES, Layer, run
 from crm_attribution.mapping import Rules
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -19,7 +19,7 @@ from crm_attribution.orchestration.assets.common import (
     window,
 )
 from crm_attribution.warehouse import report as reports
-from crm_attribution.warehouse.checks import broken_conservation, open_gaps, unmapped_pipelines
+from crm_attribution.warehouse.checks import broken_conservation, open_gaps, suspicious_domains, unmapped_pipelines
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import advance_watermark
 
@@ -85,6 +85,34 @@ PIPELINES_MAPPED = dg.AssetCheckSpec(
     description="Every pipeline with deals has a kind; deals of the others make no milestones.",
 )
 
+DOMAINS = dg.AssetCheckSpec(
+    "domains_are_organisations",
+    asset=key_of("identity.account"),
+    description="No account is the domain of a mail or hosting provider: one without a company, with many people who do"
+    " not name one and the same.",
+)
+
+
+def _domains_are_organisations(session: Session, rules: Rules) -> dg.AssetCheckResult:
+    ours = rules.accounts
+    found = suspicious_domains(session, ours.suspicious_people, ours.trusted_domains)
+    lines = [
+        f"- {domain}: {people} people, {named} say where they work, at {companies} companies"
+        for domain, people, named, companies in found.head(20).rows()
+    ]
+    return dg.AssetCheckResult(
+        check_name="domains_are_organisations",
+        asset_key=key_of("identity.account"),
+        passed=found.is_empty(),
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={
+            "domains": dg.MetadataValue.md("\n".join(lines) or "none"),
+            "fix": "a provider belongs into accounts.more_free_mail_domains of the mapping, an organisation into"
+            " accounts.trusted_domains, or give it a company in HubSpot",
+        },
+    )
+
+
 _CLOSED = {
     "stages_known": ("stage_unknown", "Every stage that deals were in is in HubSpot's list, or named in the mapping."),
     "stages_agree": ("stage_disagrees", "The mapping calls no stage won, lost or open that HubSpot calls otherwise."),
@@ -109,6 +137,7 @@ def _gap_check(name: str) -> tuple[dg.AssetCheckSpec, Judge]:
 
 
 CHECKS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Judge]]] = {
+    IDENTITY.name: [(DOMAINS, _domains_are_organisations)],
     MILESTONES.name: [(PIPELINES_MAPPED, _pipelines_mapped)],
     CREDITS.name: [(CONSERVED, _conserved)],
     GAPS.name: [_gap_check(name) for name in _CLOSED],
