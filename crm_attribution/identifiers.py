@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import idna
 import polars as pl
 
-from crm_attribution.clock import iso
+from crm_attribution.clock import from_millis, iso
 
 DEAL_ACCOUNT = "deal:"
 """How the account id of a deal without a company begins; its members are the deal's contacts."""
@@ -111,6 +111,25 @@ def normalise_click_id(text: str | None) -> str | None:
     if value.rstrip("=").lower() in _PLACEHOLDERS or is_macro(value) or re.match(r"fb\.\d(\.|$)", value):
         return None
     return value if re.fullmatch(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*={0,2}", value) and ".." not in value else None
+
+
+_COOKIE = re.compile(r"fb\.\d\.(\d{10}|\d{13})\.(.+)")
+
+
+def told_click_id(text: str) -> tuple[str, datetime | None] | None:
+    """A click id as a CRM's property tells it, and when the click was, where it says so: a whole `_fbc` cookie does.
+    None for what is none: a placeholder, a cut one, one that is still URL-encoded. Never raises.
+
+    https://developers.facebook.com/docs/marketing-api/conversions-api/parameters/fbp-and-fbc
+    """
+    found = None if "%" in text else normalise_click_id(text)
+    if found is None:
+        return None
+    cookie = _COOKIE.fullmatch(visible(text))
+    if cookie is None:
+        return found, None
+    millis = int(cookie[1]) * (1 if len(cookie[1]) == 13 else 1_000)
+    return found, from_millis(millis)
 
 
 def normalised_emails(emails: pl.Series) -> pl.Series:

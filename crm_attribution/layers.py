@@ -143,14 +143,17 @@ MILESTONES = Layer(
 TOUCHES = Layer(
     name="touches",
     update=touches.update,
-    topics=(CLICK, CLICK_PERSON, LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, CLICK_FORM, EMAIL, ACCOUNT),
-    sections=("touches", "accounts"),
+    topics=(
+        *(CONTACTS, CLICK, CLICK_PERSON, LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, CLICK_FORM, EMAIL, ACCOUNT),
+    ),
+    sections=("touches", "accounts", "identity"),
     reads=(
         *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
         *("identity.node", "identity.membership", "identity.account", "identity.account_alias"),
         *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
+        "raw.property_history",
     ),
-    writes=("attribution.touch",),
+    writes=("attribution.touch", "attribution.telling"),
 )
 CREDITS = Layer(
     name="credits",
@@ -190,7 +193,8 @@ PLANNING = Step(
 SENDING = Step(
     name="delivery",
     reads=(
-        *("events.milestone", "events.milestone_event", "attribution.touch", "identity.person", "identity.alias"),
+        *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
+        *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
     writes=(ledger.ATTEMPT, ledger.CONVERSION),

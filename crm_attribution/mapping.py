@@ -62,7 +62,7 @@ Seconds = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(seconds=1))]
 """A length of time that can be taken from a date of ours: up to a century."""
 
 TouchKind = Annotated[
-    Literal["link_click", "email_click", "form_submission"],
+    Literal["link_click", "email_click", "form_submission", "ad_click", "latest_source", "original_source"],
     BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given),
 ]
 T = TypeVar("T")
@@ -282,6 +282,9 @@ Spellings = Annotated[dict[str, list[str]], AfterValidator(_told_apart)]
 
 
 class Touches(_Rules):
+    told_by: list[Literal["ad_click", "latest_source", "original_source"]]
+    same_click_hours: Hours
+    same_visit_minutes: Minutes
     channels: list[ChannelRule]
     other_channel: str
     sources: Spellings

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import polars as pl
 
 from crm_attribution.contracts import topics
-from crm_attribution.identity.lookups import emails_of, one_contact, with_person
+from crm_attribution.identity.lookups import CONTACT_ID, emails_of, one_contact, with_person
 from crm_attribution.identity.rules.domains import of_emails
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
-from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.steps import steps
 
@@ -36,9 +36,20 @@ TOUCHED = {
     """,
     "acting_contact": one_contact("acting_email"),
     "acting_person": with_person("acting_contact"),
+    # whose properties changed, and whose properties hold the click id of a changed link click
+    "telling_contact": """
+        SELECT contact_id FROM changed_contact
+        UNION SELECT edge.contact_id FROM (
+            SELECT unnest([gclid, fbclid, li_fat_id, msclkid, ttclid]) AS identifier
+            FROM raw.link_click SEMI JOIN changed_link USING (click_id)
+        ) AS carried JOIN identity.edge AS edge USING (identifier)
+        WHERE edge.contact_id IS NOT NULL AND edge.identifier_type NOT IN ('contact', 'email')
+    """,
+    "telling_person": with_person("telling_contact"),
     "touched_person": """
         SELECT person_id FROM changed_person
         UNION SELECT person_id FROM acting_person
+        UNION SELECT person_id FROM telling_person
         UNION SELECT person_id FROM identity.click SEMI JOIN changed_link USING (click_id)
             WHERE person_id IS NOT NULL
         UNION SELECT person_id FROM identity.email_click SEMI JOIN changed_mail USING (id)
@@ -71,7 +82,8 @@ TOUCHED = {
             SEMI JOIN touched_email ON mail.recipient_normalised = touched_email.email
     """,
 }
-"""E-mails, persons and touches with a change, from `changed_*` frames: link, mail, form, person, node, host."""
+"""E-mails, persons and touches with a change, from the frames `changed_*`: link, mail, form, contact, person, node,
+host."""
 
 EVERYTHING = {
     "touched_person": "SELECT person_id FROM identity.person",
@@ -99,6 +111,11 @@ DERIVED = {
     # e-mails by which submissions are theirs
     "scope_email": emails_of("scope_person"),
     "scope_contact": one_contact("scope_email"),
+    # whose properties tell of their acts, absorbed contacts included
+    "person_contact": f"""
+        SELECT {CONTACT_ID} AS contact_id, person_id FROM identity.alias SEMI JOIN scope_person USING (person_id)
+        WHERE identifier_type = 'contact'
+    """,
     "scope_mailbox": f"FROM ({with_person('scope_contact')}) SEMI JOIN scope_person USING (person_id)",
 }
 """Persons whose touches are derived again, their mailboxes, and mailboxes that name no single person."""
@@ -112,6 +129,7 @@ def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
         "changed_link": ids_frame("click_id", changes.of(topics.CLICK, topics.LINK_CLICK)),
         "changed_mail": ids_frame("id", changes.of(topics.EMAIL_CLICK)),
         "changed_form": changes.frame(topics.FORM_SUBMISSION, topics.CLICK_FORM),
+        "changed_contact": records_frame("contact_id", changes.ids(topics.CONTACTS)),
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON, topics.CLICK_PERSON)),
         "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
         "changed_host": _hosts(session, changes, rules),

@@ -1,4 +1,4 @@
-"""attribution.touch: touches of the persons and mailboxes that changed."""
+"""attribution.touch and attribution.telling: touches of the persons and mailboxes that changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import datetime
 
 import polars as pl
 
+from crm_attribution.attribution.rules import tellings as telling_rules
 from crm_attribution.attribution.rules import touches as touch_rules
 from crm_attribution.attribution.scope import scope
 from crm_attribution.identity.accounts import domains_of
@@ -44,11 +45,34 @@ _SHARED_EMAIL_CLICKS = """
     JOIN identity.email_click i USING (created_at, id) JOIN touched_email m ON mail.recipient_normalised = m.email
     WHERE i.status = 'unresolved' ORDER BY mail.created_at, mail.id
 """
+_HISTORY = """
+    SELECT asked.*, h.property, h."timestamp", h.ordinal, h.value, h.source_type FROM asked
+    JOIN raw.property_history h USING (object_id)
+    SEMI JOIN told ON h.property = told.property WHERE h.object_type = 'contacts'
+"""
+_CONTACTS = """
+    SELECT c.*, person_id FROM raw.contact c JOIN person_contact ON c.id = person_contact.contact_id
+    ANTI JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = c.id
+"""
+_FAMILY = """
+    SELECT contact_id AS object_id, person_id, coalesce(m.merged_at, to_timestamp(0)) AS merged_at FROM person_contact
+    JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = contact_id
+    UNION ALL SELECT contact_id, person_id, NULL FROM person_contact
+    ANTI JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = contact_id
+"""
+_ONLY_BOTS = """
+    SELECT {kind} AS click_id FROM raw.link_click JOIN identity.click USING (click_id)
+    SEMI JOIN asked ON asked.click_id = {kind} GROUP BY 1 HAVING bool_and(status = 'suspect')
+"""
 _OWNERS = """
     SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e
     SEMI JOIN acting ON e.identifier = acting.email
     JOIN identity.membership m ON m.contact_id = e.contact_id
     WHERE e.identifier_type = 'email' AND e.contact_id IS NOT NULL ORDER BY ALL
+"""
+_TOLD = """
+    SELECT telling_id FROM derived
+    UNION SELECT telling_id FROM attribution.telling SEMI JOIN scope_person USING (person_id)
 """
 _WRITTEN = """
     SELECT touch_id FROM touched_touch UNION SELECT touch_id FROM derived
@@ -61,7 +85,10 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
     report = Report(changed=0 if changes.idle else _derive(session, changes, rules))
     report.rows = session.scalar("SELECT count(*) FROM attribution.touch")
     report.figures = dict(
-        session.connection.execute("SELECT channel, count(*) FROM attribution.touch GROUP BY 1 ORDER BY 1").fetchall()
+        session.connection.execute(
+            "SELECT channel, count(*) FROM attribution.touch GROUP BY 1"
+            " UNION ALL SELECT 'told otherwise: ' || rule, count(*) FROM attribution.telling GROUP BY 1 ORDER BY 1"
+        ).fetchall()
     )
     return report
 
@@ -69,21 +96,71 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the touches in scope. Returns how many rows came."""
     with scope(session, changes, rules):
-        frame = pl.concat([_of_persons(session, rules), _of_mailboxes(session, rules)], how="diagonal")
+        persons, tellings = _of_persons(session, rules)
+        frame = pl.concat([persons, _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
         changed = session["attribution.touch"].replace(frame, None if changes.everything else written)
-    return changed.filter("_came").height
+        theirs = session.query(_TOLD, derived=tellings.select("telling_id"))
+        told = session["attribution.telling"].replace(tellings, None if changes.everything else theirs)
+    return changed.filter("_came").height + told.filter("_came").height
 
 
-def _of_persons(session: Session, rules: Rules) -> pl.DataFrame:
-    """attribution.touch rows of the persons in scope."""
-    return touch_rules.touches(
+def _of_persons(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """attribution.touch and attribution.telling rows of the persons in scope."""
+    tellings, refused = _tellings(session, rules)
+    found = touch_rules.of_persons(
         session.query(_CLICKS),
         session.query(_EMAIL_CLICKS),
         session.query(_SUBMISSIONS),
-        session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)"),
+        tellings,
+        _only_bots(session, tellings),
         rules.touches,
     )
+    membership = session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)")
+    told = pl.concat([found.folded, refused], how="diagonal").select(
+        "person_id",
+        "contact_id",
+        "kind",
+        "rule",
+        "origin",
+        telling_id="touch_id",
+        told_at="touched_at",
+        touch_id="into",
+    )
+    return touch_rules.placed(found.touches, membership, rules.touches), told.sort("telling_id")
+
+
+def _tellings(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """What the properties of the contacts of the persons in scope tell, and what of it is no act."""
+    wanted, properties = rules.touches.told_by, rules.identity.click_id_properties
+    named = [*properties, *telling_rules.LATEST, telling_rules.ORIGINAL]
+    history = session.query(
+        _HISTORY, asked=session.query(_FAMILY), told=pl.DataFrame({"property": named}, schema={"property": pl.String})
+    )
+    found = {
+        "ad_click": telling_rules.ad_clicks(history, properties),
+        "latest_source": telling_rules.latest_sources(history),
+        "original_source": telling_rules.original_sources(session.query(_CONTACTS), history),
+    }
+    parts = [part for kind, part in found.items() if kind in wanted]
+    nothing = telling_rules.NOTHING
+    return (
+        pl.concat([nothing, *(told for told, _ in parts)]),
+        pl.concat([nothing.with_columns(rule=pl.lit("")), *(refused for _, refused in parts)]).with_columns(
+            into=pl.lit(None, pl.String)
+        ),
+    )
+
+
+def _only_bots(session: Session, tellings: pl.DataFrame) -> list[str]:
+    """Those of the ad clicks' ids that only bot clicks of the link service carry."""
+    parts = tellings.select(pl.col("click_id").str.split_exact(":", 1).struct.rename_fields(["kind", "click_id"]))
+    asked = parts.unnest("click_id").drop_nulls().unique()
+    return [
+        f"{kind}:{name}"
+        for (kind,), mine in asked.group_by("kind")
+        for name in session.query(_ONLY_BOTS.format(kind=kind), asked=mine.select("click_id"))["click_id"]
+    ]
 
 
 def _of_mailboxes(session: Session, rules: Rules) -> pl.DataFrame:

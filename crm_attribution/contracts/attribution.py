@@ -9,16 +9,23 @@ from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
+KINDS = ["link_click", "email_click", "form_submission", "ad_click", "latest_source", "original_source"]
+_KINDS = (
+    "link_click, email_click, form_submission, or what a contact's properties tell: ad_click (of a click id),"
+    " latest_source (a visit), original_source (the first visit)"
+)
+
 
 @table("attribution.touch", key=("touch_id",), journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"})
 class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 
-    touch_id: str = field("click:ID, email:CREATED:ID (epoch milliseconds) or form:FORM:SUBMISSION")
-    touched_at: Timestamp = field("when it happened, UTC")
-    kind: str = field(
-        "link_click, email_click or form_submission", isin=["link_click", "email_click", "form_submission"]
+    touch_id: str = field(
+        "click:ID, email:CREATED:ID, form:FORM:SUBMISSION, ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or"
+        " original:CONTACT; moments in epoch milliseconds"
     )
+    touched_at: Timestamp = field("when it happened, UTC")
+    kind: str = field(_KINDS, isin=KINDS)
     person_id: str = field("person; null where only the account is known: person scope leaves it out", nullable=True)
     contact_id: int = hubspot_id("contact the touch resolved to", nullable=True)
     account_id: str = field(
@@ -33,12 +40,42 @@ class Touch(Model):
         ge=1,
     )
     source: str = field(
-        "utm_source by the name touches.sources gives it, lower case; hubspot for e-mail clicks without one",
+        "utm_source by the name touches.sources gives it, lower case; hubspot for e-mail clicks without one; of"
+        " HubSpot's sources the network or site",
         nullable=True,
     )
-    medium: str = field("utm_medium, lower case; email for e-mail clicks without one", nullable=True)
-    campaign: str = field("utm_campaign; the send (emailCampaignId) for e-mail clicks without one", nullable=True)
+    medium: str = field(
+        "utm_medium, lower case; email for e-mail clicks without one; of HubSpot's sources the category (paid_search)",
+        nullable=True,
+    )
+    campaign: str = field(
+        "utm_campaign; the send (emailCampaignId) for e-mail clicks without one; of HubSpot's sources the drill-down",
+        nullable=True,
+    )
     click_id_kinds: Strings = field("which platforms' click ids it carries (gclid, fbclid, li_fat_id, …)")
+    origin: str = field("table and key of the source row")
+
+
+TOLD_RULES = ["same_click_id", "same_visit", "repeated", "bot_click", "not_a_click_id", "url_encoded", "offline"]
+
+
+@table("attribution.telling", key=("telling_id",))
+class Telling(Model):
+    """What a contact's properties tell that is no touch of its own: another word about one, or about none."""
+
+    telling_id: str = field("ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or original:CONTACT")
+    told_at: Timestamp = field("when the act was, as it is told, UTC")
+    kind: str = field("ad_click, latest_source or original_source", isin=KINDS[3:])
+    person_id: str = field("person")
+    contact_id: int = hubspot_id("contact whose property tells it")
+    touch_id: str = field("the touch it is another word about; null where it is about none", nullable=True)
+    rule: str = field(
+        "same_click_id (one click id is one click; a submission with it, where it is near), same_visit (a stronger"
+        " telling of the person is near), repeated (the same is told again at once), bot_click (only bots followed the"
+        " link with this click id), not_a_click_id (a placeholder, a cut one), url_encoded, offline (an import, an"
+        " integration or a user made the contact)",
+        isin=TOLD_RULES,
+    )
     origin: str = field("table and key of the source row")
 
 

@@ -33,7 +33,7 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
     def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
         live = _standing(session, rows)
         candidates = _candidates(session, live, mine.contact_label)
-        clicks = _clicks(session, candidates, destination.click_id, mine.click_days)
+        clicks = _clicks(session, candidates, destination.click_id, mine.click_days, rules.identity.click_id_properties)
         chosen = _choose(candidates, clicks)
         details = _details(session, chosen.join(live.select("conversion_id", "deal_id"), on="conversion_id"), rules)
         unresolved = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
@@ -93,19 +93,44 @@ def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.D
     return pl.concat([people, deals]).with_columns(place=pl.int_range(pl.len()).over("conversion_id"))
 
 
-def _clicks(session: Session, candidates: pl.DataFrame, click_id: str | None, days: int) -> pl.DataFrame:
-    """The latest click of the platform of each candidate within the window before the conversion."""
+def _clicks(
+    session: Session, candidates: pl.DataFrame, click_id: str | None, days: int, told_by: Mapping[str, str]
+) -> pl.DataFrame:
+    """The latest click of the platform of each candidate within the window before the conversion.
+
+    Args:
+        session: an open session.
+        candidates: of `_candidates`.
+        click_id: kind of the platform's click id.
+        days: the window.
+        told_by: contact property -> kind of click id.
+    """
     empty = {"conversion_id": pl.String, "person_id": pl.String, "touch_id": pl.String, "click_id": pl.String}
     if click_id is None or candidates.is_empty():
         return pl.DataFrame(schema={**empty, "clicked_at": pl.Datetime("us", "UTC")})
+    mine = [name for name, kind in told_by.items() if kind == click_id]
+    properties = pl.DataFrame({"property": mine}, schema={"property": pl.String})
     return session.query(
         f"""
         WITH clicks AS (
-            SELECT 'click:' || click_id AS touch_id, {click_id} AS click_id FROM raw.link_click
+            SELECT 'click:' || click_id AS touch_id, {click_id} AS click_id, '' AS telling_id FROM raw.link_click
             WHERE {click_id} IS NOT NULL
             UNION ALL
-            SELECT 'form:' || form_id || ':' || conversion_id, {click_id} FROM raw.form_submission
-            WHERE {click_id} IS NOT NULL)
+            SELECT 'form:' || form_id || ':' || conversion_id, {click_id}, '' FROM raw.form_submission
+            WHERE {click_id} IS NOT NULL
+            UNION ALL
+            -- what a contact's property told, of a touch of its own or of one that does not carry it itself
+            SELECT told.touch_id, max(history.value), told.telling_id FROM (
+                SELECT t.touch_id, t.touch_id AS telling_id FROM attribution.touch t
+                    SEMI JOIN candidates USING (person_id) WHERE t.kind = 'ad_click'
+                UNION ALL SELECT t.touch_id, t.telling_id FROM attribution.telling t
+                    SEMI JOIN candidates USING (person_id) WHERE t.kind = 'ad_click' AND t.touch_id IS NOT NULL
+            ) AS told JOIN raw.property_history AS history
+                ON history.object_id = split_part(told.telling_id, ':', 2)::BIGINT
+                AND history.property = split_part(told.telling_id, ':', 3)
+                AND epoch_ms(history."timestamp") = split_part(told.telling_id, ':', 4)::BIGINT
+            SEMI JOIN properties ON properties.property = history.property
+            WHERE history.object_type = 'contacts' GROUP BY told.touch_id, told.telling_id)
         SELECT c.conversion_id, c.person_id, t.touch_id, k.click_id, t.touched_at AS clicked_at
         FROM candidates c
         JOIN attribution.touch t ON t.person_id = c.person_id
@@ -113,10 +138,11 @@ def _clicks(session: Session, candidates: pl.DataFrame, click_id: str | None, da
         WHERE CASE WHEN c.sent THEN t.touch_id = c._sent_touch
             ELSE t.touched_at BETWEEN c.occurred_at - to_days(?) AND c.occurred_at END
         QUALIFY row_number() OVER (PARTITION BY c.conversion_id, c.person_id
-            ORDER BY t.touched_at DESC, t.touch_id DESC) = 1
+            ORDER BY t.touched_at DESC, t.touch_id DESC, k.telling_id) = 1
         """,
         [days],
         candidates=candidates,
+        properties=properties,
     )
 
 

@@ -188,7 +188,7 @@ def test_the_latest_click_of_the_platform_inside_the_window(session: Session):
 
     def clicks(click_id: str | None, *more: dict[str, Any]) -> list[tuple[Any, ...]]:
         frame = pl.DataFrame([*rows, *more], schema=CANDIDATE)
-        found = _clicks(session, frame, click_id, 90)
+        found = _clicks(session, frame, click_id, 90, LOADED.identity.click_id_properties)
         return sorted(found.select("conversion_id", "person_id", "touch_id", "click_id", "clicked_at").rows())
 
     assert clicks("fbclid", candidate(9, "p1", **again)) == [

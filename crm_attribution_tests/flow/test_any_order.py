@@ -31,6 +31,7 @@ POOL = [*ADDRESSES, "team@a.example", "info@b.example"]
 TABLES = [
     *("identity.edge", "identity.edge_rejected", "identity.account", "identity.account_alias", "identity.membership"),
     *("identity.click", "identity.email_click", "attribution.touch"),
+    "attribution.telling",
 ]
 
 Act = Callable[[Session], None]
@@ -81,7 +82,7 @@ def fact(chance: Random, number: int) -> Act:
     when = START + timedelta(days=chance.randrange(60), seconds=chance.randrange(90))
     ids = {"gclid": chance.choice(["G1", "G2", None]), "extracted_at": when}
     email = chance.choice(POOL)
-    kind = chance.choice(["form", "form", "form", "click", "click", "mail", "mail", "company"])
+    kind = chance.choice(["form", "form", "form", "click", "click", "mail", "mail", "company", "told", "told"])
     if kind == "form":
         link = chance.choice([None, f"{number - 1}", f"{number + 1}"])
         row = {
@@ -98,6 +99,12 @@ def fact(chance: Random, number: int) -> Act:
     if kind == "mail":
         row = {"id": str(number), "created_at": when, "recipient": email, "is_bot": False, "extracted_at": when}
         return act("raw.email_click", row)
+    if kind == "told":
+        prop, value = chance.choice([("hs_google_click_id", "G1"), ("hs_google_click_id", "G2"),
+                                     ("hs_latest_source", "REFERRALS"), ("hs_google_click_id", "{gclid}")])  # fmt: skip
+        row = {"object_type": "contacts", "object_id": int(chance.choice("125")), "property": prop, "timestamp": when,
+               "value": value, "ordinal": 0, "history_truncated": False, "extracted_at": when}  # fmt: skip
+        return act("raw.property_history", row)
     row = sample_rows.record(str(number), domain=f"{chance.choice('abcdg')}.example")
     return act("raw.company", row)
 

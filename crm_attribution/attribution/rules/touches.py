@@ -1,10 +1,16 @@
-"""Touches: link clicks, e-mail clicks and form submissions of known persons, and of mailboxes that belong to an account
-only. A submission that names a click is that click."""
+"""Touches: what known persons did, and mailboxes that belong to an account only.
+
+A submission that names a click is that click.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import timedelta
+
 import polars as pl
 
+from crm_attribution.attribution.rules.acts import Acts, Known, acts
 from crm_attribution.attribution.rules.channels import named
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.identity.rules.accounts import account_at
@@ -13,24 +19,60 @@ from crm_attribution.mapping import Touches
 _UTM = ["utm_source", "utm_medium", "utm_campaign"]
 
 
-def touches(
+def of_persons(
     clicks: pl.DataFrame,
     email_clicks: pl.DataFrame,
     submissions: pl.DataFrame,
-    membership: pl.DataFrame,
+    tellings: pl.DataFrame,
+    bots: Collection[str],
     rules: Touches,
-) -> pl.DataFrame:
-    """Return attribution.touch rows.
+) -> Acts:
+    """What some persons did, each act once; `placed` makes attribution.touch rows of the touches.
 
     Args:
         clicks: raw.link_click columns with `person_id`, `resolved_contact_id`, `form_id`, `conversion_id` of
             resolved clicks.
         email_clicks: raw.email_click columns with `person_id` and `contact_id` of resolved clicks.
         submissions: raw.form_submission columns with `person_id` and `contact_id`.
+        tellings: what HubSpot's contact properties tell, see `tellings.py`.
+        bots: click ids (`kind:id`) that only bot clicks carry.
+        rules: when two tellings are one act.
+    """
+    known = Known(_acts(clicks, email_clicks, submissions), _click_ids(clicks, submissions), tellings, bots)
+    return acts(known, timedelta(hours=rules.same_click_hours), timedelta(minutes=rules.same_visit_minutes))
+
+
+def placed(touches: pl.DataFrame, membership: pl.DataFrame, rules: Touches) -> pl.DataFrame:
+    """attribution.touch rows: touches with the account of their moment, and their channel.
+
+    Args:
+        touches: of `of_persons`.
         membership: identity.membership of these persons.
         rules: channel rules.
     """
-    return _with_channel(account_at(_acts(clicks, email_clicks, submissions), "touched_at", membership), rules)
+    return _with_channel(account_at(touches, "touched_at", membership), rules)
+
+
+def _click_ids(clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
+    """What `Known` says. gbraid and wbraid name no click: several share one."""
+    theirs = clicks.select("form_id", "conversion_id", "person_id", _click="click_id").drop_nulls()
+    theirs = theirs.sort("_click").unique(["form_id", "conversion_id", "person_id"], keep="first")
+    named = submissions.join(theirs, on=["form_id", "conversion_id", "person_id"], how="left")
+    own = pl.concat_str(pl.lit("form"), "form_id", "conversion_id", separator=":")
+    link, form = pl.lit("click:") + pl.col("click_id"), pl.coalesce(pl.lit("click:") + pl.col("_click"), own)
+    parts = [
+        rows.filter(pl.col(name).is_not_null()).select(
+            "person_id",
+            touch_id=touch,
+            touched_at=moment,
+            click_id=pl.lit(f"{name}:") + pl.col(name),
+            is_link=pl.lit(touch is link),
+        )
+        for rows, touch, moment in ((clicks, link, "clicked_at"), (named, form, "submitted_at"))
+        for name in CLICK_ID_PARAMETERS
+        if name not in ("gbraid", "wbraid")
+    ]
+    return pl.concat(parts)
 
 
 def of_mailboxes(

@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crm_attribution.attribution.rules.touches import of_mailboxes, touches
+from crm_attribution.attribution.rules.tellings import NOTHING
+from crm_attribution.attribution.rules.touches import of_mailboxes, of_persons, placed
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution_tests.events.rules.histories import RULES, frame
 from crm_attribution_tests.helpers import at
@@ -54,7 +55,8 @@ def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
 def rows_of(
     click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
 ) -> list[dict[str, Any]]:
-    rows = touches(click, mails, form, frame("identity.membership", members), RULES.touches)
+    acts = of_persons(click, mails, form, NOTHING, (), RULES.touches)
+    rows = placed(acts.touches, frame("identity.membership", members), RULES.touches)
     return CONTRACTS["attribution.touch"].validate(CONTRACTS["attribution.touch"].conform(rows)).rows(named=True)
 
 
