@@ -30,6 +30,7 @@ from crm_attribution.contracts.topics import (
     LINK_CLICK,
     MILESTONE,
     MILESTONE_ACCOUNT,
+    OFFLINE_TOUCH,
     PERSON,
     PIPELINE_STAGE,
     TOUCH_ACCOUNT,
@@ -145,13 +146,14 @@ TOUCHES = Layer(
     update=touches.update,
     topics=(
         *(CONTACTS, CLICK, CLICK_PERSON, LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, CLICK_FORM, EMAIL, ACCOUNT),
+        OFFLINE_TOUCH,
     ),
     sections=("touches", "accounts", "identity"),
     reads=(
         *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
         *("identity.node", "identity.membership", "identity.account", "identity.account_alias"),
         *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
-        "raw.property_history",
+        *("raw.property_history", "raw.offline_touch"),
     ),
     writes=("attribution.touch", "attribution.telling"),
 )

@@ -61,8 +61,9 @@ Minutes = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(minutes=1))]
 Seconds = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(seconds=1))]
 """A length of time that can be taken from a date of ours: up to a century."""
 
+ToldBy = Literal["ad_click", "latest_source", "original_source"]
 TouchKind = Annotated[
-    Literal["link_click", "email_click", "form_submission", "ad_click", "latest_source", "original_source"],
+    Literal["link_click", "email_click", "form_submission", "offline_touch"] | ToldBy,
     BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given),
 ]
 T = TypeVar("T")
@@ -282,7 +283,7 @@ Spellings = Annotated[dict[str, list[str]], AfterValidator(_told_apart)]
 
 
 class Touches(_Rules):
-    told_by: list[Literal["ad_click", "latest_source", "original_source"]]
+    told_by: list[ToldBy]
     same_click_hours: Hours
     same_visit_minutes: Minutes
     channels: list[ChannelRule]

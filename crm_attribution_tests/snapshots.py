@@ -52,6 +52,7 @@ the part (the day, the month).
 | `not_an_ISO_4217_code` | three letters: EUR |
 | `not_a_number_above_zero` | a decimal number with a point, at most 18 digits on each side |
 | `not_a_name` | a name with letters or digits |
+| `not_an_address` | an e-mail such as ann@firm.com, or name the contact by its id |
 | `twice_in_one_file` | remove the line, or give the file a column that tells the two apart, such as the ad group |
 """
 SOURCES = ROOT / "docs" / "sources.md"

@@ -122,6 +122,9 @@ class Run:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Everything at first, then hour by hour what changed."""
     folder = tmp_path_factory.mktemp("layers")
+    (folder / "inbox" / "touches").mkdir(parents=True)
+    fair = "touched_at,act,email\n2026-02-20T12:00:00Z,fair,c90001@buyer.example\n"
+    (folder / "inbox" / "touches" / "fair.csv").write_text(fair, encoding="utf-8")
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND)) as chain:
         given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})

@@ -33,12 +33,15 @@ TOUCHED = {
     "acting_email": """
         SELECT email_normalised AS email FROM raw.form_submission SEMI JOIN touched_form USING (form_id, conversion_id)
         UNION SELECT recipient_normalised FROM raw.email_click SEMI JOIN changed_mail USING (id)
+        UNION SELECT email_normalised FROM raw.offline_touch SEMI JOIN changed_offline USING (touch_id)
     """,
     "acting_contact": one_contact("acting_email"),
     "acting_person": with_person("acting_contact"),
-    # whose properties changed, and whose properties hold the click id of a changed link click
+    # whose properties changed, whom files name, and whose properties hold the click id of a changed link click
     "telling_contact": """
         SELECT contact_id FROM changed_contact
+        UNION SELECT contact_id FROM raw.offline_touch SEMI JOIN changed_offline USING (touch_id)
+            WHERE contact_id IS NOT NULL
         UNION SELECT edge.contact_id FROM (
             SELECT unnest([gclid, fbclid, li_fat_id, msclkid, ttclid]) AS identifier
             FROM raw.link_click SEMI JOIN changed_link USING (click_id)
@@ -66,6 +69,8 @@ TOUCHED = {
                 SEMI JOIN changed_host ON split_part(form.email_normalised, '@', 2) = host
             UNION SELECT mail.recipient_normalised FROM raw.email_click AS mail
                 SEMI JOIN changed_host ON split_part(mail.recipient_normalised, '@', 2) = host
+            UNION SELECT told.email_normalised FROM raw.offline_touch AS told
+                SEMI JOIN changed_host ON split_part(told.email_normalised, '@', 2) = host
         ) WHERE email IS NOT NULL
     """,
     "email_form": """
@@ -80,10 +85,13 @@ TOUCHED = {
         UNION SELECT 'click:' || click_id FROM changed_link
         UNION SELECT 'email:' || epoch_ms(created_at) || ':' || id FROM raw.email_click AS mail
             SEMI JOIN touched_email ON mail.recipient_normalised = touched_email.email
+        UNION SELECT 'offline:' || touch_id FROM raw.offline_touch AS told
+            SEMI JOIN touched_email ON told.email_normalised = touched_email.email
+        UNION SELECT 'offline:' || touch_id FROM changed_offline
     """,
 }
-"""E-mails, persons and touches with a change, from the frames `changed_*`: link, mail, form, contact, person, node,
-host."""
+"""E-mails, persons and touches with a change, from the frames `changed_*`: link, mail, form, offline, contact, person,
+node, host."""
 
 EVERYTHING = {
     "touched_person": "SELECT person_id FROM identity.person",
@@ -92,6 +100,7 @@ EVERYTHING = {
             SELECT form.email_normalised AS email FROM raw.form_submission AS form
             UNION SELECT mail.recipient_normalised FROM raw.email_click AS mail
                 JOIN identity.email_click AS answer USING (created_at, id) WHERE answer.status = 'unresolved'
+            UNION SELECT email_normalised FROM raw.offline_touch
         ) WHERE email IS NOT NULL
     """,
     "touched_touch": "SELECT NULL::VARCHAR AS touch_id WHERE false",
@@ -129,6 +138,7 @@ def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
         "changed_link": ids_frame("click_id", changes.of(topics.CLICK, topics.LINK_CLICK)),
         "changed_mail": ids_frame("id", changes.of(topics.EMAIL_CLICK)),
         "changed_form": changes.frame(topics.FORM_SUBMISSION, topics.CLICK_FORM),
+        "changed_offline": ids_frame("touch_id", changes.of(topics.OFFLINE_TOUCH)),
         "changed_contact": records_frame("contact_id", changes.ids(topics.CONTACTS)),
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON, topics.CLICK_PERSON)),
         "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),
@@ -150,7 +160,8 @@ def _hosts(session: Session, changes: Changes, rules: Rules) -> pl.DataFrame:
         """
         WITH acted AS (
             SELECT split_part(email_normalised, '@', 2) AS host FROM raw.form_submission
-            UNION SELECT split_part(recipient_normalised, '@', 2) FROM raw.email_click)
+            UNION SELECT split_part(recipient_normalised, '@', 2) FROM raw.email_click
+            UNION SELECT split_part(email_normalised, '@', 2) FROM raw.offline_touch WHERE email_normalised IS NOT NULL)
         SELECT host FROM acted SEMI JOIN changed ON host = domain OR ends_with(host, '.' || domain)
         """,
         changed=ids_frame("domain", domains),

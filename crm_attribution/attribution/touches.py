@@ -64,6 +64,22 @@ _ONLY_BOTS = """
     SELECT {kind} AS click_id FROM raw.link_click JOIN identity.click USING (click_id)
     SEMI JOIN asked ON asked.click_id = {kind} GROUP BY 1 HAVING bool_and(status = 'suspect')
 """
+_KNOWN_CONTACT = """
+    SELECT 1 FROM identity.alias WHERE identifier_type = 'contact' AND identifier = told.contact_id::VARCHAR
+"""
+_OFFLINE = f"""
+    SELECT told.*, coalesce(told.contact_id, m.contact_id) AS resolved_contact_id, m.person_id
+    FROM raw.offline_touch AS told JOIN person_contact m ON m.contact_id = told.contact_id
+    UNION ALL BY NAME
+    SELECT told.*, m.contact_id AS resolved_contact_id, m.person_id
+    FROM raw.offline_touch AS told JOIN scope_mailbox m ON told.email_normalised = m.email
+    WHERE NOT EXISTS ({_KNOWN_CONTACT}) ORDER BY touch_id
+"""
+_SHARED_OFFLINE = f"""
+    SELECT told.*, NULL::BIGINT AS resolved_contact_id, m.email AS person_id
+    FROM raw.offline_touch AS told JOIN shared_email m ON told.email_normalised = m.email
+    WHERE NOT EXISTS ({_KNOWN_CONTACT}) ORDER BY touch_id
+"""
 _OWNERS = """
     SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e
     SEMI JOIN acting ON e.identifier = acting.email
@@ -112,6 +128,7 @@ def _of_persons(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFr
         session.query(_CLICKS),
         session.query(_EMAIL_CLICKS),
         session.query(_SUBMISSIONS),
+        session.query(_OFFLINE),
         tellings,
         _only_bots(session, tellings),
         rules.touches,
@@ -166,10 +183,12 @@ def _only_bots(session: Session, tellings: pl.DataFrame) -> list[str]:
 def _of_mailboxes(session: Session, rules: Rules) -> pl.DataFrame:
     """attribution.touch rows of the e-mails in scope that name no single person; they belong to an account at most."""
     submissions, mails = session.query(_SHARED_SUBMISSIONS), session.query(_SHARED_EMAIL_CLICKS)
-    acting = pl.concat([submissions["person_id"], mails["person_id"]]).unique().sort()
+    offline = session.query(_SHARED_OFFLINE)
+    acting = pl.concat([rows["person_id"] for rows in (submissions, mails, offline)]).unique().sort()
     owners = session.query(_OWNERS, acting=acting.to_frame("email"))
     named = pl.DataFrame({"mailbox": acting, "account_id": domains_of(session, acting, rules).accounts_of(acting)})
     by_domain = named.join(
         session.read_keys("identity.account", named.select("account_id")), on="account_id", how="semi"
     )
-    return touch_rules.of_mailboxes(session.query(_SHARED_CLICKS), mails, submissions, owners, by_domain, rules.touches)
+    clicks = session.query(_SHARED_CLICKS)
+    return touch_rules.of_mailboxes(clicks, mails, submissions, offline, owners, by_domain, rules.touches)

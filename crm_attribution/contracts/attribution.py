@@ -9,10 +9,11 @@ from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
-KINDS = ["link_click", "email_click", "form_submission", "ad_click", "latest_source", "original_source"]
+TOLD_KINDS = ["ad_click", "latest_source", "original_source"]
+KINDS = ["link_click", "email_click", "form_submission", "offline_touch", *TOLD_KINDS]
 _KINDS = (
-    "link_click, email_click, form_submission, or what a contact's properties tell: ad_click (of a click id),"
-    " latest_source (a visit), original_source (the first visit)"
+    "link_click, email_click, form_submission, offline_touch (from a file), or what a contact's properties tell:"
+    " ad_click (of a click id), latest_source (a visit), original_source (the first visit)"
 )
 
 
@@ -21,8 +22,8 @@ class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 
     touch_id: str = field(
-        "click:ID, email:CREATED:ID, form:FORM:SUBMISSION, ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or"
-        " original:CONTACT; moments in epoch milliseconds"
+        "click:ID, email:CREATED:ID, form:FORM:SUBMISSION, offline:ID, ad:CONTACT:PROPERTY:RECORDED,"
+        " latest:CONTACT:RECORDED or original:CONTACT; moments in epoch milliseconds"
     )
     touched_at: Timestamp = field("when it happened, UTC")
     kind: str = field(_KINDS, isin=KINDS)
@@ -65,7 +66,7 @@ class Telling(Model):
 
     telling_id: str = field("ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or original:CONTACT")
     told_at: Timestamp = field("when the act was, as it is told, UTC")
-    kind: str = field("ad_click, latest_source or original_source", isin=KINDS[3:])
+    kind: str = field("ad_click, latest_source or original_source", isin=TOLD_KINDS)
     person_id: str = field("person")
     contact_id: int = hubspot_id("contact whose property tells it")
     touch_id: str = field("the touch it is another word about; null where it is about none", nullable=True)

@@ -13,6 +13,7 @@ from crm_attribution.contracts.topics import (
     EMAIL_CLICK,
     FORM_SUBMISSION,
     LINK_CLICK,
+    OFFLINE_TOUCH,
     PIPELINE_STAGE,
     RECORDS,
     By,
@@ -307,6 +308,24 @@ class ExchangeRate(Model):
     from_currency: str = field("ISO 4217 code of what is converted", str_matches=CURRENCY)
     to_currency: str = field("ISO 4217 code of what it becomes", str_matches=CURRENCY)
     rate: str = field("units of to_currency for one of from_currency: decimal number as text, exact, above zero")
+    told_at: Timestamp = field(_TOLD_AT)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.offline_touch", key=("touch_id",), journal={OFFLINE_TOUCH: "touch_id"})
+class OfflineTouch(Model):
+    """What happened away from the web, as files tell it: fairs, dinners, calls. A touch told again is replaced by the
+    one told later, whichever file is read first. Holds personal data."""
+
+    touch_id: str = field("id of it in the file", str_length={"min_value": 1})
+    touched_at: Timestamp = field("when it happened, UTC")
+    act: str = field("what it was, lower case, words joined by _: fair, dinner", str_length={"min_value": 1})
+    contact_id: int = hubspot_id("HubSpot contact id; one of this and `email` is needed", nullable=True)
+    email: str = field("e-mail of who took part, where no contact is named", nullable=True, str_matches=_EMAIL)
+    email_normalised: str = field(_COMPARED, nullable=True, email_of="email")
+    source: str = field("who brought it about: the fair, the partner", nullable=True)
+    medium: str = field("medium, for the channel; `act` where it is empty", nullable=True)
+    campaign: str = field("campaign", nullable=True)
     told_at: Timestamp = field(_TOLD_AT)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 

@@ -26,6 +26,7 @@ DEALS = Topic("deals", "id")
 LINK_CLICK = Topic("link_click", "click_id")
 EMAIL_CLICK = Topic("email_click", "id")
 FORM_SUBMISSION = Topic("form_submission", "form_id", "conversion_id")
+OFFLINE_TOUCH = Topic("offline_touch", "touch_id")
 PIPELINE_STAGE = Topic("pipeline_stage", "stage_id")
 ACCOUNT_DETAILS = Topic("account_details", "portal_id")
 

@@ -1,10 +1,11 @@
 """Privacy deletion: a contact that HubSpot has erased is erased here, with everything that names it.
 
 What goes: the contact's record with everything merged into it, its history, associations, form submissions, e-mail
-clicks and link clicks (their rows, not only the names in them), webhooks and refused rows about it, and what identity
-knows of it. Its stage changes go with its history, so its lifecycle events, the milestones only they carried, and its
-touches go too: by the steps that derive them, so that a rebuild gives the same. The credit its touches had goes to the
-other touches or to `unattributed`; no outcome changes its amount, since money comes from deals.
+clicks, link clicks and offline touches (their rows, not only the names in them), webhooks and refused rows about it,
+and what identity knows of it. Its stage changes go with its history, so its lifecycle events, the milestones only they
+carried, and its touches go too: by the steps that derive them, so that a rebuild gives the same. The credit its
+touches had goes to the other touches or to `unattributed`; no outcome changes its amount, since money comes from
+deals.
 
 What stays: a tombstone per id in `raw.deletion`; the person's id, without identifiers (another live contact of the
 person keeps it); the delivery ledger with its amounts; closed credit rows. Where these name a touch they name
@@ -112,6 +113,7 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
             "raw.form_submission": session["raw.form_submission"].delete(
                 rows.submissions.select("form_id", "conversion_id")
             ),
+            "raw.offline_touch": session["raw.offline_touch"].delete(rows.offline),
             "raw.link_click": session["raw.link_click"].delete(rows.clicks.select("click_id")),
             "identity.click": session["identity.click"].delete(rows.clicks.select("click_id")),
             "raw.email_click": session["raw.email_click"].delete(rows.email_clicks),
@@ -122,7 +124,8 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
         }
         # journal keys that are ids of rows that are gone; every step has seen them
         forms = rows.submissions.select("form_id", "conversion_id").rows()
-        gone = [*([key] for key in (*rows.clicks["click_id"], *rows.email_clicks["id"])), *map(list, forms)]
+        numbers = (*rows.clicks["click_id"], *rows.email_clicks["id"], *rows.offline["touch_id"])
+        gone = [*([key] for key in numbers), *map(list, forms)]
         session["meta.change"].delete(pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
     return {name: count for name, count in counts.items() if count}
 
@@ -184,6 +187,7 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     touches = [*current["touch_id"], *(f"click:{click}" for click in rows.clicks["click_id"])]
     mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
     touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
+    touches += [f"offline:{name}" for name in rows.offline["touch_id"]]
     named = ids_frame("touch_id", touches)
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
     session["attribution.touch"].delete(of_accounts.select("touch_id"))

@@ -40,6 +40,7 @@ class Rows:
     """Rows of the contacts other than the record itself, by key and click ids."""
 
     submissions: pl.DataFrame
+    offline: pl.DataFrame
     clicks: pl.DataFrame
     email_clicks: pl.DataFrame
 
@@ -87,7 +88,13 @@ def rows_of(session: Session, of: Trace) -> Rows:
         "SELECT created_at, id FROM raw.email_click WHERE recipient_normalised IN (SELECT email FROM emails)",
         emails=emails,
     )
-    return Rows(submissions, clicks, email_clicks)
+    offline = session.query(
+        "SELECT touch_id FROM raw.offline_touch WHERE contact_id IN (SELECT contact_id FROM ids)"
+        " OR email_normalised IN (SELECT email FROM emails)",
+        ids=ids,
+        emails=emails,
+    )
+    return Rows(submissions, offline, clicks, email_clicks)
 
 
 def mentions(session: Session, of: Trace) -> dict[str, int]:

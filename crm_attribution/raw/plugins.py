@@ -53,13 +53,7 @@ class SourceReader:
         if source.restated is not None:
             self._restate(run, source, source.restated, parsed, now)
             return
-        kept = parsed.rows
-        if source.owner_column is not None:
-            owner = pl.col(source.owner_column)
-            with self.readings.warehouse.session() as session:
-                erased = tombstones(session, "contacts", kept[source.owner_column].drop_nulls())
-            kept = kept.filter(~owner.is_in(erased) | owner.is_null())
-            run.count("rows of erased contacts left out", parsed.rows.height - kept.height)
+        kept = self._not_erased(run, source, parsed.rows)
         key = list(source.contract.key)
         if source.received_column is not None:
             with self.readings.warehouse.session() as session:
@@ -68,9 +62,21 @@ class SourceReader:
             kept = source.one_of_each(pl.concat([stored.with_columns(logged), kept]))
         self.readings.write(run, source.table, Parsed(kept, parsed.refused), key, now)
 
+    def _not_erased(self, run: Extraction, source: Source, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without those of erased contacts."""
+        if source.owner_column is None:
+            return rows
+        owner = pl.col(source.owner_column)
+        with self.readings.warehouse.session() as session:
+            erased = tombstones(session, "contacts", rows[source.owner_column].drop_nulls())
+        kept = rows.filter(~owner.is_in(erased) | owner.is_null())
+        run.count("rows of erased contacts left out", rows.height - kept.height)
+        return kept
+
     def _restate(self, run: Extraction, source: Source, restated: Restated, parsed: Parsed, now: datetime) -> None:
         """Store parts of a table as they were told last, and what was refused of them."""
         part = list(restated.part)
+        parsed = Parsed(self._not_erased(run, source, parsed.rows), parsed.refused)
         parts = parsed.rows.select(part).unique()
         with self.readings.warehouse.session() as session:
             outcome = latest(source.contract, restated, session.read_keys(source.table, parts), parsed.rows)

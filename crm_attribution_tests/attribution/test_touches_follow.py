@@ -25,6 +25,12 @@ def mail(session: Session, number: str, recipient: str, **more: object) -> None:
     sample_rows.fill(session, {"raw.email_click": [row]})
 
 
+def fair(session: Session, number: str, email: str | None, contact: str | None = None) -> None:
+    row = {"touch_id": number, "touched_at": START, "act": "fair", "email": email, "contact_id": contact,
+           "told_at": START, "extracted_at": START}  # fmt: skip
+    sample_rows.fill(session, {"raw.offline_touch": [row]})
+
+
 def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
     """Acts of a shared inbox, a stranger and Ann, an address that becomes a person's, a domain that becomes a
     company's, a contact that is merged away, and one that gets another address."""
@@ -51,8 +57,13 @@ def test_an_hour_ends_where_deriving_everything_again_would(session: Session):
         (lambda: form(session, "3", "ann@a.example"), {"form:f:3": ("ann", "domain:a.example")}),
         (lambda: mail(session, "g", "ghost@a.example"), {f"{stamp}:g": (None, "domain:a.example")}),
         (lambda: mail(session, "n", "nobody@gmail.com"), {}),
+        (lambda: fair(session, "1", None, ann), {"offline:1": ("ann", "domain:a.example")}),
+        (lambda: fair(session, "2", "desk7@a.example"), {"offline:2": (None, "domain:a.example")}),
+        (lambda: fair(session, "3", "nobody@gmail.com", "99"), {}),
+        (lambda: fair(session, "1", "desk7@a.example", bob), {"offline:1": ("bob", "domain:a.example")}),
         (act(lambda: crm.add_email(bob, "desk7@a.example")), {
-            "click:k": ("bob", "domain:a.example"), f"{stamp}:e": ("bob", "domain:a.example")}),
+            "click:k": ("bob", "domain:a.example"), f"{stamp}:e": ("bob", "domain:a.example"),
+            "offline:2": ("bob", "domain:a.example")}),
         (lambda: company(session, "7", "a.example"), {"*": "company:7"}),
         (lambda: form(session, "4", "nobody@gmail.com"), {}),
         (act(lambda: crm.merge(ann, bob, third=False)), {"*person": "ann"}),

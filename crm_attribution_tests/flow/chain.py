@@ -24,6 +24,7 @@ from crm_attribution.layers import derive as derive_all
 from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
+from crm_attribution.sources.touches import SOURCE as OFFLINE_TOUCHES
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
@@ -137,6 +138,7 @@ class Chain:
         found.streams.submissions(since)
         found.streams.email_clicks(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
+        found.sources.read(OFFLINE_TOUCHES, None, since)
 
     def derive(self) -> list[int]:
         with self.warehouse.session() as session:

@@ -82,7 +82,9 @@ def fact(chance: Random, number: int) -> Act:
     when = START + timedelta(days=chance.randrange(60), seconds=chance.randrange(90))
     ids = {"gclid": chance.choice(["G1", "G2", None]), "extracted_at": when}
     email = chance.choice(POOL)
-    kind = chance.choice(["form", "form", "form", "click", "click", "mail", "mail", "company", "told", "told"])
+    kind = chance.choice(
+        ["form", "form", "form", "click", "click", "mail", "mail", "company", "told", "told", "fair", "fair"]
+    )
     if kind == "form":
         link = chance.choice([None, f"{number - 1}", f"{number + 1}"])
         row = {
@@ -99,6 +101,10 @@ def fact(chance: Random, number: int) -> Act:
     if kind == "mail":
         row = {"id": str(number), "created_at": when, "recipient": email, "is_bot": False, "extracted_at": when}
         return act("raw.email_click", row)
+    if kind == "fair":
+        row = {"touch_id": str(number), "touched_at": when, "act": "fair", "told_at": when, "extracted_at": when,
+               "email": email, "contact_id": chance.choice([None, 1, 5])}  # fmt: skip
+        return act("raw.offline_touch", row)
     if kind == "told":
         prop, value = chance.choice([("hs_google_click_id", "G1"), ("hs_google_click_id", "G2"),
                                      ("hs_latest_source", "REFERRALS"), ("hs_google_click_id", "{gclid}")])  # fmt: skip

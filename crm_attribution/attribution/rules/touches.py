@@ -23,6 +23,7 @@ def of_persons(
     clicks: pl.DataFrame,
     email_clicks: pl.DataFrame,
     submissions: pl.DataFrame,
+    offline: pl.DataFrame,
     tellings: pl.DataFrame,
     bots: Collection[str],
     rules: Touches,
@@ -34,11 +35,12 @@ def of_persons(
             resolved clicks.
         email_clicks: raw.email_click columns with `person_id` and `contact_id` of resolved clicks.
         submissions: raw.form_submission columns with `person_id` and `contact_id`.
+        offline: raw.offline_touch columns with `person_id` and `resolved_contact_id`.
         tellings: what HubSpot's contact properties tell, see `tellings.py`.
         bots: click ids (`kind:id`) that only bot clicks carry.
         rules: when two tellings are one act.
     """
-    known = Known(_acts(clicks, email_clicks, submissions), _click_ids(clicks, submissions), tellings, bots)
+    known = Known(_acts(clicks, email_clicks, submissions, offline), _click_ids(clicks, submissions), tellings, bots)
     return acts(known, timedelta(hours=rules.same_click_hours), timedelta(minutes=rules.same_visit_minutes))
 
 
@@ -79,6 +81,7 @@ def of_mailboxes(
     clicks: pl.DataFrame,
     email_clicks: pl.DataFrame,
     submissions: pl.DataFrame,
+    offline: pl.DataFrame,
     spans: pl.DataFrame,
     by_domain: pl.DataFrame,
     rules: Touches,
@@ -89,14 +92,15 @@ def of_mailboxes(
     none, the account of its business domain. Without an account there is no touch.
 
     Args:
-        clicks: as for `touches`, of clicks that a submission from such a mailbox names; `person_id` is the mailbox.
-        email_clicks: as for `touches`; `person_id` is the mailbox.
-        submissions: as for `touches`; `person_id` is the mailbox.
+        clicks: as for `of_persons`, of clicks that a submission from such a mailbox names; `person_id` is the mailbox.
+        email_clicks: as for `of_persons`; `person_id` is the mailbox.
+        submissions: as for `of_persons`; `person_id` is the mailbox.
+        offline: as for `of_persons`; `person_id` is the mailbox.
         spans: mailbox String, account_id String, valid_from UTC, valid_to UTC (null: still) of all owners.
         by_domain: mailbox String, account_id String of its business domain.
         rules: channel rules.
     """
-    acts = _acts(clicks, email_clicks, submissions).rename({"person_id": "mailbox"})
+    acts = _acts(clicks, email_clicks, submissions, offline).rename({"person_id": "mailbox"})
     at = pl.col("touched_at")
     theirs = (
         acts.select("touch_id", "mailbox", "touched_at")
@@ -115,10 +119,12 @@ def of_mailboxes(
     return _with_channel(rows.drop("mailbox", "_theirs", "_accounts", "_domain"), rules)
 
 
-def _acts(clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
+def _acts(
+    clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame, offline: pl.DataFrame
+) -> pl.DataFrame:
     same = clicks.select("form_id", "conversion_id").drop_nulls()
     alone = submissions.join(same, on=["form_id", "conversion_id"], how="anti")
-    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone)])
+    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone), _of_files(offline)])
 
 
 def _with_channel(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
@@ -178,5 +184,21 @@ def _of_forms(submissions: pl.DataFrame) -> pl.DataFrame:
         campaign="utm_campaign",
         click_id_kinds=_kinds(list(CLICK_ID_PARAMETERS)),
         origin=pl.lit("raw.form_submission:") + key,
+        _referrer=pl.lit(None, pl.String),
+    )
+
+
+def _of_files(told: pl.DataFrame) -> pl.DataFrame:
+    return told.select(
+        touch_id=pl.lit("offline:") + pl.col("touch_id"),
+        touched_at="touched_at",
+        kind=pl.lit("offline_touch"),
+        person_id="person_id",
+        contact_id="resolved_contact_id",
+        source="source",
+        medium=pl.coalesce("medium", "act"),
+        campaign="campaign",
+        click_id_kinds=pl.lit([], pl.List(pl.String)),
+        origin=pl.lit("raw.offline_touch:") + pl.col("touch_id"),
         _referrer=pl.lit(None, pl.String),
     )

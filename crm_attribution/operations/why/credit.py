@@ -16,6 +16,9 @@ Row = dict[str, Any]
 _SHOWN = {
     "raw.link_click": ("clicked_at", "link_slug", "destination_url", "contact_id"),
     "raw.form_submission": ("submitted_at", "email", "page_url", "link_click_id"),
+    "raw.offline_touch": ("touched_at", "act", "contact_id", "email"),
+    "raw.contact": ("id", "created_at"),
+    "raw.property_history": ("timestamp", "property", "source_type"),
     "raw.email_click": ("created_at", "email_campaign_id", "recipient", "url"),
 }
 
@@ -144,6 +147,13 @@ def _source_row(context: Context, origin: str) -> list[Node]:
     one, _, other = key.partition(":")
     if table == "raw.link_click":
         keys = pl.DataFrame({"click_id": [key]})
+    elif table == "raw.offline_touch":
+        keys = pl.DataFrame({"touch_id": [key]})
+    elif table == "raw.contact":
+        keys = pl.DataFrame({"id": [int(key)]})
+    elif table == "raw.property_history":
+        contact, _, name = other.partition(":")
+        keys = pl.DataFrame({"object_type": [one], "object_id": [int(contact)], "property": [name]})
     elif table == "raw.form_submission":
         keys = pl.DataFrame({"form_id": [one], "conversion_id": [other]})
     else:

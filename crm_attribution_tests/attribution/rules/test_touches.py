@@ -45,6 +45,9 @@ def emails(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 NO_MAILS = emails()
+NO_FILES = frame("raw.offline_touch", []).with_columns(
+    person_id=pl.lit(None, pl.String), resolved_contact_id=pl.lit(None, pl.Int64)
+)
 
 
 def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
@@ -55,7 +58,7 @@ def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
 def rows_of(
     click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
 ) -> list[dict[str, Any]]:
-    acts = of_persons(click, mails, form, NOTHING, (), RULES.touches)
+    acts = of_persons(click, mails, form, NO_FILES, NOTHING, (), RULES.touches)
     rows = placed(acts.touches, frame("identity.membership", members), RULES.touches)
     return CONTRACTS["attribution.touch"].validate(CONTRACTS["attribution.touch"].conform(rows)).rows(named=True)
 
@@ -115,7 +118,7 @@ def test_a_mailboxs_touch_belongs_to_the_account_all_its_owners_had_at_that_mome
                 "valid_to": pl.Datetime("us", "UTC")}, orient="row",
     )  # fmt: skip
     by_domain = pl.DataFrame({"mailbox": ["box"], "account_id": ["domain:b.example"]})
-    rows = of_mailboxes(clicks(), NO_MAILS, form, spans, by_domain, RULES.touches).sort("touched_at")
+    rows = of_mailboxes(clicks(), NO_MAILS, form, NO_FILES, spans, by_domain, RULES.touches).sort("touched_at")
     assert rows["person_id"].null_count() == rows.height
     assert dict(rows.select("touch_id", "account_id").iter_rows()) == {
         "form:f:0": "company:1",
