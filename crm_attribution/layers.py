@@ -155,7 +155,7 @@ TOUCHES = Layer(
         *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
         *("raw.property_history", "raw.offline_touch"),
     ),
-    writes=("attribution.touch", "attribution.telling"),
+    writes=("attribution.touch", "attribution.telling", "attribution.self_reported"),
 )
 CREDITS = Layer(
     name="credits",
@@ -166,7 +166,8 @@ CREDITS = Layer(
     ),
     sections=("attribution",),
     reads=(
-        *("attribution.touch", "events.milestone", "identity.alias", "identity.membership", "identity.click"),
+        *("attribution.touch", "attribution.self_reported", "events.milestone"),
+        *("identity.alias", "identity.membership", "identity.click"),
         *("identity.email_click", "raw.contact", "raw.association", "raw.email_click"),
     ),
     writes=("attribution.credit", "attribution.journey", "attribution.channel_effect"),

@@ -282,7 +282,13 @@ def _told_apart(names: dict[str, list[str]]) -> dict[str, list[str]]:
 Spellings = Annotated[dict[str, list[str]], AfterValidator(_told_apart)]
 
 
+class SelfReported(_Rules):
+    property: str | None
+    channels: dict[str, list[str]]
+
+
 class Touches(_Rules):
+    self_reported: SelfReported
     told_by: list[ToldBy]
     same_click_hours: Hours
     same_visit_minutes: Minutes
@@ -370,6 +376,10 @@ class Attribution(_Rules):
             own = variant.parameters if variant else self.parameters.get(name, {})
             found.append(ChosenModel(name, model, {**model.parameters, **own}))
         return found
+
+    def reading(self, *, answers: bool) -> list[str]:
+        """Names of the models in use that share outcomes among answers, or among touches."""
+        return [chosen.name for chosen in self.chosen if chosen.model.answers is answers]
 
     @field_validator("variants")
     @classmethod

@@ -133,7 +133,13 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
 def _credit(session: Session, keys: pl.DataFrame, rules: Attribution, now: datetime) -> int:
     """Write the credit of some outcomes. Returns the rows closed and opened."""
     read = journeys.read(session, keys, rules)
-    wanted = credit_rules.credits(read.found, read.reasons, session.read("attribution.channel_effect"), rules)
+    effects = session.read("attribution.channel_effect")
+    parts = [
+        credit_rules.credits(part.found, part.reasons, effects, rules.model_copy(update={"models": names}))
+        for part, names in ((read, rules.reading(answers=False)), (read.said, rules.reading(answers=True)))
+        if part is not None and names
+    ]
+    wanted = pl.concat(parts)
     held = session.read_keys("attribution.credit", keys).filter(pl.col("superseded_at").is_null())
     identity = wanted.columns
     stale = held.join(wanted, on=identity, how="anti", nulls_equal=True)

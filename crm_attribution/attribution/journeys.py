@@ -59,10 +59,12 @@ class Read:
     Attributes:
         found: the journeys.
         reasons: milestone, milestone_id, scope, unattributed_reason of those without touches.
+        said: the same with answers for touches, for models that share among these; None where none is in use.
     """
 
     found: Journeys
     reasons: pl.DataFrame
+    said: Read | None = None
 
 
 def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
@@ -79,13 +81,25 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
     touches = touches.unique("touch_id")
     births = _births(session, touches["contact_id"].drop_nulls())
     facts = session.query(_FACTS, asked_account=accounts, asked_person=alone.unique())
-    found = rules_of_journeys.journeys(
-        rules_of_journeys.scoped(outcomes, facts, rules), contacts, touches, births, rules
-    )
+    scoped = rules_of_journeys.scoped(outcomes, facts, rules)
+    found = rules_of_journeys.journeys(scoped, contacts, touches, births, rules)
     bots = _bot_clicks(session, found)
     reasons = rules_of_journeys.reasons(found, contacts, touches, births, bots)
     _store(session, keys, found, reasons)
-    return Read(found, reasons)
+    if not any(model.model.answers for model in rules.chosen):
+        return Read(found, reasons)
+    said = _answers(session, accounts, persons)
+    births = _births(session, said["contact_id"])
+    answered = rules_of_journeys.journeys(scoped, contacts, said, births, rules)
+    silent = rules_of_journeys.reasons(answered, contacts, said, births, bots.clear())
+    return Read(found, reasons, Read(answered, silent))
+
+
+def _answers(session: Session, accounts: pl.DataFrame, persons: pl.DataFrame) -> pl.DataFrame:
+    """What people said, with the columns of touches."""
+    columns = [name for name in TOUCH if name != "campaign"]
+    read = (session.read_keys("attribution.self_reported", who, columns) for who in (accounts, persons))
+    return pl.concat(read).unique("touch_id").with_columns(campaign=pl.lit(None, pl.String)).select(TOUCH)
 
 
 def _asked_deals(outcomes: pl.DataFrame, rules: Attribution) -> pl.DataFrame:

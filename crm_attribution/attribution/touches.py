@@ -1,11 +1,13 @@
-"""attribution.touch and attribution.telling: touches of the persons and mailboxes that changed."""
+"""attribution.touch, attribution.telling, attribution.self_reported: of the persons and mailboxes that changed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
 
+from crm_attribution.attribution.rules import self_reported
 from crm_attribution.attribution.rules import tellings as telling_rules
 from crm_attribution.attribution.rules import touches as touch_rules
 from crm_attribution.attribution.scope import scope
@@ -90,6 +92,10 @@ _TOLD = """
     SELECT telling_id FROM derived
     UNION SELECT telling_id FROM attribution.telling SEMI JOIN scope_person USING (person_id)
 """
+_SAID = """
+    SELECT touch_id FROM derived
+    UNION SELECT touch_id FROM attribution.self_reported SEMI JOIN scope_person USING (person_id)
+"""
 _WRITTEN = """
     SELECT touch_id FROM touched_touch UNION SELECT touch_id FROM derived
     UNION SELECT touch_id FROM attribution.touch SEMI JOIN scope_person USING (person_id)
@@ -112,18 +118,44 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the touches in scope. Returns how many rows came."""
     with scope(session, changes, rules):
-        persons, tellings = _of_persons(session, rules)
+        told = _told(session, rules)
+        persons, tellings = _of_persons(session, told, rules)
         frame = pl.concat([persons, _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
         changed = session["attribution.touch"].replace(frame, None if changes.everything else written)
         theirs = session.query(_TOLD, derived=tellings.select("telling_id"))
-        told = session["attribution.telling"].replace(tellings, None if changes.everything else theirs)
-    return changed.filter("_came").height + told.filter("_came").height
+        moved = [session["attribution.telling"].replace(tellings, None if changes.everything else theirs)]
+        said = self_reported.answers(told.contacts, told.history, told.membership, rules.touches)
+        ids = said.select("touch_id") if said.width else pl.DataFrame(schema={"touch_id": pl.String})
+        theirs = session.query(_SAID, derived=ids)
+        moved.append(session["attribution.self_reported"].replace(said, None if changes.everything else theirs))
+    return sum(rows.filter("_came").height for rows in (changed, *moved))
 
 
-def _of_persons(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+@dataclass(frozen=True)
+class _Told:
+    """What the records of the persons in scope say: raw.contact and raw.property_history rows with `person_id`, and
+    identity.membership. Absorbed contacts have only a history."""
+
+    contacts: pl.DataFrame
+    history: pl.DataFrame
+    membership: pl.DataFrame
+
+
+def _told(session: Session, rules: Rules) -> _Told:
+    said = rules.touches.self_reported.property
+    named = [*rules.identity.click_id_properties, *telling_rules.LATEST, telling_rules.ORIGINAL]
+    properties = pl.DataFrame({"property": [*named, said] if said else named}, schema={"property": pl.String})
+    return _Told(
+        session.query(_CONTACTS),
+        session.query(_HISTORY, asked=session.query(_FAMILY), told=properties),
+        session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)"),
+    )
+
+
+def _of_persons(session: Session, told: _Told, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     """attribution.touch and attribution.telling rows of the persons in scope."""
-    tellings, refused = _tellings(session, rules)
+    tellings, refused = _tellings(told, rules)
     found = touch_rules.of_persons(
         session.query(_CLICKS),
         session.query(_EMAIL_CLICKS),
@@ -133,8 +165,7 @@ def _of_persons(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFr
         _only_bots(session, tellings),
         rules.touches,
     )
-    membership = session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)")
-    told = pl.concat([found.folded, refused], how="diagonal").select(
+    others = pl.concat([found.folded, refused], how="diagonal").select(
         "person_id",
         "contact_id",
         "kind",
@@ -144,25 +175,20 @@ def _of_persons(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFr
         told_at="touched_at",
         touch_id="into",
     )
-    return touch_rules.placed(found.touches, membership, rules.touches), told.sort("telling_id")
+    return touch_rules.placed(found.touches, told.membership, rules.touches), others.sort("telling_id")
 
 
-def _tellings(session: Session, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _tellings(told: _Told, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     """What the properties of the contacts of the persons in scope tell, and what of it is no act."""
-    wanted, properties = rules.touches.told_by, rules.identity.click_id_properties
-    named = [*properties, *telling_rules.LATEST, telling_rules.ORIGINAL]
-    history = session.query(
-        _HISTORY, asked=session.query(_FAMILY), told=pl.DataFrame({"property": named}, schema={"property": pl.String})
-    )
     found = {
-        "ad_click": telling_rules.ad_clicks(history, properties),
-        "latest_source": telling_rules.latest_sources(history),
-        "original_source": telling_rules.original_sources(session.query(_CONTACTS), history),
+        "ad_click": telling_rules.ad_clicks(told.history, rules.identity.click_id_properties),
+        "latest_source": telling_rules.latest_sources(told.history),
+        "original_source": telling_rules.original_sources(told.contacts, told.history),
     }
-    parts = [part for kind, part in found.items() if kind in wanted]
+    parts = [part for kind, part in found.items() if kind in rules.touches.told_by]
     nothing = telling_rules.NOTHING
     return (
-        pl.concat([nothing, *(told for told, _ in parts)]),
+        pl.concat([nothing, *(tellings for tellings, _ in parts)]),
         pl.concat([nothing.with_columns(rule=pl.lit("")), *(refused for _, refused in parts)]).with_columns(
             into=pl.lit(None, pl.String)
         ),

@@ -80,6 +80,19 @@ class Telling(Model):
     origin: str = field("table and key of the source row")
 
 
+@table("attribution.self_reported", key=("touch_id",), journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"})
+class SelfReported(Model):
+    """What people say brought them. No touch: the model self_reported alone shares outcomes among these."""
+
+    touch_id: str = field("said:CONTACT")
+    touched_at: Timestamp = field("when the contact first answered, UTC; without a history when it was created")
+    person_id: str = field("person")
+    contact_id: int = hubspot_id("contact whose property has the answer")
+    account_id: str = field("identity.account the person belonged to then: company:ID or domain:NAME", nullable=True)
+    channel: str = field("what the mapping says the answer means (touches.self_reported.channels)")
+    answer: str = field("the present answer, as it was given")
+
+
 SCOPES = ["account", "deal_contacts"]
 UNATTRIBUTED = [
     "no_account",

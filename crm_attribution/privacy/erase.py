@@ -188,6 +188,7 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
     touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
     touches += [f"offline:{name}" for name in rows.offline["touch_id"]]
+    touches += [f"said:{contact}" for contact in ids["contact_id"]]
     named = ids_frame("touch_id", touches)
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
     session["attribution.touch"].delete(of_accounts.select("touch_id"))

@@ -69,7 +69,9 @@ def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
     stages = [f"hs_lifecyclestage_{stage}_date" for stage in rules.lifecycle.stages]
     described = OBJECT_TYPES[object_type]
     became = [] if described.pipelines else stages
-    configured = [rules.consent.property] if described.carries_consent else []
+    said = rules.touches.self_reported.property
+    answers = [said] if said is not None and described.carries_consent else []
+    configured = [rules.consent.property, *answers] if described.carries_consent else []
     copied = [
         *described.typed,
         *described.needed,
@@ -77,7 +79,7 @@ def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
         *became,
         *configured,
     ]
-    tracked = [*described.tracked, *rules.history[object_type]]
+    tracked = [*described.tracked, *rules.history[object_type], *answers]
     with warehouse.session() as session:
         home = session.scalar("SELECT company_currency FROM raw.account")
     return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)

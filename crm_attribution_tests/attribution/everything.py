@@ -14,7 +14,7 @@ OURS = {"of": "custom", "first": 3, "lead": 2, "close": 4, "rest": 1}
 def rules(shipped: Attribution) -> Attribution:
     """Every model, a variant of two, both scopes, and repeats collapsed."""
     variants = {"time_decay_30": {"of": "time_decay", "half_life_days": 30}, "ours": OURS}
-    names = sorted(name for name in models() if name != "made_up")
+    names = sorted(name for name, model in models().items() if name != "made_up" and not model.answers)
     return Attribution.model_validate(
         {
             **shipped.model_dump(),

@@ -28,7 +28,8 @@ END = "2026-03-20T13:00:00Z"
 PEOPLE = range(1, 25)
 MAPPING = """
 values: {arr: {property: null, line_items: null}}
-attribution: {models: [first_touch, last_touch, linear], collapse_minutes: 0}
+attribution: {models: [first_touch, last_touch, linear, self_reported], collapse_minutes: 0}
+touches: {self_reported: {property: heard, channels: {Podcast: ["*podcast*"]}}}
 destinations:
   linkedin: {conversions: [{milestone: customer_won, action: "1"}]}
 """
@@ -59,6 +60,11 @@ class Portal:
             for number, moment in enumerate(moments):
                 self._tell(person, moment, chance.randrange(8), f"id-{person}-{number}")
             self._win(person)
+            if person % 3 == 0:
+                answer = update(
+                    iso(born), "contacts", person, "FORM", heard="Your Podcast" if person % 2 else "a friend"
+                )
+                self.lines.append(answer)
         self.lines.append(merge(iso(WON), "contacts", 4, 9))
         self.clicks[4] += self.clicks.pop(9)
         self.lines.sort(key=lambda line: str(line["at"]))
@@ -122,7 +128,8 @@ def test_the_share_of_outcomes_with_a_touch_is_what_the_log_implies(told: tuple[
     credited = query(
         chain,
         "SELECT model, sum(credit) FILTER (touch_id <> '')::BIGINT, sum(credit)::BIGINT FROM attribution.credit"
-        " WHERE measure = 'count' AND milestone = 'customer_won' AND superseded_at IS NULL GROUP BY 1 ORDER BY 1",
+        " WHERE measure = 'count' AND milestone = 'customer_won' AND superseded_at IS NULL"
+        " AND model <> 'self_reported' GROUP BY 1 ORDER BY 1",
     )
     whole = len(PEOPLE) * 1_000_000
     assert 0 < portal.share() < 1
@@ -137,6 +144,27 @@ def test_every_click_of_the_log_is_a_touch_with_its_time_and_nothing_else_is(tol
     refused = {at(str(line["at"])) for line in portal.lines if any(mark in str(line) for mark in marks)}
     counted = query(chain, "SELECT DISTINCT told_at FROM attribution.telling WHERE touch_id IS NULL")
     assert {moment for (moment,) in counted} == refused != set()
+
+
+def test_what_people_say_is_a_model_of_its_own(told: tuple[Portal, Chain]):
+    """Every third said something; person 9 is merged into 4, who then says it."""
+    _, chain = told
+    credited = query(
+        chain,
+        "SELECT channel, coalesce(unattributed_reason, ''), sum(credit)::BIGINT FROM attribution.credit"
+        " LEFT JOIN attribution.self_reported USING (touch_id) WHERE measure = 'count' AND milestone = 'customer_won'"
+        " AND superseded_at IS NULL AND model = 'self_reported' GROUP BY ALL ORDER BY ALL",
+    )
+    said = [person for person in PEOPLE if person % 3 == 0 or person == 4]
+    podcast = sum(1 for person in said if (9 if person == 4 else person) % 2)
+    silent = ("no_touch", (len(PEOPLE) - len(said)) * 1_000_000)
+    assert credited == [
+        ("Other", "", (len(said) - podcast) * 1_000_000),
+        ("Podcast", "", podcast * 1_000_000),
+        (None, *silent),
+    ]
+    names = query(chain, "SELECT count(*) FROM attribution.touch WHERE starts_with(touch_id, 'said:')")
+    assert names == [(0,)]
 
 
 @pytest.mark.parametrize(("destination", "kind"), [("meta", "fbclid"), ("linkedin", "li_fat_id")])

@@ -5,7 +5,8 @@
 -- current credit counts; reversed outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr
 -- are what an outcome adds: of a renewal only the change, which may be negative. Filter on subtype to leave renewals out.
 --
--- Credit follows the touches (of the whole account, of a deal without company those of its contacts) within the mapping's
+-- The model self_reported shares outcomes among what people say brought them, and not among touches: never beside the
+-- others in one sum. Credit follows the touches (of the whole account, of a deal without company those of its contacts) within the mapping's
 -- look-back windows. What looks like an e-mail address in a source, medium or campaign is withheld.
 --
 -- @audience: finance, marketing
@@ -47,6 +48,9 @@ touch as (
         case when regexp_matches(medium, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else medium end as medium,
         case when regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else campaign end as campaign
     from attribution.touch
+    union all
+    select touch_id, channel, null, null, null
+    from attribution.self_reported
 ),
 
 credited as (

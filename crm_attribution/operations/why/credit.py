@@ -95,7 +95,7 @@ def touches(context: Context, rows: pl.DataFrame) -> list[Node]:
     are no more."""
     given = rows.filter(pl.col("superseded_at").is_null() & (pl.col("touch_id") != ""))
     ids = given.select("touch_id").unique()
-    known = context.session.read_keys("attribution.touch", ids)
+    known = pl.concat([context.session.read_keys("attribution.touch", ids), _answers(context, ids)], how="diagonal")
     listed = known.join(ids, on="touch_id", how="right").sort("touched_at", "touch_id", nulls_last=True)
     clicks = listed.head(context.limit).select(click_id=pl.col("touch_id").str.strip_prefix("click:"))
     found = context.session.read_keys("identity.click", clicks)
@@ -109,6 +109,12 @@ def touches(context: Context, rows: pl.DataFrame) -> list[Node]:
         return _touch(context, row, shares, resolved.get(row["touch_id"].removeprefix("click:")))
 
     return context.several("touches", listed.rows(named=True), line, **gone)
+
+
+def _answers(context: Context, ids: pl.DataFrame) -> pl.DataFrame:
+    """What people said, as touches are shown."""
+    said = context.session.read_keys("attribution.self_reported", ids).drop("answer")
+    return said.with_columns(kind=pl.lit("self_reported"), origin=pl.format("raw.contact:{}", "contact_id"))
 
 
 def _shares(context: Context, mine: pl.DataFrame) -> list[Node]:
