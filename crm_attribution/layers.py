@@ -14,6 +14,7 @@ from crm_attribution.attribution import credits, touches
 from crm_attribution.contracts.topics import (
     ACCOUNT,
     ACCOUNT_DETAILS,
+    ACTIVITY,
     CLICK,
     CLICK_FORM,
     CLICK_PERSON,
@@ -146,14 +147,14 @@ TOUCHES = Layer(
     update=touches.update,
     topics=(
         *(CONTACTS, CLICK, CLICK_PERSON, LINK_CLICK, EMAIL_CLICK, FORM_SUBMISSION, PERSON, CLICK_FORM, EMAIL, ACCOUNT),
-        OFFLINE_TOUCH,
+        *(OFFLINE_TOUCH, ACTIVITY),
     ),
     sections=("touches", "accounts", "identity"),
     reads=(
         *("identity.click", "identity.email_click", "identity.person", "identity.alias", "identity.edge"),
         *("identity.node", "identity.membership", "identity.account", "identity.account_alias"),
         *("raw.link_click", "raw.email_click", "raw.form_submission", "raw.merge", "raw.contact"),
-        *("raw.property_history", "raw.offline_touch"),
+        *("raw.property_history", "raw.offline_touch", "raw.activity"),
     ),
     writes=("attribution.touch", "attribution.telling", "attribution.self_reported"),
 )

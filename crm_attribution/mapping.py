@@ -62,8 +62,9 @@ Seconds = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(seconds=1))]
 """A length of time that can be taken from a date of ours: up to a century."""
 
 ToldBy = Literal["ad_click", "latest_source", "original_source"]
+Activity = Literal["meeting", "call", "marketing_event"]
 TouchKind = Annotated[
-    Literal["link_click", "email_click", "form_submission", "offline_touch"] | ToldBy,
+    Literal["link_click", "email_click", "form_submission", "offline_touch"] | Activity | ToldBy,
     BeforeValidator(lambda given: given.lower() if isinstance(given, str) else given),
 ]
 T = TypeVar("T")
@@ -243,6 +244,9 @@ class Forms(_Rules):
 
 class Streams(_Rules):
     email_clicks: bool
+    meetings: bool
+    calls: bool
+    marketing_events: bool
     forms: Forms
 
 
@@ -289,6 +293,7 @@ class SelfReported(_Rules):
 
 class Touches(_Rules):
     self_reported: SelfReported
+    not_held: dict[Activity, Names]
     told_by: list[ToldBy]
     same_click_hours: Hours
     same_visit_minutes: Minutes

@@ -27,7 +27,7 @@ from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.operations.test_dry_run import SEND
-from crm_attribution_tests.sandbox.lines import email_click
+from crm_attribution_tests.sandbox.lines import create, email_click, join
 from crm_attribution_tests.sandbox_process import Line
 
 pytestmark = pytest.mark.sandbox
@@ -105,6 +105,10 @@ def lines() -> list[Line]:
     for hour in ("02-20T09", "03-10T09"):
         more.click(f"{hour}:00:00", 1, contact_id=None, gclid=f"G{hour}")
         more.submit(f"{hour}:10:00", 1, gclid=f"G{hour}")
+        meeting = {"hs_timestamp": f"2026-{hour}:30:00Z", "hs_meeting_outcome": "COMPLETED"}
+        more.lines.append(create(f"2026-{hour}:30:00Z", "meetings", int(hour[:2] + hour[3:5]), **meeting))
+        ends = ("meetings", int(hour[:2] + hour[3:5])), ("contacts", int(more.id(1)))
+        more.lines.append(join(f"2026-{hour}:30:00Z", *ends))
         more.lines.append(email_click(f"2026-{hour}:20:00Z", f"m{hour}", f"c{more.id(1)}@buyer.example"))
     everything: list[Line] = [*portal()[len(SETUP) :], *more.lines]
     return [*SETUP, *sorted(everything, key=lambda line: str(line["at"]))]
@@ -126,7 +130,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     fair = "touched_at,act,email\n2026-02-20T12:00:00Z,fair,c90001@buyer.example\n"
     (folder / "inbox" / "touches" / "fair.csv").write_text(fair, encoding="utf-8")
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
-    with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND)) as chain:
+    with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND + "streams: {meetings: on}\n")) as chain:
         given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)

@@ -42,6 +42,7 @@ TOUCHED = {
         SELECT contact_id FROM changed_contact
         UNION SELECT contact_id FROM raw.offline_touch SEMI JOIN changed_offline USING (touch_id)
             WHERE contact_id IS NOT NULL
+        UNION SELECT unnest(contact_ids) FROM raw.activity SEMI JOIN changed_activity USING (kind, id)
         UNION SELECT edge.contact_id FROM (
             SELECT unnest([gclid, fbclid, li_fat_id, msclkid, ttclid]) AS identifier
             FROM raw.link_click SEMI JOIN changed_link USING (click_id)
@@ -88,10 +89,12 @@ TOUCHED = {
         UNION SELECT 'offline:' || touch_id FROM raw.offline_touch AS told
             SEMI JOIN touched_email ON told.email_normalised = touched_email.email
         UNION SELECT 'offline:' || touch_id FROM changed_offline
+        UNION SELECT touch_id FROM attribution.touch
+            SEMI JOIN (SELECT 'raw.activity:' || kind || ':' || id AS origin FROM changed_activity) USING (origin)
     """,
 }
-"""E-mails, persons and touches with a change, from the frames `changed_*`: link, mail, form, offline, contact, person,
-node, host."""
+"""E-mails, persons and touches with a change, from the frames `changed_*`: link, mail, form, offline, activity,
+contact, person, node, host."""
 
 EVERYTHING = {
     "touched_person": "SELECT person_id FROM identity.person",
@@ -139,6 +142,7 @@ def scope(session: Session, changes: Changes, rules: Rules) -> Iterator[None]:
         "changed_mail": ids_frame("id", changes.of(topics.EMAIL_CLICK)),
         "changed_form": changes.frame(topics.FORM_SUBMISSION, topics.CLICK_FORM),
         "changed_offline": ids_frame("touch_id", changes.of(topics.OFFLINE_TOUCH)),
+        "changed_activity": changes.frame(topics.ACTIVITY),
         "changed_contact": records_frame("contact_id", changes.ids(topics.CONTACTS)),
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON, topics.CLICK_PERSON)),
         "changed_node": pl.DataFrame({"node_id": nodes}, schema={"node_id": pl.Int64}),

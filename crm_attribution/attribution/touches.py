@@ -82,6 +82,11 @@ _SHARED_OFFLINE = f"""
     FROM raw.offline_touch AS told JOIN shared_email m ON told.email_normalised = m.email
     WHERE NOT EXISTS ({_KNOWN_CONTACT}) ORDER BY touch_id
 """
+_ACTIVITIES = """
+    SELECT a.* EXCLUDE (contact_id), min(contact_id) AS contact_id, person_id FROM (
+        SELECT kind, id, occurred_at, outcome, name, unnest(contact_ids) AS contact_id FROM raw.activity
+    ) AS a JOIN person_contact USING (contact_id) GROUP BY ALL ORDER BY kind, id, person_id
+"""
 _OWNERS = """
     SELECT DISTINCT e.identifier AS mailbox, m.account_id, m.valid_from, m.valid_to FROM identity.edge e
     SEMI JOIN acting ON e.identifier = acting.email
@@ -161,6 +166,7 @@ def _of_persons(session: Session, told: _Told, rules: Rules) -> tuple[pl.DataFra
         session.query(_EMAIL_CLICKS),
         session.query(_SUBMISSIONS),
         session.query(_OFFLINE),
+        session.query(_ACTIVITIES),
         tellings,
         _only_bots(session, tellings),
         rules.touches,

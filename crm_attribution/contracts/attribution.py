@@ -10,10 +10,11 @@ from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
 TOLD_KINDS = ["ad_click", "latest_source", "original_source"]
-KINDS = ["link_click", "email_click", "form_submission", "offline_touch", *TOLD_KINDS]
+ACTIVITY_KINDS = ["meeting", "call", "marketing_event"]
+KINDS = ["link_click", "email_click", "form_submission", "offline_touch", *ACTIVITY_KINDS, *TOLD_KINDS]
 _KINDS = (
-    "link_click, email_click, form_submission, offline_touch (from a file), or what a contact's properties tell:"
-    " ad_click (of a click id), latest_source (a visit), original_source (the first visit)"
+    "link_click, email_click, form_submission, offline_touch (from a file), meeting, call, marketing_event, or what a"
+    " contact's properties tell: ad_click (of a click id), latest_source (a visit), original_source (the first visit)"
 )
 
 
@@ -22,8 +23,9 @@ class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 
     touch_id: str = field(
-        "click:ID, email:CREATED:ID, form:FORM:SUBMISSION, offline:ID, ad:CONTACT:PROPERTY:RECORDED,"
-        " latest:CONTACT:RECORDED or original:CONTACT; moments in epoch milliseconds"
+        "click:ID, email:CREATED:ID, form:FORM:SUBMISSION, offline:ID, KIND:ID:CONTACT (meetings, calls,"
+        " events), ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or original:CONTACT; moments in epoch"
+        " milliseconds"
     )
     touched_at: Timestamp = field("when it happened, UTC")
     kind: str = field(_KINDS, isin=KINDS)
@@ -57,24 +59,33 @@ class Touch(Model):
     origin: str = field("table and key of the source row")
 
 
-TOLD_RULES = ["same_click_id", "same_visit", "repeated", "bot_click", "not_a_click_id", "url_encoded", "offline"]
+TOLD_RULES = [
+    "not_held",
+    "same_click_id",
+    "same_visit",
+    "repeated",
+    "bot_click",
+    "not_a_click_id",
+    "url_encoded",
+    "offline",
+]
 
 
 @table("attribution.telling", key=("telling_id",))
 class Telling(Model):
-    """What a contact's properties tell that is no touch of its own: another word about one, or about none."""
+    """What is told and is no touch of its own: another word about one, or about none."""
 
-    telling_id: str = field("ad:CONTACT:PROPERTY:RECORDED, latest:CONTACT:RECORDED or original:CONTACT")
+    telling_id: str = field("as touch_id of attribution.touch")
     told_at: Timestamp = field("when the act was, as it is told, UTC")
-    kind: str = field("ad_click, latest_source or original_source", isin=TOLD_KINDS)
+    kind: str = field(_KINDS, isin=KINDS)
     person_id: str = field("person")
-    contact_id: int = hubspot_id("contact whose property tells it")
+    contact_id: int = hubspot_id("contact it is told of", nullable=True)
     touch_id: str = field("the touch it is another word about; null where it is about none", nullable=True)
     rule: str = field(
-        "same_click_id (one click id is one click; a submission with it, where it is near), same_visit (a stronger"
-        " telling of the person is near), repeated (the same is told again at once), bot_click (only bots followed the"
-        " link with this click id), not_a_click_id (a placeholder, a cut one), url_encoded, offline (an import, an"
-        " integration or a user made the contact)",
+        "not_held (a meeting or call that did not take place), same_click_id (one click id is one click; a submission"
+        " with it, where it is near), same_visit (a stronger telling of the person is near), repeated (the same is told"
+        " again at once), bot_click (only bots followed the link with this click id), not_a_click_id (a placeholder, a"
+        " cut one), url_encoded, offline (an import, an integration or a user made the contact)",
         isin=TOLD_RULES,
     )
     origin: str = field("table and key of the source row")

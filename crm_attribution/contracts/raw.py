@@ -7,6 +7,7 @@ import polars as pl
 from crm_attribution.contracts.base import Model, RecordIds, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import (
     ACCOUNT_DETAILS,
+    ACTIVITY,
     COMPANIES,
     CONTACTS,
     DEALS,
@@ -327,6 +328,25 @@ class OfflineTouch(Model):
     medium: str = field("medium, for the channel; `act` where it is empty", nullable=True)
     campaign: str = field("campaign", nullable=True)
     told_at: Timestamp = field(_TOLD_AT)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.activity", key=("kind", "id"), journal={ACTIVITY: ("kind", "id")})
+class Activity(Model):
+    """Meetings, calls and the people of marketing events, where `streams` reads them. HubSpot's search knows no
+    archived ones: what was read stays as it was read last.
+
+    https://developers.hubspot.com/docs/api-reference/crm-meetings-v3/guide
+    """
+
+    kind: str = field("meeting, call or marketing_event", isin=["meeting", "call", "marketing_event"])
+    id: str = field("HubSpot id of the meeting or call, or of the participation in the event")
+    occurred_at: Timestamp = field("when it happened or will, UTC")
+    outcome: str = field(
+        "hs_meeting_outcome, hs_call_status or attendanceState, lower case, words joined by _", nullable=True
+    )
+    name: str = field("name of the marketing event", nullable=True)
+    contact_ids: RecordIds = field("HubSpot contacts who took part")
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 

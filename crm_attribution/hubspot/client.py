@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot.activities import EVENT_PAGE, Kind, changed_pages
 from crm_attribution.hubspot.associations import Association, read_associations
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record, pages, rows
@@ -68,6 +69,25 @@ class HubSpotClient:
     def form_submissions(self, form_id: str, newer_than: datetime | None) -> Iterator[list[Record]]:
         """Submissions at or after `newer_than`, newest first, each conversionId once."""
         return submission_pages(self.transport, self._paths.submissions, form_id, newer_than)
+
+    def activities(self, kind: Kind, since: datetime | None, until: datetime) -> Iterator[list[Record]]:
+        """Meetings or calls modified in `[since, until)`. ⌈N/200⌉ calls."""
+        path = f"{record_path(self._paths.objects, kind.objects)}/search"
+
+        def ask(body: Record) -> Record:
+            answer: Record = self.transport.request("POST", path, json=body, budget="search").body
+            return answer
+
+        return changed_pages(ask, kind, since, until)
+
+    def marketing_events(self) -> list[Record]:
+        """Every marketing event: objectId, eventName, startDateTime, updatedAt, …"""
+        return self._all("marketing events", self._paths.marketing_events, need="objectId", limit=EVENT_PAGE)
+
+    def participations(self, event: str) -> list[Record]:
+        """The people of a marketing event: who they are, attendanceState and occurredAt."""
+        path = f"{self._paths.marketing_events}/participations/{segment(event)}/breakdown"
+        return self._all("marketing event participations", path, limit=EVENT_PAGE)
 
     def email_clicks(self, since: datetime | None, until: datetime) -> Iterator[list[Record]]:
         """Marketing e-mail clicks created in `[since, until)`."""
@@ -160,10 +180,10 @@ class HubSpotClient:
         answer: Record = self.transport.request("POST", path, json=body, budget="search").body
         return answer
 
-    def _all(self, name: str, path: str, **params: Any) -> list[Record]:
+    def _all(self, name: str, path: str, need: str = "id", **params: Any) -> list[Record]:
         def fetch(after: str | None) -> Record:
             cursor = {} if after is None else {"after": after}
             body: Record = self.transport.request("GET", path, params=params | cursor).body
             return body
 
-        return [row for page in pages(fetch, f"hubspot {name}", need="id") for row in page]
+        return [row for page in pages(fetch, f"hubspot {name}", need=need) for row in page]

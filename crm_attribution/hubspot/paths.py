@@ -19,7 +19,7 @@ class Paths:
     """Path templates. Dated versions put the date behind the area, v3 in front of it
     (https://developers.hubspot.com/docs/developer-tooling/platform/versioning).
 
-    Forms, form submissions, e-mail events and account details have no dated path yet.
+    Forms, form submissions, e-mail events, marketing events and account details have no dated path yet.
     """
 
     objects: str
@@ -31,6 +31,7 @@ class Paths:
     forms: str = "/marketing/v3/forms"
     submissions: str = "/form-integrations/v1/submissions/forms"
     email_events: str = "/email/public/v1/events"
+    marketing_events: str = "/marketing/v3/marketing-events"
     account: str = "/account-info/v3/details"
     usage: str = "/account-info/v3/api-usage/daily/private-apps"
 

@@ -114,6 +114,7 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
                 rows.submissions.select("form_id", "conversion_id")
             ),
             "raw.offline_touch": session["raw.offline_touch"].delete(rows.offline),
+            "raw.activity": _leave_activities(session, ids),
             "raw.link_click": session["raw.link_click"].delete(rows.clicks.select("click_id")),
             "identity.click": session["identity.click"].delete(rows.clicks.select("click_id")),
             "raw.email_click": session["raw.email_click"].delete(rows.email_clicks),
@@ -236,6 +237,18 @@ def _delete_records(session: Session, ids: pl.DataFrame) -> dict[str, int]:
         "raw.missing": [record],
     }
     return {name: sum(session[name].delete(frame) for frame in frames) for name, frames in keys.items()}
+
+
+def _leave_activities(session: Session, ids: pl.DataFrame) -> int:
+    """Take the contact out of meetings, calls and events; one that had nobody else goes."""
+    theirs = session.query(
+        "SELECT * FROM raw.activity WHERE list_has_any(contact_ids, (SELECT list(contact_id) FROM ids))", ids=ids
+    )
+    others = pl.element().filter(~pl.element().is_in(ids["contact_id"].to_list()))
+    left = theirs.with_columns(pl.col("contact_ids").list.eval(others)).filter(pl.col("contact_ids").list.len() > 0)
+    gone = session["raw.activity"].delete(theirs.select("kind", "id"))
+    session["raw.activity"].upsert(left)
+    return gone
 
 
 def _delete_webhooks(session: Session, of: Trace) -> int:

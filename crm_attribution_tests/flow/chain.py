@@ -137,6 +137,7 @@ class Chain:
             found.records.read(object_type, since)
         found.streams.submissions(since)
         found.streams.email_clicks(since)
+        found.streams.activities(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
         found.sources.read(OFFLINE_TOUCHES, None, since)
 

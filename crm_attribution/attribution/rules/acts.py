@@ -170,3 +170,24 @@ def _told(touches: pl.DataFrame, own: pl.DataFrame, folded: pl.DataFrame) -> pl.
         .with_columns(click_id_kinds=pl.concat_list(ordered).list.drop_nulls())
         .select(every.columns)
     )
+
+
+def told_twice(files: pl.DataFrame, activities: pl.DataFrame, limit: timedelta) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Touches of files without those that HubSpot tells too, and these (`into`, `rule`): the same person, the same kind
+    of act (the file's `medium`), at most `limit` apart.
+
+    Args:
+        files: touches that files tell.
+        activities: touches of HubSpot's meetings, calls and events.
+        limit: how far apart two tellings of one act may be.
+    """
+    near = (
+        files.select("touch_id", "touched_at", "person_id", "medium")
+        .join(activities.select("person_id", "medium", into="touch_id", _at="touched_at"), on=["person_id", "medium"])
+        .with_columns(_apart=(pl.col("touched_at") - pl.col("_at")).abs())
+        .filter(pl.col("_apart") <= limit)
+        .sort("_apart", "into")
+        .unique("touch_id", keep="first", maintain_order=True)
+    )
+    folded = files.join(near.select("touch_id", "into"), on="touch_id").with_columns(rule=pl.lit(SAME_VISIT))
+    return files.join(near, on="touch_id", how="anti"), folded.drop("click_id_kinds", "_referrer")

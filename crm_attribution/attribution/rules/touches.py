@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from crm_attribution.attribution.rules.acts import Acts, Known, acts
+from crm_attribution.attribution.rules.acts import Acts, Known, acts, told_twice
 from crm_attribution.attribution.rules.channels import named
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.identity.rules.accounts import account_at
@@ -24,6 +24,7 @@ def of_persons(
     email_clicks: pl.DataFrame,
     submissions: pl.DataFrame,
     offline: pl.DataFrame,
+    activities: pl.DataFrame,
     tellings: pl.DataFrame,
     bots: Collection[str],
     rules: Touches,
@@ -36,12 +37,19 @@ def of_persons(
         email_clicks: raw.email_click columns with `person_id` and `contact_id` of resolved clicks.
         submissions: raw.form_submission columns with `person_id` and `contact_id`.
         offline: raw.offline_touch columns with `person_id` and `resolved_contact_id`.
+        activities: raw.activity columns with `person_id` and `contact_id`, one row for each person.
         tellings: what HubSpot's contact properties tell, see `tellings.py`.
         bots: click ids (`kind:id`) that only bot clicks carry.
         rules: when two tellings are one act.
     """
-    known = Known(_acts(clicks, email_clicks, submissions, offline), _click_ids(clicks, submissions), tellings, bots)
-    return acts(known, timedelta(hours=rules.same_click_hours), timedelta(minutes=rules.same_visit_minutes))
+    same_visit = timedelta(minutes=rules.same_visit_minutes)
+    held, not_held = _of_activities(activities, rules)
+    files, twice = told_twice(_of_files(offline), held, same_visit)
+    own = pl.concat([_acts(clicks, email_clicks, submissions), files, held])
+    found = acts(
+        Known(own, _click_ids(clicks, submissions), tellings, bots), timedelta(hours=rules.same_click_hours), same_visit
+    )
+    return Acts(found.touches, pl.concat([found.folded, not_held, twice], how="diagonal"))
 
 
 def placed(touches: pl.DataFrame, membership: pl.DataFrame, rules: Touches) -> pl.DataFrame:
@@ -100,7 +108,8 @@ def of_mailboxes(
         by_domain: mailbox String, account_id String of its business domain.
         rules: channel rules.
     """
-    acts = _acts(clicks, email_clicks, submissions, offline).rename({"person_id": "mailbox"})
+    own = pl.concat([_acts(clicks, email_clicks, submissions), _of_files(offline)])
+    acts = own.rename({"person_id": "mailbox"})
     at = pl.col("touched_at")
     theirs = (
         acts.select("touch_id", "mailbox", "touched_at")
@@ -119,12 +128,10 @@ def of_mailboxes(
     return _with_channel(rows.drop("mailbox", "_theirs", "_accounts", "_domain"), rules)
 
 
-def _acts(
-    clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame, offline: pl.DataFrame
-) -> pl.DataFrame:
+def _acts(clicks: pl.DataFrame, email_clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
     same = clicks.select("form_id", "conversion_id").drop_nulls()
     alone = submissions.join(same, on=["form_id", "conversion_id"], how="anti")
-    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone), _of_files(offline)])
+    return pl.concat([_of_clicks(clicks), _of_emails(email_clicks), _of_forms(alone)])
 
 
 def _with_channel(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
@@ -202,3 +209,25 @@ def _of_files(told: pl.DataFrame) -> pl.DataFrame:
         origin=pl.lit("raw.offline_touch:") + pl.col("touch_id"),
         _referrer=pl.lit(None, pl.String),
     )
+
+
+def _of_activities(told: pl.DataFrame, rules: Touches) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Touches of what took place, and what did not (`rule`)."""
+    rows = told.select(
+        "outcome",
+        touch_id=pl.format("{}:{}:{}", "kind", "id", "contact_id"),
+        touched_at="occurred_at",
+        kind="kind",
+        person_id="person_id",
+        contact_id="contact_id",
+        source=pl.lit("hubspot"),
+        medium="kind",
+        campaign="name",
+        click_id_kinds=pl.lit([], pl.List(pl.String)),
+        origin=pl.format("raw.activity:{}:{}", "kind", "id"),
+        _referrer=pl.lit(None, pl.String),
+    )
+    outcomes = pl.format("{}:{}", "kind", pl.col("outcome").fill_null(""))
+    missed = outcomes.is_in([f"{kind}:{name}" for kind, names in rules.not_held.items() for name in names])
+    not_held = rows.filter(missed).with_columns(into=pl.lit(None, pl.String), rule=pl.lit("not_held"))
+    return rows.filter(~missed).drop("outcome"), not_held.drop("outcome", "click_id_kinds", "_referrer")

@@ -17,6 +17,7 @@ _SHOWN = {
     "raw.link_click": ("clicked_at", "link_slug", "destination_url", "contact_id"),
     "raw.form_submission": ("submitted_at", "email", "page_url", "link_click_id"),
     "raw.offline_touch": ("touched_at", "act", "contact_id", "email"),
+    "raw.activity": ("occurred_at", "kind", "outcome", "name"),
     "raw.contact": ("id", "created_at"),
     "raw.property_history": ("timestamp", "property", "source_type"),
     "raw.email_click": ("created_at", "email_campaign_id", "recipient", "url"),
@@ -155,6 +156,8 @@ def _source_row(context: Context, origin: str) -> list[Node]:
         keys = pl.DataFrame({"click_id": [key]})
     elif table == "raw.offline_touch":
         keys = pl.DataFrame({"touch_id": [key]})
+    elif table == "raw.activity":
+        keys = pl.DataFrame({"kind": [one], "id": [other]})
     elif table == "raw.contact":
         keys = pl.DataFrame({"id": [int(key)]})
     elif table == "raw.property_history":

@@ -56,7 +56,7 @@ def extraction(
     return asset
 
 
-def _is_read(name: str) -> Check:
+def _is_read(name: str, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.ERROR) -> Check:
     """A stream that may be refused: the check fails with the reason, and the hour continues with what is stored."""
     check = dg.AssetCheckSpec(
         "is_read", asset=key_of(name), description="HubSpot lets us read this stream, or the mapping switches it off."
@@ -66,7 +66,11 @@ def _is_read(name: str) -> Check:
         problem = report.not_read
         metadata = {} if problem is None else {"problem": problem}
         return dg.AssetCheckResult(
-            check_name=check.name, asset_key=check.asset_key, passed=problem is None, metadata=metadata
+            check_name=check.name,
+            asset_key=check.asset_key,
+            passed=problem is None,
+            severity=severity,
+            metadata=metadata,
         )
 
     return check, judge
@@ -210,6 +214,12 @@ assets = [
         ["raw.account"],
         lambda pipeline, hours: pipeline.readers.streams.email_clicks(hours.since),
         [_is_read("raw.email_click")],
+    ),
+    extraction(
+        "raw.activity",
+        ["raw.account"],
+        lambda pipeline, hours: pipeline.readers.streams.activities(hours.since),
+        [_is_read("raw.activity", dg.AssetCheckSeverity.WARN)],
     ),
     *(extraction(source.table, ["raw.account"], _source(source), kind=source.kind) for source in sources().values()),
     written_beside("raw.property_history", _RECORDS),

@@ -30,6 +30,8 @@ def routes() -> Sequence[BaseRoute]:
         Route("/marketing/v3/forms/{id}", read_form),
         Route("/form-integrations/v1/submissions/forms/{id}", list_submissions),
         Route("/email/public/v1/events", list_email_events),
+        Route("/marketing/v3/marketing-events", list_marketing_events),
+        Route("/marketing/v3/marketing-events/participations/{id}/breakdown", list_attendance),
     ]
 
 
@@ -72,6 +74,30 @@ async def list_submissions(request: Request) -> Response:
     body: Json = {"results": [row.row for row in reversed(page)]}
     if end > limit:
         body["paging"] = next_page(request, str(int(after) + limit))
+    return answer(body)
+
+
+async def list_marketing_events(request: Request) -> Response:
+    """https://developers.hubspot.com/docs/api-reference/legacy/marketing/marketing-events/guide"""
+    return _paged(request, world_of(request).portal.activity.events)
+
+
+async def list_attendance(request: Request) -> Response:
+    """https://developers.hubspot.com/docs/api-reference/legacy/marketing/marketing-events/participant-state/
+    get-breakdown"""
+    found = world_of(request).portal.activity.attendance.get(request.path_params["id"])
+    if found is None:
+        raise missing(request)
+    return _paged(request, found)
+
+
+def _paged(request: Request, rows: dict[str, Json]) -> Response:
+    after = request.query_params.get("after", "")
+    rest = sorted(key for key in rows if key > after)
+    limit = integer(request, "limit", DEFAULT_EVENTS, MOST_FORMS)
+    body: Json = {"total": len(rows), "results": [rows[key] for key in rest[:limit]]}
+    if limit < len(rest):
+        body["paging"] = next_page(request, rest[limit - 1])
     return answer(body)
 
 

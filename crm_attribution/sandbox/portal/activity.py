@@ -36,6 +36,8 @@ class Activity:
         self.email_events: list[Received] = []
         self.forms: dict[str, Json] = {}
         self.submissions: dict[str, list[Received]] = {}
+        self.events: dict[str, Json] = {}
+        self.attendance: dict[str, dict[str, Json]] = {}
         self._numbers = 0
 
     def _add(self, rows: list[Received], at: int, row: Json) -> None:
@@ -62,6 +64,20 @@ class Activity:
                 del self.email_events[place]  # the same event, reported again: HubSpot marks some after the fact
                 break
         self._add(self.email_events, row["created"], row)
+
+    def attend(self, raw: Json, at: int) -> None:
+        """A contact's part in a marketing event, told again as it goes on; its first telling makes the event."""
+        event, contact = str(raw["event"]), str(raw["contact_id"])
+        begins = property_ms(raw.get("starts_at"))
+        known = {"objectId": event, "eventName": raw.get("name", f"Event {event}"), "createdAt": iso(at)}
+        self.events.setdefault(event, {**known, "startDateTime": iso(at if begins is None else begins)})
+        self.events[event]["updatedAt"] = iso(at)
+        self.attendance.setdefault(event, {})[contact] = {
+            "id": f"{event}{contact}",
+            "createdAt": iso(at),
+            "associations": {"contact": {"contactId": contact}, "marketingEvent": {"marketingEventId": event}},
+            "properties": {"attendanceState": raw.get("state", "ATTENDED"), "occurredAt": at},
+        }
 
     def submit(self, raw: Json, at: int) -> None:
         """A form submission; fields such as click ids are hidden fields of the form."""

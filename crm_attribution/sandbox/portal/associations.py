@@ -20,6 +20,10 @@ UNLABELED = {
     ("contacts", "contacts"): 449,
     ("companies", "companies"): 450,
     ("deals", "deals"): 451,
+    ("meetings", "contacts"): 200,
+    ("contacts", "meetings"): 199,
+    ("calls", "contacts"): 194,
+    ("contacts", "calls"): 193,
 }
 PRIMARY = {
     ("contacts", "companies"): 1,

@@ -108,7 +108,36 @@ DEALS = Kind(
     ),
 )
 
-KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (CONTACTS, COMPANIES, DEALS)}
+MEETINGS = Kind(
+    "meetings",
+    "meeting",
+    "0-47",
+    "hs_lastmodifieddate",
+    20,
+    ("createdate", "hs_lastmodifieddate", "hs_object_id"),
+    _typed(
+        string="hs_meeting_title hs_meeting_body",
+        enumeration="hs_meeting_outcome hubspot_owner_id",
+        number="hs_object_id",
+        datetime="createdate hs_lastmodifieddate hs_timestamp hs_meeting_start_time hs_meeting_end_time",
+    ),
+)
+CALLS = Kind(
+    "calls",
+    "call",
+    "0-48",
+    "hs_lastmodifieddate",
+    20,
+    ("createdate", "hs_lastmodifieddate", "hs_object_id"),
+    _typed(
+        string="hs_call_title hs_call_body",
+        enumeration="hs_call_status hs_call_direction hubspot_owner_id",
+        number="hs_object_id hs_call_duration",
+        datetime="createdate hs_lastmodifieddate hs_timestamp",
+    ),
+)
+
+KINDS: Mapping[str, Kind] = {kind.name: kind for kind in (CONTACTS, COMPANIES, DEALS, MEETINGS, CALLS)}
 _SPELLINGS = {spelling: kind for kind in KINDS.values() for spelling in (kind.name, kind.singular, kind.type_id)}
 
 

@@ -113,6 +113,7 @@ REQUIRED: dict[str, dict[str, Check]] = {
     "submit": {"submission": _with("form_id")},
     "click": {"click": _with("click_id")},
     "email_click": {"event": _with("id", "recipient")},
+    "attend": {"attendance": _with("event", "contact_id")},
     "spend": {"spend": _table},
     "owner": {"owner": _with("id")},
     "pipeline": {"pipeline": _pipeline},

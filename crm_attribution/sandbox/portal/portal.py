@@ -71,6 +71,7 @@ class Portal:
             "submit": lambda line: self.activity.submit(line.body["submission"], line.at),
             "click": lambda line: self.activity.click(line.body["click"], line.at),
             "email_click": lambda line: self.activity.email_click(line.body["event"], line.at),
+            "attend": lambda line: self.activity.attend(line.body["attendance"], line.at),
             "spend": lambda _: None,
             "owner": self._owner,
             "pipeline": self._pipeline,

@@ -45,6 +45,9 @@ def emails(*rows: dict[str, Any]) -> pl.DataFrame:
 
 
 NO_MAILS = emails()
+NO_ACTIVITIES = frame("raw.activity", []).with_columns(
+    person_id=pl.lit(None, pl.String), contact_id=pl.lit(1, pl.Int64)
+)
 NO_FILES = frame("raw.offline_touch", []).with_columns(
     person_id=pl.lit(None, pl.String), resolved_contact_id=pl.lit(None, pl.Int64)
 )
@@ -58,7 +61,7 @@ def member(account: str, start: str, end: str | None = None) -> dict[str, Any]:
 def rows_of(
     click: pl.DataFrame, form: pl.DataFrame, *members: dict[str, Any], mails: pl.DataFrame = NO_MAILS
 ) -> list[dict[str, Any]]:
-    acts = of_persons(click, mails, form, NO_FILES, NOTHING, (), RULES.touches)
+    acts = of_persons(click, mails, form, NO_FILES, NO_ACTIVITIES, NOTHING, (), RULES.touches)
     rows = placed(acts.touches, frame("identity.membership", members), RULES.touches)
     return CONTRACTS["attribution.touch"].validate(CONTRACTS["attribution.touch"].conform(rows)).rows(named=True)
 
@@ -127,3 +130,30 @@ def test_a_mailboxs_touch_belongs_to_the_account_all_its_owners_had_at_that_mome
         "form:f:3": "domain:b.example",
         "form:f:4": "company:1",
     }
+
+
+def test_a_meeting_that_took_place_is_a_touch_and_a_file_that_tells_it_too_is_not():
+    """One that did not is a row with its rule. A file's dinner is another act, and so is its meeting of next day."""
+    kinds = {"1": ("meeting", "completed"), "2": ("meeting", "no_show"), "3": ("call", None), "4": ("call", "busy"),
+             "5": ("marketing_event", "attended"), "6": ("marketing_event", "registered")}  # fmt: skip
+    told = frame("raw.activity", [
+        {"kind": kind, "id": number, "occurred_at": at(WHEN), "outcome": outcome, "name": None, "contact_ids": [1],
+         "extracted_at": at(WHEN)} for number, (kind, outcome) in kinds.items()
+    ]).with_columns(person_id=pl.lit("p"), contact_id=pl.lit(1, pl.Int64))  # fmt: skip
+    moments = {"a": (at(WHEN), "meeting"), "b": (at("03-05T09:31:00"), "meeting"), "c": (at(WHEN), "dinner")}
+    files = frame("raw.offline_touch", [
+        {"touch_id": name, "touched_at": moment, "act": act, "told_at": moment, "extracted_at": moment}
+        for name, (moment, act) in moments.items()
+    ]).with_columns(person_id=pl.lit("p"), resolved_contact_id=pl.lit(1, pl.Int64))  # fmt: skip
+    found = of_persons(clicks(), NO_MAILS, forms(), files, told, NOTHING, (), RULES.touches)
+    rows = placed(found.touches, frame("identity.membership", []), RULES.touches)
+    assert dict(rows.select("touch_id", "channel").iter_rows()) == {
+        "meeting:1:1": "Sales", "call:3:1": "Sales", "marketing_event:5:1": "Event", "offline:b": "Offline",
+        "offline:c": "Offline",
+    }  # fmt: skip
+    assert sorted(found.folded.select("touch_id", "into", "rule").rows()) == [
+        ("call:4:1", None, "not_held"),
+        ("marketing_event:6:1", None, "not_held"),
+        ("meeting:2:1", None, "not_held"),
+        ("offline:a", "meeting:1:1", "same_visit"),
+    ]
