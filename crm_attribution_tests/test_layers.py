@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import utime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
 META = destinations()["meta"]
+MAPPING = RULES.replace("markov]", "markov, self_reported]") + SEND + "streams: {meetings: on}\n"
 
 
 @dataclass
@@ -128,9 +130,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("layers")
     (folder / "inbox" / "touches").mkdir(parents=True)
     fair = "touched_at,act,email\n2026-02-20T12:00:00Z,fair,c90001@buyer.example\n"
-    (folder / "inbox" / "touches" / "fair.csv").write_text(fair, encoding="utf-8")
+    file = folder / "inbox" / "touches" / "fair.csv"
+    file.write_text(fair, encoding="utf-8")
+    utime(file, (at("2026-02-21").timestamp(),) * 2)
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
-    with Chain.start(folder, lines(), STOPS[0], rules(folder, RULES + SEND + "streams: {meetings: on}\n")) as chain:
+    with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)
