@@ -19,6 +19,7 @@ from crm_attribution.conversions.recipients import (
     _candidates,
     _choose,
     _clicks,
+    _details,
     _resolved,
     _standing,
     resolver,
@@ -295,3 +296,34 @@ def test_a_deal_without_contacts_has_no_consent_to_ask_for(session: Session):
                                                                           account="a", deal="1")]})  # fmt: skip
     rows = pl.DataFrame([due("a", "w"), due("sent", "w", payload_hash="x", contact_id=7)], schema=DUE)
     assert resolver(destinations()["meta"], LOADED)(session, rows) == {"a": NO_CONTACT}
+
+
+@pytest.mark.warehouse
+def test_an_absorbed_contact_is_read_from_the_record_that_has_it_now(session: Session):
+    """Of merges only those of contacts; unreadable is what is neither settled nor stored, once for each row."""
+    told = '{"ad_consent": "granted", "phone": "1", "firstname": "Ann", "lastname": "Bee", "meta_lead_id": "9"}'
+    known = [sample_rows.record(number, email=f"c{number}@buyer.example", properties=told, archived=number == "6")
+             for number in ("5", "6", "7", "8", "9")]  # fmt: skip
+    merges = [sample_rows.merge(*ends) for ends in (("contacts", "7", "8"), ("companies", "5", "9"))]
+    sample_rows.fill(session, {"raw.contact": known, "raw.merge": merges})
+    refused = {"8": (False, False), "5": (True, False), "6": (False, True)}
+    for number, (stored, settled) in refused.items():
+        bad = pl.DataFrame({"key": number, "reasons": ["email:text", "owner:text"]}).with_columns(
+            row=pl.lit("{}"), source=pl.lit("x"), stored=pl.lit(stored)
+        )
+        session.quarantine.add("raw.contact", bad, observed_at=WON)
+        session.quarantine.add("raw.deal", bad.with_columns(key=pl.lit("5" + number)), observed_at=WON)
+        if settled:
+            for table in ("contact", "deal"):
+                session.connection.execute(f"UPDATE quarantine.{table} SET resolved = true WHERE key LIKE '%{number}'")
+    chosen = pl.DataFrame({"conversion_id": list("abcd"), "contact_id": [5, 6, 7, 9], "deal_id": [55, 56, 57, 58]})
+    found = _details(session, chosen, LOADED)
+    columns = ["conversion_id", "email", "archived", "unreadable"]
+    assert found.select(columns).rows() == [
+        ("a", "c5@buyer.example", False, False),
+        ("b", "c6@buyer.example", True, False),
+        ("c", "c8@buyer.example", False, True),
+        ("d", "c9@buyer.example", False, True),
+    ]
+    read = ["consent", "phone", "first_name", "last_name", "lead_id"]
+    assert set(found.select(read).rows()) == {("granted", "1", "Ann", "Bee", "9")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import time
 from pathlib import Path
 
 import parso
@@ -15,7 +16,7 @@ from cosmic_ray.mutating import mutate_code
 from crm_attribution_tests.mutants.covering import Covering
 from crm_attribution_tests.mutants.operators import inert, operators, sql_mutants
 from crm_attribution_tests.mutants.plan import EQUIVALENT, GROUPS, equivalent, group_of, mutant, places, tracked
-from crm_attribution_tests.mutants.trial import changed
+from crm_attribution_tests.mutants.trial import changed, in_child
 from crm_attribution_tests.mutants.warm import importers, reached
 
 ROOT = Path(__file__).parents[2]
@@ -159,3 +160,18 @@ def test_what_a_mutant_can_reach_is_every_module_that_holds_something_of_its_own
         assert {other for other in loaded if name in homes[other]} <= reached(file, graph), file
     assert "crm_attribution.destinations" in reached("crm_attribution/destinations/meta.py", graph), "by its name alone"
     assert "crm_attribution.contracts" not in reached("crm_attribution/delivery/pace.py", graph)
+
+
+@pytest.mark.slow
+def test_a_mutant_that_never_ends_is_told_from_one_that_waits_for_its_turn(tmp_path: Path):
+    def endless() -> int:
+        while True:
+            pass
+
+    def waiting() -> int:
+        time.sleep(2.5)
+        return 3
+
+    (tmp_path / "tree").mkdir()
+    assert in_child(tmp_path / "tree", tmp_path / "output", endless, 1.0) is None
+    assert in_child(tmp_path / "tree", tmp_path / "output", waiting, 1.0) == 3
