@@ -267,6 +267,15 @@ def test_minor_units_are_those_of_the_money_module(empty: Session) -> None:
     assert found == [(code, exponent(code), D(1).scaleb(-exponent(code))) for code in codes]
 
 
+def test_an_account_without_a_row_of_its_own_keeps_its_id_and_figures(empty: Session) -> None:
+    won = sample_rows.milestone("customer_won", "w", "2026-03-05T10:00:00Z", account="company:99", deal="9",
+                                subtype="new", money=("EUR", 1000, None, 1000))  # fmt: skip
+    sample_rows.fill(empty, {"events.milestone": [won]})
+    sample_rows.build(empty)
+    columns = "account_id, account_name, currency, wins, won_amount_minor"
+    assert rows(empty, f"SELECT {columns} FROM marts.account_value") == [("company:99", None, "EUR", 1, 1000)]
+
+
 def test_spend_shows_the_campaign_of_the_touches_or_that_there_is_none(marts: Session) -> None:
     found = rows(
         marts,

@@ -175,12 +175,16 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(each["file"], each["was"], each["becomes"]): each["why"] for each in listed}
 
 
+def _step(seconds: float) -> int:
+    return next((step for step, most in enumerate(STEPS) if seconds <= most), len(STEPS))
+
+
 def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     """The tests that run for a mutant, as many as `seconds` allow.
 
     The fastest come first, those of the file's own folder before others of four times their speed. The second example
-    of a parametrized test comes after the first of all others that are about as fast. What tests share, they bear in
-    equal parts.
+    of a parametrized test comes after the first of all others that are about as fast. Tests that share what takes
+    long bear it in equal parts, and come after those of up to a second that do not.
     """
     if each.file.endswith(".sql"):
         found = {test for test in covering.seconds if test.startswith(tuple(OF_SQL))}
@@ -196,7 +200,7 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     place = {}
     for at, test in enumerate(cheap):
         function = test.partition("[")[0]
-        slow = next((step for step, most in enumerate(STEPS) if fair[test] <= most), len(STEPS))
+        slow = max(_step(fair[test]), 0 if covering.cost(test) <= STEPS[1] else 2)
         place[test] = (slow, seen[function], at)
         seen[function] += 1
     ordered = sorted(cheap, key=place.__getitem__)
