@@ -189,6 +189,14 @@ def told_otherwise(session: Session) -> None:
         {"id": f"m{n}", "created_at": stamp, "recipient": who, "is_bot": False, "extracted_at": stamp}
         for n, who in enumerate([EMAIL.title(), "bob@quelle.example"])
     ]
+    fairs = [
+        {"touch_id": number, "touched_at": stamp, "act": "fair", "told_at": stamp, "extracted_at": stamp, **who}
+        for number, who in (("f1", {"email": EMAIL.title()}), ("f2", {"contact_id": 12}), ("f3", {"contact_id": 21}))
+    ]
+    meetings = [
+        {"kind": "meeting", "id": number, "occurred_at": stamp, "contact_ids": who, "extracted_at": stamp}
+        for number, who in (("both", [13, 21]), ("hers", [11]), ("his", [21]))
+    ]
     refused = [
         {"key": "13", "reasons": "email:bad", "row": json.dumps({"id": "13", "email": f"{NAME}@@x"}), "source": "x"},
         {"key": "21", "reasons": "email:bad", "row": json.dumps({"id": "21", "email": "bob@@x"}), "source": "x"},
@@ -197,6 +205,8 @@ def told_otherwise(session: Session) -> None:
     with session.transaction():
         session["raw.webhook_event"].upsert(pl.DataFrame(events, infer_schema_length=None))
         session["raw.email_click"].upsert(pl.DataFrame(mails))
+        session["raw.offline_touch"].upsert(pl.DataFrame(fairs, infer_schema_length=None))
+        session["raw.activity"].upsert(pl.DataFrame(meetings))
         session.quarantine.add("raw.contact", pl.DataFrame(refused), observed_at=stamp)
         session.quarantine.add("raw.link_click", pl.DataFrame(clicks), observed_at=stamp)
         change = {"person_id": "p", "other_person_id": "q", "kind": "merge", "cause": f"email:{sha256(EMAIL)}"}

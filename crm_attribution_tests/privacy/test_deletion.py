@@ -37,6 +37,8 @@ OTHERS = {
     "raw.form_submission": f"email IN ('bob@quelle.example', '{SHARED}')",
     "raw.link_click": "contact_id = 21",
     "raw.email_click": "recipient = 'bob@quelle.example'",
+    "raw.offline_touch": "contact_id = 21",
+    "raw.activity": "id = 'his'",
     "raw.webhook_event": "event_key IN ('w4', 'w5', 'w6')",
     "identity.edge": "contact_id IN (21, 31)",
     "identity.alias": "identifier IN ('21', '31', 'bob@quelle.example', 'carla@ufer.example')",
@@ -107,6 +109,12 @@ def test_nobody_else_loses_a_row(story: Story) -> None:
     assert all(rows for rows in story.before["others"].values())
     for name, rows in story.before["others"].items():
         assert story.after["others"][name] == rows, name
+
+
+def test_who_met_somebody_met_them_still_and_a_fair_forgets(story: Story) -> None:
+    met = story.installation.sql("SELECT id, contact_ids FROM raw.activity ORDER BY id")
+    assert met == [("both", [21]), ("his", [21])]
+    assert story.installation.sql("SELECT touch_id FROM raw.offline_touch") == [("f3",)]
 
 
 def test_what_finance_adds_up_stays(story: Story) -> None:
