@@ -34,6 +34,7 @@ from crm_attribution.attribution.rules.credits import credits, weights
 from crm_attribution.attribution.rules.journeys import Journeys, journeys, scoped
 from crm_attribution.attribution.rules.split import split
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.layers import CREDITS, run
 from crm_attribution.mapping import Attribution, Rules, load
 from crm_attribution.warehouse.connection import Warehouse
@@ -87,7 +88,8 @@ def tables(touches: int, outcomes: int, seed: int = 1) -> tuple[pl.DataFrame, pl
         mrr_new=pl.lit(None, pl.Int64),
         arr_new=pl.lit(None, pl.Int64),
         tcv_current=pl.lit(None, pl.Int64),
-    )
+        home_currency=pl.lit("EUR"),
+    ).with_columns(**{f"{measure}_home": pl.col(column) for measure, column in CREDITED.items()})
     return acts, wins
 
 

@@ -27,19 +27,22 @@ from crm_attribution.contracts.topics import (
     EVENT_COMPANIES,
     EVENT_CONTACTS,
     EVENT_DEALS,
+    EXCHANGE_RATE,
     FORM_SUBMISSION,
+    HOME_VALUE,
     LINK_CLICK,
     MILESTONE,
     MILESTONE_ACCOUNT,
     OFFLINE_TOUCH,
     PERSON,
     PIPELINE_STAGE,
+    REVENUE_MOVEMENT,
     TOUCH_ACCOUNT,
     TOUCH_PERSON,
     Topic,
 )
 from crm_attribution.conversions import ledger
-from crm_attribution.events import events, gaps, milestones
+from crm_attribution.events import events, gaps, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.mapping import Rules
@@ -83,7 +86,7 @@ class Layer(Step):
 
 
 _RECORDS = ("raw.contact", "raw.company", "raw.deal")
-_EVENT_RULES = ("version", "lifecycle", "deals", "values", "suppression", "milestones")
+_EVENT_RULES = ("version", "lifecycle", "deals", "values", "suppression", "milestones", "churn")
 
 IDENTITY = Layer(
     name="identity",
@@ -138,9 +141,17 @@ MILESTONES = Layer(
     reads=(
         *("events.event", "identity.person", "identity.alias", "identity.membership", "identity.account"),
         *("identity.account_alias", "identity.deal_account", "raw.account", "raw.deal", "raw.association"),
-        *("raw.merge", "raw.deletion", "raw.pipeline_stage"),
+        *("raw.merge", "raw.deletion", "raw.pipeline_stage", "raw.property_history"),
     ),
-    writes=("events.milestone", "events.milestone_event"),
+    writes=("events.milestone", "events.milestone_event", "events.revenue"),
+)
+HOME_VALUES = Layer(
+    name="home_values",
+    update=home_values.update,
+    topics=(MILESTONE, REVENUE_MOVEMENT, DEALS, EXCHANGE_RATE, ACCOUNT_DETAILS),
+    sections=("currency",),
+    reads=("events.milestone", "events.revenue", "raw.deal", "raw.exchange_rate", "raw.account"),
+    writes=("events.home_value",),
 )
 TOUCHES = Layer(
     name="touches",
@@ -163,11 +174,11 @@ CREDITS = Layer(
     update=credits.update,
     topics=(
         *(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON, DEALS),
-        *(CLICK, CLICK_PERSON, EMAIL_CLICK),
+        *(CLICK, CLICK_PERSON, EMAIL_CLICK, HOME_VALUE, REVENUE_MOVEMENT),
     ),
     sections=("attribution",),
     reads=(
-        *("attribution.touch", "attribution.self_reported", "events.milestone"),
+        *("attribution.touch", "attribution.self_reported", "events.milestone", "events.revenue", "events.home_value"),
         *("identity.alias", "identity.membership", "identity.click"),
         *("identity.email_click", "raw.contact", "raw.association", "raw.email_click"),
     ),
@@ -178,13 +189,13 @@ CREDITS = Layer(
 GAPS = Layer(
     name="gaps",
     update=gaps.update,
-    topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS),
+    topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS, MILESTONE, HOME_VALUE),
     sections=("deals",),
-    reads=("events.event", "raw.pipeline_stage"),
+    reads=("events.event", "events.home_value", "events.milestone", "raw.pipeline_stage"),
     writes=("events.gap", "events.stage"),
 )
 
-LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, TOUCHES, CREDITS, GAPS)
+LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, TOUCHES, CREDITS, GAPS)
 
 PLANNING = Step(
     name="conversions",

@@ -36,7 +36,7 @@ from crm_attribution.identifiers import ascii_host, visible
 SHIPPED = Path(__file__).with_name("mapping.yaml")
 
 Measure = Literal["amount", "mrr", "arr", "tcv"]
-PipelineKind = Literal["new", "expansion", "renewal", "ignore"]
+PipelineKind = Literal["new", "expansion", "renewal", "churn", "ignore"]
 Scope = Literal["account", "deal_contacts"]
 Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
 Milestone = Literal[
@@ -53,6 +53,11 @@ Milestone = Literal[
     "customer_expanded",
 ]
 """Every milestone there is: what a rule about another one says would never happen."""
+
+Movement = Literal["revenue_new", "revenue_expanded", "revenue_renewed", "revenue_contracted", "revenue_churned"]
+"""Of events.revenue: outcomes that are credited as the win they change."""
+
+Outcome = Literal[Milestone, Movement]
 
 _CENTURY = timedelta(days=36_500)
 Days = Annotated[int, Field(ge=0, le=_CENTURY // timedelta(days=1))]
@@ -155,7 +160,7 @@ class Deals(_Rules):
     @property
     def tracked(self) -> list[str]:
         """Pipelines whose deals make milestones."""
-        return [pipeline for pipeline, kind in self.pipelines.items() if kind != "ignore"]
+        return [pipeline for pipeline, kind in self.pipelines.items() if kind not in ("churn", "ignore")]
 
 
 class ValueSource(_Rules):
@@ -171,6 +176,22 @@ class Values(_Rules):
     term_months_property: str
     billing_months: Annotated[dict[str, Annotated[int, Field(ge=1)]], AfterValidator(_lower_keys)]
     target_account_property: str
+
+
+class Currency(_Rules):
+    rate_days: Days
+
+
+class Churn(_Rules):
+    property: str | None
+    values: Names
+    date_property: str | None
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Churn:
+        if self.property is not None and not self.values:
+            raise ValueError("needs `values` of the property that mean churn")
+        return self
 
 
 class Milestones(_Rules):
@@ -365,7 +386,7 @@ class Attribution(_Rules):
     models: Annotated[list[ModelOrVariant], Field(min_length=1)]
     parameters: dict[Model, dict[str, Parameter]]
     scopes: Annotated[list[Scope], Field(min_length=1)]
-    outcomes: list[Milestone]
+    outcomes: list[Outcome]
     lookback_days: dict[Milestone | Literal["default"], Days]
     collapse_minutes: Minutes
     same_decision_days: Days
@@ -484,6 +505,8 @@ class Rules(_Rules):
     lifecycle: Lifecycle
     deals: Deals
     values: Values
+    currency: Currency
+    churn: Churn
     milestones: Milestones
     identity: Identity
     accounts: Accounts

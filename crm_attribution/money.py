@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Context, Decimal, InvalidOperation
 
 import polars as pl
 
@@ -39,6 +40,13 @@ LARGEST = 10**17
 """Amounts beyond this are typing errors; it keeps every sum inside a signed 64-bit integer."""
 
 
+RATE_DIGITS = 18
+"""Digits that a rate has on each side of the point at most, and significant ones of a rate that is a quotient."""
+
+_WIDE = Context(prec=80)
+"""Holds an amount times a rate in full: it is rounded once."""
+
+
 def exponent(currency: str) -> int:
     """How many digits the minor unit has."""
     return _EXPONENTS.get(currency.upper(), 2)
@@ -69,6 +77,51 @@ def minor_units(values: pl.Series, currencies: pl.Series) -> pl.Series:
     known = distinct.with_columns(minor=pl.Series(minors, dtype=pl.Int64))
     pairs = pl.DataFrame({"value": values, "currency": currencies})
     return pairs.join(known, on=["value", "currency"], how="left", maintain_order="left")["minor"]
+
+
+def exchange_rate(text: str | None) -> Decimal | None:
+    """A decimal number above zero, at most 18 digits on each side of the point; None for anything else."""
+    digits = rf"\d{{1,{RATE_DIGITS}}}"
+    if text is None or not re.fullmatch(rf"{digits}(\.{digits})?", text.strip(), re.ASCII):
+        return None
+    return Decimal(text.strip()) or None
+
+
+def shortest(rate: Decimal) -> str:
+    """A rate as its shortest text: equal rates are equal texts."""
+    return f"{rate.normalize(_WIDE):f}"
+
+
+def quotient(one: Decimal, other: Decimal) -> Decimal:
+    """A rate that is told as a fraction, with 18 significant digits."""
+    return Context(prec=RATE_DIGITS).divide(one, other)
+
+
+def converted(minor: int, currency: str, home: str, rate: Decimal) -> int | None:
+    """An amount in minor units of another currency, rounded once, halves to even; None beyond what is an amount."""
+    digits = exponent(home) - exponent(currency)
+    exact = _WIDE.multiply(_WIDE.multiply(Decimal(minor), rate), Decimal(10) ** digits)
+    found = int(exact.to_integral_value(context=_WIDE))
+    return found if abs(found) <= LARGEST else None
+
+
+def convert(amounts: pl.Series, currencies: pl.Series, rates: pl.Series, home: str) -> pl.Series:
+    """Amounts in minor units of `home`, each by the rate of its row.
+
+    Args:
+        amounts: Int64, minor units of the row's currency.
+        currencies: ISO 4217 codes.
+        rates: units of `home` for one of the currency, decimal numbers as text.
+        home: ISO 4217 code.
+
+    Returns:
+        Int64; null where amount, currency or rate is.
+    """
+    given = pl.DataFrame({"minor": amounts, "currency": currencies, "rate": rates})
+    distinct = given.unique().drop_nulls()
+    found = [converted(minor, currency, home, Decimal(rate)) for minor, currency, rate in distinct.iter_rows()]
+    known = distinct.with_columns(home=pl.Series(found, dtype=pl.Int64))
+    return given.join(known, on=["minor", "currency", "rate"], how="left", maintain_order="left")["home"]
 
 
 def split(amount: int, weights: list[int]) -> list[int]:

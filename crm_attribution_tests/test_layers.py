@@ -135,6 +135,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     utime(file, (at("2026-02-21").timestamp(),) * 2)
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
+        chain.rates("2026-03-05,USD,EUR,0.9")
         given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)

@@ -94,7 +94,7 @@ destinations:
         "destinations.meta.conversions.1.value",
         "destinations.meta.send_from",
     ]
-    assert "'new', 'expansion', 'renewal' or 'ignore'" in found[0]
+    assert "'new', 'expansion', 'renewal', 'churn' or 'ignore'" in found[0]
 
 
 def test_properties_are_listed_for_object_types_that_are_read(override: Load):

@@ -24,7 +24,8 @@ AT_A_TIME = 100_000
 """Outcomes computed at a time: memory does not grow with the history."""
 
 _EVERY_OUTCOME = """
-    SELECT milestone, milestone_id FROM events.milestone UNION SELECT milestone, milestone_id FROM attribution.credit
+    SELECT milestone, milestone_id FROM events.milestone UNION SELECT milestone, milestone_id FROM events.revenue
+    UNION SELECT milestone, milestone_id FROM attribution.credit
 """
 _TOUCHED = {
     # a win opens the window of the account's next expansion; a merge may show that a contact is older
@@ -75,6 +76,12 @@ _TOUCHED_DEALS = f"""
     UNION SELECT milestone, milestone_id, account_id FROM events.milestone SEMI JOIN suspect_person USING (person_id)
 """
 
+_OF_WINS = """
+    SELECT change.milestone, change.milestone_id FROM events.revenue AS change
+    SEMI JOIN touched ON touched.milestone = of_milestone AND touched.milestone_id = of_milestone_id
+"""
+"""Movements of revenue have the touches of their win."""
+
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
     """Recompute the credit of every outcome whose milestone, touches or people changed, and, for models that learn, of
@@ -113,7 +120,7 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
     if changes.everything:
         return session.query(_EVERY_OUTCOME).sort(OUTCOME)
     given = {
-        "changed_outcome": changes.frame(topics.MILESTONE),
+        "changed_outcome": changes.frame(topics.MILESTONE, topics.HOME_VALUE, topics.REVENUE_MOVEMENT),
         "changed_account": ids_frame("account_id", changes.of(topics.MILESTONE_ACCOUNT, topics.TOUCH_ACCOUNT)),
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON)),
         "touched_person": ids_frame("person_id", changes.of(topics.TOUCH_PERSON, topics.CLICK_PERSON)),
@@ -127,6 +134,7 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
     if "deal_contacts" not in rules.scopes:
         of_deals = of_deals.filter(pl.col("account_id").str.starts_with(DEAL_ACCOUNT))
     found = pl.concat([found, of_deals.select(OUTCOME)]).unique()
+    found = pl.concat([found, session.query(_OF_WINS, touched=found)]).unique()
     return found.sort(OUTCOME)
 
 

@@ -11,6 +11,7 @@ from crm_attribution.attribution.rules.journeys import DEAL, OUTCOME, Journeys
 from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.events.rules.milestones import PERSON_MILESTONES
+from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.identity.lookups import persons_of
 from crm_attribution.identity.rules.accounts import account_at
@@ -70,8 +71,14 @@ class Read:
 def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
     """The journeys of those of the milestones (milestone, milestone_id) that are outcomes, written to
     attribution.journey."""
-    outcomes = session.read_keys("events.milestone", keys).filter(
+    asked = session.read_keys("events.milestone", keys).filter(
         pl.col("milestone").is_in(rules.outcomes) & (pl.col("state") == "live") & pl.col("suppressed_by").is_null()
+    )
+    changes = _movements(session, keys, rules)
+    of = changes.select(milestone="of_milestone", milestone_id="of_milestone_id").unique()
+    more = session.read_keys("events.milestone", of.join(asked, on=OUTCOME, how="anti"))
+    outcomes = pl.concat([asked, more]).join(
+        _home_values(session, asked), on=OUTCOME, how="left", maintain_order="left"
     )
     contacts = session.query(DEAL_CONTACTS, asked_deal=_asked_deals(outcomes, rules))
     accounts = outcomes.select("account_id").drop_nulls().unique()
@@ -85,6 +92,7 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
     found = rules_of_journeys.journeys(scoped, contacts, touches, births, rules)
     bots = _bot_clicks(session, found)
     reasons = rules_of_journeys.reasons(found, contacts, touches, births, bots)
+    found, reasons = rules_of_journeys.of_movements(found, reasons, changes, asked.select(OUTCOME))
     _store(session, keys, found, reasons)
     if not any(model.model.answers for model in rules.chosen):
         return Read(found, reasons)
@@ -100,6 +108,25 @@ def _answers(session: Session, accounts: pl.DataFrame, persons: pl.DataFrame) ->
     columns = [name for name in TOUCH if name != "campaign"]
     read = (session.read_keys("attribution.self_reported", who, columns) for who in (accounts, persons))
     return pl.concat(read).unique("touch_id").with_columns(campaign=pl.lit(None, pl.String)).select(TOUCH)
+
+
+def _movements(session: Session, keys: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
+    """Movements of revenue that are outcomes, with the columns of a milestone that credit reads."""
+    rows = session.read_keys("events.revenue", keys).filter(pl.col("milestone").is_in(rules.outcomes))
+    return (
+        rows.join(_home_values(session, rows), on=OUTCOME, how="left", maintain_order="left")
+        .rename(CREDITED)
+        .select(
+            *(*OUTCOME, "of_milestone", "of_milestone_id", "currency", "home_currency", *CREDITED.values()),
+            *(f"{measure}_home" for measure in CREDITED),
+        )
+    )
+
+
+def _home_values(session: Session, outcomes: pl.DataFrame) -> pl.DataFrame:
+    """What outcomes are worth in the home currency: the key, home_currency and each measure's `_home`."""
+    columns = [*OUTCOME, "home_currency", *(f"{measure}_home" for measure in CREDITED)]
+    return session.read_keys("events.home_value", outcomes.select(OUTCOME), columns)
 
 
 def _asked_deals(outcomes: pl.DataFrame, rules: Attribution) -> pl.DataFrame:

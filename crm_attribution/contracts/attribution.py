@@ -137,6 +137,12 @@ class Credit(Model):
     currency: str = field("ISO 4217 code, empty for count")
     touch_id: str = field("touch; empty is the unattributed row")
     credit: int = field("share of the outcome, in the measure's unit")
+    home_currency: str = field("home currency of the account, ISO 4217; null where credit_home is", nullable=True)
+    credit_home: int = field(
+        "share of what the outcome is worth in the home currency (events.home_value), minor units of home_currency;"
+        " null for count, and where no rate is known",
+        nullable=True,
+    )
     unattributed_reason: str = field(_WHY, nullable=True, isin=UNATTRIBUTED)
     recorded_at: Timestamp = field("known from: the end of the window that computed it, UTC")
     superseded_at: Timestamp = field("known until, UTC; null is current", nullable=True)

@@ -5,8 +5,16 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
-from crm_attribution.contracts.topics import MILESTONE, MILESTONE_ACCOUNT, RECORD_EVENTS, By
+from crm_attribution.contracts.topics import (
+    HOME_VALUE,
+    MILESTONE,
+    MILESTONE_ACCOUNT,
+    RECORD_EVENTS,
+    REVENUE_MOVEMENT,
+    By,
+)
 from crm_attribution.hubspot.objects import OBJECT_TYPES
+from crm_attribution.money import CURRENCY
 
 EVENT_REASONS = [
     "first",
@@ -118,6 +126,83 @@ class Milestone(Model):
     suppressed_by: str = field("rule that marks internal and test traffic", nullable=True)
 
 
+REVENUE = ["revenue_new", "revenue_expanded", "revenue_renewed", "revenue_contracted", "revenue_churned"]
+ENDINGS = ["lost_after_won", "reopened", "churn_property", "churn_date", "churn_pipeline"]
+CAUSES = ["won", "priced", "renewed_in_another_currency", *ENDINGS]
+
+
+@table(
+    "events.revenue",
+    key=("milestone", "milestone_id"),
+    journal={REVENUE_MOVEMENT: ("milestone", "milestone_id")},
+)
+class Revenue(Model):
+    """What an account's revenue gained or lost, on the day it did, with the amounts of then. The rows of an account add
+    up to what it pays for at any time; milestones of wins show what the wins are worth now. Never add the two up.
+    """
+
+    milestone: str = field(
+        "revenue_new (the account paid for nothing before), revenue_expanded (more recurring revenue), revenue_renewed"
+        " (a renewal that changes none), revenue_contracted (less), revenue_churned (what was won ends)",
+        isin=REVENUE,
+    )
+    milestone_id: str = field("event that made it; where it made several, with a suffix")
+    cause: str = field(
+        "won; priced (the deal's values were changed later than milestones.settle_minutes after the win);"
+        " renewed_in_another_currency; lost_after_won, reopened; churn_property, churn_date, churn_pipeline (mapping)",
+        isin=CAUSES,
+    )
+    of_milestone: str = field("the win that gains or loses it, events.milestone: its touches get the credit")
+    of_milestone_id: str = field("that win's id")
+    group_key: str = field("account:ID: what is recomputed together")
+    account_id: str = field("identity.account: company:ID, domain:NAME or deal:ID")
+    deal_id: int = hubspot_id("live deal id of that win")
+    subtype: str = field("new, expansion or renewal, by the deal's pipeline")
+    occurred_at: Timestamp = field("when it happened, UTC; of churn_date the date itself, which may be to come")
+    booked_on: date = field("finance day in the account's time zone: close date of wins, else the day it happened")
+    rated_on: date = field("finance day of the win: by its rate it is converted")
+    currency: str = field("ISO 4217 code of the amounts", nullable=True)
+    amount: int = field("change of the deal's amount, minor units; null where it does not change", nullable=True)
+    mrr: int = field("change of the account's monthly recurring revenue, minor units", nullable=True)
+    arr: int = field("change of the account's annual recurring revenue, minor units", nullable=True)
+    tcv: int = field("change of the contract value, minor units", nullable=True)
+
+
+RATE_SOURCES = ["home", "deal", "deal_amounts", "table", "table_earlier", "deal_now"]
+
+
+@table("events.home_value", key=("milestone", "milestone_id"), journal={HOME_VALUE: ("milestone", "milestone_id")})
+class HomeValue(Model):
+    """What a milestone is worth in the account's home currency: converted once, by one rate. A row for each that has
+    an amount, where the account has a home currency. Whoever splits a value splits the converted one.
+
+    https://knowledge.hubspot.com/account-management/add-and-edit-your-hubspot-currencies
+    """
+
+    milestone: str = field("events.milestone")
+    milestone_id: str = field("events.milestone")
+    currency: str = field("ISO 4217 code of what is converted", str_matches=CURRENCY)
+    home_currency: str = field("home currency of the account, ISO 4217", str_matches=CURRENCY)
+    rate: str = field(
+        "units of home_currency for one of currency, decimal number as text; null where there is none: then the row is"
+        " not converted, and events.gap names the currency",
+        nullable=True,
+    )
+    rate_source: str = field(
+        "home: it is in the home currency; deal: the won deal's own rate, which HubSpot keeps from its close"
+        " (hs_exchange_rate); deal_amounts: likewise, amount_in_home_currency over amount; table: raw.exchange_rate of"
+        " booked_on; table_earlier: the last of the days before it; deal_now: HubSpot's present rate of a deal that"
+        " is not won, which moves; null without a rate",
+        nullable=True,
+        isin=RATE_SOURCES,
+    )
+    rate_on: date = field("table, table_earlier: the day of the rate", nullable=True)
+    amount_home: int = field("amount_current in the home currency, minor units of it", nullable=True)
+    mrr_home: int = field("mrr_new in the home currency, minor units of it", nullable=True)
+    arr_home: int = field("arr_new in the home currency, minor units of it", nullable=True)
+    tcv_home: int = field("tcv_current in the home currency, minor units of it", nullable=True)
+
+
 @table("events.stage", key=("stage_id",))
 class Stage(Model):
     """What each deal stage of the portal means now, as milestones take it: marts ask here, so that none differs."""
@@ -130,7 +215,7 @@ class Stage(Model):
     )
 
 
-GAPS = ["stage_unknown", "pipeline_unmapped", "stage_disagrees", "deal_refused"]
+GAPS = ["stage_unknown", "pipeline_unmapped", "stage_disagrees", "deal_refused", "rate_missing"]
 
 
 @table("events.gap", key=("gap", "subject"))
@@ -139,12 +224,17 @@ class Gap(Model):
 
     gap: str = field(
         "stage_unknown (no list of pipelines names it), pipeline_unmapped (no kind in the mapping), stage_disagrees"
-        " (the mapping contradicts HubSpot's metadata), deal_refused (its newest version cannot be read)",
+        " (the mapping contradicts HubSpot's metadata), deal_refused (its newest version cannot be read), rate_missing"
+        " (amounts in a currency that no rate turns into the home currency)",
         isin=GAPS,
     )
-    subject: str = field("stage id, pipeline id or deal id")
-    records: int = field("deals concerned; null where it is about the mapping", nullable=True)
-    first_at: Timestamp = field("earliest of their entries, or when the deal was refused, UTC", nullable=True)
+    subject: str = field("stage id, pipeline id, deal id, or ISO 4217 code of the currency")
+    records: int = field(
+        "deals concerned, of rate_missing milestones; null where it is about the mapping", nullable=True
+    )
+    first_at: Timestamp = field(
+        "earliest of their entries or milestones, or when the deal was refused, UTC", nullable=True
+    )
 
 
 @table(

@@ -12,6 +12,7 @@ from crm_attribution.contracts.topics import (
     CONTACTS,
     DEALS,
     EMAIL_CLICK,
+    EXCHANGE_RATE,
     FORM_SUBMISSION,
     LINK_CLICK,
     OFFLINE_TOUCH,
@@ -194,6 +195,10 @@ class Account(Model):
     portal_id: str = field("HubSpot portal (account) id")
     time_zone: str = field("the account's time zone, IANA name: decides finance months")
     company_currency: str = field("home currency, ISO 4217", nullable=True)
+    company_currency_since: Timestamp = field(
+        "when we saw the home currency change to this one, UTC; null where it was this one at the first reading",
+        nullable=True,
+    )
     additional_currencies: Strings = field("further currencies", nullable=True)
 
 
@@ -300,7 +305,11 @@ class Cost(Model):
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
-@table("raw.exchange_rate", key=("date", "from_currency", "to_currency"))
+@table(
+    "raw.exchange_rate",
+    key=("date", "from_currency", "to_currency"),
+    journal={EXCHANGE_RATE: ("from_currency", "to_currency", "date")},
+)
 class ExchangeRate(Model):
     """Exchange rates by day. A day's rate told again is replaced by the one told later, whichever file is read first;
     of several in one file the last stays."""

@@ -1,5 +1,6 @@
 """events.gap: what the figures leave out, and why, named one by one: stages no list names, pipelines without a kind,
-mapping entries that contradict HubSpot, deals that cannot be read. events.stage: what each stage means."""
+mapping entries that contradict HubSpot, deals that cannot be read, currencies without a rate. events.stage: what each
+stage means."""
 
 from __future__ import annotations
 
@@ -31,6 +32,7 @@ def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -
                 _unmapped_pipelines(session, list(rules.deals.pipelines)),
                 disagreeing_stages(stages, rules),
                 _refused_deals(session),
+                _missing_rates(session),
             ]
         )
         report.changed = session["events.gap"].replace(frame, None).filter("_came").height
@@ -66,6 +68,15 @@ def _refused_deals(session: Session) -> pl.DataFrame:
     return session.query(
         "SELECT 'deal_refused' AS gap, key AS subject, 1::BIGINT AS records, min(observed_at) AS first_at"
         " FROM quarantine.deal WHERE NOT resolved AND NOT coalesce(stored, false) GROUP BY key ORDER BY 2"
+    )
+
+
+def _missing_rates(session: Session) -> pl.DataFrame:
+    """Currencies of which some amounts have no rate."""
+    return session.query(
+        "SELECT 'rate_missing' AS gap, value.currency AS subject, count(*) AS records, min(occurred_at) AS first_at"
+        " FROM events.home_value AS value JOIN events.milestone USING (milestone, milestone_id)"
+        " WHERE rate IS NULL AND state = 'live' AND suppressed_by IS NULL GROUP BY value.currency ORDER BY 2"
     )
 
 

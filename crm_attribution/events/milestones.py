@@ -10,7 +10,7 @@ from crm_attribution.events.rules import milestones as milestone_rules
 from crm_attribution.events.rules.deal_stages import IS_CLOSED, IS_WON, stage_names
 from crm_attribution.events.rules.events import hubspot_time
 from crm_attribution.events.rules.subjects import of_companies, of_persons
-from crm_attribution.events.rules.values import measures, needed_properties
+from crm_attribution.events.rules.values import has_choice, measures, needed_properties
 from crm_attribution.events.scope import scope
 from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.mapping import Rules
@@ -38,7 +38,17 @@ _DEAL = [
     "archived_at",
     "closedate",
     "currency",
+    "valued_at",
+    "churned_at",
+    "churned_on",
 ]
+_TOLD = """
+    SELECT object_id AS deal_id, property, timestamp, ordinal, value FROM raw.property_history
+    SEMI JOIN fact_live_deal ON deal_id = object_id
+    WHERE object_type = 'deals' AND list_contains($1, property)
+"""
+"""What was typed into some properties of the deals in scope."""
+
 _CONTACT_KEYS = "SELECT 'contacts' AS object_type, contact_id AS object_id FROM fact_contact"
 _RECORD_KEYS = """
     SELECT 'companies' AS object_type, company_id AS record_id FROM fact_company
@@ -84,12 +94,14 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the milestones in scope. Returns how many rows came."""
     with scope(session, changes):
         groups = session.query("FROM scope_group")
-        rows, events = milestone_rules.milestones(_facts(session, rules), rules)
-        rows = rows.join(groups, on="group_key", how="semi")
+        made = milestone_rules.milestones(_facts(session, rules), rules)
+        rows = made.rows.join(groups, on="group_key", how="semi")
         changed = session["events.milestone"].replace(rows, groups)
         keys = rows.select(milestone_rules.KEY)
         written = pl.concat([keys, changed.select(milestone_rules.KEY)]).unique()
-        session["events.milestone_event"].replace(events.join(keys, on=milestone_rules.KEY, how="semi"), written)
+        events = made.events.join(keys, on=milestone_rules.KEY, how="semi")
+        session["events.milestone_event"].replace(events, written)
+        session["events.revenue"].replace(made.revenue.join(groups, on="group_key", how="semi"), groups)
     return changed.filter("_came").height
 
 
@@ -125,5 +137,26 @@ def _deals(session: Session, rules: Rules) -> pl.DataFrame:
     )
     rows = rows.with_columns(createdate=pl.coalesce(hubspot_time(pl.col("createdate")), "created_at"))
     rows = stage_names(rows, session.read("raw.pipeline_stage"), rules.deals)
+    rows = _ended(session, rows, rules)
     valued = measures(rows, rules.values, given_amount="_amount")
     return valued.select(*_DEAL, "amount", "mrr", "arr", "tcv")
+
+
+def _ended(session: Session, deals: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """Add to deals when a value was typed last, and when their revenue ended, by a property and by a date."""
+    churn = rules.churn
+    values = [*needed_properties(rules.values), "deal_currency_code"]
+    told = session.query(_TOLD, [[*values, churn.property or ""]]).with_columns(
+        churns=has_choice(pl.col("value"), churn.values)
+    )
+    of_value = told.filter(pl.col("property").is_in(values))
+    valued = of_value.group_by("deal_id").agg(valued_at=pl.col("timestamp").max())
+    of_churn = told.filter(pl.col("property") == (churn.property or "")).sort("deal_id", "timestamp", "ordinal")
+    since = ~pl.col("churns").reverse().cum_min().reverse().over("deal_id")
+    churned = of_churn.filter(~since).group_by("deal_id").agg(churned_at=pl.col("timestamp").min())
+    text = pl.col("properties").str.json_path_match(f"$.{churn.date_property}") if churn.date_property else pl.lit("")
+    return (
+        deals.join(valued, on="deal_id", how="left")
+        .join(churned, on="deal_id", how="left")
+        .with_columns(churned_on=hubspot_time(text))
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil
 
 import polars as pl
@@ -14,6 +15,7 @@ from crm_attribution.hubspot.paging import Record
 from crm_attribution.raw.money import price_again
 from crm_attribution.raw.reading import Readings, StreamReport
 from crm_attribution.raw.rules.stage_meanings import new_meanings
+from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import check_portal
 
 _PAGE = 100
@@ -36,9 +38,12 @@ class ReferenceReader:
         frame = parse_setup.account(self.hubspot.account_details())
         with self.readings.warehouse.session() as session, session.transaction():
             check_portal(session.state, frame["portal_id"].item())
-            former = session.scalar("SELECT company_currency FROM raw.account")
-            changed = session["raw.account"].replace(frame, None)
+            former, since = _home(session)
             home = frame["company_currency"].item()
+            if former is not None and home != former:
+                since = self.readings.clock.now()
+            dated = frame.with_columns(company_currency_since=pl.lit(since, pl.Datetime("us", "UTC")))
+            changed = session["raw.account"].replace(dated, None)
             if home != former:
                 run.count("deals in the account's other currency", price_again(session, home))
         return self.readings.end_reference(run, frame, changed, 1)
@@ -77,6 +82,12 @@ class ReferenceReader:
         return self.readings.end_reference(
             run, frame, changed, sum(max(1, ceil(len(rows) / _PAGE)) for rows in (gone, active))
         )
+
+
+def _home(session: Session) -> tuple[str | None, datetime | None]:
+    """The home currency as it was read last, and when it was seen to change."""
+    rows = session.query("SELECT company_currency, company_currency_since FROM raw.account").rows()
+    return rows[0] if rows else (None, None)
 
 
 def _pages(rows: list[Record]) -> int:

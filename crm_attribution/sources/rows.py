@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
-from decimal import Decimal
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +18,7 @@ from crm_attribution.contracts import Contract
 from crm_attribution.contracts.base import Column
 from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.hubspot.texts import both, clean
-from crm_attribution.money import CURRENCY
+from crm_attribution.money import CURRENCY, exchange_rate, shortest
 
 Row = dict[str, Any]
 
@@ -195,9 +194,10 @@ def month(text: str) -> date:
 
 def positive_decimal(text: str) -> str:
     """A decimal number above zero as its shortest text: equal numbers are equal texts."""
-    if not re.fullmatch(r"\d{1,18}(\.\d{1,18})?", text) or not Decimal(text):
+    rate = exchange_rate(text)
+    if rate is None:
         raise ValueError("not_a_number_above_zero")
-    return f"{Decimal(text).normalize():f}"
+    return shortest(rate)
 
 
 def listed(value: str | list[Any] | None) -> list[str]:

@@ -73,21 +73,29 @@ def open_gaps(session: Session, gap: str) -> list[str]:
 
 
 def broken_conservation(session: Session) -> int:
-    """Outcome x model x scope x measure whose credits do not add up to the outcome exactly."""
+    """Outcome x model x scope x measure whose credits do not add up to the outcome exactly, in its own currency or in
+    the home currency."""
     count = session.scalar(
         """
         SELECT count(*) FROM (
             SELECT c.milestone, c.milestone_id, c.model, c.scope, c.measure
             FROM attribution.credit c
             LEFT JOIN events.milestone m USING (milestone, milestone_id)
+            LEFT JOIN events.revenue r USING (milestone, milestone_id)
+            LEFT JOIN events.home_value h USING (milestone, milestone_id)
             WHERE c.superseded_at IS NULL
             GROUP BY ALL
             HAVING sum(c.credit) IS DISTINCT FROM any_value(CASE c.measure
                 WHEN 'count' THEN 1000000
-                WHEN 'amount' THEN m.amount_current
-                WHEN 'mrr' THEN m.mrr_new
-                WHEN 'arr' THEN m.arr_new
-                WHEN 'tcv' THEN m.tcv_current END))
+                WHEN 'amount' THEN coalesce(m.amount_current, r.amount)
+                WHEN 'mrr' THEN coalesce(m.mrr_new, r.mrr)
+                WHEN 'arr' THEN coalesce(m.arr_new, r.arr)
+                WHEN 'tcv' THEN coalesce(m.tcv_current, r.tcv) END)
+            OR sum(c.credit_home) IS DISTINCT FROM any_value(CASE c.measure
+                WHEN 'amount' THEN h.amount_home
+                WHEN 'mrr' THEN h.mrr_home
+                WHEN 'arr' THEN h.arr_home
+                WHEN 'tcv' THEN h.tcv_home END))
         """
     )
     return int(count)

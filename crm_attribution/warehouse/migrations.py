@@ -170,6 +170,22 @@ def unattributed_reasons(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM meta.cursor WHERE consumer = 'credits'")
 
 
+def home_currency(connection: duckdb.DuckDBPyConnection) -> None:
+    """Values have their amount in the home currency, and credit its share of that: computed by the next run. Deals in
+    another currency are read again, with the rate HubSpot keeps of them."""
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('credits', 'gaps')")
+    connection.execute(
+        "INSERT INTO raw.reread SELECT 'deals', id, 'migration', now() FROM raw.deal d ANTI JOIN raw.reread t"
+        " ON t.object_type = 'deals' AND t.object_id = d.id WHERE d.currency IS NOT NULL"
+        " AND d.currency IS DISTINCT FROM (SELECT company_currency FROM raw.account)"
+    )
+
+
+def revenue_movements(connection: duckdb.DuckDBPyConnection) -> None:
+    """What revenue gained and lost is derived by the next run, and credited."""
+    connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'home_values', 'credits')")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -181,4 +197,6 @@ MIGRATIONS: dict[int, Migration] = {
     8: milestone_events,
     9: facts_of_every_pipeline,
     10: unattributed_reasons,
+    11: home_currency,
+    12: revenue_movements,
 }

@@ -16,7 +16,7 @@ from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.migrations import MIGRATIONS, create_marker
 
-SCHEMA_VERSION = 11
+SCHEMA_VERSION = 13
 
 _META_TABLES = {
     "schema_version": "version INTEGER NOT NULL",

@@ -52,6 +52,7 @@ def tables(session: Session) -> dict[str, Any]:
         "milestones": session.query("FROM events.milestone").rows(named=True),
         "deal_persons": dict(session.query(_PERSONS).iter_rows()),
         "effects": effects,
+        "movements": session.query("FROM events.revenue").rows(named=True),
     }
 
 

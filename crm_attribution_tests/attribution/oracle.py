@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime, timedelta
 from fractions import Fraction as F
+from itertools import product
 from typing import Any
 
 ROLES: dict[str, tuple[dict[str, F | int], int]] = {  # role -> share, and what the rest has together
@@ -74,18 +75,21 @@ def journey(touches, outcome, people, opens, minutes):
     return path
 
 
-def credits(touches, milestones, deal_persons, effects, rules):
+def credits(touches, milestones, deal_persons, effects, rules, movements=()):
     """(milestone, milestone_id, model, scope, measure, touch_id) -> credit.
 
-    touches have also `born`; deal_persons: deal -> persons; effects: (model, milestone, month) -> channel -> weight.
+    touches have also `born`; deal_persons: deal -> persons; effects: (model, milestone, month) -> channel -> weight;
+    movements of revenue have the touches of their win.
     """
     touches = sorted(touches, key=lambda touch: (touch["touched_at"], touch["touch_id"]))
     live = [row for row in milestones if row["state"] == "live"]
     found = {}
-    for outcome in live:
+    for outcome in milestones:
         name, end, account = outcome["milestone"], outcome["occurred_at"], outcome["account_id"]
-        if name not in rules["outcomes"] or outcome["suppressed_by"] is not None:
-            continue
+        this = (name, outcome["milestone_id"])
+        asked = [outcome] if outcome["state"] == "live" and outcome["suppressed_by"] is None else []
+        asked += [row for row in movements if (row["of_milestone"], row["of_milestone_id"]) == this]
+        asked = [row for row in asked if row["milestone"] in rules["outcomes"]]
         opens = end - timedelta(days=rules["lookback_days"].get(name, rules["lookback_days"]["default"]))
         who = "account_id" if account is not None else "person_id"
         own = [row for row in live if row[who] is not None and row[who] == outcome[who]]
@@ -107,15 +111,15 @@ def credits(touches, milestones, deal_persons, effects, rules):
             for role, times in turns.items():
                 before = [n for n, touch in enumerate(path) if times and touch["touched_at"] <= min(times)]
                 at[role] = before[-1] if before else None
-            totals = {"count": 1_000_000, **{measure: outcome[column] for measure, column in MEASURES.items()}}
-            for model in rules["models"]:
+            for told, model in product(asked, rules["models"]):
+                totals = {one: told.get(column, told.get(one)) for one, column in MEASURES.items()}
                 given = dict(rules["variants"].get(model) or rules["parameters"].get(model) or {})
                 kind = given.pop("of", model)
                 known = effects.get((model, name, end.date().replace(day=1)), {})
                 weights = shares(kind, given, path, at, known) if path else []
                 kept = [(touch["touch_id"], weight) for touch, weight in zip(path, weights, strict=True) if weight > 0]
-                for measure, total in totals.items():
-                    key = (name, outcome["milestone_id"], model, scope, measure)
+                for measure, total in {"count": 1_000_000, **totals}.items():
+                    key = (told["milestone"], told["milestone_id"], model, scope, measure)
                     parts = split(total, [weight for _, weight in kept]) if kept and total is not None else [total]
                     for touch, part in zip([touch for touch, _ in kept] or [""], parts, strict=False):
                         if total is not None:

@@ -76,6 +76,7 @@ def test_of_a_renewal_only_the_change_is_new(stories: Chain):
         ("renewal", 1700000, -100000),
     ]
     fact = {(row["milestone"], row["milestone_id"]): row["arr_new"] for row in stories.table("events.milestone")}
+    fact |= {(row["milestone"], row["milestone_id"]): row["arr"] for row in stories.table("events.revenue")}
     credit: dict[tuple[str, str], int] = defaultdict(int)
     for row in stories.table("attribution.credit"):
         about = (row["model"], row["scope"], row["measure"])
@@ -87,6 +88,35 @@ def test_of_a_renewal_only_the_change_is_new(stories: Chain):
         ("new", "earliest_standing_win_of_account", None), ("renewal", "renewal_of_account", None),
     ]  # fmt: skip
     assert _of(stories, moves.existing_business, "deal_id", "subtype")[0][1] == "expansion"
+
+
+def _revenue(chain: Chain, story: Story) -> list[tuple[str, int, int | None, str]]:
+    """milestone, deal, ARR (of deals without one the amount) and cause of a story's movements, in their order."""
+    rows = [row for row in chain.table("events.revenue") if row["deal_id"] // 100 == story.number]
+    rows.sort(key=lambda row: (row["occurred_at"], row["deal_id"], row["milestone"]))
+    return [
+        (row["milestone"], row["deal_id"] % 100, row["amount"] if row["arr"] is None else row["arr"], row["cause"])
+        for row in rows
+    ]
+
+
+def test_revenue_moves_on_the_day_it_does_with_the_amounts_of_then(stories: Chain):
+    assert _revenue(stories, moves.renewed_at_another_price) == [
+        ("revenue_new", 1, 1200000, "won"),
+        ("revenue_expanded", 2, 300000, "won"),
+        ("revenue_expanded", 3, 300000, "won"),
+        ("revenue_expanded", 4, 8100000, "won"),
+        ("revenue_contracted", 4, -8100000, "lost_after_won"),
+        ("revenue_contracted", 5, -100000, "won"),
+    ]
+    assert _revenue(stories, moves.amount_typed_later) == [
+        ("revenue_new", 1, 120000, "won"), ("revenue_expanded", 1, 30050, "priced"),
+    ]  # fmt: skip
+    assert _revenue(stories, moves.currency_corrected) == [
+        ("revenue_new", 1, 100000, "won"), ("revenue_contracted", 1, -100000, "priced"),
+        ("revenue_expanded", 1, 100000, "priced"),
+    ]  # fmt: skip
+    assert _revenue(stories, moves.moved_into_renewals)[0][::2] == ("revenue_new", None)
 
 
 def test_a_deal_of_internal_contacts_only_is_marked(stories: Chain):

@@ -137,6 +137,57 @@ def test_a_changed_setting_of_the_account_derives_again_what_depends_on_it(
         assert differences(step_by_step, chain.dump()) == []
 
 
+def converted(chain: Chain) -> dict[str, tuple[Any, ...]]:
+    """deal -> home currency, rate, where it comes from, and the amount in it, of its win."""
+    shown = ("home_currency", "rate", "rate_source", "amount_home")
+    wins = {row["milestone_id"]: str(row["deal_id"]) for row in chain.table("events.milestone")}
+    values = [row for row in chain.table("events.home_value") if row["milestone"] == "customer_won"]
+    return {wins[row["milestone_id"]]: tuple(row[name] for name in shown) for row in values}
+
+
+def test_values_follow_rates_and_the_home_currency(tmp_path: Path):
+    """A rate told late, a rate told again, a deal's own rate corrected, another home currency: each derives again what
+    depends on it, and what no rate converts is a gap."""
+    dollars = {"amount": "10.01", "deal_currency_code": "USD"}
+    lines = [
+        account(day(1)),
+        *deal(1, day(2), "closedwon", **dollars),
+        *deal(2, day(2), "closedwon", **dollars, hs_exchange_rate="0.8"),
+        *deal(3, day(2), "closedwon", amount="5"),
+        update(day(10), "deals", 2, hs_exchange_rate="0.7"),
+        account(day(20), currency="JPY"),
+    ]
+    with Chain.start(tmp_path, lines, day(5)) as chain:
+        chain.run()
+        own = {"2": ("EUR", "0.8", "deal", 801), "3": ("EUR", "1", "home", 500)}
+        assert converted(chain) == own | {"1": ("EUR", None, None, None)}
+        gaps = [(row["gap"], row["subject"], row["records"]) for row in chain.table("events.gap")]
+        assert gaps == [("rate_missing", "USD", 2)]  # the opportunity and the win of the first deal
+        chain.rates("2026-02-28,USD,EUR,0.5", "2026-03-03,USD,EUR,9")
+        chain.run(at(day(5)))
+        assert converted(chain)["1"] == ("EUR", "0.5", "table_earlier", 500)
+        assert chain.table("events.gap") == []
+        credit = [row for row in chain.table("attribution.credit") if row["superseded_at"] is None]
+        shown = {(row["milestone_id"], row["currency"], row["credit"], row["home_currency"], row["credit_home"])
+                 for row in credit if (row["milestone"], row["measure"]) == ("customer_won", "amount")}  # fmt: skip
+        assert {row[1:] for row in shown} == {
+            ("USD", 1001, "EUR", 500), ("USD", 1001, "EUR", 801), ("EUR", 500, "EUR", 500),
+        }  # fmt: skip
+        chain.rates("2026-02-28,USD,EUR,0.6")
+        chain.advance(day(11), since=at(day(5)))
+        assert converted(chain) == {
+            "1": ("EUR", "0.6", "table_earlier", 601), "2": ("EUR", "0.7", "deal", 701), "3": own["3"],
+        }  # fmt: skip
+        chain.rates("2026-03-02,JPY,USD,0.01")
+        chain.advance(day(21), since=at(day(11)))
+        assert converted(chain) == {
+            "1": ("JPY", "100", "table", 1001), "2": ("JPY", "100", "table", 1001), "3": ("JPY", "1", "home", 5),
+        }  # fmt: skip
+        step_by_step = chain.dump()
+        chain.rebuild()
+        assert differences(step_by_step, chain.dump()) == []
+
+
 def test_stages_no_list_names_are_told_by_hubspots_is_closed_history(tmp_path: Path):
     """The pipeline was deleted before the first reading: HubSpot's own properties say what its stages were."""
     gone = {"pipeline": "gone"}

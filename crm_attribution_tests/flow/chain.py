@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from os import utime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from crm_attribution.layers import derive as derive_all
 from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
+from crm_attribution.sources.rates import SOURCE as RATES_SOURCE
 from crm_attribution.sources.touches import SOURCE as OFFLINE_TOUCHES
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
@@ -140,6 +142,16 @@ class Chain:
         found.streams.activities(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
         found.sources.read(OFFLINE_TOUCHES, None, since)
+        found.sources.read(RATES_SOURCE, None, since)
+
+    def rates(self, *rows: str) -> None:
+        """Drop a file of rates, each `date,from,to,rate`, told now."""
+        folder = self.folder / "inbox" / RATES_SOURCE.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        text = "\n".join(("date,from_currency,to_currency,rate", *rows))
+        file = folder / "rates.csv"
+        file.write_text(text, encoding="utf-8")
+        utime(file, (at(self.sandbox.clock()).timestamp(),) * 2)
 
     def derive(self) -> list[int]:
         with self.warehouse.session() as session:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from crm_attribution.attribution.rules.credits import CREDITED
+from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.marts.models import SqlModel, discover, materialize, order
 from crm_attribution.money import split
 from crm_attribution.warehouse.session import Session
@@ -163,11 +164,42 @@ def milestone(
     }
 
 
+RATES = {"EUR": ("1", "home", Fraction(1)), "USD": ("0.9", "table", Fraction(9, 10))}
+"""What the sample's currencies are worth in EUR; no one knows a rate of the yen."""
+
+
+def home_value(fact: Row) -> Row:
+    """What a milestone is worth in EUR."""
+    rate, source, exact = RATES.get(fact["currency"], (None, None, None))
+    values = {f"{measure}_home": fact.get(column) for measure, column in CREDITED.items()}
+    return {
+        **{name: fact[name] for name in ("milestone", "milestone_id", "currency")},
+        **{"home_currency": "EUR", "rate": rate, "rate_source": source},
+        "rate_on": fact["booked_on"] if source == "table" else None,
+        **{name: round(value * exact) for name, value in values.items() if value is not None and exact is not None},
+    }
+
+
+def as_outcome(change: Row) -> Row:
+    """A movement of revenue as a milestone, of the day of its win."""
+    return {
+        **change,
+        "booked_on": change["rated_on"],
+        **{column: change.get(measure) for measure, column in CREDITED.items()},
+    }
+
+
+def moved_home(change: Row) -> Row:
+    """What a movement of revenue is worth in EUR."""
+    return home_value(as_outcome(change))
+
+
 def credited(outcome: Row, first: Sequence[str], linear: Sequence[str]) -> list[Row]:
     """Current credit of an outcome in two models."""
     totals = {"count": 1_000_000} | {
         name: outcome[column] for name, column in CREDITED.items() if outcome.get(column) is not None
     }
+    home = home_value(outcome)
     return [
         {
             "milestone": outcome["milestone"],
@@ -178,13 +210,24 @@ def credited(outcome: Row, first: Sequence[str], linear: Sequence[str]) -> list[
             "currency": "" if measure == "count" else outcome["currency"],
             "touch_id": touch_id,
             "credit": share,
+            "home_currency": None if at_home is None else "EUR",
+            "credit_home": at_home,
             "unattributed_reason": None if touch_id else "no_touch",
             "recorded_at": at("2026-06-01T00:00:00Z"),
         }
         for model, touched in (("first_touch", first), ("linear", linear))
         for measure, total in totals.items()
-        for touch_id, share in zip(touched, split(total, [1] * len(touched)), strict=True)
+        for touch_id, share, at_home in zip(
+            touched,
+            split(total, [1] * len(touched)),
+            _split(home.get(f"{measure}_home"), len(touched)),
+            strict=True,
+        )
     ]
+
+
+def _split(total: int | None, parts: int) -> Sequence[int | None]:
+    return [None] * parts if total is None else split(total, [1] * parts)
 
 
 def conversion(number: str, action: str, fact: Row, state: str, reason: str | None = None) -> Row:
@@ -260,6 +303,23 @@ FACTS = {
         "lead_captured", "m11", "2026-03-02T09:00:00Z", person="p9", account="company:30", suppressed_by="email_domain"
     ),
 }  # fmt: skip
+
+
+def movement(name: str, number: str, moment: str, of: Row, arr: int | None, cause: str = "won", **columns: Any) -> Row:
+    """A step of the revenue of a win's account, in the win's currency."""
+    win = {"of_milestone": of["milestone"], "of_milestone_id": of["milestone_id"], "group_key": of["group_key"]}
+    same = {key: of[key] for key in ("account_id", "deal_id", "subtype", "currency")}
+    when = {"occurred_at": at(moment), "booked_on": at(moment).date(), "rated_on": of["booked_on"]}
+    return {"milestone": name, "milestone_id": number, "cause": cause, **win, **same, **when, "arr": arr, **columns}
+
+
+MOVEMENTS = [
+    movement("revenue_new", "m4", "2026-04-01T00:00:00Z", FACTS["acme_won"], 120_001, amount=120_001, mrr=10_000),
+    movement("revenue_contracted", "m5", "2026-05-02T10:00:00Z", FACTS["acme_renewed"], -60_001, mrr=-4_000),
+    movement("revenue_churned", "m5:1", "2026-07-02T10:00:00Z", FACTS["acme_renewed"], -60_000, "churn_date"),
+    movement("revenue_new", "m8", "2026-03-20T09:00:00Z", FACTS["birk_reopened"], 70_000),
+    movement("revenue_churned", "m8:1", "2026-03-25T09:00:00Z", FACTS["birk_reopened"], -70_000, "reopened"),
+]
 
 SEARCH, LETTER, SOCIAL = "click:a", "form:f:1", "click:b"
 
@@ -356,6 +416,11 @@ def tables() -> Tables:
             touch("click:c", "2026-03-20T09:00:00Z", "p3", None, "Direct", "direct", "", ""),
         ],
         "events.milestone": list(FACTS.values()),
+        "events.revenue": MOVEMENTS,
+        "events.home_value": [
+            *(home_value(fact) for fact in FACTS.values() if fact["currency"] is not None),
+            *map(moved_home, MOVEMENTS),
+        ],
         "events.stage": [
             {"stage_id": stage_id, "meaning": meaning, "decided_by": "hubspot"}
             for stage_id, meaning in (
@@ -368,6 +433,9 @@ def tables() -> Tables:
             *credited(FACTS["acme_won"], [SEARCH], [SEARCH, LETTER]),
             *credited(FACTS["acme_renewed"], [""], [""]),
             *credited(FACTS["birk_opportunity"], [SOCIAL], [SOCIAL]),
+            *(row for change in MOVEMENTS if change["milestone"] == "revenue_churned"
+              for row in credited(as_outcome(change), [""], [""])),
+            *credited(as_outcome(MOVEMENTS[1]), [""], [""]),
             *credited(FACTS["yen_opportunity"], [""], [""]),
             SUPERSEDED,
         ],

@@ -52,6 +52,21 @@
 -- @column tcv_current: total contract value now
 -- @column mrr_new: what the fact adds to the account's monthly recurring revenue now; of a renewal only the change
 -- @column arr_new: what the fact adds to the account's annual recurring revenue now; of a renewal only the change
+-- @column home_currency: home currency of the HubSpot account, ISO 4217 code; null without a value or home currency
+-- @column rate: units of home_currency for one of currency, exact; null where none is known (marts.known_gaps)
+-- @column rate_source [in home, deal, deal_amounts, table, table_earlier, deal_now]: where the rate comes from. home: it is
+--   the home currency; deal: the won deal's own, kept by HubSpot from its close; deal_amounts: likewise, from its two
+--   amounts; table: that of booked_on in inbox/rates; table_earlier: the last of the days before; deal_now: HubSpot's
+--   present rate of a deal that is not won
+-- @column rate_on: the day of a rate of the table
+-- @column amount_home_minor: deal amount now in the home currency, minor units
+-- @column mrr_home_minor: mrr_new in the home currency, minor units
+-- @column arr_home_minor: arr_new in the home currency, minor units
+-- @column tcv_home_minor: total contract value now in the home currency, minor units
+-- @column amount_home: deal amount now in the home currency
+-- @column mrr_home: mrr_new in the home currency
+-- @column arr_home: arr_new in the home currency
+-- @column tcv_home: total contract value now in the home currency
 -- @unique: milestone, milestone_id
 with fact as (
     select
@@ -112,8 +127,22 @@ select
     fact.arr_current::decimal(19, 0) * currency.unit as arr_current,
     fact.tcv_current::decimal(19, 0) * currency.unit as tcv_current,
     fact.mrr_new::decimal(19, 0) * currency.unit as mrr_new,
-    fact.arr_new::decimal(19, 0) * currency.unit as arr_new
+    fact.arr_new::decimal(19, 0) * currency.unit as arr_new,
+    value.home_currency,
+    value.rate,
+    value.rate_source,
+    value.rate_on,
+    value.amount_home as amount_home_minor,
+    value.mrr_home as mrr_home_minor,
+    value.arr_home as arr_home_minor,
+    value.tcv_home as tcv_home_minor,
+    value.amount_home::decimal(19, 0) * home.unit as amount_home,
+    value.mrr_home::decimal(19, 0) * home.unit as mrr_home,
+    value.arr_home::decimal(19, 0) * home.unit as arr_home,
+    value.tcv_home::decimal(19, 0) * home.unit as tcv_home
 from fact
 left join linked on linked.milestone = fact.milestone and linked.milestone_id = fact.milestone_id
 left join company on company.account_id = fact.account_id
 left join staging.currency as currency on currency.currency = fact.currency
+left join events.home_value as value on value.milestone = fact.milestone and value.milestone_id = fact.milestone_id
+left join staging.currency as home on home.currency = value.home_currency

@@ -22,6 +22,16 @@ outcome as (
         state = 'live'
         and suppressed_by is null
         and milestone in (select milestone from current_credit)
+    union all
+    select milestone, milestone_id, unnest([
+        'count',
+        case when amount is not null then 'amount' end,
+        case when mrr is not null then 'mrr' end,
+        case when arr is not null then 'arr' end,
+        case when tcv is not null then 'tcv' end
+    ])
+    from events.revenue
+    where milestone in (select milestone from current_credit)
 )
 
 select outcome.milestone, outcome.milestone_id, model.model, model.scope, outcome.measure

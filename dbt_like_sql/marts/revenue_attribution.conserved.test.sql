@@ -9,6 +9,15 @@ with outcome as (
     ], recursive := true)
     from events.milestone
     where state = 'live' and suppressed_by is null
+    union all
+    select milestone, milestone_id, unnest([
+        {'measure': 'count', 'total': 1000000::bigint, 'currency': ''},
+        {'measure': 'amount', 'total': amount, 'currency': coalesce(currency, '')},
+        {'measure': 'mrr', 'total': mrr, 'currency': coalesce(currency, '')},
+        {'measure': 'arr', 'total': arr, 'currency': coalesce(currency, '')},
+        {'measure': 'tcv', 'total': tcv, 'currency': coalesce(currency, '')}
+    ], recursive := true)
+    from events.revenue
 ),
 
 credited as (

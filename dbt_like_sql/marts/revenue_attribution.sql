@@ -4,6 +4,9 @@
 -- scope and one measure, and one currency for money: adding several of them up counts everything several times. Only
 -- current credit counts; reversed outcomes and internal or test traffic (suppressed milestones) have none. mrr and arr
 -- are what an outcome adds: of a renewal only the change, which may be negative. Filter on subtype to leave renewals out.
+-- customer_won and customer_expanded show wins at what they are worth now. revenue_contracted and revenue_churned show what
+-- wins lost later, on that day, as amounts were then, at the touches of the win; of wins as they were booked show
+-- revenue_new and revenue_expanded, where the mapping names them. Never add rows of the two kinds up: filter on milestone.
 --
 -- The model self_reported shares outcomes among what people say brought them, and not among touches: never beside the
 -- others in one sum. Credit follows the touches (of the whole account, of a deal without company those of its contacts) within the mapping's
@@ -13,7 +16,7 @@
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column milestone [not_null]: the outcome, one of the mapping's attribution.outcomes; as shipped
---   opportunity_created, customer_won, customer_expanded
+--   opportunity_created, customer_won, customer_expanded, revenue_contracted, revenue_churned
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
 -- @column model [not_null]: attribution model, one of the mapping's attribution.models; as shipped first_touch,
 --   last_touch, linear; or a variant of one
@@ -33,11 +36,20 @@
 -- @column campaign: campaign of the touch (utm_campaign)
 -- @column credit_minor [not_null]: credit in millionths of an outcome for count, else in minor units of the currency
 -- @column credit [not_null]: the same in outcomes or in the currency's unit, exact
--- @unique: booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium, campaign
+-- @column home_currency: home currency of the HubSpot account, ISO 4217 code; null for count, and where no rate turns the
+--   outcome's currency into it (marts.known_gaps, rate_missing)
+-- @column credit_home_minor: credit in the home currency, minor units: each outcome is converted once by its own rate
+--   (marts.milestone) and then split, so it adds up over channels and over currencies; null with home_currency
+-- @column credit_home: the same in the home currency's unit, exact
+-- @unique: booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium,
+--   campaign, home_currency
 with outcome as (
     select milestone, milestone_id, subtype, booked_on
     from events.milestone
     where state = 'live' and suppressed_by is null
+    union all
+    select milestone, milestone_id, subtype, booked_on
+    from events.revenue
 ),
 
 touch as (
@@ -67,7 +79,9 @@ credited as (
         touch.source,
         touch.medium,
         touch.campaign,
-        sum(credit.credit)::bigint as credit_minor
+        credit.home_currency,
+        sum(credit.credit)::bigint as credit_minor,
+        sum(credit.credit_home)::bigint as credit_home_minor
     from attribution.credit as credit
     join outcome on outcome.milestone = credit.milestone and outcome.milestone_id = credit.milestone_id
     left join touch on touch.touch_id = credit.touch_id
@@ -93,6 +107,10 @@ select
     case
         when credited.measure = 'count' then credited.credit_minor::decimal(19, 0) * 0.000001::decimal(7, 6)
         else credited.credit_minor::decimal(19, 0) * currency.unit::decimal(7, 6)
-    end as credit
+    end as credit,
+    credited.home_currency,
+    credited.credit_home_minor,
+    credited.credit_home_minor::decimal(19, 0) * home.unit as credit_home
 from credited
 left join staging.currency as currency on currency.currency = credited.currency
+left join staging.currency as home on home.currency = credited.home_currency

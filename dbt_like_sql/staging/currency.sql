@@ -21,6 +21,8 @@ used as (
     union
     select currency from attribution.credit
     union
+    select currency from events.revenue
+    union
     select currency from raw.ad_spend
     union
     select company_currency from raw.account

@@ -15,23 +15,26 @@ from numpy.typing import NDArray
 from crm_attribution.attribution.rules.journeys import OUTCOME, Journeys
 from crm_attribution.attribution.rules.split import MAXIMUM, Groups, Ints, split
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.mapping import Attribution, ChosenModel
 
 COUNT_UNIT = 1_000_000
 """One outcome in the measure `count`."""
 
-CREDITED = {"amount": "amount_current", "mrr": "mrr_new", "arr": "arr_new", "tcv": "tcv_current"}
-"""Money measure -> the outcome's column that is credited. Of a renewal only the change is new recurring revenue."""
-
-_COLUMNS = (*OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit", "unattributed_reason")
+_COLUMNS = (
+    *(*OUTCOME, "model", "scope", "measure", "currency", "touch_id", "credit", "home_currency", "credit_home"),
+    "unattributed_reason",
+)
 
 
 def credits(found: Journeys, reasons: pl.DataFrame, effects: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
     """Return attribution.credit columns without the two recording times; credit is Int64 in minor units, or
-    in millionths of an outcome for the measure `count`.
+    in millionths of an outcome for the measure `count`; credit_home, in minor units of home_currency, is the outcome's
+    converted value, split as it is.
 
     Args:
-        found: the journeys; of outcomes are read also currency and the columns of `CREDITED`.
+        found: the journeys; of outcomes are read also currency, home_currency, the columns of `CREDITED` and each
+            measure's `_home`.
         reasons: milestone, milestone_id, scope, unattributed_reason of journeys without touches.
         effects: attribution.channel_effect rows of the outcomes' months.
         rules: the models.
@@ -46,15 +49,22 @@ def credits(found: Journeys, reasons: pl.DataFrame, effects: pl.DataFrame, rules
         for measure, total in totals.items():
             held = total.is_not_null().to_numpy()
             amounts = total.fill_null(0).to_numpy()
+            at_home = outcomes[f"{measure}_home"] if measure in CREDITED else None
             wanted = held[found.numbers] & weighed
             part = parts.setdefault(wanted.tobytes(), _Part(found, wanted))
             alone = held.copy()
             alone[part.numbers] = False
             rows += (
                 made.with_columns(model=pl.lit(model.name), measure=pl.lit(measure))
-                for made in (_shared(part, given, amounts), _alone(outcomes, np.flatnonzero(alone), amounts))
+                for made in (
+                    _shared(part, given, amounts, at_home),
+                    _alone(outcomes, np.flatnonzero(alone), amounts, at_home),
+                )
             )
     return _named(outcomes, pl.concat(rows))
+
+
+_GIVEN = ("_journey", "touch_id", "credit", "credit_home", "_reason")
 
 
 class _Part:
@@ -106,33 +116,51 @@ def weights(found: Journeys, model: ChosenModel, effects: pl.DataFrame) -> Ints:
 
 
 def _effect(found: Journeys, model: str, effects: pl.DataFrame) -> pl.Series:
-    key = found.outcomes.select("milestone", month=pl.col("occurred_at").dt.date().dt.month_start())
+    key = found.outcomes.select(milestone="learned_as", month=pl.col("occurred_at").dt.date().dt.month_start())
     asked = key[found.touches["journey"]].with_columns(found.touches["channel"])
     known = effects.filter(pl.col("model") == model).select("milestone", "month", "channel", "effect")
     return asked.join(known, on=["milestone", "month", "channel"], how="left", maintain_order="left")["effect"]
 
 
-def _shared(part: _Part, weights: Ints, totals: Ints) -> pl.DataFrame:
+def _shared(part: _Part, weights: Ints, totals: Ints, at_home: pl.Series | None) -> pl.DataFrame:
     """Rows of touches that the model gives something."""
     mine = weights if part.wanted.all() else weights[part.places]
     shares = split(totals[part.numbers], mine, part.groups)
     kept = mine > 0
-    rows = part.touches.with_columns(credit=pl.Series(shares, dtype=pl.Int64), _reason=pl.lit(None, pl.String))
-    return (rows if kept.all() else rows.filter(kept)).select("_journey", "touch_id", "credit", "_reason")
+    rows = part.touches.with_columns(
+        credit=pl.Series(shares, dtype=pl.Int64),
+        credit_home=_shared_home(part, mine, shares, totals, at_home),
+        _reason=pl.lit(None, pl.String),
+    )
+    return (rows if kept.all() else rows.filter(kept)).select(_GIVEN)
 
 
-def _alone(outcomes: pl.DataFrame, numbers: Ints, totals: Ints) -> pl.DataFrame:
+def _shared_home(part: _Part, weights: Ints, shares: Ints, totals: Ints, at_home: pl.Series | None) -> pl.Series:
+    """The shares of what the outcomes are worth in the home currency; null where that is not known."""
+    if at_home is None:
+        return pl.Series([None] * len(shares), dtype=pl.Int64)
+    mine = at_home[part.numbers]
+    values = mine.fill_null(0).to_numpy()
+    same = np.array_equal(values, totals[part.numbers])
+    found = pl.Series(shares if same else split(values, weights, part.groups), dtype=pl.Int64)
+    unknown = mine.is_null()
+    return found.set(pl.Series(part.groups.spread(unknown.to_numpy())), None) if unknown.any() else found
+
+
+def _alone(outcomes: pl.DataFrame, numbers: Ints, totals: Ints, at_home: pl.Series | None) -> pl.DataFrame:
     """Rows of outcomes that no touch gets."""
-    return pl.DataFrame({"_journey": numbers, "credit": totals[numbers]}).select(
+    home = pl.Series([None] * len(numbers), dtype=pl.Int64) if at_home is None else at_home[numbers]
+    return pl.DataFrame({"_journey": numbers, "credit": totals[numbers], "credit_home": home}).select(
         "_journey",
         pl.lit("").alias("touch_id"),
         "credit",
+        "credit_home",
         _reason=outcomes["unattributed_reason"][numbers].fill_null("no_weight"),
     )
 
 
 def _named(outcomes: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    mine = outcomes.select(*OUTCOME, "scope", "currency")[rows["_journey"]]
+    mine = outcomes.select(*OUTCOME, "scope", "currency", "home_currency")[rows["_journey"]]
     money = pl.col("measure") != "count"
     return (
         pl.concat([mine, rows], how="horizontal")
@@ -144,6 +172,8 @@ def _named(outcomes: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
             currency=pl.when(money).then(pl.col("currency").fill_null("")).otherwise(pl.lit("")),
             touch_id="touch_id",
             credit="credit",
+            home_currency=pl.when(pl.col("credit_home").is_not_null()).then("home_currency"),
+            credit_home="credit_home",
             unattributed_reason="_reason",
         )
         .select(_COLUMNS)

@@ -49,7 +49,8 @@ class Journeys:
 
 def scoped(outcomes: pl.DataFrame, facts: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
     """Outcomes once for each scope, with the bounds of their windows: columns scope String and UTC times `opens`
-    (the look-back), `previous_win`, `since` (the later of the two), `lead_at`, `deal_at`.
+    (the look-back), `previous_win`, `since` (the later of the two), `lead_at`, `deal_at`; and `learned_as`, the
+    milestone whose effects a model that learns applies.
 
     Args:
         outcomes: events.milestone rows; read are milestone, milestone_id, account_id, person_id, deal_id, occurred_at.
@@ -80,6 +81,7 @@ def scoped(outcomes: pl.DataFrame, facts: pl.DataFrame, rules: Attribution) -> p
             lead_at=pl.when(pl.col("account_id").is_not_null()).then("_account_lead").otherwise("_person_lead"),
         )
         .drop("_account_lead", "_person_lead")
+        .with_columns(learned_as="milestone")
     )
     return pl.concat([dated.with_columns(scope=pl.lit(name)) for name in rules.scopes])
 
@@ -239,6 +241,33 @@ def _last_at(touched: Ints, moment: pl.Series, starts: Ints, lengths: Ints) -> p
     before = np.add.reduceat((touched <= known).astype(np.int64), starts) if len(starts) else np.zeros(0, np.int64)
     places = pl.Series(np.repeat(before, lengths), dtype=pl.Int64)
     return places.set(places == 0, None)
+
+
+def of_movements(
+    found: Journeys, reasons: pl.DataFrame, movements: pl.DataFrame, kept: pl.DataFrame
+) -> tuple[Journeys, pl.DataFrame]:
+    """Add movements of revenue: each has the journey of the win it changes, so its credit goes to the same touches.
+
+    Args:
+        found: the journeys of the wins too.
+        reasons: as `reasons` returns them.
+        movements: the key, of_milestone, of_milestone_id, and the columns of an outcome that are theirs, not the win's.
+        kept: the keys of the outcomes that were asked for; other wins are left out of the result.
+    """
+    numbered = found.outcomes.with_row_index("_journey").with_columns(pl.col("_journey").cast(pl.Int64))
+    asked = numbered.join(kept, on=OUTCOME, how="semi", maintain_order="left")
+    win = {"milestone": "of_milestone", "milestone_id": "of_milestone_id"}
+    theirs = [name for name in movements.columns if name in numbered.columns and name not in OUTCOME]
+    mirrored = movements.join(numbered.drop(theirs).rename(win), on=list(win.values()), maintain_order="left")
+    outcomes = pl.concat([asked, mirrored.select(asked.columns)]).with_row_index("_new")
+    places = outcomes.select(pl.col("_new").cast(pl.Int64), journey="_journey")
+    touches = places.join(found.touches, on="journey", maintain_order="left_right")
+    touches = touches.with_columns(journey="_new").select(found.touches.columns)
+    told = numbered.select(*OUTCOME, "scope", "_journey").join(reasons, on=[*OUTCOME, "scope"])
+    why = outcomes.select(*OUTCOME, "scope", "_journey").join(
+        told.select("_journey", "unattributed_reason"), on="_journey", maintain_order="left"
+    )
+    return Journeys(outcomes.drop("_journey", "_new"), touches), why.select(reasons.columns)
 
 
 def reasons(

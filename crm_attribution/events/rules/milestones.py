@@ -14,6 +14,7 @@ import polars as pl
 from crm_attribution.events.rules import deal_milestones
 from crm_attribution.events.rules.echoes import lifecycle_changes, own_milestones
 from crm_attribution.events.rules.events import IMPORTED_SOURCES, slipped
+from crm_attribution.events.rules.revenue_changes import revenue
 from crm_attribution.events.rules.values import MEASURES
 from crm_attribution.mapping import Rules
 
@@ -28,7 +29,9 @@ class Facts:
     Attributes:
         events: events.event rows with `person_id` and `account_id` (of that moment) added.
         deals: live deals: deal_id, account_id, dealname, dealtype, created_at, createdate, archived, archived_at,
-            closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures.
+            closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures; UTC times
+            valued_at (when one of these was typed last), churned_at and churned_on (when its revenue ended, by a
+            property and by a date).
         deal_persons: deal_id, person_id of the deals' contacts, `until` (UTC) when one was taken off, else null.
         time_zone: the HubSpot account's, for finance days.
     """
@@ -39,22 +42,42 @@ class Facts:
     time_zone: str
 
 
-def milestones(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return events.milestone and events.milestone_event rows of everything in `facts`."""
+@dataclass(frozen=True)
+class Made:
+    """What `milestones` makes.
+
+    Attributes:
+        rows: events.milestone.
+        events: events.milestone_event.
+        revenue: events.revenue.
+    """
+
+    rows: pl.DataFrame
+    events: pl.DataFrame
+    revenue: pl.DataFrame
+
+
+def milestones(facts: Facts, mapping: Rules) -> Made:
+    """The milestones of everything in `facts`, their events, and the revenue movements of the accounts."""
     events, deals, lifecycle = _parts(facts, mapping)
+    wins = deal_milestones.wins(deals, lifecycle)
     rows = pl.concat(
         [
             _person_milestones(events),
             deal_milestones.opportunities(deals, lifecycle),
             deal_milestones.stages(deals),
-            deal_milestones.wins(deals, lifecycle),
+            wins,
             own_milestones(lifecycle, mapping),
         ],
         how="diagonal",
     )
     rows = deal_milestones.new_recurring(_finish(rows, facts))
     rows = deal_milestones.possible_duplicates(rows, facts.deals, mapping)
-    return rows.drop("linked_event_ids"), _milestone_events(rows, events, lifecycle)
+    return Made(
+        rows.drop("linked_event_ids"),
+        _milestone_events(rows, events, lifecycle),
+        revenue(wins, deals, events, facts.deals, mapping, facts.time_zone),
+    )
 
 
 def _parts(facts: Facts, mapping: Rules) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:

@@ -14,6 +14,10 @@ LONGEST_TERM = 1_200
 
 MEASURES = ("amount", "mrr", "arr", "tcv")
 
+CREDITED = {"amount": "amount_current", "mrr": "mrr_new", "arr": "arr_new", "tcv": "tcv_current"}
+"""Money measure -> the milestone's column that is converted and credited. Of a renewal only the change is new recurring
+revenue."""
+
 
 def choices(text: pl.Expr) -> pl.Expr:
     """The values of a multiple-choice property, lower case: HubSpot gives them as one text, `;` between."""

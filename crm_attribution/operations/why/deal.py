@@ -86,6 +86,7 @@ def _gaps(context: Context, row: Row, family: set[int], events: pl.DataFrame) ->
         "stage_unknown": {*events["to_stage"], row.get("dealstage")},
         "stage_disagrees": {*events["to_stage"], row.get("dealstage")},
         "pipeline_unmapped": {*events["pipeline"], row.get("pipeline")},
+        "rate_missing": {row.get("currency")},
     }
     asked = pl.DataFrame(
         [(gap, subject) for gap, named in subjects.items() for subject in named if subject is not None],

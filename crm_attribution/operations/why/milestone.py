@@ -61,6 +61,7 @@ def _one(context: Context, row: Row) -> Node:
     children = [
         *_events(context, row),
         *_values(context, row),
+        *_movements(context, row),
         *_subjects(context, row),
         *credit(context, row),
         *_conversions(context, row),
@@ -101,8 +102,28 @@ def _values(context: Context, row: Row) -> list[Node]:
         }
         if any(value is not None for value in facts.values()):
             parts.append(context.node(name, facts))
+    parts += _home_values(context, row)
     unit = {"currency": row["currency"], "currency_at_the_event": row["currency_at_event"], "unit": "minor units"}
     return [context.node("values", unit, parts)] if parts else []
+
+
+def _movements(context: Context, row: Row) -> list[Node]:
+    """What revenue it gained and lost, and when."""
+    key = pl.DataFrame({"of_milestone": [row["milestone"]], "of_milestone_id": [row["milestone_id"]]})
+    found = context.session.read_keys("events.revenue", key).sort("occurred_at", "milestone_id")
+    shown = ("milestone_id", "cause", "occurred_at", "booked_on", "currency", *MEASURES)
+    nodes = [
+        context.node(change["milestone"], {name: change[name] for name in shown})
+        for change in found.iter_rows(named=True)
+    ]
+    return [context.node("revenue", {"count": len(nodes)}, nodes)] if nodes else []
+
+
+def _home_values(context: Context, row: Row) -> list[Node]:
+    """What it is worth in the account's currency, and by which rate."""
+    key = pl.DataFrame({name: [row[name]] for name in ("milestone", "milestone_id")})
+    found = context.session.read_keys("events.home_value", key).drop("milestone", "milestone_id", "currency")
+    return [context.node("in_the_home_currency", value) for value in found.iter_rows(named=True)]
 
 
 def _subjects(context: Context, row: Row) -> list[Node]:

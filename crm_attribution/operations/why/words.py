@@ -63,12 +63,14 @@ GAPS = {
     "pipeline_unmapped": "deals.pipelines of the mapping gives the pipeline no kind: its deals make no milestones",
     "stage_disagrees": "deals.stages of the mapping calls the stage otherwise than HubSpot's own metadata",
     "deal_refused": "its newest version could not be read: what is told of it is older",
+    "rate_missing": "no rate turns amounts of this currency into the account's home currency",
 }
 
 PIPELINES: dict[str | None, str] = {
     "new": "new: new business, or an expansion by dealtype",
     "expansion": "expansion: its wins add to a customer",
     "renewal": "renewal: its wins renew",
+    "churn": "churn: what is won here ends recurring revenue",
     "ignore": "ignore: nothing of it counts",
     None: "none: deals.pipelines of the mapping does not name it, nothing of it counts",
 }

@@ -68,7 +68,7 @@ def _pipelines_mapped(session: Session, rules: Rules) -> dg.AssetCheckResult:
         passed=not unmapped,
         metadata={
             "pipelines without a kind": ", ".join(unmapped) or "none",
-            "fix": "name them under deals.pipelines in the mapping file: new, expansion, renewal or ignore",
+            "fix": "name them under deals.pipelines in the mapping file: new, expansion, renewal, churn or ignore",
         },
     )
 
@@ -117,6 +117,7 @@ _CLOSED = {
     "stages_known": ("stage_unknown", "Every stage that deals were in is in HubSpot's list, or named in the mapping."),
     "stages_agree": ("stage_disagrees", "The mapping calls no stage won, lost or open that HubSpot calls otherwise."),
     "deals_readable": ("deal_refused", "The newest version of every deal could be read."),
+    "rates_known": ("rate_missing", "Every amount in another currency has a rate to the account's home currency."),
 }
 """Check -> kind of gap that fails it, and what it checks."""
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from crm_attribution.attribution.models.base import Model
 from crm_attribution.attribution.rules import journeys as journey_rules
-from crm_attribution.attribution.rules.credits import COUNT_UNIT, CREDITED, credits
+from crm_attribution.attribution.rules.credits import COUNT_UNIT, credits
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.mapping import Attribution
 from crm_attribution_tests.attribution import everything, oracle
 from crm_attribution_tests.events.rules.histories import RULES
@@ -33,8 +34,9 @@ FACT: dict[str, Any] = {
 }
 OUTCOME: dict[str, Any] = {
     **FACT,
-    **dict.fromkeys(("milestone_id", "currency"), pl.String),
-    **dict.fromkeys(("amount_current", "mrr_new", "arr_new", "tcv_current"), pl.Int64),
+    **dict.fromkeys(("milestone_id", "currency", "home_currency"), pl.String),
+    **dict.fromkeys(CREDITED.values(), pl.Int64),
+    **dict.fromkeys((f"{measure}_home" for measure in CREDITED), pl.Int64),
 }
 TOUCH: dict[str, Any] = {
     **dict.fromkeys(("touch_id", "account_id", "person_id", "channel", "campaign"), pl.String),
@@ -69,12 +71,12 @@ class Journeys:
         reasons = journey_rules.reasons(found, members, touches, births, bots)
         return credits(found, reasons, CONTRACTS["attribution.channel_effect"].empty(), rules)
 
-    def credits(self, rules: Attribution = RULES.attribution) -> dict[Key, dict[str, int]]:
-        """(outcome, model, scope, measure) -> touch -> credit."""
+    def credits(self, rules: Attribution = RULES.attribution, column: str = "credit") -> dict[Key, dict[str, int]]:
+        """(outcome, model, scope, measure) -> touch -> credit, where it is known."""
         found: dict[Key, dict[str, int]] = {}
-        for row in self.rows(rules).iter_rows(named=True):
+        for row in self.rows(rules).drop_nulls(column).iter_rows(named=True):
             key = (row["milestone_id"], row["model"], row["scope"], row["measure"])
-            found.setdefault(key, {})[row["touch_id"]] = row["credit"]
+            found.setdefault(key, {})[row["touch_id"]] = row[column]
         return found
 
     def touched(self, outcome: str, rules: Attribution = RULES.attribution, scope: str = "account") -> list[str]:
@@ -261,18 +263,20 @@ moments = st.one_of(st.none(), st.integers(0, 110))
 
 @settings(max_examples=60, deadline=None)
 @given(
-    amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts), min_size=1, max_size=3),
+    amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts, amounts), min_size=1, max_size=3),
     path=st.lists(acts, max_size=9),
     lead=moments,
     deal=moments,
     chance=st.randoms(use_true_random=False),
 )
 def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any, lead: Any, deal: Any, chance: Any):
-    """In every model and scope, whatever the order of the rows; what learns knows nothing here."""
+    """In every model and scope, whatever the order of the rows; what learns knows nothing here. What an outcome is
+    worth in the home currency is split as an outcome of that amount is."""
     outcomes = [
-        outcome(f"o{n}", "customer_won", account, amount_current=amount, arr_new=arr, deal_id=n)
-        for n, (account, amount, arr) in enumerate(amounts)
-    ]
+        outcome(f"o{n}", "customer_won", account, amount_current=amount, arr_new=arr, deal_id=n, home_currency="USD",
+                amount_home=None if amount is None else home)
+        for n, (account, amount, arr, home) in enumerate(amounts)
+    ]  # fmt: skip
     touches = [
         touch(f"t{n}", days(ago) - timedelta(minutes=minutes), account, person, channel=channel, campaign=None)
         for n, (account, ago, person, channel, minutes) in enumerate(path)
@@ -295,6 +299,11 @@ def test_every_unit_is_credited_as_the_oracle_does(amounts: Any, path: Any, lead
     for (number, _, _, measure), shares in found.items():
         row = outcomes[int(number[1:])]
         assert sum(shares.values()) == (COUNT_UNIT if measure == "count" else row[CREDITED[measure]])
+    of_home = Journeys([row | {"amount_current": row["amount_home"]} for row in outcomes], touches, facts,
+                       contacts=given.contacts).credits(EVERYTHING)  # fmt: skip
+    assert given.credits(EVERYTHING, "credit_home") == {
+        key: shares for key, shares in of_home.items() if key[3] == "amount"
+    }
     chance.shuffle(outcomes)
     chance.shuffle(touches)
     assert Journeys(outcomes, touches, facts, contacts=given.contacts).credits(EVERYTHING) == found
