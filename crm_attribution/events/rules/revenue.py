@@ -186,7 +186,7 @@ class _Ledger:
                 if any(part.values()):
                     rest = {name: _difference(item.money.get(name), part[name]) for name in RECURRING}
                     self.held[key] = replace(item, money={**item.money, **rest})
-                    gone = {name: -value for name, value in part.items() if item.money.get(name) is not None}
+                    gone: Money = {name: -value for name, value in part.items() if item.money.get(name) is not None}
                     yield _movement(CHURNED, change, item, gone, mark=f":{item.won.deal_id}")
 
     def _end(self, change: Change, key: Key) -> Movement:

@@ -110,7 +110,8 @@ steps = st.lists(
 
 def history(steps: Iterable[tuple[str, int, int]]) -> list[Change]:
     """A possible history: a deal is won before anything else happens to it, and again only when it was lost."""
-    found, standing = [], set()
+    found: list[Change] = []
+    standing: set[int] = set()
     for day, (what, deal, value) in enumerate(steps):
         wins = what in ("won", "renewed")
         if wins == (deal in standing):
