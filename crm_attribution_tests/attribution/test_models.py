@@ -176,6 +176,12 @@ def test_removal_effects_of_a_graph_solved_by_hand():
     assert found["effect"].to_list() == pytest.approx([0.5, 1.0, 1.0])
 
 
+def test_what_models_take_where_a_mapping_says_nothing():
+    told = {name: model.parameters for name, model in models().items() if model.parameters}
+    places = dict.fromkeys(("first", "lead", "deal", "close", "last"), 0)
+    assert told == {"custom": {**places, "rest": 1}, "markov": {"months": 12}, "time_decay": {"half_life_days": 7}}
+
+
 def test_a_repeated_channel_changes_no_removal_effect():
     once = removal_effects(paths(("AB", True, 3), ("B", False, 2), ("BA", False, 1)))
     again = removal_effects(paths(("AABBB", True, 3), ("BB", False, 2), ("BA", False, 1)))

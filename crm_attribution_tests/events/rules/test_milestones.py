@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from crm_attribution.events.rules.deal_milestones import new_recurring, passing_entries, possible_duplicates
+from crm_attribution.events.rules.echoes import _nearest_deals
 from crm_attribution_tests.events.rules.histories import RULES
 from crm_attribution_tests.helpers import at
 
@@ -100,3 +101,29 @@ def test_a_renewal_adds_what_differs_from_the_last_one_and_the_wins_since():
     assert (
         found.filter(pl.col("mrr_new").is_not_null()).select((pl.col("arr_new") == 12 * pl.col("mrr_new")).all()).item()
     )
+
+
+def test_of_several_deals_a_change_repeats_the_earliest_that_tells_it_else_that_takes_it_over():
+    """An echo before an adoption, then by the day of the deal, of one day the smaller id; both windows end inside."""
+    echo, adopt, far = timedelta(hours=24), timedelta(days=90), timedelta(days=200)
+    deals = {  # account: (deal, its stage and its creation after the change)
+        "a": [(5, echo + TICK, TICK), (4, echo, TICK), (3, echo, TICK), (9, -TICK, TICK)],
+        "b": [(6, far, adopt + TICK), (8, 2 * far, adopt), (7, far + TICK, adopt)],
+        "c": [(2, far, adopt + TICK), (1, far, adopt + TICK)],
+    }
+    starts = pl.DataFrame(
+        [{"event": "customer_won", "account_id": account, "_deal_id": deal, "_chapter": "new",
+          "_deal_at": BORN + told, "_begun_at": BORN + begun}
+         for account, found in deals.items() for deal, told, begun in found]
+    )  # fmt: skip
+    changes = pl.DataFrame(
+        [{"event_id": account, "event": "customer_won", "occurred_at": BORN, "account_id": account, "person_id": None}
+         for account in ("a", "b", "c", "d")], schema_overrides={"person_id": pl.String}
+    )  # fmt: skip
+    persons = pl.DataFrame(schema={"deal_id": pl.Int64, "person_id": pl.String, "until": MOMENT})
+    columns = ["event_id", "_deal_id", "_echo", "_adopts"]
+    assert _nearest_deals(changes, starts, persons, echo, adopt).select(columns).rows() == [
+        ("a", 9, True, True), ("b", 7, False, True), ("c", 1, False, False), ("d", None, None, None),
+    ]  # fmt: skip
+    later = starts.filter(pl.col("_deal_id") != 9)
+    assert _nearest_deals(changes, later, persons, echo, adopt)["_deal_id"][0] == 3
