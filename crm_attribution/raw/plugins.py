@@ -15,7 +15,7 @@ from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.raw.reading import BEGINNING, OVERLAP, Extraction, Readings, StreamReport, quarantine
 from crm_attribution.raw.tombstones import tombstones
-from crm_attribution.sources.base import Source, place_of
+from crm_attribution.sources.base import FUTURE, Source, place_of
 from crm_attribution.sources.restated import Restated, latest
 
 
@@ -101,7 +101,8 @@ class SourceReader:
             run.quarantined += 1
         else:
             good = [(f"{row.file} row {row.number}", row.values) for row in file.rows if row.problem is None]
-            told_at = BEGINNING + timedelta(microseconds=file.modified_ns // 1_000)
+            modified = BEGINNING + timedelta(microseconds=file.modified_ns // 1_000)
+            told_at = modified if modified <= now + FUTURE else now  # a file of another clock than the one in force
             parsed = source.parse(good, extracted_at=now, told_at=told_at)
             parsed.refused += [
                 Refused(f"{row.file} row {row.number}", f"row:{row.problem}", json.dumps({"line": row.raw}), row.file)

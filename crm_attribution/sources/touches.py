@@ -36,6 +36,7 @@ SOURCE = OfflineTouches(
     table="raw.offline_touch",
     folder="touches",
     owner_column="contact_id",
+    happened=("touched_at",),
     restated=Restated(part=("touch_id",)),
     derived=("email_normalised",),
     filled=("touch_id", "told_at"),

@@ -234,6 +234,14 @@ def test_files_of_every_kind_end_the_same_in_any_order(reader: SourceReader, ord
 
 
 @pytest.mark.warehouse
+def test_a_file_of_another_clock_is_told_now(reader: SourceReader):
+    """The demo plays in the past: a file written today is not from its future."""
+    drop(reader, "today.csv", [line(amount="3.00")], 24 * 200)
+    with reader.readings.warehouse.session() as session:
+        assert session.query("SELECT amount, told_at FROM raw.ad_spend").rows() == [(300, NOW)]
+
+
+@pytest.mark.warehouse
 def test_a_refused_line_waits_until_its_day_is_told_again(reader: SourceReader):
     drop(reader, *FILES[2])
     with reader.readings.warehouse.session() as session:

@@ -33,7 +33,8 @@ def test_a_list_without_ids_dropped_twice_is_told_once():
 
 def test_a_row_that_names_nobody_is_refused_with_what_is_wrong():
     bad = [{**GOOD, "email": ""}, {**GOOD, "email": "", "contact_id": "seven"}, {**GOOD, "act": "!"}]
-    found = parse(*bad, {**GOOD, "email": "no address"}, GOOD)
+    found = parse(*bad, {**GOOD, "email": "no address"}, {**GOOD, "touched_at": "2026-03-09"}, GOOD)
     assert found.rows.height == 1
     reasons = ["email:missing", "contact_id:not_a_whole_number", "act:not_a_name", "email:not_an_address"]
+    reasons.append("touched_at:in_the_future")
     assert [row.reasons for row in found.refused] == reasons
