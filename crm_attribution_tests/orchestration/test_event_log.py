@@ -21,7 +21,13 @@ def numbers(context: dg.AssetExecutionContext):
 
 def instance(folder, storage) -> dg.DagsterInstance:
     """An instance in a folder with this event log; everything else is Dagster's default."""
-    settings = {"event_log_storage": {"module": storage.__module__, "class": storage.__name__, "config": {}}}
+    settings = {
+        "event_log_storage": {
+            "module": storage.__module__,
+            "class": storage.__name__,
+            "config": {"home": {"env": "DAGSTER_HOME"}},
+        }
+    }
     if storage is SqliteEventLogStorage:
         settings["event_log_storage"]["config"] = {"base_dir": str(folder / "history" / "runs")}
     return dg.DagsterInstance.from_config(str(_write(folder, settings)))
