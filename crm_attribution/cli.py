@@ -137,12 +137,17 @@ def demo(as_json: bool, data_dir: Path) -> None:
 @main.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), default=DEMO, show_default=True)
 @click.option("--port", default=3000, show_default=True, help="Dagster's port.")
+@click.pass_context
 @_acts_on_errors
-def ui(data_dir: Path, port: int) -> None:
+def ui(context: click.Context, data_dir: Path, port: int) -> None:
     """Open Dagster on the instance the demo used, with its sandbox; on your own data with --env-file."""
-    from crm_attribution.operations.demo import open_ui
+    from crm_attribution.operations.demo import open_demo_ui, open_ui
 
-    sys.exit(open_ui(data_dir.absolute(), port, say))
+    if context.find_root().params["env_file"] is None:
+        sys.exit(open_demo_ui(data_dir.absolute(), port, say))
+    if context.get_parameter_source("data_dir") is not click.core.ParameterSource.DEFAULT:
+        raise click.UsageError("--data-dir is the demo's; with --env-file it is CRM_ATTRIBUTION_DATA_DIR")
+    sys.exit(open_ui(_settings(), port, say))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)

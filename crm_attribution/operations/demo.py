@@ -184,15 +184,21 @@ def with_sandbox(data_dir: Path, say: Say) -> Iterator[settings.Settings]:
         yield _settle_environment(data_dir)
 
 
-def open_ui(data_dir: Path, port: int, say: Say) -> int:
+def open_demo_ui(data_dir: Path, port: int, say: Say) -> int:
     """Dagster on the demo's instance with a sandbox at the end of the sample portal; until interrupted."""
     refuse_taken_port(port)
     with with_sandbox(data_dir, say) as given:
-        clear_dead_runs(given)
-        say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it); hours to {iso(LOG_END)} can be materialized")
-        command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port), "-h", "127.0.0.1"]
-        process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
-        return _until_interrupted(process)
+        return open_ui(given, port, say, f"; hours to {iso(LOG_END)} can be materialized")
+
+
+def open_ui(given: settings.Settings, port: int, say: Say, more: str = "") -> int:
+    """Dagster on a data directory, its schedules and sensors included; until interrupted."""
+    refuse_taken_port(port)
+    clear_dead_runs(given)
+    say(f"Dagster on http://127.0.0.1:{port} (Ctrl-C ends it){more}")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", str(WORKSPACE), "-p", str(port), "-h", "127.0.0.1"]
+    process = subprocess.Popen(command, start_new_session=True)  # noqa: S603
+    return _until_interrupted(process)
 
 
 def refuse_taken_port(port: int) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -84,17 +85,21 @@ def test_a_stop_is_not_retried_and_a_run_killed_very_early_is_found(tmp_path):
         assert list(commands.runs(project).values()) == ["FAILURE", "FAILURE", "SUCCESS"]
 
 
-def test_the_sandbox_and_the_ui_leave_no_child(tmp_path):
-    """`ui` starts Dagster with its webserver, daemon and code server, and the sandbox."""
+@pytest.mark.parametrize("whose", ["demo", "own"])
+def test_the_sandbox_and_the_ui_leave_no_child(tmp_path, whose: str):
+    """`ui` starts Dagster with its webserver, daemon and code server; on the demo with its sandbox."""
     with commands.sandbox() as running:
         project = commands.project(tmp_path, running)
     (tmp_path / ".demo").touch()
     (tmp_path / "sandbox.env").write_text("".join(f"{name}={value}\n" for name, value in running.env.items()))
+    ways = {"demo": ["ui", "--data-dir", str(tmp_path)], "own": ["--env-file", str(tmp_path / "sandbox.env"), "ui"]}
     port = commands.free_port()
-    process = commands.begin(project, "ui", "--data-dir", str(tmp_path), "--port", str(port))
+    process = commands.begin(project, *ways[whose], "--port", str(port))
     try:
         commands.until(lambda: len(descendants(process.pid)) >= 4)
         family = descendants(process.pid)
+        begun = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in family]
+        assert any(b"crm_attribution.sandbox" in command for command in begun) == (whose == "demo")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=40)
     finally:
