@@ -337,6 +337,23 @@ destinations:
     assert desk.states() == {"z": "pending", "a": "suppressed: once_per_person"}
 
 
+def test_a_later_fact_of_a_person_keeps_the_reason_of_its_own(desk: Desk):
+    desk.text = """
+destinations:
+  meta:
+    conversions:
+      - {milestone: lead_captured, action: Lead, once_per: person, send_from: "2026-03-10"}
+"""
+    told = {"a": "2026-03-01T09:00:00Z", "b": "2026-03-09T23:59:59Z", "c": "2026-03-11T09:00:00Z"}
+    desk.tell(*(lead(number, moment, person="p") for number, moment in told.items()))
+    desk.plan()
+    assert desk.states() == {
+        "a": "suppressed: before_activation",
+        "b": "suppressed: before_activation",
+        "c": "suppressed: once_per_person",
+    }
+
+
 @pytest.mark.parametrize(("measure", "sent"), [("amount", (1, 1)), ("mrr", (2, 20)), ("arr", (3, 30)), ("tcv", (4, 4))])
 def test_each_measure_is_sent_as_it_is_and_recurring_ones_of_a_renewal_as_their_change(
     desk: Desk, measure: str, sent: tuple[int, int]

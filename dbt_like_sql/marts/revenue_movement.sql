@@ -15,7 +15,8 @@
 --   reopened; churn_property, churn_date, churn_pipeline (mapping, section churn, and pipelines of the kind churn)
 -- @column of_milestone [not_null]: the win that gains or loses it: customer_won or customer_expanded
 -- @column of_milestone_id [not_null]: that win's id in marts.milestone
--- @column account_id [not_null]: the buying organisation, as in marts.milestone
+-- @column account_id [not_null]: the buying organisation: company:ID, domain:NAME where no company has it, or deal:ID for a
+--   deal without company
 -- @column deal_id [not_null]: HubSpot deal id of that win
 -- @column subtype [not_null]: new, expansion or renewal, by the deal's pipeline
 -- @column occurred_at [not_null]: when it happened, UTC; of churn_date that date, which may be to come

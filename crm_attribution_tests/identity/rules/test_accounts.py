@@ -31,7 +31,7 @@ def link(kind: str, one: str, company: str, position: int = 0, primary: bool = F
 
 
 def spans(
-    told: Mapping[str, Sequence[tuple[str, str | None]]],
+    told: Mapping[str, Sequence[tuple[str, str | None] | tuple[str, str | None, str]]],
     *links: dict[str, Any],
     contacts: tuple[dict[str, Any], ...] = (),
     persons: Mapping[int, str] | None = None,
@@ -54,8 +54,8 @@ def spans(
     ]
 
 
-def _change(when: str, company: str | None) -> Change:
-    return (f"{when}T09:00:00", "associatedcompanyid", company)
+def _change(when: str, value: str | None, name: str = "associatedcompanyid") -> Change:
+    return (f"{when}T09:00:00", name, value)
 
 
 def _day(moment: Any) -> str | None:
@@ -64,6 +64,12 @@ def _day(moment: Any) -> str | None:
 
 def test_the_earliest_company_reaches_back_to_the_beginning():
     assert spans({"7": [("03-05", "1")]}) == [("1", ALWAYS, None)]
+
+
+def test_a_changed_address_is_no_change_of_the_company():
+    told = {"7": [("03-05", "1"), ("04-05", "new@firm.example", "email"), ("05-05", "2")]}
+    assert spans(told) == [("1", ALWAYS, "05-05"), ("2", "05-05", None)]
+    assert spans({"7": [("04-05", "new@firm.example", "email")]}, link("contacts", "7", "3")) == [("3", ALWAYS, None)]
 
 
 def test_a_job_changer():
