@@ -31,7 +31,7 @@ def link(kind: str, one: str, company: str, position: int = 0, primary: bool = F
 
 
 def spans(
-    told: Mapping[str, Sequence[tuple[str, str | None] | tuple[str, str | None, str]]],
+    told: Mapping[str, Sequence[tuple[str | None, ...]]],
     *links: dict[str, Any],
     contacts: tuple[dict[str, Any], ...] = (),
     persons: Mapping[int, str] | None = None,
@@ -54,7 +54,8 @@ def spans(
     ]
 
 
-def _change(when: str, value: str | None, name: str = "associatedcompanyid") -> Change:
+def _change(when: str | None, value: str | None, name: str | None = "associatedcompanyid") -> Change:
+    assert name is not None
     return (f"{when}T09:00:00", name, value)
 
 
