@@ -51,16 +51,24 @@ def suspicious_domains(session: Session, least: int, trusted: list[str]) -> pl.D
     """
     return session.query(
         r"""
-        WITH held AS (
-            SELECT m.account_id[8:] AS domain, m.person_id,
-                nullif(lower(regexp_replace(c.properties->>'company', '[^\p{L}\p{N}]+', '', 'g')), '') AS company
-            FROM identity.membership m LEFT JOIN raw.contact c ON c.id = m.contact_id
-            WHERE starts_with(m.account_id, 'domain:') AND m.valid_to IS NULL
+        WITH crowded AS (  -- few or none: the records of contacts are read for these only
+            SELECT account_id FROM identity.membership
+            WHERE starts_with(account_id, 'domain:') AND valid_to IS NULL AND account_id[8:] NOT IN (SELECT unnest(?))
+            GROUP BY account_id HAVING count(DISTINCT person_id) >= ?
+        ),
+        member AS (
+            SELECT account_id[8:] AS domain, person_id, contact_id
+            FROM identity.membership SEMI JOIN crowded USING (account_id) WHERE valid_to IS NULL
+        ),
+        said AS (
+            SELECT id,
+                nullif(lower(regexp_replace(properties->>'company', '[^\p{L}\p{N}]+', '', 'g')), '') AS company
+            FROM raw.contact SEMI JOIN member ON contact_id = id
         )
         SELECT domain, count(DISTINCT person_id) AS people,
             count(DISTINCT person_id) FILTER (company IS NOT NULL) AS named, count(DISTINCT company) AS companies
-        FROM held WHERE domain NOT IN (SELECT unnest(?)) GROUP BY domain
-        HAVING people >= ? AND NOT (companies = 1 AND 2 * named >= people)
+        FROM member LEFT JOIN said ON id = contact_id GROUP BY domain
+        HAVING NOT (companies = 1 AND 2 * named >= people)
         ORDER BY people DESC, domain
         """,
         [trusted, least],

@@ -106,7 +106,8 @@ def test_the_sandbox_and_the_ui_leave_no_child(tmp_path, whose: str):
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=40)
     finally:
-        process.kill()
+        process.terminate()  # killed, it could not end its family
+        process.wait(40)
     commands.until(lambda: not [pid for pid in family if alive(pid)], 10)
 
 
