@@ -280,7 +280,7 @@ class Clicks(_Rules):
 
 
 class ChannelRule(_Rules):
-    channel: str
+    channel: str = Field(min_length=1)
     kind: list[TouchKind] | None = None
     medium: list[str] | None = None
     source: list[str] | None = None
@@ -292,11 +292,16 @@ class ChannelRule(_Rules):
     def _has_a_condition(self) -> ChannelRule:
         if not self.model_fields_set - {"channel"}:
             raise ValueError("needs a condition: kind, source, medium, campaign, referrer or click_id")
+        empty = [name for name in self.model_fields_set if getattr(self, name) == []]
+        if empty:
+            raise ValueError(f"{', '.join(sorted(empty))}: an empty list never holds; leave it out")
         return self
 
 
 def _told_apart(names: dict[str, list[str]]) -> dict[str, list[str]]:
     owners: dict[str, str] = {}
+    if any(not text.strip() for name, variants in names.items() for text in (name, *variants)):
+        raise ValueError("a name or spelling is empty")
     for name, variants in names.items():
         for variant in {text.strip().lower() for text in (name, *variants)}:
             if owners.setdefault(variant, name) != name:

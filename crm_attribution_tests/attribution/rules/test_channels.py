@@ -141,5 +141,12 @@ def test_every_condition_of_a_rule_must_hold_and_the_first_rule_wins():
 def test_rules_that_cannot_be_meant_are_refused():
     with pytest.raises(ValidationError, match="needs a condition"):
         ChannelRule(channel="Nothing")
+    with pytest.raises(ValidationError, match="medium: an empty list never holds"):
+        ChannelRule(channel="Nothing", medium=[])
+    with pytest.raises(ValidationError, match="channel"):
+        ChannelRule(channel="", medium=["x"])
+    for names in ({"": ["x"]}, {"x": [" "]}):
+        with pytest.raises(ValidationError, match="a name or spelling is empty"):
+            changed(sources=names)
     with pytest.raises(ValidationError, match="fb is a spelling of facebook and of meta"):
         changed(sources={"facebook": ["FB"], "meta": ["fb"]})
