@@ -45,6 +45,8 @@ def test_a_platform_is_found_by_its_file(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "hermes.py").write_text(PLATFORM)
     monkeypatch.setattr(platforms, "__path__", [*platforms.__path__, str(tmp_path)])
     importlib.invalidate_caches()
-    found = platforms.create_all(World(Portal([], 0)))
-    monkeypatch.delitem(sys.modules, "crm_attribution.sandbox.platforms.hermes")
+    try:
+        found = platforms.create_all(World(Portal([], 0)))
+    finally:  # not monkeypatch.delitem: at its end that puts back what it took away
+        del sys.modules["crm_attribution.sandbox.platforms.hermes"]
     assert [platform.name for platform in found] == ["hermes", "linkedin", "meta"]

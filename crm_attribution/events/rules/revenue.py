@@ -57,15 +57,16 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """What an account pays for: a win with its values of now, and what it replaced."""
+    """What an account pays for: a win with its values of now, and what it replaced, which is past now."""
 
     won: Change
     currency: str | None
     money: Money
-    replaced: tuple[_Held, ...] = ()
+    replaced: tuple[Key, ...] = ()
 
 
 Key = tuple[int, str]
+"""(deal_id, part)"""
 Movement = dict[str, Any]
 
 
@@ -95,7 +96,7 @@ class _Ledger:
 
     def _won(self, change: Change) -> Iterator[Movement]:
         key = (change.deal_id, change.part)
-        self.past.pop(key, None)
+        self._forget(key)
         before = tuple(self.held.values())
         item = _Held(won=change, currency=change.currency, money=change.money)
         if change.subtype != "renewal" or not before:
@@ -103,16 +104,17 @@ class _Ledger:
             yield _movement(EXPANDED if before else NEW, change, item, change.money)
             return
         self.past |= self.held
+        item = replace(item, replaced=tuple(self.held))
         if {one.currency for one in before} != {change.currency}:
             for number, one in enumerate(before):
                 gone = {name: _minus(one.money.get(name)) for name in RECURRING}
                 yield _movement(CHURNED, change, one, gone, cause="renewed_in_another_currency", mark=f":{number}")
-            self.held = {key: replace(item, replaced=before)}
+            self.held = {key: item}
             yield _movement(NEW, change, item, change.money)
             return
         paid = {name: _sum(one.money.get(name) for one in before) for name in RECURRING}
         kept = {name: paid[name] if change.money.get(name) is None else change.money[name] for name in RECURRING}
-        item = replace(item, money={**change.money, **kept}, replaced=before)
+        item = replace(item, money={**change.money, **kept})
         self.held = {key: item}
         more = {**change.money, **{name: _difference(kept[name], paid[name]) for name in RECURRING}}
         yield _movement(_renewal(more), change, item, more)
@@ -150,15 +152,13 @@ class _Ledger:
         key = (change.deal_id, change.part)
         item = self.held.pop(key, None)
         if item is None:
-            if (item := self.past.pop(key, None)) is not None:
-                self.held = {at: _without(one, key) for at, one in self.held.items()}
+            if (item := self._forget(key)) is not None:
                 bookings = {name: _minus(item.money.get(name)) for name in MEASURES if name not in RECURRING}
                 yield _movement(CHURNED, change, item, bookings)
             return
         gone = {name: _minus(item.money.get(name)) for name in MEASURES}
-        places = [(one.won.deal_id, one.won.part) for one in item.replaced]
-        again = [self.past.pop(place, one) for place, one in zip(places, item.replaced, strict=True)]
-        self.held |= dict(zip(places, again, strict=True))
+        again = [self.past.pop(place) for place in item.replaced]
+        self.held |= dict(zip(item.replaced, again, strict=True))
         same = {one.currency for one in again} <= {item.currency}
         if again and same:
             back = {name: _sum(one.money.get(name) for one in again) for name in RECURRING}
@@ -187,17 +187,23 @@ class _Ledger:
                     rest = {name: _difference(item.money.get(name), part[name]) for name in RECURRING}
                     self.held[key] = replace(item, money={**item.money, **rest})
                     gone: Money = {name: -value for name, value in part.items() if item.money.get(name) is not None}
-                    yield _movement(CHURNED, change, item, gone, mark=f":{item.won.deal_id}")
+                    yield _movement(CHURNED, change, item, gone, mark=f":{item.won.deal_id}{item.won.part}")
+
+    def _forget(self, key: Key) -> _Held | None:
+        """It is past no more; who replaced it replaces what it had replaced."""
+        item = self.past.pop(key, None)
+        if item is not None:
+            for place in (self.held, self.past):
+                for other, one in place.items():
+                    if key in one.replaced:
+                        more = (at for old in one.replaced for at in (item.replaced if old == key else (old,)))
+                        place[other] = replace(one, replaced=tuple(more))
+        return item
 
     def _end(self, change: Change, key: Key) -> Movement:
         item = self.past[key] = self.held.pop(key)
         gone = {name: _minus(item.money.get(name)) for name in RECURRING}
         return _movement(CHURNED, change, item, gone, mark=f":{item.won.deal_id}{item.won.part}")
-
-
-def _without(item: _Held, key: Key) -> _Held:
-    kept = tuple(one for one in item.replaced if (one.won.deal_id, one.won.part) != key)
-    return replace(item, replaced=kept)
 
 
 def _movement(

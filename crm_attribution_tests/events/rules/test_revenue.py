@@ -140,13 +140,13 @@ def recount(changes: list[Change]) -> dict[int, int]:
             step.money["arr"] for step in changes[place:] if step.deal_id == deal and step.what in ("won", "priced")
         ]
         value[deal] = prices[-1] or 0
-    gone = [
-        place
-        for place, step in enumerate(changes)
-        if step.what == "churned" and step.deal_id in held and place > held[step.deal_id]
-        and step.deal_id in recount(changes[:place])
-    ]  # fmt: skip
-    return {deal: value for deal, value in value.items() if deal not in {changes[place].deal_id for place in gone}}
+    gone: set[int] = set()
+    for place, step in enumerate(changes):
+        if step.what == "churned" and step.deal_id in recount(changes[:place]):
+            at = max(at for at, one in enumerate(changes[:place]) if one.what == "won" and one.deal_id == step.deal_id)
+            renewed = changes[at].subtype == "renewal"  # with a renewal ends what it replaced: the loss of it later too
+            gone |= {deal for deal, won_at in held.items() if won_at == at or (renewed and won_at < at)}
+    return {deal: value for deal, value in value.items() if deal not in gone}
 
 
 @settings(max_examples=300, deadline=None)
