@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
 
-.PHONY: help setup demo ui test test-fast stress mutants check format snapshots lock clean bench bench-peers
+.PHONY: help setup demo ui test test-fast laws stress mutants check format snapshots lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: setup ## every test
 
 test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not (pipeline or sandbox or crash or warehouse or slow)"
+
+laws: setup ## every law of hypothesis with LAWS times the examples, drawn anew
+	LAWS=$(or $(LAWS),20) $(BIN)/python -m pytest -n 2 -m hypothesis
 
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress

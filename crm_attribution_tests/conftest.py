@@ -13,13 +13,14 @@ from crm_attribution_tests.flow.chain import Chain
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
 from crm_attribution_tests.helpers import new_warehouse
+from crm_attribution_tests.laws import TIMES
 
 sources()  # registers the contracts that stand in the files of sources
 
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
-"""An example that is slow on a busy machine is no failure."""
-settings.register_profile("any failure", deadline=None, database=None, phases=[Phase.explicit, Phase.generate])
+settings.register_profile("law", deadline=None, max_examples=100 * TIMES, derandomize=TIMES == 1, database=None)
+settings.load_profile("law")
+"""An example that is slow on a busy machine is no failure; a run finds what the run before it found."""
+settings.register_profile("any failure", parent=settings.get_profile("law"), phases=[Phase.explicit, Phase.generate])
 """For mutants: that a test fails is enough, the smallest example is not looked for."""
 
 

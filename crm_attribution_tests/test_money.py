@@ -14,6 +14,7 @@ from crm_attribution.events.rules.values import measures, needed_properties
 from crm_attribution.mapping import Values
 from crm_attribution.money import LARGEST, exponent, minor_units, split, to_decimal, to_minor
 from crm_attribution_tests.events.rules.histories import RULES
+from crm_attribution_tests.laws import TIMES
 
 CURRENCIES = st.sampled_from(["EUR", "JPY", "KWD", "usd", "XYZ"])
 
@@ -70,7 +71,7 @@ def test_there_and_back(minor: int, currency: str):
 texts = st.one_of(st.none(), st.text(max_size=6), st.decimals().map(str), st.integers().map(str))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 @given(st.lists(st.tuples(texts, st.none() | CURRENCIES), max_size=8))
 def test_many_at_once_are_each_as_alone(rows: list[tuple[str | None, str | None]]):
     values = pl.Series([value for value, _ in rows], dtype=pl.String)
@@ -95,7 +96,7 @@ def half_away(value: Fraction) -> int:
     return rounded if value >= 0 else -rounded
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 @given(
     st.integers(-LARGEST, LARGEST),
     st.sampled_from(["monthly", "Quarterly", "ANNUAL"]),

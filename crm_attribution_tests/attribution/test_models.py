@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from crm_attribution.attribution.models import models
 from crm_attribution.attribution.models.markov import removal_effects
 from crm_attribution.attribution.rules.split import MAXIMUM, Groups, split
+from crm_attribution_tests.laws import TIMES
 
 DAY = 24 * 60 * 60 * 1_000_000
 
@@ -127,7 +128,7 @@ def test_a_hundred_over_three():
 weights = st.lists(st.one_of(st.integers(0, 3), st.integers(0, 1 << 44)), min_size=1, max_size=8).filter(any)
 
 
-@settings(max_examples=200)
+@settings(max_examples=200 * TIMES)
 @given(st.lists(st.tuples(st.integers(-(10**18), 10**18), weights), min_size=1, max_size=5))
 def test_any_total_over_any_weights(groups: list[tuple[int, list[int]]]):
     """Against fractions: floors or one more, in all the total, and no remainder that got nothing beats one that did."""
@@ -217,7 +218,7 @@ walks = st.lists(
 )
 
 
-@settings(max_examples=50)
+@settings(max_examples=50 * TIMES)
 @given(walks)
 def test_removal_effects_are_what_removal_costs(rows: list[tuple[str, bool, int]]):
     found = dict(removal_effects(paths(*rows)).iter_rows())
@@ -240,7 +241,7 @@ def test_markov_shares_by_effect_and_evenly_where_nothing_is_known():
 # --- Shapley
 
 
-@settings(max_examples=40)
+@settings(max_examples=40 * TIMES)
 @given(st.lists(st.text("ABCD", min_size=1, max_size=5), min_size=1, max_size=6))
 def test_shapley_values_by_enumeration(rows: list[str]):
     """Of the game whose value is how many journeys need no channel outside a set, over all orders of joining."""

@@ -17,6 +17,7 @@ from crm_attribution.conversions import ledger
 from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
 from crm_attribution_tests.helpers import new_warehouse
+from crm_attribution_tests.laws import TIMES
 
 pytestmark = pytest.mark.warehouse
 
@@ -358,13 +359,11 @@ class Operations(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
+@pytest.mark.hypothesis
 def test_any_sequence_of_operations():
-    """The same sequences in every run: what they find is found again."""
     bounds = settings(
-        max_examples=25,
+        max_examples=25 * TIMES,
         stateful_step_count=30,
-        derandomize=True,
-        deadline=None,
         suppress_health_check=list(HealthCheck),
         database=None,
     )

@@ -29,6 +29,7 @@ from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import LOADED, Chain
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.sandbox.lines import create, day, join, update
 from crm_attribution_tests.sandbox_process import Line
@@ -128,7 +129,7 @@ def choose(candidates: list[dict[str, Any]], clicks: list[dict[str, Any]]) -> li
     return found.select("conversion_id", "contact_id", "touch_id").rows()
 
 
-@settings(max_examples=150, derandomize=True, database=None)
+@settings(max_examples=150 * TIMES)
 @given(known=contacts, sent=st.sampled_from([None, 0, 1, 9]), shuffle=st.randoms(use_true_random=False))
 def test_labelled_before_the_latest_click_before_the_earliest_created(known: Any, sent: int | None, shuffle: Any):
     """Against a plain reading, the rows in any order; who was sent before stays, or nobody is sent."""

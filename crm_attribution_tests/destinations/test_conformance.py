@@ -19,6 +19,7 @@ from crm_attribution.destinations import destinations, not_configured, values
 from crm_attribution.destinations.base import Answer, Destination
 from crm_attribution.errors import ConfigurationError
 from crm_attribution_tests.destinations import conformance
+from crm_attribution_tests.laws import TIMES
 
 ALL = list(destinations().values())
 each = pytest.mark.parametrize("destination", ALL, ids=lambda destination: destination.name)
@@ -54,7 +55,7 @@ def test_read_of_nothing_and_of_garbage(destination: Destination, status: int, s
 
 
 @each
-@bounds(max_examples=150, deadline=None)
+@bounds(max_examples=150 * TIMES)
 @given(
     status=st.one_of(st.sampled_from(STATUSES), st.integers(100, 599)),
     body=conformance.json_values,
@@ -67,7 +68,7 @@ def test_read_of_anything(destination: Destination, status: int, body: object, s
 
 
 @each
-@bounds(max_examples=60, deadline=None)
+@bounds(max_examples=60 * TIMES)
 @given(
     email=st.one_of(st.none(), st.text(max_size=30)),
     phone=st.one_of(st.none(), st.text(max_size=30)),

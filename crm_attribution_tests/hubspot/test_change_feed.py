@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from crm_attribution.clock import from_millis, iso, to_millis
 from crm_attribution.errors import Rejected, Retryable
 from crm_attribution.hubspot.search import Changed, ChangeFeed, walk_pages
+from crm_attribution_tests.laws import TIMES
 
 START = datetime(2026, 4, 1, tzinfo=UTC)
 UNTIL = START + timedelta(hours=2)
@@ -111,7 +112,7 @@ def test_pages_end_without_an_empty_call(count):
     since=st.one_of(st.none(), st.integers(-2, 2)),
     broken_after=st.integers(0, 3),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 def test_what_is_found_is_what_is_in_the_window_also_when_the_walk_is_taken_up_again(stamps, since, broken_after):
     begin = to_millis(START)
     search = Search({str(n): begin + stamp for n, stamp in enumerate(stamps, 1)})
@@ -138,7 +139,7 @@ def test_the_window_begins_with_its_lower_bound():
 
 
 @given(seed=st.integers(0, 999))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40 * TIMES)
 def test_a_result_set_that_moves_loses_nothing(seed):
     """Records change while we page: they leave the window, and all others are found."""
     rng = random.Random(seed)

@@ -18,6 +18,7 @@ from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.identifiers import record_id
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 
 NOW = at("07-01T00:00:00")
 STAMP = "2026-03-01T09:00:00Z"
@@ -221,7 +222,7 @@ def _whole(found: Parsed) -> int:
     return sum(not refused.stored for refused in found.refused)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120 * TIMES)
 @given(kind=st.sampled_from(sorted(OBJECT_TYPES)), given_=properties, top=st.dictionaries(
     st.sampled_from(["id", "createdAt", "updatedAt", "archived"]), anything, max_size=2))  # fmt: skip
 @example(kind="deals", given_={"dealname": "\ud800"}, top={})
@@ -235,7 +236,7 @@ def test_no_record_stops_the_others(kind: str, given_: dict[str, Any], top: dict
     parse.merges(kind, accepted)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80 * TIMES)
 @given(entry=st.dictionaries(st.sampled_from(["timestamp", "value", "sourceType", "sourceId"]), anything) | anything)
 @example(entry={"timestamp": STAMP, "value": "\ud800"})
 @example(entry={"timestamp": STAMP, "value": "a", "sourceType": 7})
@@ -247,7 +248,7 @@ def test_no_history_entry_stops_the_others(entry: Any):
     assert found.rows.height + len(found.refused) == 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80 * TIMES)
 @given(strange=st.dictionaries(st.sampled_from(["conversionId", "submittedAt", "pageUrl", "values"]), anything),
        value=anything)  # fmt: skip
 @example(strange={"pageUrl": 7}, value="\ud800")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.dependencies import DependencyReader
+from crm_attribution_tests.laws import TIMES
 
 PATH = Path("dbt_like_sql/marts/funnel.sql")
 
@@ -166,7 +167,7 @@ def queries(draw: st.DrawFn, depth: int = 0, scope: tuple[str, ...] = ()) -> tup
     return (f"WITH {', '.join(ctes)} {sql}" if ctes else sql), frozenset(reads)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80 * TIMES)
 @given(queries())
 def test_random_queries_give_exactly_their_tables(query):
     sql, tables = query

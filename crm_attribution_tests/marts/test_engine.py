@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.errors import ConfigurationError, ContractViolation, Terminal
 from crm_attribution.marts.models import SqlColumn, SqlModel, discover, materialize, order, run_test
+from crm_attribution_tests.laws import TIMES
 
 FUNNEL = """\
 -- One row per day and channel.
@@ -296,7 +297,7 @@ ODD_ROWS = [
 ]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12 * TIMES)
 @given(st.lists(st.lists(st.sampled_from(ODD_ROWS), max_size=6), min_size=2, max_size=4))
 def test_any_sequence_of_results_ends_in_the_last_one_and_writes_the_least(states):
     connection = duckdb.connect()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.lineage import Lineage, column_lineage
+from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.marts import sample_rows
 
 COLUMNS = {"raw.a": ["x", "y"], "raw.b": ["x", "z"]}
@@ -182,7 +183,7 @@ def queries(
     return (f"WITH {', '.join(ctes)} {sql}" if ctes else sql), result
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80 * TIMES)
 @given(queries())
 def test_lineage_is_what_duckdb_shows_in_the_cells(tagged: duckdb.DuckDBPyConnection, query) -> None:
     sql, _ = query

@@ -17,6 +17,7 @@ from crm_attribution.identity.rules.email_clicks import settle
 from crm_attribution.raw.rules.bot_clicks import bursts, email_bot_clicks, link_bot_clicks, mark_bots
 from crm_attribution_tests.events.rules.histories import RULES, frame
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 
 CLICKED = at("03-20T12:00:00")
 CLICKS = RULES.clicks
@@ -88,7 +89,7 @@ mail_clicks = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * TIMES)
 @given(links=link_clicks, mails=mail_clicks, shuffle=st.randoms(use_true_random=False))
 def test_what_counts_follows_the_rules_in_any_order(links: list[Any], mails: list[Any], shuffle: Any):
     link_rows = [

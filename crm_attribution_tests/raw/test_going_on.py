@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import Retryable
+from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.raw.portal import OBJECTS, Portal, Reading, minute
 from crm_attribution_tests.raw.test_scenarios import company
 
@@ -195,7 +196,7 @@ Step = tuple[str, int]
     steps=st.lists(st.tuples(st.sampled_from(["play", "read"]), st.integers(0, HOURS - 1)), max_size=5),
     kinds=st.permutations(OBJECTS),
 )
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_interleaving_and_repetition_of_hours_gives_the_same_raw_tables(
     tmp_path_factory: pytest.TempPathFactory,
     told_at_the_end: dict[str, list[Any]],

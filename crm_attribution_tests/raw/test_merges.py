@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from crm_attribution.raw.merges import absorbed_by, record_merges, survivors_of
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import new_warehouse
+from crm_attribution_tests.laws import TIMES
 
 RECORDS = 9
 
@@ -25,7 +26,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         yield opened
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     into=st.lists(st.integers(1, RECORDS), min_size=RECORDS, max_size=RECORDS),
     order=st.randoms(),

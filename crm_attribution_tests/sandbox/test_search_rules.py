@@ -13,6 +13,7 @@ from crm_attribution.sandbox.instants import to_ms
 from crm_attribution.sandbox.portal import Portal, parse_lines
 from crm_attribution.sandbox.portal.query import parse
 from crm_attribution.sandbox.portal.search import Searcher
+from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.sandbox.lines import create, update
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,7 +51,7 @@ def portal_of(changes: list[tuple[int, int]]) -> tuple[Portal, dict[int, int]]:
 
 
 @given(writes, groups, st.sampled_from(["lastmodifieddate", "hs_object_id", ""]), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES)
 def test_search_finds_what_a_plain_reading_finds(
     changes: list[tuple[int, int]], wanted: list[list[tuple[str, str, int]]], sort: str, descending: bool
 ):
@@ -95,7 +96,7 @@ def test_search_finds_what_a_plain_reading_finds(
 
 
 @given(writes, st.integers(0, 80), st.sampled_from(["lastmodifieddate", "hs_object_id"]), st.integers(0, 80))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 def test_a_lagging_index_is_the_portal_of_that_moment(
     changes: list[tuple[int, int]], minute: int, sort: str, since: int
 ):

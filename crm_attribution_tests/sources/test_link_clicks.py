@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crm_attribution.clock import iso
 from crm_attribution.sources.link_clicks import SOURCE
 from crm_attribution_tests.hubspot.test_parse import NOW, anything
+from crm_attribution_tests.laws import TIMES
 
 GOOD = {"click_id": "k", "clicked_at": "2026-03-20T12:00:00Z", "destination_url": "https://v.example/"}
 
@@ -96,7 +97,7 @@ def test_no_rows():
     assert parsed().rows.is_empty()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100 * TIMES)
 @given(
     strange=st.dictionaries(
         st.sampled_from([*GOOD, "received_at", "contact_id", "gclid", "link_tags", "method"]), anything

@@ -25,6 +25,7 @@ from crm_attribution.sources.rates import SOURCE as RATES
 from crm_attribution.sources.restated import latest
 from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution_tests.laws import TIMES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGITS = {"EUR": 2, "JPY": 0, "KWD": 3}
@@ -73,7 +74,7 @@ def spends(draw: st.DrawFn) -> list[Telling]:
 
 
 @given(spends(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 def test_the_sum_is_that_of_the_files_told_last_in_any_order(files: list[Telling], chance: Any):
     expected: dict[tuple[str, str, str, str], Decimal] = {}
     last = {(row["date"], row["ad_account"]): at for at, lines in files for row in lines}

@@ -26,6 +26,7 @@ from crm_attribution.warehouse import schema
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lists
 from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.laws import TIMES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD_JOURNAL = """
@@ -73,7 +74,7 @@ def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
         assert session.read("raw.company")["name"].to_list() == ["new"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.dictionaries(st.sampled_from("123456"), st.sampled_from("78"), max_size=6), max_size=5))
 def test_replace_ends_in_what_was_given_and_writes_the_least(warehouse: Warehouse, steps: list[dict[str, str]]) -> None:
     with warehouse.session() as session:

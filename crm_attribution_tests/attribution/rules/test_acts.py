@@ -15,6 +15,7 @@ from crm_attribution.attribution.rules.acts import RANKS, Known, acts
 from crm_attribution.attribution.rules.tellings import SCHEMA, ad_clicks, latest_sources, original_sources
 from crm_attribution.clock import to_millis
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 
 NOON = at("2026-03-05T12:00:00Z")
 MINUTE = timedelta(minutes=1)
@@ -181,7 +182,7 @@ IDS = st.sampled_from(["gclid:A", "gclid:B", "fbclid:A"])
 PERSONS = st.sampled_from(["p", "q"])
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, database=None)
+@settings(max_examples=80 * TIMES)
 @given(
     forms=st.lists(st.tuples(MOMENTS, IDS, PERSONS, st.booleans()), max_size=3),
     told=st.lists(st.tuples(MOMENTS, st.sampled_from(sorted(RANKS)), IDS, PERSONS), max_size=8),

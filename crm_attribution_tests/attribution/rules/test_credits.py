@@ -22,6 +22,7 @@ from crm_attribution.mapping import Attribution
 from crm_attribution_tests.attribution import everything, oracle
 from crm_attribution_tests.events.rules.histories import RULES
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 
 DAY = at("06-01T12:00:00")
 Key = tuple[str, str, str, str]
@@ -261,7 +262,7 @@ acts = st.tuples(
 moments = st.one_of(st.none(), st.integers(0, 110))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60 * TIMES)
 @given(
     amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts, amounts), min_size=1, max_size=3),
     path=st.lists(acts, max_size=9),

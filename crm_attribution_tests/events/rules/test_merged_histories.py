@@ -13,6 +13,7 @@ from crm_attribution.events.rules.events import MERGED, Source
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
 from crm_attribution_tests.events.rules.histories import RULES, frame
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.laws import TIMES
 
 STAGES = ["lead", "marketingqualifiedlead", "salesqualifiedlead", "opportunity", "customer", ""]
 START = at("03-01T00:00:00")
@@ -68,7 +69,7 @@ CHANGES = st.lists(st.tuples(st.integers(1, 40), st.sampled_from(STAGES)), uniqu
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * TIMES)
 @given(
     one=CHANGES,
     two=CHANGES,

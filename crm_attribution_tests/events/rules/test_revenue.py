@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_attribution.events.rules.revenue import Change, _Ledger, movements
+from crm_attribution_tests.laws import TIMES
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 What = tuple[str, int, int | None]
@@ -149,7 +150,7 @@ def recount(changes: list[Change]) -> dict[int, int]:
     return {deal: value for deal, value in value.items() if deal not in gone}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * TIMES)
 @given(steps=steps)
 def test_the_bridge_closes_with_what_accounts_pay_for(steps: Any):
     """opening + new + expansion - contraction - churn = closing, after every step, against a plain recount; each
@@ -181,7 +182,7 @@ anything = st.lists(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * TIMES)
 @given(steps=anything)
 def test_movements_add_up_to_what_is_held_whatever_comes(steps: Any):
     """In any order, with unknown values, currencies that change, deals held in two parts: per currency, to the unit."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.identifiers import person_id
 from crm_attribution.identity.rules.person_ids import KnownPerson, assign
+from crm_attribution_tests.laws import TIMES
 
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 PERSONS = ["z", "m", "a"]
@@ -66,7 +67,7 @@ def plainly(
 numbers = st.sampled_from(range(1, 8))
 
 
-@settings(max_examples=120, derandomize=True, database=None)
+@settings(max_examples=120 * TIMES)
 @given(
     born=st.dictionaries(numbers, st.sampled_from(range(4)), min_size=1),
     homes=st.lists(st.sampled_from(range(4)), min_size=8, max_size=8),
