@@ -60,8 +60,8 @@ TOUCHED = {
         UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_mail USING (id)
         UNION SELECT created_at, id FROM identity.email_click SEMI JOIN changed_person USING (person_id)
         UNION SELECT created_at, id FROM raw.email_click AS mail WHERE mail.recipient_normalised IN
-            (SELECT identifier FROM identity.alias SEMI JOIN changed_person USING (person_id)
-             WHERE identifier_type = 'email')
+            (SELECT email FROM person_email UNION SELECT identifier FROM identity.alias
+             SEMI JOIN changed_person USING (person_id) WHERE identifier_type = 'email')
     """,
     "moment": "SELECT clicked_at AS instant FROM touched_link UNION SELECT created_at FROM touched_mail",
 }

@@ -69,16 +69,19 @@ def _resolve(session: Session, clicks: pl.DataFrame, rules: Rules, as_of: dateti
 
 
 def _recipients(session: Session, addresses: pl.Series) -> pl.DataFrame:
-    """address, person_id and representative of each address that names a person: the contact that has the address,
-    else the person's."""
+    """address, person_id and representative of each address that names a person: by the contact that has it, as a form
+    submission is read, a role mailbox of one contact included; else the person known by it, with the person's contact.
+    """
     wanted = addresses.drop_nulls()
-    found = session.query(
+    named = contacts_by_email(session, wanted)
+    persons = persons_of(session, named["contact_id"]).unique("contact_id")
+    of_contact = named.join(persons, on="contact_id", how="inner", maintain_order="left").select(
+        "person_id", address="email", representative="contact_id"
+    )
+    of_person = session.query(
         "SELECT a.identifier AS address, a.person_id, p.contact_id AS representative FROM identity.alias a"
         " SEMI JOIN addresses ON a.identifier = addresses.address JOIN identity.person p USING (person_id)"
         " WHERE a.identifier_type = 'email'",
         addresses=ids_frame("address", wanted),
-    )
-    named = contacts_by_email(session, wanted).rename({"email": "address"})
-    return found.join(named, on="address", how="left").select(
-        "address", "person_id", representative=pl.coalesce("contact_id", "representative")
-    )
+    ).join(of_contact, on="address", how="anti")
+    return pl.concat([of_contact, of_person], how="diagonal")

@@ -148,6 +148,28 @@ def test_a_recipient_we_learn_of_later_gets_its_clicks(session: Session):
     assert session.read("identity.email_click", "id = 'nobody'")["reason"].to_list() == ["no_recipient"]
 
 
+def test_a_role_mailbox_of_one_contact_is_that_contact_by_both_kinds_of_click(session: Session):
+    """Such an address joins nobody, and is one contact's all the same; of two persons it is nobody's."""
+    contact(session, "1", "info@a.example")
+    contact(session, "2", "ann@a.example")
+    click(session, "k", gclid="G")
+    form(session, "info@a.example", gclid="G")
+    mail(session, "e", CLICKED + timedelta(hours=2), recipient="Info@a.example")
+    assert after(session, 3) == {"k": "resolved: form_submission"}
+    mine = session.read("identity.email_click").row(0, named=True)
+    assert (mine["status"], mine["contact_id"]) == ("resolved", 1)
+    assert mine["person_id"] == session.read("identity.click")["person_id"].item()
+    contact(session, "2", "info@a.example", "ann@a.example")
+    after(session, 4)
+    found = session.read("identity.email_click")
+    assert found["reason"].to_list() == ["recipient_names_no_person"]
+    rebuilt(session, 4)
+    assert session.read("identity.email_click").equals(found)
+    contact(session, "2", "ann@a.example")
+    after(session, 5)
+    assert session.read("identity.email_click")["contact_id"].to_list() == [1], "its only holder again"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_any_order_of_arrival_ends_where_a_rebuild_does(session: Session, seed: int):
