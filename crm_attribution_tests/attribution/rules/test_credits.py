@@ -325,7 +325,7 @@ def test_the_currency_of_a_credit_is_its_amounts_and_empty_where_there_is_none()
 
 
 def patched(monkeypatch: pytest.MonkeyPatch, model: Model) -> None:
-    monkeypatch.setattr("crm_attribution.mapping.models", lambda: {model.name: model})
+    monkeypatch.setattr("crm_attribution.mapping.attribution.models", lambda: {model.name: model})
 
 
 def test_a_model_may_take_parameters_and_leave_an_outcome_to_nobody(monkeypatch: pytest.MonkeyPatch):

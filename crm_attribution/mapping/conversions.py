@@ -1,0 +1,73 @@
+"""Sections of uploads: `consent`, `conversions` and `destinations`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from crm_attribution.clock import parse_instant
+from crm_attribution.mapping.base import Days, Minutes, Section
+from crm_attribution.mapping.events import Measure, Milestone
+
+
+class Consent(Section):
+    property: str
+    granted: list[str]
+    denied: list[str]
+    when_absent: Literal["withhold", "send"]
+
+
+class VolumeGuard(Section):
+    floor: int = Field(ge=1)
+    factor: int = Field(ge=1)
+    days: Annotated[Days, Field(ge=1)]
+
+
+class ConversionDefaults(Section):
+    settle_minutes: Minutes
+    volume_guard: VolumeGuard
+
+
+class ConversionRule(Section):
+    milestone: Milestone
+    action: str = Field(min_length=1)
+    value: Measure | None = None
+    once_per: Literal["milestone", "person"] = "milestone"
+    subtypes: list[str] = ["new", "expansion"]
+    send_from: str | None = None
+    settle_minutes: Minutes | None = None
+    imported: bool = False
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str | None) -> str | None:
+        return None if text is None else _send_from(text)
+
+
+class Destination(Section):
+    send_from: str
+    click_days: Days
+    contact_label: str | None = None
+    options: dict[str, str]
+    conversions: list[ConversionRule]
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str) -> str:
+        return _send_from(text)
+
+
+def _send_from(text: str) -> str:
+    if text != "start":
+        try:
+            parse_instant(text)
+        except ValueError:
+            raise ValueError("must be start, or a timestamp such as 2026-03-01T00:00:00Z") from None
+    return text
+
+
+def send_from(text: str, start: datetime) -> datetime:
+    """The time a `send_from` means."""
+    return start if text == "start" else parse_instant(text)

@@ -1,0 +1,114 @@
+"""Sections of events: `lifecycle`, `deals`, `values`, `currency`, `churn`, `milestones` and `suppression`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from crm_attribution.mapping.base import Addresses, Days, Domains, Hours, Minutes, Names, Section, lower_keys
+
+Measure = Literal["amount", "mrr", "arr", "tcv"]
+PipelineKind = Literal["new", "expansion", "renewal", "churn", "ignore"]
+Carrier = Literal["opportunity_created", "customer_won", "customer_expanded"]
+Milestone = Literal[
+    "lead_captured",
+    "qualified_lead",
+    "sales_qualified_lead",
+    "meeting_scheduled",
+    "opportunity_qualified",
+    "demo_completed",
+    "negotiation_started",
+    "proposal_sent",
+    "opportunity_created",
+    "customer_won",
+    "customer_expanded",
+]
+"""Every milestone there is: what a rule about another one says would never happen."""
+
+Movement = Literal["revenue_new", "revenue_expanded", "revenue_renewed", "revenue_contracted", "revenue_churned"]
+"""Of events.revenue: outcomes that are credited as the win they change."""
+
+
+class Lifecycle(Section):
+    stages: Annotated[dict[str, str], AfterValidator(lower_keys)]
+    order: Names
+    recycled_lead_status: Names
+
+
+class Deals(Section):
+    stages: dict[str, str]
+    pipelines: dict[str, PipelineKind]
+    existing_business: Names
+    own_stages: list[str] = []
+    """Those of `stages` that the user's file names: they outrank HubSpot's metadata, the shipped ones do not."""
+
+    @property
+    def shipped(self) -> dict[str, str]:
+        return {stage: name for stage, name in self.stages.items() if stage not in self.own_stages}
+
+    @property
+    def own(self) -> dict[str, str]:
+        return {stage: name for stage, name in self.stages.items() if stage in self.own_stages}
+
+    @property
+    def tracked(self) -> list[str]:
+        """Pipelines whose deals make milestones."""
+        return [pipeline for pipeline, kind in self.pipelines.items() if kind not in ("churn", "ignore")]
+
+
+class ValueSource(Section):
+    property: str | None
+    line_items: str | None
+
+
+class Values(Section):
+    mrr: ValueSource
+    arr: ValueSource
+    tcv: ValueSource
+    billing_period_property: str
+    term_months_property: str
+    billing_months: Annotated[dict[str, Annotated[int, Field(ge=1)]], AfterValidator(lower_keys)]
+    target_account_property: str
+
+
+class Currency(Section):
+    rate_days: Days
+
+
+class Churn(Section):
+    property: str | None
+    values: Names
+    date_property: str | None
+
+    @model_validator(mode="after")
+    def _has_values(self) -> Churn:
+        if self.property is not None and not self.values:
+            raise ValueError("needs `values` of the property that mean churn")
+        return self
+
+
+class Milestones(Section):
+    settle_minutes: Minutes
+    echo_hours: Hours
+    adopt_days: Days
+    recreated_days: Days
+    carriers: list[Carrier]
+
+
+def _record_id(text: str) -> str:
+    if not re.fullmatch(r"[1-9]\d{0,18}", text, re.ASCII):
+        raise ValueError("must be the id of a HubSpot record: digits only, such as 151")
+    return text
+
+
+RecordId = Annotated[str, AfterValidator(_record_id)]
+
+
+class Suppression(Section):
+    domains: Domains
+    addresses: Addresses
+    contact_ids: list[RecordId]
+    company_ids: list[RecordId]
+    deal_ids: list[RecordId]

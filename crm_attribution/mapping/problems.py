@@ -1,0 +1,54 @@
+"""What is wrong with an entry of the mapping, in words of the mapping file instead of pydantic's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic_core import ErrorDetails
+
+_EXPECTED = {
+    "missing": "is missing",
+    "dict_type": "must be a section: lines of `name: value`",
+    "model_type": "must be a section: lines of `name: value`",
+    "list_type": "must be a list, as in [one, two]",
+    "tuple_type": "must be a list, as in [one, two]",
+    "string_type": "must be a text",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "bool_type": "must be on or off",
+    "bool_parsing": "must be on or off",
+    "string_too_short": "must not be empty",
+    "extra_forbidden": "there is no such entry",
+}
+
+
+def described(problem: ErrorDetails, shipped: Mapping[str, Any]) -> str:
+    """What is wrong with an entry. `shipped`: the shipped mapping, for the names that the user may have meant."""
+    message = _EXPECTED.get(problem["type"]) or (
+        problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+    )
+    name, given = str(problem["loc"][-1]), problem["input"]
+    if problem["type"] == "extra_forbidden":
+        return message + _meant(name, _names(shipped, problem["loc"][:-1]))
+    if problem["type"] == "missing" and len(problem["loc"]) == 3 and problem["loc"][0] == "destinations":
+        return message + _meant(str(problem["loc"][1]), _names(shipped, problem["loc"][:1]))
+    if problem["type"] == "literal_error" and isinstance(given, str):
+        return f"{message}, not {given!r}"
+    return message
+
+
+def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:
+    """The entries of a section of the shipped file; nothing where it has none there."""
+    section: Any = shipped
+    for part in where:
+        section = section.get(part) if isinstance(section, dict) else None
+    return list(section) if isinstance(section, dict) else []
+
+
+def _meant(name: str, names: list[str]) -> str:
+    close = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; there are {', '.join(names)}" if names else ""

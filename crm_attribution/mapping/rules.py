@@ -1,0 +1,44 @@
+"""All sections of the mapping."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from crm_attribution.mapping.attribution import Attribution
+from crm_attribution.mapping.base import Section
+from crm_attribution.mapping.conversions import Consent, ConversionDefaults, Destination
+from crm_attribution.mapping.events import Churn, Currency, Deals, Lifecycle, Milestones, Suppression, Values
+from crm_attribution.mapping.identity import Accounts, Clicks, Identity
+from crm_attribution.mapping.raw import Extraction, PropertyLists, Streams
+from crm_attribution.mapping.touches import Touches
+
+
+class Rules(Section):
+    """All business rules, validated."""
+
+    version: str
+    properties: PropertyLists
+    history: PropertyLists
+    extraction: Extraction
+    streams: Streams
+    lifecycle: Lifecycle
+    deals: Deals
+    values: Values
+    currency: Currency
+    churn: Churn
+    milestones: Milestones
+    identity: Identity
+    accounts: Accounts
+    clicks: Clicks
+    touches: Touches
+    attribution: Attribution
+    suppression: Suppression
+    consent: Consent
+    conversions: ConversionDefaults
+    destinations: dict[str, Destination]
+
+    def signature(self, *sections: str) -> str:
+        """A fingerprint of some sections: when it changes, what was derived from them is derived again."""
+        data = self.model_dump(mode="json", include=set(sections))
+        return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
