@@ -9,9 +9,10 @@ import polars as pl
 from crm_attribution.contracts import topics
 from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.identity.rules import accounts as rules_of_accounts
-from crm_attribution.identity.rules.accounts import Domains
+from crm_attribution.identity.rules import memberships as rules_of_memberships
 from crm_attribution.identity.rules.company_domains import company_domains
 from crm_attribution.identity.rules.domains import of_emails
+from crm_attribution.identity.rules.memberships import Domains
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.merges import survivors_of
 from crm_attribution.raw.rules.merges import survivors
@@ -124,7 +125,7 @@ def _memberships(session: Session, alias: pl.DataFrame, rules: Rules) -> pl.Data
         ]
     ).drop_nulls()
     emails = pl.concat([history.filter(~employer)["value"], records["email"]])
-    return rules_of_accounts.memberships(
+    return rules_of_memberships.memberships(
         records,
         history,
         associations,

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.identity.rules.memberships import account_at
 from crm_attribution.mapping import Touches
 
 

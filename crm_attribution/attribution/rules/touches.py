@@ -13,7 +13,7 @@ import polars as pl
 from crm_attribution.attribution.rules.acts import Acts, Known, acts, told_twice
 from crm_attribution.attribution.rules.channels import named
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
-from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.identity.rules.memberships import account_at
 from crm_attribution.mapping import Touches
 
 _UTM = ["utm_source", "utm_medium", "utm_campaign"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.identity.rules.memberships import account_at
 
 
 def of_persons(rows: pl.DataFrame, persons: pl.DataFrame, memberships: pl.DataFrame) -> pl.DataFrame:

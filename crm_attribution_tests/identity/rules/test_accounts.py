@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identity.rules.accounts import account_at, accounts, deal_accounts, memberships
+from crm_attribution.identity.rules.accounts import accounts, deal_accounts
+from crm_attribution.identity.rules.memberships import account_at, memberships
 from crm_attribution.mapping import load
 from crm_attribution_tests.events.rules.histories import Change, frame, history
 from crm_attribution_tests.helpers import at
