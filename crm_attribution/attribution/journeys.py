@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from crm_attribution.attribution.rules import journeys as rules_of_journeys
+from crm_attribution.attribution.rules import unattributed
 from crm_attribution.attribution.rules.journeys import DEAL, OUTCOME, Journeys
 from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.events import hubspot_time
@@ -14,7 +15,7 @@ from crm_attribution.events.rules.milestones import PERSON_MILESTONES
 from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.identity.lookups import persons_of
-from crm_attribution.identity.rules.accounts import account_at
+from crm_attribution.identity.rules.memberships import account_at
 from crm_attribution.mapping import Attribution
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
@@ -91,7 +92,7 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
     scoped = rules_of_journeys.scoped(outcomes, facts, rules)
     found = rules_of_journeys.journeys(scoped, contacts, touches, births, rules)
     bots = _bot_clicks(session, found)
-    reasons = rules_of_journeys.reasons(found, contacts, touches, births, bots)
+    reasons = unattributed.reasons(found, contacts, touches, births, bots)
     found, reasons = rules_of_journeys.of_movements(found, reasons, changes, asked.select(OUTCOME))
     _store(session, keys, found, reasons)
     if not any(model.model.answers for model in rules.chosen):
@@ -99,7 +100,7 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
     said = _answers(session, accounts, persons)
     births = _births(session, said["contact_id"])
     answered = rules_of_journeys.journeys(scoped, contacts, said, births, rules)
-    silent = rules_of_journeys.reasons(answered, contacts, said, births, bots.clear())
+    silent = unattributed.reasons(answered, contacts, said, births, bots.clear())
     return Read(found, reasons, Read(answered, silent))
 
 

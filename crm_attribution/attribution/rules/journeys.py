@@ -12,6 +12,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from crm_attribution.attribution.rules import slices
 from crm_attribution.attribution.rules.split import Groups, Ints
 from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.events.rules.milestones import PERSON_MILESTONES
@@ -119,7 +120,7 @@ def journeys(
     """
     numbered = outcomes.with_columns(journey=pl.int_range(pl.len(), dtype=pl.Int64))
     born = touches.join(births.rename({"created_at": "_born"}), on="contact_id", how="left", maintain_order="left")
-    by_account, by_person = _asked(numbered, contacts)
+    by_account, by_person = moments_by_key(numbered, contacts)
     found = [_inside(by_account, born, "account_id", rules)]
     if by_person.height:
         several = _inside(by_person, born, "person_id", rules)
@@ -130,8 +131,11 @@ def journeys(
 _MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
 
 
-def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The journeys' moments, by whose touches they are: journey, key, …; once by account, once by person."""
+def moments_by_key(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The moments of each journey, with the key of its touches: once those by account, once those by person.
+
+    Columns: journey, occurred_at, since, lead_at, deal_at (UTC), milestone, key (an account id or a person id).
+    """
     alone = pl.col("account_id").str.starts_with(DEAL_ACCOUNT).fill_null(value=False)
     by_deal = (pl.col("scope") == "deal_contacts") | alone
     whole, of_deals = outcomes.filter(~by_deal), outcomes.filter(by_deal)
@@ -151,10 +155,10 @@ def _asked(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame
 
 def _inside(asked: pl.DataFrame, touches: pl.DataFrame, column: str, rules: Attribution) -> pl.DataFrame:
     """journey, the moments, and the touches that count for it."""
-    ordered = _ordered(touches, column)
+    ordered = slices.ordered(touches, column)
     if rules.collapse_minutes:
-        ordered = _repeats(ordered, column, rules.collapse_minutes)
-    pairs = _sliced(asked, ordered, column, "since")
+        ordered = slices.repeats(ordered, column, rules.collapse_minutes)
+    pairs = slices.sliced(asked, ordered, column, "since")
     counts = pl.col("_born").is_null() | (pl.col("_born") <= pl.col("occurred_at"))
     if rules.collapse_minutes:  # the touch it repeats is of the same person: where that lies inside, it counts
         counts &= pl.col("_before").is_null() | (pl.col("_before") < pl.col("since"))
@@ -162,56 +166,6 @@ def _inside(asked: pl.DataFrame, touches: pl.DataFrame, column: str, rules: Attr
         *["journey", *_MOMENTS],
         *("touch_id", "touched_at", "channel", "campaign", "person_id"),
     )
-
-
-def _ordered(touches: pl.DataFrame, column: str) -> pl.DataFrame:
-    return touches.drop_nulls(column).sort(column, "touched_at", "touch_id")
-
-
-def _repeats(ordered: pl.DataFrame, column: str, minutes: int) -> pl.DataFrame:
-    """Add `_before`: when the touch before it of the same person, channel and campaign was, where that is so near that
-    the two are one. Only those near any touch of the same key can be, which are few."""
-    at, limit = pl.col("touched_at"), pl.duration(minutes=minutes)
-    near = ((pl.col(column) == pl.col(column).shift(1)) & (at - at.shift(1) <= limit)).fill_null(value=False)
-    crowd = ordered.select("touched_at", "person_id", "channel", "campaign", _key=column, _near=near).with_row_index(
-        "_row"
-    )
-    crowd = crowd.filter(pl.col("_near") | pl.col("_near").shift(-1)).filter(pl.col("person_id").is_not_null())
-    before = at.shift(1).over("_key", "person_id", "channel", "campaign")
-    found = crowd.select("_row", _before=pl.when(at - before <= limit).then(before)).drop_nulls()
-    return ordered.with_row_index("_row").join(found, on="_row", how="left", maintain_order="left").drop("_row")
-
-
-def _sliced(asked: pl.DataFrame, ordered: pl.DataFrame, column: str, since: str | None) -> pl.DataFrame:
-    """Each journey with every touch of its key: from `since` to the outcome, or all there are."""
-    runs = ordered.select(pl.col(column).rle()).unnest(column).rename({"value": "key"})
-    runs = runs.with_columns(_stop=pl.col("len").cum_sum().cast(pl.Int64)).with_columns(
-        _start=pl.col("_stop") - pl.col("len").cast(pl.Int64)
-    )
-    spans = asked.join(runs.select("key", "_start", "_stop"), on="key", maintain_order="left")
-    low, high = spans["_start"].to_numpy(), spans["_stop"].to_numpy()
-    if since is not None:
-        at = ordered["touched_at"].to_physical().to_numpy()
-        left, right = (spans[name].to_physical().to_numpy() for name in (since, "occurred_at"))
-        low, high = _search(at, low, high, left), _search(at, low, high, right + 1)
-    lengths = np.maximum(high - low, 0)
-    offsets = np.cumsum(lengths) - lengths
-    rows = np.arange(lengths.sum()) + np.repeat(low - offsets, lengths)
-    which = np.repeat(np.arange(spans.height), lengths)
-    found: pl.DataFrame = pl.concat([spans.drop("key", "_start", "_stop")[which], ordered[rows]], how="horizontal")
-    return found
-
-
-def _search(values: Ints, low: Ints, high: Ints, wanted: Ints) -> Ints:
-    """For each of many slices [low, high) of sorted values the first place whose value is `wanted` or more."""
-    low, high = low.copy(), high.copy()
-    while (open_ := low < high).any():
-        middle = (low + high) // 2
-        less = np.zeros(len(low), bool)
-        less[open_] = values[middle[open_]] < wanted[open_]
-        low = np.where(open_ & less, middle + 1, low)
-        high = np.where(open_ & ~less, middle, high)
-    return low
 
 
 def _placed(pairs: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
@@ -250,7 +204,7 @@ def of_movements(
 
     Args:
         found: the journeys of the wins too.
-        reasons: as `reasons` returns them.
+        reasons: as `unattributed.reasons` returns them.
         movements: the key, of_milestone, of_milestone_id, and the columns of an outcome that are theirs, not the win's.
         kept: the keys of the outcomes that were asked for; other wins are left out of the result.
     """
@@ -268,69 +222,3 @@ def of_movements(
         told.select("_journey", "unattributed_reason"), on="_journey", maintain_order="left"
     )
     return Journeys(outcomes.drop("_journey", "_new"), touches), why.select(reasons.columns)
-
-
-def reasons(
-    found: Journeys,
-    contacts: pl.DataFrame,
-    touches: pl.DataFrame,
-    births: pl.DataFrame,
-    bots: pl.DataFrame,
-) -> pl.DataFrame:
-    """Why journeys have no touch: milestone, milestone_id, scope, unattributed_reason of those that have none.
-
-    Args:
-        found: the journeys.
-        contacts: as for `journeys`.
-        touches: as for `journeys`.
-        births: as for `journeys`.
-        bots: account_id, person_id String, touched_at UTC of bot clicks of the same accounts and persons.
-    """
-    empty = found.outcomes.with_columns(journey=pl.int_range(pl.len(), dtype=pl.Int64)).filter(
-        ~pl.col("journey").is_in(found.touches["journey"].unique().implode())
-    )
-    by_account, by_person = _asked(empty, contacts)
-    seen = touches.join(births.rename({"created_at": "_born"}), on="contact_id", how="left").select(
-        "account_id", "person_id", "touched_at", "touch_id", "_born", _bot=pl.lit(value=False)
-    )
-    seen = pl.concat(
-        [
-            seen,
-            bots.select(
-                "account_id",
-                "person_id",
-                "touched_at",
-                touch_id=pl.lit(""),
-                _born=pl.lit(None, _US),
-                _bot=pl.lit(value=True),
-            ),
-        ]
-    )
-    near = pl.concat(
-        [
-            _sliced(asked, _ordered(seen, column), column, None).select(
-                "journey", "occurred_at", "since", "touched_at", "_born", "_bot"
-            )
-            for asked, column in ((by_account, "account_id"), (by_person, "person_id"))
-        ]
-    ).join(empty.select("journey", "opens", "previous_win"), on="journey")
-    at, end = pl.col("touched_at"), pl.col("occurred_at")
-    person = ~pl.col("_bot")
-    window = at.is_between(pl.col("since"), end)
-    told = near.group_by("journey").agg(
-        contact_created_later=(person & window & (pl.col("_born") > end)).any(),
-        before_previous_win=(person & at.is_between(pl.col("opens"), pl.col("previous_win"))).any(),
-        only_bot_clicks=(pl.col("_bot") & window).any(),
-        outside_window=(person & (at < pl.col("opens"))).any(),
-        after_outcome=(person & (at > end)).any(),
-    )
-    asked = pl.concat([by_account, by_person])["journey"].unique()
-    nobody = pl.when(pl.col("deal_id").is_null()).then(pl.lit("no_account")).otherwise(pl.lit("no_contact_on_deal"))
-    order = ("contact_created_later", "before_previous_win", "only_bot_clicks", "outside_window", "after_outcome")
-    return empty.join(told, on="journey", how="left", maintain_order="left").select(
-        *OUTCOME,
-        "scope",
-        unattributed_reason=pl.when(~pl.col("journey").is_in(asked.implode()))
-        .then(nobody)
-        .otherwise(pl.coalesce(*(pl.when(pl.col(name)).then(pl.lit(name)) for name in order), pl.lit("no_touch"))),
-    )

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.attribution.models.base import Model
 from crm_attribution.attribution.rules import journeys as journey_rules
+from crm_attribution.attribution.rules import unattributed
 from crm_attribution.attribution.rules.credits import COUNT_UNIT, credits
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
@@ -69,7 +70,7 @@ class Journeys:
         facts = pl.DataFrame(list(self.facts), schema=FACT)
         outcomes = journey_rules.scoped(pl.DataFrame(self.outcomes, schema=OUTCOME), facts, rules)
         found = journey_rules.journeys(outcomes, members, touches, births, rules)
-        reasons = journey_rules.reasons(found, members, touches, births, bots)
+        reasons = unattributed.reasons(found, members, touches, births, bots)
         return credits(found, reasons, CONTRACTS["attribution.channel_effect"].empty(), rules)
 
     def credits(self, rules: Attribution = RULES.attribution, column: str = "credit") -> dict[Key, dict[str, int]]:
