@@ -6,6 +6,7 @@ from datetime import datetime
 
 from crm_attribution.contracts.topics import PERSON
 from crm_attribution.identity import accounts, persons
+from crm_attribution.identity.durable import Moved
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import records_frame
@@ -62,7 +63,7 @@ def quality(session: Session) -> Figures:
     return figures
 
 
-def _moved(session: Session, moved: persons.Moved) -> Figures:
+def _moved(session: Session, moved: Moved) -> Figures:
     """How much moved to another person: contacts, persons, and the events and conversions of these contacts."""
     if not moved.contacts:
         return {}

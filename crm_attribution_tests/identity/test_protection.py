@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crm_attribution.identity.persons import live_persons
+from crm_attribution.identity.durable import live_persons
 from crm_attribution.layers import CLICKS, CREDITS, IDENTITY, TOUCHES, run
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session

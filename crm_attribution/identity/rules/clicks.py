@@ -40,15 +40,7 @@ def resolve(
         as_of: the watermark, UTC; later than a click's window ends its waiting.
     """
     found = clicks.join(_by_submission(clicks, submissions, contacts_by_email, rules), on="click_id", how="left")
-    known = persons.select("contact_id", "person_id")
-    found = found.join(
-        known.rename({"person_id": "_eid_person"}), on="contact_id", how="left", maintain_order="left"
-    ).join(
-        known.rename({"contact_id": "form_contact_id", "person_id": "_form_person"}),
-        on="form_contact_id",
-        how="left",
-        maintain_order="left",
-    )
+    found = _with_persons(found, persons)
     by_eid = pl.col("_eid_person").is_not_null()
     by_form = ~by_eid & pl.col("_form_person").is_not_null()
     same = ~by_eid | (pl.col("_form_person") == pl.col("_eid_person")).fill_null(False)
@@ -61,7 +53,28 @@ def resolve(
         .when(waiting)
         .then(pl.lit("pending"))
         .otherwise(pl.lit("unresolved")),
-        reason=pl.when(by_eid)
+        reason=_reason(by_eid, by_form),
+        contact_id=pl.when(by_form).then("form_contact_id").when(by_eid).then("contact_id"),
+        person_id=pl.coalesce("_eid_person", "_form_person"),
+        form_id=pl.when(same).then("form_id"),
+        conversion_id=pl.when(same).then("conversion_id"),
+        forwarded=by_eid & (pl.col("_form_person") != pl.col("_eid_person")).fill_null(False),
+    )
+
+
+def _with_persons(found: pl.DataFrame, persons: pl.DataFrame) -> pl.DataFrame:
+    """Add `_eid_person` and `_form_person`: the persons of `contact_id` and of `form_contact_id`."""
+    known = persons.select("contact_id", "person_id")
+    of_form = known.rename({"contact_id": "form_contact_id", "person_id": "_form_person"})
+    return found.join(
+        known.rename({"person_id": "_eid_person"}), on="contact_id", how="left", maintain_order="left"
+    ).join(of_form, on="form_contact_id", how="left", maintain_order="left")
+
+
+def _reason(by_eid: pl.Expr, by_form: pl.Expr) -> pl.Expr:
+    """What named the contact, or why nothing did."""
+    return (
+        pl.when(by_eid)
         .then(pl.lit("contact_id"))
         .when(by_form & pl.col("late"))
         .then(pl.lit("later_form_submission"))
@@ -71,12 +84,7 @@ def resolve(
         .then(pl.lit("contact_unknown"))
         .when(pl.col("form_id").is_not_null())
         .then(pl.lit("email_names_no_single_contact"))
-        .otherwise(pl.lit("no_submission_with_click_id")),
-        contact_id=pl.when(by_form).then("form_contact_id").when(by_eid).then("contact_id"),
-        person_id=pl.coalesce("_eid_person", "_form_person"),
-        form_id=pl.when(same).then("form_id"),
-        conversion_id=pl.when(same).then("conversion_id"),
-        forwarded=by_eid & (pl.col("_form_person") != pl.col("_eid_person")).fill_null(False),
+        .otherwise(pl.lit("no_submission_with_click_id"))
     )
 
 

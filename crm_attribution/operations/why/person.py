@@ -10,7 +10,7 @@ from crm_attribution import identifiers
 from crm_attribution.contracts.identity import NODE_TYPES
 from crm_attribution.errors import NotKnown
 from crm_attribution.identifiers import record_ids
-from crm_attribution.identity.persons import live_persons
+from crm_attribution.identity.durable import live_persons
 from crm_attribution.identity.rules.edges import strength
 from crm_attribution.operations.why.brief import milestone_line, since_when
 from crm_attribution.operations.why.tree import Context, Node
