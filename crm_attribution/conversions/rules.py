@@ -64,29 +64,26 @@ def plan(
         return pl.DataFrame()
     wanted = pl.concat(rows).sort("observed_at", "event_id", "action")
     new = wanted.join(_planned_before(plan_, wanted, events, existing), on=["action", "milestone_id"], how="anti")
-    new = _once_per_person(new, existing)
+    return _rows(plan_, _once_per_person(new, existing), now)
+
+
+def _rows(plan_: Plan, new: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """conversions.conversion rows of what is new, in the state it begins in."""
+    copied = pl.col("possible_duplicate_of").is_not_null()
     state = (
         pl.when(pl.col("reason").is_not_null())
         .then(pl.lit("suppressed"))
-        .when(pl.col("possible_duplicate_of").is_not_null())
+        .when(copied)
         .then(pl.lit("held"))
         .otherwise(pl.lit("pending"))
     )
-    copy = pl.when(pl.col("possible_duplicate_of").is_not_null()).then(pl.lit("possible_duplicate"))
     keys = [
         delivery_key(plan_.destination, plan_.account, action, milestone_id, 0)
         for action, milestone_id in new.select("action", "milestone_id").iter_rows()
     ]
     return new.select(
-        "action",
-        "milestone",
-        "milestone_id",
-        "event_id",
-        "occurred_at",
-        "ready_at",
-        "value",
-        "currency",
-        reason=pl.coalesce("reason", copy),
+        *("action", "milestone", "milestone_id", "event_id", "occurred_at", "ready_at", "value", "currency"),
+        reason=pl.coalesce("reason", pl.when(copied).then(pl.lit("possible_duplicate"))),
         conversion_id=pl.Series(keys, dtype=pl.String),
         destination=pl.lit(plan_.destination),
         account=pl.lit(plan_.account),

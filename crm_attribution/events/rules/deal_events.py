@@ -142,36 +142,7 @@ def _amount_changes(
     The first amount a deal gets is no change, unless the deal was won before: an amount typed with the win is not. A
     value typed anew in other digits is none either.
     """
-    strange = pl.col("copied") | pl.col("by_merge")
-    moments = (
-        told.filter(pl.col("property").is_in(PRICE) & (~strange | pl.col("born")))
-        .with_columns(_emits=~strange)
-        .sort("object_id", "timestamp", "_emits", "ordinal")
-        .group_by("object_id", "record_id", "timestamp", maintain_order=True)
-        .agg(source=pl.col("source_type").last(), emits=pl.col("_emits").any())
-        .rename({"timestamp": "changed_at"})
-        .with_columns(ordinal=pl.lit(0, pl.Int64))
-    )
-    moments = _valued(moments, source, told, mapping, currency)
-    at_stage = stages.drop_nulls("stage").sort("changed_at", "ordinal")
-    held = at_stage.select(
-        "object_id",
-        "changed_at",
-        "stage",
-        "stage_label",
-        "pipeline",
-        _was_won=pl.col("_name") == "deal_won",
-    ).unique(["object_id", "changed_at"], keep="last", maintain_order=True)
-    rows = moments.sort("changed_at").join_asof(
-        held.drop("_was_won"), on="changed_at", by="object_id", check_sortedness=False
-    )
-    rows = rows.join_asof(
-        held.select("object_id", "changed_at", "_was_won"),
-        on="changed_at",
-        by="object_id",
-        allow_exact_matches=False,
-        check_sortedness=False,
-    )
+    rows = _at_stage(_valued(_price_moments(told), source, told, mapping, currency), stages)
     rows = rows.sort("object_id", "changed_at").with_columns(
         amount_before=pl.col("amount").shift(1).over("object_id"),
         currency_before=pl.col("currency").shift(1).over("object_id"),
@@ -179,9 +150,9 @@ def _amount_changes(
     other = pl.col("amount").ne_missing(pl.col("amount_before")) | (
         pl.col("currency").ne_missing(pl.col("currency_before")) & pl.col("amount_before").is_not_null()
     )
-    tells = pl.col("amount_before").is_not_null() | pl.col("_was_won").fill_null(False)
+    counts = pl.col("amount_before").is_not_null() | pl.col("_was_won").fill_null(False)
     return rows.filter(
-        pl.col("emits") & other & tells & pl.col("pipeline").is_in(mapping.deals.tracked).fill_null(False)
+        pl.col("emits") & other & counts & pl.col("pipeline").is_in(mapping.deals.tracked).fill_null(False)
     ).with_columns(
         event=pl.lit("deal_amount_changed"),
         from_stage="stage",
@@ -192,6 +163,41 @@ def _amount_changes(
         _closed=pl.lit(False),
         _closed_before=pl.lit(False),
         _key=pl.lit("amount"),
+    )
+
+
+def _price_moments(told: pl.DataFrame) -> pl.DataFrame:
+    """The moments at which a deal's amount or currency was written, each once: object_id, record_id, changed_at (UTC),
+    source, ordinal, and emits (whether the deal itself wrote it, or a merge copied it)."""
+    strange = pl.col("copied") | pl.col("by_merge")
+    return (
+        told.filter(pl.col("property").is_in(PRICE) & (~strange | pl.col("born")))
+        .with_columns(_emits=~strange)
+        .sort("object_id", "timestamp", "_emits", "ordinal")
+        .group_by("object_id", "record_id", "timestamp", maintain_order=True)
+        .agg(source=pl.col("source_type").last(), emits=pl.col("_emits").any())
+        .rename({"timestamp": "changed_at"})
+        .with_columns(ordinal=pl.lit(0, pl.Int64))
+    )
+
+
+def _at_stage(moments: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:
+    """Add the stage a deal was in at `changed_at`, and `_was_won`: whether the stage before that moment was a win."""
+    held = (
+        stages.drop_nulls("stage")
+        .sort("changed_at", "ordinal")
+        .select("object_id", "changed_at", "stage", "stage_label", "pipeline", _was_won=pl.col("_name") == "deal_won")
+        .unique(["object_id", "changed_at"], keep="last", maintain_order=True)
+    )
+    rows = moments.sort("changed_at").join_asof(
+        held.drop("_was_won"), on="changed_at", by="object_id", check_sortedness=False
+    )
+    return rows.join_asof(
+        held.select("object_id", "changed_at", "_was_won"),
+        on="changed_at",
+        by="object_id",
+        allow_exact_matches=False,
+        check_sortedness=False,
     )
 
 

@@ -6,6 +6,7 @@ from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
 from crm_attribution.conversions.ledger import ATTEMPT, CONVERSION
 from crm_attribution.delivery.deliver import deliver
+from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING
@@ -24,6 +25,7 @@ from crm_attribution.orchestration.assets.common import (
     window,
     written_beside,
 )
+from crm_attribution.orchestration.resources import Pipeline
 
 CHECK = "account_can_send"
 
@@ -44,29 +46,15 @@ def conversion(pipeline: PipelineParam) -> Result:
 def sink(destination: Destination) -> dg.AssetsDefinition:
     """The asset that sends a destination's due conversions and records what became of each."""
     name = f"delivery.{destination.name}"
+    account_check = dg.AssetCheckSpec(
+        CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."
+    )
 
     @dg.multi_asset(
         name=name.replace(".", "__"),
-        specs=[
-            dg.AssetSpec(
-                key=key_of(name),
-                deps=[key_of(table) for table in (CONVERSION, *SENDING.reads)],
-                group_name=catalog.group(name),
-                kinds={destination.name, "api"},
-                owners=catalog.owners(name),
-                description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
-                f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
-                partitions_def=HOURLY,
-                freshness_policy=catalog.freshness(name, hourly=True),
-                metadata={"dagster/table_name": ATTEMPT},
-            )
-        ],
+        specs=[_spec(name, destination)],
         backfill_policy=BACKFILL,
-        check_specs=[
-            dg.AssetCheckSpec(
-                CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."
-            )
-        ],
+        check_specs=[account_check],
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
         reason = conversions.why_not(destination, pipeline.rules, pipeline.settings)
@@ -85,19 +73,36 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 window_end=window(context).end,
                 resolve=recipients.resolver(destination, pipeline.rules),
             )
-        figures = ", ".join(f"{count} {state}" for state, count in report.counts.items()) or "nothing due"
-        pipeline.say(f"{name}: {figures}" + (f"; {report.alert}" if report.alert else ""))
-        facts = dict(report.facts())
-        return dg.MaterializeResult(
-            metadata={"dagster/row_count": len(report.ended), **facts},
-            check_results=[
-                dg.AssetCheckResult(
-                    check_name=CHECK, passed=report.alert is None, metadata={"what to do": report.alert or "nothing"}
-                )
-            ],
-        )
+        return _shown(pipeline, name, report)
 
     return asset
+
+
+def _spec(name: str, destination: Destination) -> dg.AssetSpec:
+    return dg.AssetSpec(
+        key=key_of(name),
+        deps=[key_of(table) for table in (CONVERSION, *SENDING.reads)],
+        group_name=catalog.group(name),
+        kinds={destination.name, "api"},
+        owners=catalog.owners(name),
+        description=f"Sends every conversion due by the end of the hour to {destination.name} and settles each "
+        f"row. Materializing an hour again sends nothing twice. {destination.documentation}",
+        partitions_def=HOURLY,
+        freshness_policy=catalog.freshness(name, hourly=True),
+        metadata={"dagster/table_name": ATTEMPT},
+    )
+
+
+def _shown(pipeline: Pipeline, name: str, report: DeliveryReport) -> Result:
+    """A delivery as metadata, check and a line for the command line."""
+    figures = ", ".join(f"{count} {state}" for state, count in report.counts.items()) or "nothing due"
+    pipeline.say(f"{name}: {figures}" + (f"; {report.alert}" if report.alert else ""))
+    check = dg.AssetCheckResult(
+        check_name=CHECK, passed=report.alert is None, metadata={"what to do": report.alert or "nothing"}
+    )
+    return dg.MaterializeResult(
+        metadata={"dagster/row_count": len(report.ended), **dict(report.facts())}, check_results=[check]
+    )
 
 
 sinks = [sink(destination) for destination in destinations().values()]

@@ -6,6 +6,7 @@ again, with the tombstones' `erased_at` in the new file. Until then the request 
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 import dagster as dg
 from pydantic import Field
@@ -20,6 +21,7 @@ from crm_attribution.orchestration.assets.sql import MODELS, TESTS
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
+from crm_attribution.privacy.rules import Trace
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
 from crm_attribution.settings import PUBLISHED_MODE
 from crm_attribution.warehouse import snapshots
@@ -47,12 +49,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
     Raises:
         ConfigurationError: for ids that are not confirmed, are no ids, or are not known here.
     """
-    given = set(contact_ids)
-    named = sorted(record_ids(given))
-    if len(named) != len(given):
-        raise ConfigurationError("contact_ids takes HubSpot's contact ids, which are numbers, and nothing else")
-    if named and not confirmed:
-        raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")
+    named = _confirmed(set(contact_ids), confirmed=confirmed)
     warehouse, now = pipeline.warehouse, pipeline.clock.now()
     with warehouse.session() as session:
         as_of = newest_hour_end(session.state)
@@ -63,26 +60,9 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         derive(session, pipeline.rules, as_of)
         traces = trace(session, requested)
     files = forget(pipeline.settings.inbox, traces)
-    with warehouse.session() as session:
-        erased = privacy.erase(session, traces, now)
-        derive(session, pipeline.rules, as_of)
-        for model in MODELS:
-            materialize(session.connection, model)
-        left = mentions(session, traces)
-        if kept := sorted(CLEAN & left.keys()):
-            raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")
+    erased, left = _erase_rows(pipeline, traces, as_of, now)
     marts = rewrite_marts(warehouse)
-    with warehouse.session() as session:
-        done = publish(
-            session.connection,
-            marts_path=warehouse.marts_path,
-            target=warehouse.finance_path,
-            as_of=as_of,
-            tests=TESTS,
-            now=now,
-            rewrite=True,
-            mode=pipeline.settings[PUBLISHED_MODE],
-        )
+    snapshot_id = _publish(pipeline, as_of, now)
     copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
     return {
@@ -95,9 +75,55 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         "inbox rows": files.rows,
         **{f"bytes: {f.file}": f"{f.bytes_before} before, {f.bytes_after} after" for f in (marts, file)},
         "copies of the warehouse deleted": copies,
-        "finance snapshot": done.snapshot_id,
+        "finance snapshot": snapshot_id,
         **{f"records of others that mention them: {name}": count for name, count in left.items()},
     }
+
+
+def _confirmed(given: set[str], *, confirmed: bool) -> list[int]:
+    """The contact ids that a person named and confirmed."""
+    named = sorted(record_ids(given))
+    if len(named) != len(given):
+        raise ConfigurationError("contact_ids takes HubSpot's contact ids, which are numbers, and nothing else")
+    if named and not confirmed:
+        raise ConfigurationError("set confirm to true (--yes on the command line) to erase the named contacts for good")
+    return named
+
+
+def _erase_rows(
+    pipeline: Pipeline, traces: Trace, as_of: datetime, now: datetime
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Erase rows and derive everything again. Returns rows erased by table, and what still mentions the contacts.
+
+    Raises:
+        ContractViolation: when a table that must not name them still does.
+    """
+    with pipeline.warehouse.session() as session:
+        erased = privacy.erase(session, traces, now)
+        derive(session, pipeline.rules, as_of)
+        for model in MODELS:
+            materialize(session.connection, model)
+        left = mentions(session, traces)
+        if kept := sorted(CLEAN & left.keys()):
+            raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")
+    return erased, left
+
+
+def _publish(pipeline: Pipeline, as_of: datetime, now: datetime) -> str:
+    """Publish the finance file anew; its snapshot id."""
+    warehouse = pipeline.warehouse
+    with warehouse.session() as session:
+        done = publish(
+            session.connection,
+            marts_path=warehouse.marts_path,
+            target=warehouse.finance_path,
+            as_of=as_of,
+            tests=TESTS,
+            now=now,
+            rewrite=True,
+            mode=pipeline.settings[PUBLISHED_MODE],
+        )
+    return done.snapshot_id
 
 
 @dg.op(
