@@ -18,6 +18,7 @@ from sqlglot.optimizer.scope import traverse_scope
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.engine import open_reader
+from crm_attribution.warehouse.macros import MACROS
 
 DIALECT = "duckdb"
 _TABLE_FUNCTIONS = {"range", "generate_series", "unnest", "repeat", "json_each", "json_tree"}
@@ -44,7 +45,7 @@ class DependencyReader:
     def __init__(self) -> None:
         self._connection = open_reader()
         names = self._connection.execute("SELECT DISTINCT lower(function_name) FROM duckdb_functions()").fetchall()
-        self._builtins = frozenset(name for (name,) in names) | _SYNTAX
+        self._builtins = frozenset(name for (name,) in names) | _SYNTAX | MACROS.keys()
 
     def close(self) -> None:
         self._connection.close()

@@ -18,7 +18,8 @@ A file is a header and one SELECT:
 * Every result column has a `@column` line, in the order of the SELECT; both texts become comments in the database.
 * Rules: `[not_null]`, `[unique]`, `[in a, b]`, `[>= n]`, `[> n]`, `[<= n]`, `[< n]`. All but not_null let null pass.
   `@unique` is the grain of the table: there two nulls are equal. Each rule becomes a test.
-* `@depends` is needed only where the query calls a macro, which hides its tables (`@depends: none` if it has none).
+* `@depends` is needed only where the query calls a macro of yours, which hides its tables (`@depends: none` if it has
+  none). Those of `warehouse/macros.py` have none: `withheld(text)` leaves out what looks like an e-mail address.
   `@audience` names the teams whose figures these are: Dagster shows them as owners.
   Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
 * `<name>.test.sql` or `<name>.<what>.test.sql` is a data test: one SELECT that returns the bad rows. Its leading

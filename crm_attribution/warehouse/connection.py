@@ -18,6 +18,7 @@ import duckdb
 
 from crm_attribution.errors import ConfigurationError, SessionOpen, WarehouseBusy
 from crm_attribution.warehouse.engine import damage, damaged, interrupted, open_engine
+from crm_attribution.warehouse.macros import create_macros
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
 
@@ -75,6 +76,7 @@ class Warehouse:
                 try:
                     connection.execute("SET search_path = 'warehouse.main,marts_file.marts'")
                     self._prepare(connection)
+                    create_macros(connection)
                     self._open_sessions.append(Session(connection))
                     yield self._open_sessions[-1]
                 finally:

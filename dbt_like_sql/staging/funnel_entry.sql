@@ -73,9 +73,9 @@ touch as (
         touch_id,
         touched_at,
         channel,
-        case when regexp_matches(source, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else source end as source,
-        case when regexp_matches(medium, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else medium end as medium,
-        case when regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else campaign end as campaign
+        withheld(source) as source,
+        withheld(medium) as medium,
+        withheld(campaign) as campaign
     from attribution.touch
 ),
 
