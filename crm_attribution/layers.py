@@ -15,11 +15,13 @@ from crm_attribution.contracts.topics import (
     ACCOUNT,
     ACCOUNT_DETAILS,
     ACTIVITY,
+    AD_SPEND,
     CLICK,
     CLICK_FORM,
     CLICK_PERSON,
     COMPANIES,
     CONTACTS,
+    COST,
     DEAL_ACCOUNT,
     DEALS,
     EMAIL,
@@ -29,6 +31,7 @@ from crm_attribution.contracts.topics import (
     EVENT_DEALS,
     EXCHANGE_RATE,
     FORM_SUBMISSION,
+    HOME_SPEND,
     HOME_VALUE,
     LINK_CLICK,
     MILESTONE,
@@ -42,7 +45,7 @@ from crm_attribution.contracts.topics import (
     Topic,
 )
 from crm_attribution.conversions import ledger
-from crm_attribution.events import events, gaps, home_values, milestones
+from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.mapping import Rules
@@ -153,6 +156,14 @@ HOME_VALUES = Layer(
     reads=("events.milestone", "events.revenue", "raw.deal", "raw.exchange_rate", "raw.account"),
     writes=("events.home_value",),
 )
+SPENT = Layer(
+    name="home_spend",
+    update=home_spend.update,
+    topics=(AD_SPEND, COST, EXCHANGE_RATE, ACCOUNT_DETAILS),
+    sections=("currency",),
+    reads=("raw.ad_spend", "raw.cost", "raw.exchange_rate", "raw.account"),
+    writes=("events.home_spend",),
+)
 TOUCHES = Layer(
     name="touches",
     update=touches.update,
@@ -189,13 +200,13 @@ CREDITS = Layer(
 GAPS = Layer(
     name="gaps",
     update=gaps.update,
-    topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS, MILESTONE, HOME_VALUE),
+    topics=(EVENT_DEALS, PIPELINE_STAGE, DEALS, MILESTONE, HOME_VALUE, HOME_SPEND),
     sections=("deals",),
-    reads=("events.event", "events.home_value", "events.milestone", "raw.pipeline_stage"),
+    reads=("events.event", "events.home_value", "events.home_spend", "events.milestone", "raw.pipeline_stage"),
     writes=("events.gap", "events.stage"),
 )
 
-LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, TOUCHES, CREDITS, GAPS)
+LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, TOUCHES, CREDITS, GAPS)
 
 PLANNING = Step(
     name="conversions",

@@ -21,6 +21,8 @@ from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
 from crm_attribution.layers import LAYERS, PLANNING, SENDING, Step
+from crm_attribution.sources.costs import SOURCE as COSTS
+from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import RULES, Chain, rules
@@ -136,6 +138,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         chain.rates("2026-03-05,USD,EUR,0.9")
+        chain.drop(SPEND, "date,platform,ad_account,currency,campaign_id,amount", "2026-03-05,google,1,USD,7,10.00")
+        chain.drop(COSTS, "month,kind,currency,amount", "2026-03,tools,USD,10.00")
         given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)

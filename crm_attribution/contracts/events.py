@@ -6,6 +6,7 @@ from datetime import date
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import (
+    HOME_SPEND,
     HOME_VALUE,
     MILESTONE,
     MILESTONE_ACCOUNT,
@@ -203,6 +204,31 @@ class HomeValue(Model):
     tcv_home: int = field("tcv_current in the home currency, minor units of it", nullable=True)
 
 
+@table("events.home_spend", key=("period", "starts_on", "currency", "amount"), journal={HOME_SPEND: "currency"})
+class HomeSpend(Model):
+    """What an amount that was spent is in the account's home currency, by the rate of its time: of each amount of
+    raw.ad_spend (a day) and of raw.cost (a month) once, where the account has a home currency."""
+
+    period: str = field("day or month", isin=["day", "month"])
+    starts_on: date = field("the day, or the first day of the month")
+    currency: str = field("ISO 4217 code of `amount`", str_matches=CURRENCY)
+    amount: int = field("what was spent, minor units of `currency`")
+    home_currency: str = field("home currency of the account, ISO 4217", str_matches=CURRENCY)
+    rate: str = field(
+        "units of home_currency for one of currency, decimal number as text; null where there is none: then the row is"
+        " not converted, and events.gap names the currency",
+        nullable=True,
+    )
+    rate_source: str = field(
+        "home: it is in the home currency; table: raw.exchange_rate of the day, of a month its last one there;"
+        " table_earlier: the last of the days before; null without a rate",
+        nullable=True,
+        isin=["home", "table", "table_earlier"],
+    )
+    rate_on: date = field("table, table_earlier: the day of the rate", nullable=True)
+    amount_home: int = field("the amount in the home currency, minor units of it", nullable=True)
+
+
 @table("events.stage", key=("stage_id",))
 class Stage(Model):
     """What each deal stage of the portal means now, as milestones take it: marts ask here, so that none differs."""
@@ -230,10 +256,11 @@ class Gap(Model):
     )
     subject: str = field("stage id, pipeline id, deal id, or ISO 4217 code of the currency")
     records: int = field(
-        "deals concerned, of rate_missing milestones; null where it is about the mapping", nullable=True
+        "deals concerned, of rate_missing milestones and amounts spent; null where it is about the mapping",
+        nullable=True,
     )
     first_at: Timestamp = field(
-        "earliest of their entries or milestones, or when the deal was refused, UTC", nullable=True
+        "earliest of their entries, milestones or days of spend, or when the deal was refused, UTC", nullable=True
     )
 
 

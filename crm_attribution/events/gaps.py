@@ -75,8 +75,11 @@ def _missing_rates(session: Session) -> pl.DataFrame:
     """Currencies of which some amounts have no rate."""
     return session.query(
         "SELECT 'rate_missing' AS gap, value.currency AS subject, count(*) AS records, min(occurred_at) AS first_at"
-        " FROM events.home_value AS value JOIN events.milestone USING (milestone, milestone_id)"
-        " WHERE rate IS NULL AND state = 'live' AND suppressed_by IS NULL GROUP BY value.currency ORDER BY 2"
+        " FROM (SELECT value.currency, occurred_at FROM events.home_value AS value"
+        " JOIN events.milestone USING (milestone, milestone_id)"
+        " WHERE rate IS NULL AND state = 'live' AND suppressed_by IS NULL"
+        " UNION ALL SELECT currency, starts_on::TIMESTAMPTZ FROM events.home_spend WHERE rate IS NULL) AS value"
+        " GROUP BY value.currency ORDER BY 2"
     )
 
 

@@ -24,8 +24,11 @@ from crm_attribution.layers import DERIVED, forget
 from crm_attribution.layers import derive as derive_all
 from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
+from crm_attribution.sources.base import Source
+from crm_attribution.sources.costs import SOURCE as COSTS
 from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
 from crm_attribution.sources.rates import SOURCE as RATES_SOURCE
+from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.sources.touches import SOURCE as OFFLINE_TOUCHES
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
@@ -141,16 +144,19 @@ class Chain:
         found.streams.email_clicks(since)
         found.streams.activities(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
-        found.sources.read(OFFLINE_TOUCHES, None, since)
-        found.sources.read(RATES_SOURCE, None, since)
+        for source in (OFFLINE_TOUCHES, RATES_SOURCE, SPEND, COSTS):
+            found.sources.read(source, None, since)
 
     def rates(self, *rows: str) -> None:
         """Drop a file of rates, each `date,from,to,rate`, told now."""
-        folder = self.folder / "inbox" / RATES_SOURCE.folder
+        self.drop(RATES_SOURCE, "date,from_currency,to_currency,rate", *rows)
+
+    def drop(self, source: Source, *lines: str) -> None:
+        """Drop a CSV file, told now."""
+        folder = self.folder / "inbox" / source.folder
         folder.mkdir(parents=True, exist_ok=True)
-        text = "\n".join(("date,from_currency,to_currency,rate", *rows))
-        file = folder / "rates.csv"
-        file.write_text(text, encoding="utf-8")
+        file = folder / f"{source.name}.csv"
+        file.write_text("\n".join(lines), encoding="utf-8")
         utime(file, (at(self.sandbox.clock()).timestamp(),) * 2)
 
     def derive(self) -> list[int]:

@@ -119,6 +119,12 @@ def spend(campaign: str, name: str, amount: int, currency: str = "EUR", clicks: 
     return {**where, **figures, "impressions": 1_000, "told_at": stamp, "extracted_at": stamp, **columns}
 
 
+def cost(kind: str, amount: int, currency: str = "EUR") -> Row:
+    stamp = at("2026-04-03T06:00:00Z")
+    told = {"told_at": stamp, "extracted_at": stamp}
+    return {"month": date(2026, 3, 1), "kind": kind, "currency": currency, "amount": amount, **told}
+
+
 def milestone(
     name: str,
     number: str,
@@ -177,6 +183,18 @@ def home_value(fact: Row) -> Row:
         **{"home_currency": "EUR", "rate": rate, "rate_source": source},
         "rate_on": fact["booked_on"] if source == "table" else None,
         **{name: round(value * exact) for name, value in values.items() if value is not None and exact is not None},
+    }
+
+
+def home_spend(row: Row) -> Row:
+    """What a row of spend or costs is worth in EUR."""
+    rate, source, exact = RATES.get(row["currency"], (None, None, None))
+    period, starts_on = ("month", row["month"]) if "month" in row else ("day", row["date"])
+    return {
+        **{"period": period, "starts_on": starts_on, "currency": row["currency"], "amount": row["amount"]},
+        **{"home_currency": "EUR", "rate": rate, "rate_source": source},
+        "rate_on": starts_on if source == "table" else None,
+        "amount_home": None if exact is None else round(row["amount"] * exact),
     }
 
 
@@ -329,6 +347,18 @@ SUPERSEDED = {
     "superseded_at": at("2026-06-01T00:00:00Z"),
 }
 
+SPEND = [
+    spend("77", "Brand", 12_345),
+    spend("78", "BRAND!", 5),
+    spend("abm", "brand", 700, "USD", platform="linkedin"),
+    spend("79", "Brand | Berlin", 1_000, "JPY", clicks=None),
+    spend("", "", -250),
+    spend("", "", 250, date=date(2026, 4, 1)),
+    spend("80", f"for-{CANARY}", 1, "KWD"),
+    spend("80", f"or-{CANARY}", 2, "KWD"),
+]
+COSTS = [cost("salaries", 100_050), cost("salaries", 333, "USD"), cost("tools", -7), cost("fairs", 5_000, "JPY")]
+
 
 def tables() -> Tables:
     """Everything the models read."""
@@ -387,16 +417,9 @@ def tables() -> Tables:
             }
         ],
         "raw.link_click": [click("a", "2026-03-01T09:00:00Z", contact_id="1"), click("b", "2026-03-10T09:00:30Z")],
-        "raw.ad_spend": [
-            spend("77", "Brand", 12_345),
-            spend("78", "BRAND!", 5),
-            spend("abm", "brand", 700, "USD", platform="linkedin"),
-            spend("79", "Brand | Berlin", 1_000, "JPY", clicks=None),
-            spend("", "", -250),
-            spend("", "", 250, date=date(2026, 4, 1)),
-            spend("80", f"for-{CANARY}", 1, "KWD"),
-            spend("80", f"or-{CANARY}", 2, "KWD"),
-        ],
+        "raw.ad_spend": SPEND,
+        "raw.cost": COSTS,
+        "events.home_spend": [home_spend(row) for row in (*SPEND, *COSTS)],
         "identity.account": [
             {"account_id": ACME, "company_id": "10", "name": "Acme", "domain": "acme.example", "owner_id": "7",
              "target_account": True},

@@ -293,6 +293,64 @@ def test_spend_shows_the_campaign_of_the_touches_or_that_there_is_none(marts: Se
     ]
 
 
+def test_money_spent_and_its_value_at_home_stand_side_by_side(marts: Session) -> None:
+    columns = "currency, amount_minor, home_currency, rate, amount_home_minor, amount_home"
+    assert rows(marts, f"SELECT {columns} FROM marts.spend WHERE campaign_id IN ('77', '79', 'abm') ORDER BY 1") == [
+        ("EUR", 12_345, "EUR", "1", 12_345, D("123.45")),
+        ("JPY", 1_000, "EUR", None, None, None),
+        ("USD", 700, "EUR", "0.9", 630, D("6.30")),
+    ]
+    assert rows(marts, f"SELECT kind, amount, rate_source, {columns} FROM marts.cost ORDER BY kind, currency") == [
+        ("fairs", D("5000"), None, "JPY", 5_000, "EUR", None, None, None),
+        ("salaries", D("1000.50"), "home", "EUR", 100_050, "EUR", "1", 100_050, D("1000.50")),
+        ("salaries", D("3.33"), "table", "USD", 333, "EUR", "0.9", 300, D("3.00")),
+        ("tools", D("-0.07"), "home", "EUR", -7, "EUR", "1", -7, D("-0.07")),
+    ]
+
+
+def test_funnel_and_accounts_are_worth_something_at_home_too_or_visibly_nothing(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT milestone, currency, home_currency, amount_home_minor, arr_home FROM marts.funnel_value"
+        " ORDER BY booked_on",
+    )
+    assert found == [
+        ("opportunity_created", "EUR", "EUR", 120_001, D("1200.01")),
+        ("opportunity_created", "USD", "EUR", 45_000, None),
+        ("opportunity_created", "JPY", None, None, None),
+        ("customer_won", "EUR", "EUR", 120_001, D("1200.01")),
+        ("customer_expanded", "EUR", "EUR", 60_000, D("-600.01")),
+    ]
+    found = rows(
+        marts,
+        "SELECT account_id, home_currency, open_amount_home_minor, open_weighted_home_minor, won_amount_home,"
+        " won_arr_home_minor, renewed_amount_home_minor FROM marts.account_value ORDER BY account_id",
+    )
+    assert found == [
+        (ACME, "EUR", 0, 0, D("1800.01"), 60_000, 60_000),
+        (BIRK, None, None, None, None, None, None),
+        ("deal:502", None, None, None, None, None, None),
+    ]
+
+
+def test_open_deals_are_converted_by_the_rate_of_their_opportunity(empty: Session) -> None:
+    tables = sample_rows.tables()
+    fact = {**sample_rows.FACTS["birk_opportunity"], "amount_current": 50_005}
+    sample_rows.fill(
+        empty,
+        {
+            **tables,
+            "raw.deal": [row for row in tables["raw.deal"] if row["id"] == "503"],
+            "events.milestone": [fact],
+            "events.home_value": [sample_rows.home_value(fact)],
+        },
+    )
+    sample_rows.build(empty)
+    columns = "home_currency, open_amount_minor, open_amount_home_minor, open_weighted_home_minor, open_amount_home"
+    found = rows(empty, f"SELECT {columns} FROM marts.account_value WHERE account_id = '{BIRK}'")
+    assert found == [("EUR", 50_005, 45_004, 40_504, D("450.04"))]
+
+
 def test_spend_of_a_campaign_in_several_spellings_is_one_row_with_the_one_of_most_touches(empty: Session) -> None:
     touches = [
         ("a", "de_brand"),

@@ -17,16 +17,20 @@
 -- @column amount_minor: what the model gives those touches of customer_won and customer_expanded, or the spend, in minor
 --   units
 -- @column amount: the same in the currency's unit, exact
+-- @column home_currency: home currency of the HubSpot account, ISO 4217 code; null where a row counts touches, and where an
+--   amount has no rate (marts.known_gaps): amounts with and without one are rows of their own
+-- @column amount_home_minor: the amount in the home currency, minor units: wins by their own rates, spend by that of its day
+-- @column amount_home: the same in the home currency's unit, exact
 -- @column what_to_do [not_null]: how to tidy it
--- @unique: problem, subject, model, scope, currency
+-- @unique: problem, subject, model, scope, currency, home_currency
 with touch as (
     select
         touch_id,
         channel,
         channel_rule,
-        case when regexp_matches(source, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else source end as source,
-        case when regexp_matches(medium, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else medium end as medium,
-        case when regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)' else campaign end as campaign
+        withheld(source) as source,
+        withheld(medium) as medium,
+        withheld(campaign) as campaign
     from attribution.touch
 ),
 
@@ -79,7 +83,9 @@ found as (
         null::varchar as scope,
         null::varchar as currency,
         count(*) as touches,
-        null::bigint as amount_minor
+        null::bigint as amount_minor,
+        null::varchar as home_currency,
+        null::bigint as amount_home_minor
     from flagged
     group by problem, subject
     union all
@@ -90,7 +96,9 @@ found as (
         credit.scope,
         credit.currency,
         null as touches,
-        sum(credit.credit)::bigint as amount_minor
+        sum(credit.credit)::bigint as amount_minor,
+        credit.home_currency,
+        sum(credit.credit_home)::bigint as amount_home_minor
     from attribution.credit as credit
     join won on won.milestone = credit.milestone and won.milestone_id = credit.milestone_id
     join flagged on flagged.touch_id = credit.touch_id
@@ -104,7 +112,9 @@ found as (
         null as scope,
         currency,
         null as touches,
-        sum(amount_minor)::bigint as amount_minor
+        sum(amount_minor)::bigint as amount_minor,
+        case when amount_home_minor is not null then home_currency end as home_currency,
+        sum(amount_home_minor)::bigint as amount_home_minor
     from marts.spend
     where match = 'none'
     group by all
@@ -119,6 +129,9 @@ select
     found.touches,
     found.amount_minor,
     found.amount_minor::decimal(19, 0) * currency.unit as amount,
+    found.home_currency,
+    found.amount_home_minor,
+    found.amount_home_minor::decimal(19, 0) * home.unit as amount_home,
     case found.problem
         when 'unknown_medium' then 'tag the links with a medium of touches.channels, or add a rule for it to the mapping'
         when 'untagged' then 'tag the links with utm_source, utm_medium and utm_campaign'
@@ -128,3 +141,4 @@ select
     end as what_to_do
 from found
 left join staging.currency as currency on currency.currency = found.currency
+left join staging.currency as home on home.currency = found.home_currency

@@ -4,8 +4,8 @@
 -- @column gap [not_null] [in stage_unknown, pipeline_unmapped, stage_disagrees, deal_refused, rate_missing]: what kind of
 --   gap it is
 -- @column subject [not_null]: id of the stage, pipeline or deal; rate_missing: the currency, ISO 4217 code
--- @column deals [>= 0]: how many deals it concerns (rate_missing: how many milestones); null where it is about the mapping
--- @column first_at: earliest of their entries or milestones, or when the deal was refused, UTC
+-- @column deals [>= 0]: how many deals it concerns (rate_missing: how many milestones and amounts spent); null where it is about the mapping
+-- @column first_at: earliest of their entries, milestones or days of spend, or when the deal was refused, UTC
 -- @column what_to_do [not_null]: how to close it
 -- @unique: gap, subject
 select

@@ -1,6 +1,6 @@
 -- One row per day, ad account, currency and campaign: what ads cost and which campaign of the touches it paid for.
 -- Spend that no touch names is a row too, with match = none, so per currency the amounts add up to what the platforms
--- show. Sum one currency at a time. Costs other than ads are not in it.
+-- show. Sum one currency at a time, or amount_home. Costs other than ads are in marts.cost.
 --
 -- A campaign matches the touches whose utm_campaign is its id; else those whose utm_campaign is its name, word for word
 -- or in another spelling (capitals, spaces and punctuation do not count). Of several spellings campaign shows the one of
@@ -20,6 +20,13 @@
 -- @column amount [not_null]: the same in the currency's unit, exact
 -- @column clicks: clicks the platform counts; null where it tells none
 -- @column impressions: impressions the platform counts; null where it tells none
+-- @column home_currency: home currency of the HubSpot account, ISO 4217 code; null where the account has none
+-- @column rate: units of home_currency for one of currency, exact; null where none is known (marts.known_gaps)
+-- @column rate_source [in home, table, table_earlier]: where the rate comes from. home: it is the home currency; table: that
+--   of spent_on in inbox/rates; table_earlier: the last of the days before (mapping, currency.rate_days)
+-- @column rate_on: the day of a rate of the table
+-- @column amount_home_minor: what was spent in the home currency, minor units; null without a rate
+-- @column amount_home: the same in the home currency's unit, exact
 -- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency
 with touched as (
     select
@@ -27,7 +34,7 @@ with touched as (
         nullif(lower(regexp_replace(campaign, '[^\p{L}\p{N}]+', '', 'g')), '') as letters,
         count(*) as touches
     from attribution.touch
-    where campaign is not null and not regexp_matches(campaign, '[^@\s]+@[^@\s]+\.[^@\s]+')
+    where campaign is not null and withheld(campaign) = campaign
     group by campaign
 ),
 
@@ -75,10 +82,17 @@ select
     spend.amount_minor,
     spend.amount_minor::decimal(19, 0) * currency.unit as amount,
     spend.clicks,
-    spend.impressions
+    spend.impressions,
+    spend.home_currency,
+    spend.rate,
+    spend.rate_source,
+    spend.rate_on,
+    spend.amount_home_minor,
+    spend.amount_home_minor::decimal(19, 0) * home.unit as amount_home
 from staging.ad_spend as spend
 left join matched
     on
         matched.campaign_id is not distinct from spend.campaign_id
         and matched.campaign_name is not distinct from spend.campaign_name
 left join staging.currency as currency on currency.currency = spend.currency
+left join staging.currency as home on home.currency = spend.home_currency

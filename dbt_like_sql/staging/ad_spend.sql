@@ -11,19 +11,31 @@
 -- @column amount_minor [not_null]: what was spent, minor units; below zero where the platform gave back
 -- @column clicks: clicks the platform counts; null where it tells none
 -- @column impressions: impressions the platform counts; null where it tells none
+-- @column home_currency: home currency of the HubSpot account, ISO 4217 code; null where the account has none
+-- @column rate: units of home_currency for one of currency, exact; null where none is known (marts.known_gaps)
+-- @column rate_source [in home, table, table_earlier]: home: it is the home currency; table: inbox/rates of that day;
+--   table_earlier: the last of the days before
+-- @column rate_on: the day of a rate of the table
+-- @column amount_home_minor: amount in the home currency, minor units; each row of raw.ad_spend is converted once
 -- @unique: spent_on, platform, ad_account, currency, campaign_id, campaign_name
 select
-    date as spent_on,
-    platform,
-    ad_account,
-    currency,
-    nullif(campaign_id, '') as campaign_id,
-    case
-        when regexp_matches(campaign_name, '[^@\s]+@[^@\s]+\.[^@\s]+') then '(withheld)'
-        else nullif(campaign_name, '')
-    end as campaign_name,
-    sum(amount)::bigint as amount_minor,
-    sum(clicks)::bigint as clicks,
-    sum(impressions)::bigint as impressions
-from raw.ad_spend
+    spent.date as spent_on,
+    spent.platform,
+    spent.ad_account,
+    spent.currency,
+    nullif(spent.campaign_id, '') as campaign_id,
+    nullif(withheld(spent.campaign_name), '') as campaign_name,
+    sum(spent.amount)::bigint as amount_minor,
+    sum(spent.clicks)::bigint as clicks,
+    sum(spent.impressions)::bigint as impressions,
+    home.home_currency,
+    home.rate,
+    home.rate_source,
+    home.rate_on,
+    case when count(*) = count(home.amount_home) then sum(home.amount_home)::bigint end as amount_home_minor
+from raw.ad_spend as spent
+left join events.home_spend as home
+    on
+        home.period = 'day' and home.starts_on = spent.date
+        and home.currency = spent.currency and home.amount = spent.amount
 group by all

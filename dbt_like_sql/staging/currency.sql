@@ -25,6 +25,8 @@ used as (
     union
     select currency from raw.ad_spend
     union
+    select currency from raw.cost
+    union
     select company_currency from raw.account
 ),
 

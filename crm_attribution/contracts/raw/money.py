@@ -6,11 +6,15 @@ import polars as pl
 
 from crm_attribution.contracts.base import Model, Timestamp, field, table
 from crm_attribution.contracts.raw.fields import TOLD_AT
-from crm_attribution.contracts.topics import EXCHANGE_RATE
+from crm_attribution.contracts.topics import AD_SPEND, COST, EXCHANGE_RATE
 from crm_attribution.money import CURRENCY
 
 
-@table("raw.ad_spend", key=("date", "platform", "ad_account", "currency", "campaign_id", "campaign_name"))
+@table(
+    "raw.ad_spend",
+    key=("date", "platform", "ad_account", "currency", "campaign_id", "campaign_name"),
+    journal={AD_SPEND: "date"},
+)
 class AdSpend(Model):
     """What ads cost by day and campaign, as the platforms show it. A file tells a day of an ad account whole: a day
     told again is replaced by what was told later, whichever file is read first. Several rows of a campaign in one file
@@ -29,7 +33,7 @@ class AdSpend(Model):
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 
-@table("raw.cost", key=("month", "kind", "currency"))
+@table("raw.cost", key=("month", "kind", "currency"), journal={COST: "month"})
 class Cost(Model):
     """What sales and marketing cost besides ads, by month and kind (salaries, tools, fairs). A file tells a month and
     kind whole: told again it is replaced by what was told later, whichever file is read first. Several rows of it in

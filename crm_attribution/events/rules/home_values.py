@@ -10,6 +10,7 @@ import polars as pl
 
 from crm_attribution.contracts.events import REVENUE
 from crm_attribution.events.rules.deal_milestones import WINS
+from crm_attribution.events.rules.rates import table_rates
 from crm_attribution.events.rules.values import CREDITED
 from crm_attribution.money import convert, exchange_rate, quotient, shortest
 
@@ -55,7 +56,9 @@ def home_values(
         .join(_own_rates(deals), on=["deal_id", "currency"], how="left", maintain_order="left")
         .with_row_index("_row")
     )
-    rows = rows.join(_of_table(rows, rates, home, rate_days), on="_row", how="left", maintain_order="left")
+    asked = rows.with_columns(until="booked_on", since=pl.col("booked_on") - pl.duration(days=rate_days))
+    of_table = table_rates(asked, rates, home.currency)
+    rows = rows.join(of_table, on="_row", how="left", maintain_order="left")
     won = pl.col("milestone").is_in([*WINS, *REVENUE]) & (pl.col("state") == "live")
     kept = won & _closed_since(home)
     choices = {
@@ -102,29 +105,3 @@ def _own_rates(deals: pl.DataFrame) -> pl.DataFrame:
 def _ratio(home: str | None, amount: str | None) -> Decimal | None:
     one, other = exchange_rate(home), exchange_rate(amount)
     return quotient(one, other) if one and other else None
-
-
-def _of_table(rows: pl.DataFrame, rates: pl.DataFrame, home: Home, rate_days: int) -> pl.DataFrame:
-    """_row, `_rate`, `_day`: the last rate of the table on the day or within `rate_days` before it. Of a day that has
-    only the rate the other way round, its inverse."""
-    direct = rates.filter(pl.col("to_currency") == home.currency).select("rate", currency="from_currency", _day="date")
-    other = rates.filter(pl.col("from_currency") == home.currency)
-    inverse = other.select(
-        rate=pl.Series([shortest(quotient(Decimal(1), Decimal(rate))) for rate in other["rate"]], dtype=pl.String),
-        currency="to_currency",
-        _day="date",
-    )
-    known = pl.concat([direct, inverse.join(direct, on=["currency", "_day"], how="anti")]).sort("currency", "_day")
-    asked = rows.select("_row", "currency", "booked_on").sort("currency", "booked_on")
-    return (
-        asked.join_asof(
-            known.rename({"rate": "_rate"}).with_columns(_at=pl.col("_day")),
-            left_on="booked_on",
-            right_on="_at",
-            by="currency",
-            tolerance=f"{rate_days}d",
-            check_sortedness=False,
-        )
-        .drop_nulls("_day")
-        .select("_row", "_rate", "_day")
-    )
