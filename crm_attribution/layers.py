@@ -10,11 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from crm_attribution.attribution import credits, touches
+from crm_attribution.attribution import credits, spend_campaigns, touches
 from crm_attribution.contracts.topics import (
     ACCOUNT,
     ACCOUNT_DETAILS,
     ACTIVITY,
+    AD_CAMPAIGN,
     AD_SPEND,
     CLICK,
     CLICK_FORM,
@@ -164,6 +165,14 @@ SPENT = Layer(
     reads=("raw.ad_spend", "raw.cost", "raw.exchange_rate", "raw.account"),
     writes=("events.home_spend",),
 )
+SPEND_CAMPAIGNS = Layer(
+    name="spend_campaigns",
+    update=spend_campaigns.update,
+    topics=(AD_CAMPAIGN,),
+    sections=("spend", "touches"),
+    reads=("raw.ad_spend",),
+    writes=("attribution.spend_campaign",),
+)
 TOUCHES = Layer(
     name="touches",
     update=touches.update,
@@ -206,7 +215,7 @@ GAPS = Layer(
     writes=("events.gap", "events.stage"),
 )
 
-LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, TOUCHES, CREDITS, GAPS)
+LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAIGNS, TOUCHES, CREDITS, GAPS)
 
 PLANNING = Step(
     name="conversions",

@@ -170,3 +170,18 @@ class ChannelEffect(Model):
     channel: str = field("channel; empty: nothing was known, then every touch gets the same")
     effect: int = field("its weight; for markov the removal effect in 2^-30", ge=0)
     basis: str = field("fingerprint of the journeys it was learned from")
+
+
+@table("attribution.spend_campaign", key=("platform", "ad_account", "campaign_id", "campaign_name"))
+class SpendCampaign(Model):
+    """What the touches of each campaign in raw.ad_spend may be called, in the spelling of touches. marts.spend takes
+    the first of the three that some touch has: by rule, by id, by name."""
+
+    platform: str = field("raw.ad_spend")
+    ad_account: str = field("raw.ad_spend")
+    campaign_id: str = field("the platform's id of the campaign; empty where it tells none")
+    campaign_name: str = field("its name at the platform; empty where it tells none")
+    rule: int = field("place in spend.utm_rules of the first that holds, from 1", nullable=True, ge=1)
+    campaign_of_rule: str = field("the utm_campaign it tells", nullable=True)
+    campaign_of_id: str = field("the id, spelled as a campaign", nullable=True)
+    campaign_of_name: str = field("the name, spelled as a campaign (mapping, touches.campaigns)", nullable=True)

@@ -32,6 +32,7 @@ PIPELINE_STAGE = Topic("pipeline_stage", "stage_id")
 ACCOUNT_DETAILS = Topic("account_details", "portal_id")
 EXCHANGE_RATE = Topic("exchange_rate", "from_currency", "to_currency", "date")
 AD_SPEND = Topic("ad_spend", "date")
+AD_CAMPAIGN = Topic("ad_campaign", "platform", "ad_account", "campaign_id")
 COST = Topic("cost", "month")
 
 PERSON = Topic("person", "person_id")

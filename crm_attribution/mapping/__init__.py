@@ -29,6 +29,7 @@ from crm_attribution.mapping.identity import Accounts, Clicks, Identity
 from crm_attribution.mapping.raw import Extraction, Forms, Streams
 from crm_attribution.mapping.reading import SHIPPED, load
 from crm_attribution.mapping.rules import Rules
+from crm_attribution.mapping.spend import Spend, UtmRule
 from crm_attribution.mapping.touches import ChannelRule, Touches
 
 __all__ = [
@@ -53,9 +54,11 @@ __all__ = [
     "Milestone",
     "PipelineKind",
     "Rules",
+    "Spend",
     "Streams",
     "Suppression",
     "Touches",
+    "UtmRule",
     "ValueSource",
     "Values",
     "VolumeGuard",

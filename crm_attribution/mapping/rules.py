@@ -11,6 +11,7 @@ from crm_attribution.mapping.conversions import Consent, ConversionDefaults, Des
 from crm_attribution.mapping.events import Churn, Currency, Deals, Lifecycle, Milestones, Suppression, Values
 from crm_attribution.mapping.identity import Accounts, Clicks, Identity
 from crm_attribution.mapping.raw import Extraction, PropertyLists, Streams
+from crm_attribution.mapping.spend import Spend
 from crm_attribution.mapping.touches import Touches
 
 
@@ -32,6 +33,7 @@ class Rules(Section):
     accounts: Accounts
     clicks: Clicks
     touches: Touches
+    spend: Spend
     attribution: Attribution
     suppression: Suppression
     consent: Consent

@@ -16,7 +16,10 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.attribution.rules.spend_campaigns import spend_campaigns as campaigns_of_spend
 from crm_attribution.events.rules.values import CREDITED
+from crm_attribution.mapping import Rules, load
+from crm_attribution.mapping.spend import FIELDS
 from crm_attribution.marts.models import SqlModel, discover, materialize, order
 from crm_attribution.money import split
 from crm_attribution.warehouse.session import Session
@@ -196,6 +199,12 @@ def home_spend(row: Row) -> Row:
         "rate_on": starts_on if source == "table" else None,
         "amount_home": None if exact is None else round(row["amount"] * exact),
     }
+
+
+def spend_campaigns(spends: Sequence[Row], rules: Rules | None = None) -> list[Row]:
+    """What the campaigns of spend may be called in touches, as shipped or by rules."""
+    frame = pl.DataFrame(spends, infer_schema_length=None).select(FIELDS).unique(maintain_order=True)
+    return campaigns_of_spend(frame, rules or load()).to_dicts()
 
 
 def as_outcome(change: Row) -> Row:
@@ -419,6 +428,7 @@ def tables() -> Tables:
         "raw.link_click": [click("a", "2026-03-01T09:00:00Z", contact_id="1"), click("b", "2026-03-10T09:00:30Z")],
         "raw.ad_spend": SPEND,
         "raw.cost": COSTS,
+        "attribution.spend_campaign": spend_campaigns(SPEND),
         "events.home_spend": [home_spend(row) for row in (*SPEND, *COSTS)],
         "identity.account": [
             {"account_id": ACME, "company_id": "10", "name": "Acme", "domain": "acme.example", "owner_id": "7",

@@ -2,9 +2,9 @@
 -- Spend that no touch names is a row too, with match = none, so per currency the amounts add up to what the platforms
 -- show. Sum one currency at a time, or amount_home. Costs other than ads are in marts.cost.
 --
--- A campaign matches the touches whose utm_campaign is its id; else those whose utm_campaign is its name, word for word
--- or in another spelling (capitals, spaces and punctuation do not count). Of several spellings campaign shows the one of
--- most touches. Days are those of the ad account's time zone, not of the account in HubSpot.
+-- A campaign matches the touches whose utm_campaign is what the first rule of spend.utm_rules that holds tells; else those
+-- whose utm_campaign is its id; else its name, as touches.campaigns spell it, word for word or in another spelling
+-- (capitals, spaces and punctuation do not count). Of several spellings campaign shows the one of most touches. Days are those of the ad account's time zone, not of the account in HubSpot.
 --
 -- @audience: finance, marketing
 -- @column spent_on [not_null]: day in the ad account's time zone
@@ -14,7 +14,7 @@
 -- @column campaign_id: the platform's id of the campaign; null where it tells none
 -- @column campaign_name: name of the campaign at the platform; null where it tells none
 -- @column campaign: campaign of the touches, as in marts.revenue_attribution; null without a match
--- @column match [not_null] [in id, name, none]: how the campaign of the touches was found
+-- @column match [not_null] [in rule, id, name, none]: how the campaign of the touches was found
 -- @column currency [not_null]: ISO 4217 code
 -- @column amount_minor [not_null]: what was spent, minor units; below zero where the platform gave back
 -- @column amount [not_null]: the same in the currency's unit, exact
@@ -27,7 +27,7 @@
 -- @column rate_on: the day of a rate of the table
 -- @column amount_home_minor: what was spent in the home currency, minor units; null without a rate
 -- @column amount_home: the same in the home currency's unit, exact
--- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency
+-- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency, campaign, match
 with touched as (
     select
         campaign,
@@ -49,6 +49,9 @@ named as (
     select distinct
         campaign_id,
         campaign_name,
+        campaign_of_rule,
+        coalesce(campaign_of_id, campaign_id) as campaign_of_id,
+        coalesce(campaign_of_name, campaign_name) as campaign_of_name,
         lower(regexp_replace(campaign_name, '[^\p{L}\p{N}]+', '', 'g')) as letters
     from staging.ad_spend
 ),
@@ -57,12 +60,57 @@ matched as (
     select
         named.campaign_id,
         named.campaign_name,
+        named.campaign_of_rule as told_by_rule,
+        named.campaign_of_name as told_by_name,
+        by_rule.campaign as campaign_of_rule,
         by_id.campaign as campaign_of_id,
         coalesce(by_name.campaign, by_letters.campaign) as campaign_of_name
     from named
-    left join touched as by_id on by_id.campaign = named.campaign_id
-    left join touched as by_name on by_name.campaign = named.campaign_name
+    left join touched as by_rule on by_rule.campaign = named.campaign_of_rule
+    left join touched as by_id on by_id.campaign = named.campaign_of_id
+    left join touched as by_name on by_name.campaign = named.campaign_of_name
     left join spelled as by_letters on by_letters.letters = named.letters
+),
+
+spent as (
+    select
+        spend.*,
+        coalesce(matched.campaign_of_rule, matched.campaign_of_id, matched.campaign_of_name) as campaign,
+        case
+            when matched.campaign_of_rule is not null then 'rule'
+            when matched.campaign_of_id is not null then 'id'
+            when matched.campaign_of_name is not null then 'name'
+            else 'none'
+        end as match
+    from staging.ad_spend as spend
+    left join matched
+        on
+            matched.campaign_id is not distinct from spend.campaign_id
+            and matched.campaign_name is not distinct from spend.campaign_name
+            and matched.told_by_rule is not distinct from spend.campaign_of_rule
+            and matched.told_by_name is not distinct from coalesce(spend.campaign_of_name, spend.campaign_name)
+),
+
+summed as (
+    select
+        spent_on,
+        platform,
+        ad_account,
+        campaign_id,
+        campaign_name,
+        campaign,
+        match,
+        currency,
+        sum(amount_minor)::bigint as amount_minor,
+        sum(clicks)::bigint as clicks,
+        sum(impressions)::bigint as impressions,
+        home_currency,
+        rate,
+        rate_source,
+        rate_on,
+        case when count(*) = count(amount_home_minor) then sum(amount_home_minor)::bigint end as amount_home_minor
+    from spent
+    group by all
 )
 
 select
@@ -72,12 +120,8 @@ select
     spend.ad_account,
     spend.campaign_id,
     spend.campaign_name,
-    coalesce(matched.campaign_of_id, matched.campaign_of_name) as campaign,
-    case
-        when matched.campaign_of_id is not null then 'id'
-        when matched.campaign_of_name is not null then 'name'
-        else 'none'
-    end as match,
+    spend.campaign,
+    spend.match,
     spend.currency,
     spend.amount_minor,
     spend.amount_minor::decimal(19, 0) * currency.unit as amount,
@@ -89,10 +133,6 @@ select
     spend.rate_on,
     spend.amount_home_minor,
     spend.amount_home_minor::decimal(19, 0) * home.unit as amount_home
-from staging.ad_spend as spend
-left join matched
-    on
-        matched.campaign_id is not distinct from spend.campaign_id
-        and matched.campaign_name is not distinct from spend.campaign_name
+from summed as spend
 left join staging.currency as currency on currency.currency = spend.currency
 left join staging.currency as home on home.currency = spend.home_currency

@@ -17,7 +17,10 @@
 --   table_earlier: the last of the days before
 -- @column rate_on: the day of a rate of the table
 -- @column amount_home_minor: amount in the home currency, minor units; each row of raw.ad_spend is converted once
--- @unique: spent_on, platform, ad_account, currency, campaign_id, campaign_name
+-- @column campaign_of_rule: what the mapping's rules call its touches (attribution.spend_campaign)
+-- @column campaign_of_id: its id in the spelling of touches
+-- @column campaign_of_name: its name in the spelling of touches
+-- @unique: spent_on, platform, ad_account, currency, campaign_id, campaign_name, campaign_of_rule, campaign_of_name
 select
     spent.date as spent_on,
     spent.platform,
@@ -32,10 +35,17 @@ select
     home.rate,
     home.rate_source,
     home.rate_on,
-    case when count(*) = count(home.amount_home) then sum(home.amount_home)::bigint end as amount_home_minor
+    case when count(*) = count(home.amount_home) then sum(home.amount_home)::bigint end as amount_home_minor,
+    withheld(named.campaign_of_rule) as campaign_of_rule,
+    withheld(named.campaign_of_id) as campaign_of_id,
+    withheld(named.campaign_of_name) as campaign_of_name
 from raw.ad_spend as spent
 left join events.home_spend as home
     on
         home.period = 'day' and home.starts_on = spent.date
         and home.currency = spent.currency and home.amount = spent.amount
+left join attribution.spend_campaign as named
+    on
+        named.platform = spent.platform and named.ad_account = spent.ad_account
+        and named.campaign_id = spent.campaign_id and named.campaign_name = spent.campaign_name
 group by all

@@ -29,7 +29,7 @@ def named(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
     spelled = rows.with_columns(
         _spelled(rows["source"], rules.sources, plain),
         _spelled(rows["medium"], rules.mediums, plain),
-        _spelled(rows["campaign"], rules.campaigns, _of_campaigns(rules)),
+        spelled_campaigns(rows["campaign"], rules),
         _each(rows["_referrer"], normalise_domain),
     )
     place = pl.lit(None, pl.Int64)
@@ -43,6 +43,11 @@ def named(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
         )
         .drop("_referrer")
     )
+
+
+def spelled_campaigns(values: pl.Series, rules: Touches) -> pl.Series:
+    """Campaigns as touches spell them; null where one says nothing."""
+    return _spelled(values, rules.campaigns, _of_campaigns(rules))
 
 
 def _of_campaigns(rules: Touches) -> Spelling:

@@ -6,14 +6,14 @@ import polars as pl
 
 from crm_attribution.contracts.base import Model, Timestamp, field, table
 from crm_attribution.contracts.raw.fields import TOLD_AT
-from crm_attribution.contracts.topics import AD_SPEND, COST, EXCHANGE_RATE
+from crm_attribution.contracts.topics import AD_CAMPAIGN, AD_SPEND, COST, EXCHANGE_RATE
 from crm_attribution.money import CURRENCY
 
 
 @table(
     "raw.ad_spend",
     key=("date", "platform", "ad_account", "currency", "campaign_id", "campaign_name"),
-    journal={AD_SPEND: "date"},
+    journal={AD_SPEND: "date", AD_CAMPAIGN: ("platform", "ad_account", "campaign_id")},
 )
 class AdSpend(Model):
     """What ads cost by day and campaign, as the platforms show it. A file tells a day of an ad account whole: a day
