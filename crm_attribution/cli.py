@@ -11,73 +11,20 @@ import gc
 import json
 import logging
 import os
-import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
 import click
 
 from crm_attribution import settings, stopping
-from crm_attribution.clock import parse_instant
-from crm_attribution.errors import CrmAttributionError, Stopped, machine_trouble
-
-F = TypeVar("F", bound=Callable[..., Any])
+from crm_attribution.errors import CrmAttributionError
+from crm_attribution.operations.console import Instant, acts_on_errors, say
 
 DEMO = Path("data/demo")
 CALL_HUBSPOT = ("backfill", "plan", "privacy-deletion")
-
-
-class Instant(click.ParamType[datetime]):
-    """ISO 8601; a bare date means 00:00Z."""
-
-    name = "ISO"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        if isinstance(value, datetime):
-            return value
-        try:
-            return parse_instant(value)
-        except ValueError:
-            self.fail(f"{value!r} is not an ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
-
-
-def _acts_on_errors(command: F) -> F:
-    @wraps(command)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return command(*args, **kwargs)
-        except CrmAttributionError as error:
-            raise _Failed(error) from error
-        except KeyboardInterrupt:
-            raise _Failed(Stopped(stopping.line(), stopping.received())) from None
-        except Exception as error:
-            if (trouble := machine_trouble(error)) is None:
-                raise
-            raise click.ClickException(trouble) from None
-        except BaseException as error:
-            if not stopping.is_stop(error):
-                raise
-            raise _Failed(Stopped(stopping.line(), stopping.received())) from None
-
-    return run  # type: ignore[return-value]
-
-
-class _Failed(click.ClickException):
-    """A message, and the exit code that shells expect after a signal."""
-
-    def __init__(self, error: CrmAttributionError) -> None:
-        super().__init__(str(error))
-        if isinstance(error, Stopped):
-            self.exit_code = 128 + (error.number or signal.SIGINT)  # type: ignore[misc]
-
-
-def say(message: str) -> None:
-    """Progress, on standard error."""
-    click.echo(message, err=True)
 
 
 def _settings() -> settings.Settings:
@@ -125,7 +72,7 @@ def _use_demo(context: click.Context) -> None:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of tables.")
 @click.option("--data-dir", type=click.Path(path_type=Path), default=DEMO, show_default=True)
-@_acts_on_errors
+@acts_on_errors
 def demo(as_json: bool, data_dir: Path) -> None:
     """Run the whole pipeline on the embedded sandbox, from a clean slate."""
     from crm_attribution.operations.demo import play, show
@@ -138,7 +85,7 @@ def demo(as_json: bool, data_dir: Path) -> None:
 @click.option("--data-dir", type=click.Path(path_type=Path), default=DEMO, show_default=True)
 @click.option("--port", default=3000, show_default=True, help="Dagster's port.")
 @click.pass_context
-@_acts_on_errors
+@acts_on_errors
 def ui(context: click.Context, data_dir: Path, port: int) -> None:
     """Open Dagster on the instance the demo used, with its sandbox; on your own data with --env-file."""
     from crm_attribution.operations.demo import open_demo_ui, open_ui
@@ -177,7 +124,7 @@ def _become(module: str, arguments: Sequence[str]) -> NoReturn:
 @click.option("--select", help="A part of the graph, in Dagster's selection syntax.")
 @click.option("--force", is_flag=True, help="Also where it takes more of the day's calls than a backfill may.")
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def backfill(start: datetime, end: datetime, select: str | None, force: bool, as_json: bool) -> None:
     """Materialize a range of hours as one run."""
     from crm_attribution.operations import backfill as backfilling
@@ -199,7 +146,7 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
 @click.option("--from", "start", type=Instant(), required=True, help="First hour.")
 @click.option("--to", "end", type=Instant(), required=True, help="End, exclusive.")
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def plan(start: datetime, end: datetime, as_json: bool) -> None:
     """Count what a backfill would ask of HubSpot: calls, minutes at the account's limits, share of the day."""
     from crm_attribution.operations import backfill as backfilling
@@ -214,7 +161,7 @@ def plan(start: datetime, end: datetime, as_json: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def rebuild(as_json: bool) -> None:
     """Derive everything after raw again, from raw. Person ids, credit history and the delivery ledger are kept."""
     from crm_attribution.operations.rebuild import rebuild_all
@@ -243,7 +190,7 @@ def mapping() -> None:
     help="The changed mapping file.",
 )
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def diff(file: Path, as_json: bool) -> None:
     """What a changed mapping file would change in events, milestones and conversions. Nothing is written."""
     from crm_attribution.operations import mapping_diff
@@ -261,7 +208,7 @@ def diff(file: Path, as_json: bool) -> None:
     help="Which hold to lift; before_activation uploads history on purpose.",
 )
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def release(destination: str, reason: str, as_json: bool) -> None:
     """Let go of conversions that wait for a person's decision; the next hour sends them."""
     from crm_attribution.operations.release import release_held
@@ -278,7 +225,7 @@ def release(destination: str, reason: str, as_json: bool) -> None:
     "--snapshot", help="Its name, as in snapshots/ of the data directory; by default the newest that is whole."
 )
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def restore(snapshot: str | None, as_json: bool) -> None:
     """Put the last good copy of the warehouse back, and say what will be read again."""
     from crm_attribution.operations import restore as restoring
@@ -291,7 +238,7 @@ def restore(snapshot: str | None, as_json: bool) -> None:
 @click.option("--contact", "contacts", multiple=True, metavar="ID", help="A contact a person confirmed as erased.")
 @click.option("--yes", is_flag=True, help="With --contact: what is erased cannot be restored.")
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Erase the contacts HubSpot has erased, and those named; ends by rewriting the files."""
     from crm_attribution.orchestration.resources import progress
@@ -310,7 +257,7 @@ def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> Non
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8080, show_default=True, help="Port to listen on; 0 takes any free one.")
-@_acts_on_errors
+@acts_on_errors
 def receive(host: str, port: int) -> None:
     """Receive HubSpot's webhooks and posts of workflows until it is stopped; the pipeline loads them hourly."""
     from crm_attribution.webhook.serve import receive as serve
@@ -322,7 +269,7 @@ def receive(host: str, port: int) -> None:
 @click.option("--redirect-uri", required=True, help="One of the app's redirect addresses.")
 @click.option("--code", help="What HubSpot put behind `code=` on that address; asked for where it is not given.")
 @click.option("--scope", "scopes", multiple=True, help="A scope the app requires; for the address that is shown.")
-@_acts_on_errors
+@acts_on_errors
 def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> None:
     """Make the token file of an OAuth app, from an authorization code; or put a new pair of tokens into it."""
     from crm_attribution.http.clock import make_clock
@@ -342,7 +289,7 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown of each list.")
 @click.option("--show-personal", is_flag=True, help="Unmasked e-mails instead of a***@domain.")
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) -> None:
     """The edges, rules and source rows behind a person, event, milestone, account or deal.
 
@@ -365,7 +312,7 @@ def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) 
 @click.argument("sql")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows shown.")
 @click.option("--json", "as_json", is_flag=True, help="All rows, as one JSON list.")
-@_acts_on_errors
+@acts_on_errors
 def query(sql: str, limit: int, as_json: bool) -> None:
     """Run one SQL query on the published file, read-only; safe while a run writes."""
     from crm_attribution.operations import query as querying
@@ -376,7 +323,7 @@ def query(sql: str, limit: int, as_json: bool) -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True)
-@_acts_on_errors
+@acts_on_errors
 def status(as_json: bool) -> None:
     """How fresh the warehouse is, what waits, what is held, and who holds the lock."""
     from crm_attribution.operations import status as reporting

@@ -45,7 +45,7 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
@@ -220,8 +220,8 @@ LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAI
 PLANNING = Step(
     name="conversions",
     reads=("events.milestone", "events.milestone_event", "identity.alias", "raw.association", "raw.contact"),
-    writes=(ledger.CONVERSION,),
-    memory=(ledger.CONVERSION,),
+    writes=(entries.CONVERSION,),
+    memory=(entries.CONVERSION,),
 )
 """`conversions.plan.update`: a cursor per destination, the settings and the clock besides the rules."""
 
@@ -232,8 +232,8 @@ SENDING = Step(
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
-    writes=(ledger.ATTEMPT, ledger.CONVERSION),
-    memory=(ledger.ATTEMPT, ledger.CONVERSION),
+    writes=(entries.ATTEMPT, entries.CONVERSION),
+    memory=(entries.ATTEMPT, entries.CONVERSION),
 )
 """`delivery.deliver` with `conversions.recipients`, of every destination."""
 

@@ -1,4 +1,4 @@
-"""The outbox's only writer of states: which transition is legal is decided here and nowhere else.
+"""The only writer of states in the delivery ledger: which transition is legal is decided here and nowhere else.
 
 Every function works inside the caller's transaction and raises `IllegalTransition` for a step the table does not know.
 None of them opens a transaction of its own.
@@ -15,12 +15,11 @@ import polars as pl
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions.claims import Claim, Settled
+from crm_attribution.conversions.entries import ATTEMPT, CONVERSION, keys_of
 from crm_attribution.errors import Terminal
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
-
-CONVERSION, ATTEMPT = "conversions.conversion", "delivery.attempt"
 
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "pending": frozenset({"in_flight", "held", "suppressed", "expired"}),
@@ -43,8 +42,6 @@ WAITING = frozenset({"pending", "held", "retry"})
 RELEASABLE = {"volume_guard": "held", "possible_duplicate": "held", "before_activation": "suppressed"}
 """Reason a person can lift -> the state it keeps rows in."""
 
-SENT = ("in_flight", "retry", "unknown", "accepted", "rejected")
-
 
 class IllegalTransition(Terminal):
     """A step the state machine does not know, or a key about to be used for another event: a defect."""
@@ -64,48 +61,6 @@ def is_legal(before: str, reason: str | None, after: str) -> bool:
     if before == "suppressed" and after == "pending":
         return reason in ("before_activation", "duplicate")
     return after in TRANSITIONS[before] or (after == before and before in WAITING)
-
-
-# --- reading
-
-
-def due(session: Session, destination: str, before: datetime, now: datetime) -> pl.DataFrame:
-    """Rows that might be sent, oldest fact first: planned for before the window's end, or to be retried by now."""
-    return session.read(
-        CONVERSION,
-        "destination = ? AND ready_at < ? AND (state IN ('pending', 'held')"
-        " OR (state = 'retry' AND (next_attempt_at IS NULL OR next_attempt_at <= ?)))",
-        [destination, before, now],
-    ).sort("occurred_at", "conversion_id")
-
-
-def rows(session: Session, conversion_ids: Iterable[str]) -> pl.DataFrame:
-    """The rows of some conversions, oldest fact first."""
-    return session.read_keys(CONVERSION, _keys(conversion_ids)).sort("occurred_at", "conversion_id")
-
-
-def in_flight(session: Session, destination: str) -> pl.DataFrame:
-    """Rows whose sender has not recorded an answer."""
-    return session.read(CONVERSION, "destination = ? AND state = 'in_flight'", [destination])
-
-
-def sent_by_hour(session: Session, destination: str, since: datetime) -> dict[tuple[str, datetime], int]:
-    """How many conversions of each milestone were sent, by the hour they were ready in."""
-    frame = session.query(
-        "SELECT milestone, date_trunc('hour', ready_at) AS hour, count(*) AS n FROM conversions.conversion"
-        " WHERE destination = ? AND ready_at >= ? AND state IN (SELECT unnest(?)) GROUP BY ALL",
-        [destination, since, list(SENT)],
-    )
-    return {(milestone, hour): count for milestone, hour, count in frame.iter_rows()}
-
-
-def counts(session: Session, destination: str | None = None) -> pl.DataFrame:
-    """Rows by destination, state and reason."""
-    return session.query(
-        "SELECT destination, state, reason, count(*) AS conversions FROM conversions.conversion"
-        " WHERE coalesce(destination = ?, true) GROUP BY ALL ORDER BY ALL",
-        [destination],
-    )
 
 
 # --- writing
@@ -258,14 +213,10 @@ def retell(session: Session, events: Mapping[str, str]) -> None:
 # --- inside
 
 
-def _keys(conversion_ids: Iterable[str]) -> pl.DataFrame:
-    return pl.DataFrame({"conversion_id": sorted(set(conversion_ids))}, schema={"conversion_id": pl.String})
-
-
 def _by_id(session: Session, conversion_ids: Iterable[str]) -> dict[str, dict[str, Any]]:
     wanted = sorted(set(conversion_ids))
     frame = session.query(
-        "SELECT * FROM conversions.conversion SEMI JOIN _keys USING (conversion_id)", _keys=_keys(wanted)
+        "SELECT * FROM conversions.conversion SEMI JOIN _keys USING (conversion_id)", _keys=keys_of(wanted)
     )
     found = {row["conversion_id"]: row for row in frame.iter_rows(named=True)}
     missing = [name for name in wanted if name not in found]

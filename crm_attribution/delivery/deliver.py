@@ -20,7 +20,7 @@ import polars as pl
 
 from crm_attribution import stopping
 from crm_attribution.clock import Clock, iso
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries, ledger
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Decision, Policy, Row, claim, decide, guarded, hour_of, ready, recovered
@@ -189,7 +189,7 @@ class _Run:
         with session.transaction():
             if (gap := session.state.restored) is not None:
                 ledger.doubt(session, name, *gap, now)
-            orphans = _rows(ledger.in_flight(session, name))
+            orphans = _rows(entries.in_flight(session, name))
             states = {row.conversion_id: recovered(row, self.destination.limits, self.policy, now) for row in orphans}
             ledger.recover(session, states, now)
             self._ended((key, state, "interrupted") for key, state in states.items())
@@ -198,7 +198,7 @@ class _Run:
                 self.report.paused_until = until
                 self.report.stopped = f"the platform asked for a pause until {iso(until)}"
                 return
-            due = ledger.due(session, name, window_end, now)
+            due = entries.due(session, name, window_end, now)
             decisions = self._decide(session, due, now)
             self._guard(session, _rows(due), decisions)
             self._place(session, _rows(due), decisions, now)
@@ -234,7 +234,7 @@ class _Run:
             return
         guard = self.rules.conversions.volume_guard
         since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)
-        for key in guarded(fresh, ledger.sent_by_hour(session, self.destination.name, since), guard):
+        for key in guarded(fresh, entries.sent_by_hour(session, self.destination.name, since), guard):
             decisions[key] = Decision("held", "volume_guard")
 
     def _place(self, session: Session, due: Sequence[Row], decisions: Mapping[str, Decision], now: datetime) -> None:
@@ -255,7 +255,7 @@ class _Run:
         """Commit to sending those that may be sent still; consent and identifiers are those of this moment."""
         now, batch_id = self.clock.now(), secrets.token_hex(16)
         with session.transaction():
-            frame = ledger.rows(session, keys)
+            frame = entries.rows(session, keys)
             free = [row for row in _rows(frame) if _claimable(row, now)]
             frame = frame.filter(pl.col("conversion_id").is_in([row.conversion_id for row in free]))
             resolved = self.resolve(session, frame) if free else {}

@@ -1,4 +1,4 @@
-"""HTTP. The only importer of `requests`.
+"""Calls to one service over HTTP: their headers, rate budget, retries and counts.
 
 Two ways to ask: `Transport.request` for reads, which waits for its rate budget and retries what may succeed
 later, and `Transport.send_once` for deliveries, which tries exactly once and says whether the other side may
@@ -8,26 +8,31 @@ id, a body or a token.
 
 from __future__ import annotations
 
-import io
-import ipaddress
-import json as jsonlib
 import logging
 import random
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, Protocol
-from urllib.parse import urlsplit
+from typing import Protocol
 
 import requests
 import tenacity
 import urllib3
 
-from crm_attribution.errors import ConfigurationError, CrmAttributionError, Retryable, TokenExpired
+from crm_attribution.errors import CrmAttributionError, Retryable, TokenExpired
 from crm_attribution.http.answers import Answer, failure, folded, route, token_expired
+from crm_attribution.http.exchange import (
+    Body,
+    Call,
+    Params,
+    Unreadable,
+    before_sending,
+    checked_base,
+    encoded,
+    new_session,
+    problem_of,
+)
 from crm_attribution.http.pacing import Budget, Patience
 from crm_attribution.redaction import RedactingFilter, redact
 
@@ -37,7 +42,6 @@ __all__ = ["Answer", "Budget", "RedactingFilter", "Transport", "folded", "redact
 logging.getLogger("urllib3").setLevel(logging.INFO)
 
 Headers = Mapping[str, str] | Callable[[], Mapping[str, str]]
-Params = Mapping[str, Any] | Sequence[tuple[str, Any]]
 
 
 class Watch(Protocol):
@@ -91,7 +95,7 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
     ) -> None:
-        self.base_url = _checked_base(base_url, service)
+        self.base_url = checked_base(base_url, service)
         self.service = service
         self.secrets = tuple(secrets)
         self._headers: Headers = {} if headers is None else headers
@@ -104,7 +108,7 @@ class Transport:
         self._read_seconds, self._max_bytes = read_seconds, max_bytes
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not a secret)
-        self._session = _session()
+        self._session = new_session()
         self._counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -143,7 +147,7 @@ class Transport:
             Rejected: the other side will never accept this call (400, 404, 409, 414, 422, …).
             Unauthorized, Forbidden, QuotaExhausted, Terminal: a person must act.
         """
-        call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
+        call = Call(method.upper(), path, params, encoded(json, content), dict(headers or {}), json is not None)
         wanted = frozenset(expected)
         patience = Patience(self._attempts, self._deadline, self._rng)
 
@@ -197,15 +201,15 @@ class Transport:
                 `sent=True` when it may have been applied (time-out, reset, success status with a body that
                 cannot be read).
         """
-        call = _Call(method.upper(), path, params, _encoded(json, content), dict(headers or {}), json is not None)
+        call = Call(method.upper(), path, params, encoded(json, content), dict(headers or {}), json is not None)
         call.headers.setdefault("Connection", "close")
-        with _session() as session:
+        with new_session() as session:
             answer = self._watched(call, budget, session)
         if answer.status < 300 and not answer.readable:
             raise Retryable(f"{self.service} {call.route}: {answer.status} with a body that is not JSON", sent=True)
         return answer
 
-    def _watched(self, call: _Call, budget: str, session: requests.Session) -> Answer:
+    def _watched(self, call: Call, budget: str, session: requests.Session) -> Answer:
         """One call, inside its budget and under the eyes of `watch`."""
         if self._watch is not None:
             self._watch.before()
@@ -215,20 +219,20 @@ class Transport:
             self._watch.after(budget, answer)
         return answer
 
-    def _failure(self, answer: Answer, call: _Call) -> CrmAttributionError:
+    def _failure(self, answer: Answer, call: Call) -> CrmAttributionError:
         renewal = self._watch.renewal() if self._watch is not None and answer.status == 429 else None
         return failure(answer, service=self.service, route=call.route, credential=self._credential, renewal=renewal)
 
-    def _take(self, name: str, call: _Call, timeout: float) -> None:
+    def _take(self, name: str, call: Call, timeout: float) -> None:
         budget = self._budgets.get(name)
         if budget is not None and not budget.acquire(timeout):
             raise Retryable(f"{self.service} {call.route}: no room in the {name} rate budget for {timeout:.0f} s")
 
-    def _exchange(self, call: _Call, session: requests.Session) -> Answer:
+    def _exchange(self, call: Call, session: requests.Session) -> Answer:
         headers = self._headers_for(call)  # may read a file or ask for a token: its errors are not this call's
         with self._lock:
             self._counts[call.route] += 1
-        body = _Body(call.body) if call.body is not None else None
+        body = Body(call.body) if call.body is not None else None
         # The cause is not chained: the texts of requests' errors carry whole URLs.
         problem: str
         try:
@@ -245,13 +249,13 @@ class Transport:
                 raw = self._read(response)
                 return Answer.of(response.status_code, response.headers, raw)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            problem = _problem(error)
-            sent = body.touched if body is not None else not _before_sending(error)
-        except _Unreadable as error:
+            problem = problem_of(error)
+            sent = body.touched if body is not None else not before_sending(error)
+        except Unreadable as error:
             problem, sent = str(error), True
         raise Retryable(f"{self.service} {call.route}: {problem}", sent=sent)
 
-    def _headers_for(self, call: _Call) -> dict[str, str]:
+    def _headers_for(self, call: Call) -> dict[str, str]:
         standing = self._headers() if callable(self._headers) else self._headers
         kind = {"Content-Type": "application/json"} if call.is_json else {}
         return {"Accept": "application/json", "User-Agent": "crm-attribution", **kind, **standing, **call.headers}
@@ -263,92 +267,7 @@ class Transport:
         while chunk := response.raw.read1(65536, decode_content=True):
             parts += chunk
             if len(parts) > self._max_bytes:
-                raise _Unreadable(f"answer larger than {self._max_bytes} bytes")
+                raise Unreadable(f"answer larger than {self._max_bytes} bytes")
             if time.monotonic() > until:
-                raise _Unreadable(f"answer still not complete after {self._read_seconds:g} s")
+                raise Unreadable(f"answer still not complete after {self._read_seconds:g} s")
         return bytes(parts)
-
-
-class _Unreadable(Exception):
-    pass
-
-
-@dataclass(frozen=True)
-class _Call:
-    method: str
-    path: str
-    params: Params | None = field(repr=False)
-    body: bytes | None = field(repr=False)
-    headers: dict[str, str] = field(repr=False)
-    is_json: bool
-
-    def __post_init__(self) -> None:
-        # Appended to the base URL, so anything but an absolute path could change the host.
-        if not self.path.startswith("/") or self.path.startswith("//"):
-            raise ConfigurationError("a call's path must begin with one slash")
-
-    @property
-    def route(self) -> str:
-        return route(self.method, self.path)
-
-
-class _Body(io.BytesIO):
-    """Knows whether any of it was taken for sending, which is after connecting, TLS and the headers."""
-
-    touched = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.touched = True
-        return super().read(size)
-
-
-def _session() -> requests.Session:
-    session = requests.Session()
-    # The environment could otherwise replace our Authorization header (netrc) or choose a proxy.
-    session.trust_env = False
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
-    adapter = requests.adapters.HTTPAdapter(pool_maxsize=8, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _checked_base(base_url: str, service: str) -> str:
-    parts = urlsplit(base_url)
-    if parts.scheme == "https" and parts.hostname and not parts.username and not parts.query:
-        return base_url.rstrip("/")
-    if parts.scheme == "http" and _is_loopback(parts.hostname or "") and not parts.username:
-        return base_url.rstrip("/")
-    raise ConfigurationError(f"{service}: the base URL must be https://host (http only to a loopback address)")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _encoded(json: object, content: bytes | None) -> bytes | None:
-    if json is None:
-        return content or None
-    return jsonlib.dumps(json, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _before_sending(error: Exception) -> bool:
-    return isinstance(error, requests.ConnectTimeout) or "NewConnectionError" in repr(error)
-
-
-def _problem(error: Exception) -> str:
-    """What went wrong, without the library's text."""
-    if isinstance(error, requests.ConnectTimeout):
-        return "no connection within the time-out"
-    if isinstance(error, requests.Timeout | urllib3.exceptions.TimeoutError):
-        return "no answer within the time-out"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "TLS failure (certificate or protocol)"
-    text = repr(error)
-    for mark, plain in (("NameResolution", "host name not found"), ("NewConnection", "connection refused")):
-        if mark in text:
-            return plain
-    return f"connection broken ({type(error).__name__})"

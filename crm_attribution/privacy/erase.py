@@ -25,7 +25,7 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.contracts.topics import CONTACTS, LINK_CLICK, PERSON
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries, ledger
 from crm_attribution.conversions.rules import UNSENT, family
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.identifiers import record_id
@@ -194,7 +194,7 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
     session["attribution.touch"].delete(of_accounts.select("touch_id"))
     renamed = _nameless(session, "touch_id", touches)
-    return {name: session[name].rename("touch_id", renamed) for name in ("attribution.credit", ledger.CONVERSION)}
+    return {name: session[name].rename("touch_id", renamed) for name in ("attribution.credit", entries.CONVERSION)}
 
 
 def _nameless_causes(session: Session, of: Trace) -> int:

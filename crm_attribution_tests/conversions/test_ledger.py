@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from crm_attribution.contracts.conversions import STATES
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries, ledger
 from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
 from crm_attribution_tests.helpers import new_warehouse
@@ -125,11 +125,11 @@ def test_the_duplicate_window_begins_with_the_first_send_and_a_re_send_does_not_
             with session.transaction():
                 ledger.claim(session, f"b{place}", [_claim(key)], hours[place])
                 ledger.settle(session, f"b{place}", [Settled(key, state, "x", undone=undone)], 500, hours[place])
-            found = ledger.rows(session, [key])["first_sent_at"].item()
+            found = entries.rows(session, [key])["first_sent_at"].item()
             assert found == (None if undone else hours[0])
         with session.transaction():
             ledger.claim(session, "b3", [_claim(key)], hours[3])
-        assert ledger.rows(session, [key])["first_sent_at"].item() == hours[3], "nothing had been applied before"
+        assert entries.rows(session, [key])["first_sent_at"].item() == hours[3], "nothing had been applied before"
 
 
 @pytest.mark.parametrize("given_up", ["retry", "unknown"])
@@ -143,9 +143,9 @@ def test_the_answer_to_an_older_batch_never_settles_a_newer_one(outbox: Outbox, 
         if given_up == "unknown":
             ledger.reconcile(session, [key], "retry", "nothing_applied", NOW)
         ledger.claim(session, "newer", [_claim(key)], NOW + timedelta(hours=1))
-        before = ledger.rows(session, [key]).row(0, named=True)
+        before = entries.rows(session, [key]).row(0, named=True)
         ledger.settle(session, "older", [Settled(key, answer, "late", charged=False, undone=True)], 200, NOW)
-        assert ledger.rows(session, [key]).row(0, named=True) == before
+        assert entries.rows(session, [key]).row(0, named=True) == before
         ledger.settle(session, "newer", [Settled(key, "accepted", None)], 200, NOW)
     assert outbox.states() == {"a": "accepted"}
     log = {row["batch_id"]: (row["outcome"], row["code"]) for row in outbox.attempts()}
@@ -157,7 +157,7 @@ def test_rows_come_oldest_fact_first_and_of_one_instant_by_key(outbox: Outbox):
     (older,) = outbox.plan("older", occurred_at=NOW - timedelta(hours=6))
     (newer,) = outbox.plan("newer", occurred_at=NOW - timedelta(hours=4))
     with outbox.warehouse.session() as session:
-        for found in (ledger.rows(session, [newer, *keys, older]), ledger.due(session, "meta", NOW, NOW)):
+        for found in (entries.rows(session, [newer, *keys, older]), entries.due(session, "meta", NOW, NOW)):
             assert found["conversion_id"].to_list() == [older, *keys, newer]
 
 
@@ -184,7 +184,7 @@ def test_what_was_sent_is_counted_by_milestone_and_hour(outbox: Outbox):
     outbox.plan("other", state="accepted", ready_at=hour)
     outbox.change("other", destination="linkedin")
     with outbox.warehouse.session() as session:
-        assert ledger.sent_by_hour(session, "meta", hour - timedelta(hours=1)) == {
+        assert entries.sent_by_hour(session, "meta", hour - timedelta(hours=1)) == {
             ("customer_won", hour): 5,
             ("lead_captured", hour): 1,
             ("customer_won", hour - timedelta(hours=1)): 1,
@@ -252,8 +252,8 @@ def test_counts(outbox: Outbox):
     outbox.plan("c", state="held", reason="no_value")
     with outbox.warehouse.session() as session:
         expected = [("meta", "held", "no_value", 1), ("meta", "pending", None, 2)]
-        assert ledger.counts(session).rows() == ledger.counts(session, "meta").rows() == expected
-        assert ledger.counts(session, "linkedin").rows() == []
+        assert entries.counts(session).rows() == entries.counts(session, "meta").rows() == expected
+        assert entries.counts(session, "linkedin").rows() == []
 
 
 def _claim(key: str, payload: str = "hash") -> Claim:
@@ -351,7 +351,7 @@ class Operations(RuleBasedStateMachine):
     def the_ledger_is_the_model(self) -> None:
         if not hasattr(self, "session"):
             return
-        found = {self.outbox.name(row): row for row in self.session.read(ledger.CONVERSION).iter_rows(named=True)}
+        found = {self.outbox.name(row): row for row in self.session.read(entries.CONVERSION).iter_rows(named=True)}
         assert {name: row["state"] for name, row in found.items()} == self.states
         assert {name: row["attempts"] for name, row in found.items()} == self.attempts
         assert {name: row["first_sent_at"] for name, row in found.items()} == self.first
@@ -381,7 +381,7 @@ def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(outbo
 
     def due(now):
         with outbox.warehouse.session() as session:
-            return sorted(ledger.due(session, "meta", NOW, now)["milestone_id"])
+            return sorted(entries.due(session, "meta", NOW, now)["milestone_id"])
 
     assert due(NOW) == ["held", "pending"]
     assert due(NOW + hour) == ["held", "pending", "retry"]

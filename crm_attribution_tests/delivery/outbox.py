@@ -15,7 +15,7 @@ import polars as pl
 from crm_attribution import configuration, mapping
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
@@ -152,10 +152,10 @@ class Outbox:
     def plan(self, *names: str, **changes: Any) -> list[str]:
         """Put rows into the outbox; returns their keys."""
         records = [conversion(self.destination, self.values, self.tag + name, **changes) for name in names]
-        contract = CONTRACTS[ledger.CONVERSION]
+        contract = CONTRACTS[entries.CONVERSION]
         schema = {name: kind for name, kind in contract.polars_schema.items() if any(name in r for r in records)}
         with self.warehouse.session() as session, session.transaction():
-            session[ledger.CONVERSION].append(pl.DataFrame(records, schema=schema))
+            session[entries.CONVERSION].append(pl.DataFrame(records, schema=schema))
         return [record["conversion_id"] for record in records]
 
     def resolve(self, _: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
@@ -192,7 +192,7 @@ class Outbox:
     def rows(self) -> dict[str, dict[str, Any]]:
         """Every conversion by its name."""
         with self.warehouse.session() as session:
-            return {self.name(row): row for row in session.read(ledger.CONVERSION).iter_rows(named=True)}
+            return {self.name(row): row for row in session.read(entries.CONVERSION).iter_rows(named=True)}
 
     def states(self) -> dict[str, str]:
         return {name: row["state"] for name, row in self.rows().items()}
@@ -202,14 +202,14 @@ class Outbox:
 
     def attempts(self) -> list[dict[str, Any]]:
         with self.warehouse.session() as session:
-            return list(session.read(ledger.ATTEMPT).sort("started", "batch_id").iter_rows(named=True))
+            return list(session.read(entries.ATTEMPT).sort("started", "batch_id").iter_rows(named=True))
 
     def change(self, name: str, **columns: Any) -> None:
         """Behind the ledger's back: what planning or a defect may do."""
         with self.warehouse.session() as session, session.transaction():
-            (found,) = session.read(ledger.CONVERSION, "milestone_id = ?", [self.tag + name]).iter_rows(named=True)
+            (found,) = session.read(entries.CONVERSION, "milestone_id = ?", [self.tag + name]).iter_rows(named=True)
             row = {**found, **columns}
-            session[ledger.CONVERSION].upsert(pl.DataFrame([row], schema=CONTRACTS[ledger.CONVERSION].polars_schema))
+            session[entries.CONVERSION].upsert(pl.DataFrame([row], schema=CONTRACTS[entries.CONVERSION].polars_schema))
 
 
 def email_of(event: Mapping[str, Any]) -> str:

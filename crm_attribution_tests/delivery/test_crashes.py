@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import entries, ledger
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.state import note_restored
 from crm_attribution_tests.delivery.killed import POINTS, work
@@ -117,7 +117,7 @@ def test_the_suite_notices_a_missing_recovery(make: Make, sandbox: Sandbox, monk
     outbox = make("meta")
     outbox.plan(*FACTS)
     assert kill(outbox, "claimed", 1) == -signal.SIGKILL
-    monkeypatch.setattr(ledger, "in_flight", lambda session, _: ledger.rows(session, []))
+    monkeypatch.setattr(entries, "in_flight", lambda session, _: entries.rows(session, []))
     with pytest.raises(AssertionError):
         go_on(outbox, sandbox)
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from crm_attribution import configuration, layers
-from crm_attribution.conversions import ledger, plan
+from crm_attribution.conversions import entries, plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.destinations import destinations
 from crm_attribution.warehouse.session import Session
@@ -78,7 +78,7 @@ def _fetched(folder: Path, strangers: int, monkeypatch: pytest.MonkeyPatch) -> C
             patch.setattr(Session, "query", counted)
             layers.derive(session, chain.mapping, now)
             plan.update(session, chain.mapping, given, now)
-            due = session.read(ledger.CONVERSION)
+            due = session.read(entries.CONVERSION)
             assert due.height
             assert resolver(META, chain.mapping)(session, due)
     return found

@@ -4,7 +4,7 @@ import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
-from crm_attribution.conversions.ledger import ATTEMPT, CONVERSION
+from crm_attribution.conversions.entries import ATTEMPT, CONVERSION
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations

@@ -1,0 +1,68 @@
+"""What all commands share: timestamps as options, messages on standard error, errors as messages with an exit code."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, TypeVar
+
+import click
+
+from crm_attribution import stopping
+from crm_attribution.clock import parse_instant
+from crm_attribution.errors import CrmAttributionError, Stopped, machine_trouble
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Instant(click.ParamType[datetime]):
+    """ISO 8601; a bare date means 00:00Z."""
+
+    name = "ISO"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(value)
+        except ValueError:
+            self.fail(f"{value!r} is not an ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
+
+
+def acts_on_errors(command: F) -> F:
+    """Show the errors of a command as messages. A signal that stopped it decides the exit code."""
+
+    @wraps(command)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except CrmAttributionError as error:
+            raise Failed(error) from error
+        except KeyboardInterrupt:
+            raise Failed(Stopped(stopping.line(), stopping.received())) from None
+        except Exception as error:
+            if (trouble := machine_trouble(error)) is None:
+                raise
+            raise click.ClickException(trouble) from None
+        except BaseException as error:
+            if not stopping.is_stop(error):
+                raise
+            raise Failed(Stopped(stopping.line(), stopping.received())) from None
+
+    return run  # type: ignore[return-value]
+
+
+class Failed(click.ClickException):
+    """A message, and the exit code that shells expect after a signal."""
+
+    def __init__(self, error: CrmAttributionError) -> None:
+        super().__init__(str(error))
+        if isinstance(error, Stopped):
+            self.exit_code = 128 + (error.number or signal.SIGINT)  # type: ignore[misc]
+
+
+def say(message: str) -> None:
+    """Progress, on standard error."""
+    click.echo(message, err=True)
