@@ -19,8 +19,8 @@ PACKAGE = ROOT / "crm_attribution"
 ORDER = [
     *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "settings"),
     *("hubspot.texts", "hubspot.objects", "contracts"),
-    *("attribution.models", "mapping", "raw.rules"),
-    *("http", "warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "destinations", "configuration"),
+    *("attribution.models", "http", "destinations", "mapping", "raw.rules"),
+    *("warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "configuration"),
     *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]

@@ -279,6 +279,23 @@ def test_the_milestones_a_rule_may_name_are_those_that_can_happen() -> None:
         ("destinations: {meta: {conversions: [{milestone: customer_wonn, action: P}]}}", "not 'customer_wonn'"),
         ("destinations: {linkdin: {click_days: 9}}", "linkdin.send_from: is missing; did you mean linkedin?"),
         ("destinations: {meta: {send_from: yesterday}}", "send_from: must be start, or a timestamp"),
+        (
+            "destinations:\n  linkedin:\n    conversions: [{milestone: customer_won, action: abc}]\n",
+            "line 3: destinations.linkedin.conversions.0.action: must be the numeric id of a conversion rule",
+        ),
+        (
+            "destinations:\n  meta:\n    conversions:\n      - {milestone: lead_captured, action: Lead}\n"
+            "      - {milestone: customer_won, action: Purchase}\n",
+            "line 5: destinations.meta.conversions.1.action: Meta takes Purchase with a value only: add `value`",
+        ),
+        (
+            "destinations: {meta: {options: {crm_nmae: HubSpot}}}",
+            "meta.options.crm_nmae: there is no such entry; did you mean crm_name?",
+        ),
+        (
+            "destinations: {tiktok: {send_from: start, click_days: 9, options: {}, conversions: []}}",
+            "destinations.tiktok: there is no such destination; there are linkedin, meta",
+        ),
         ("touches: {channels: [{channel: X, kind: [clicks]}]}", "not 'clicks'"),
         ("spend: {utm_rules: [{utm_campaign: x}]}", "needs a condition: platform, ad_account"),
         ("spend: {utm_rules: [{campaign_name: ['a*'], utm_campaign: '{2}'}]}", "{2} is none of {campaign_id}"),

@@ -1,4 +1,4 @@
-"""What a destination is: limits as data, and four pure functions over values.
+"""What a destination is: limits as data, and pure functions over values.
 
 A destination is one file of this folder that defines `DESTINATION`. It knows one platform's fields and answers and
 nothing else: no HTTP, no tables, no clock. When and whether a conversion is sent, and its next state, is decided
@@ -164,6 +164,7 @@ class Destination(ABC):
         kinds: which of conversion, restatement and retraction it can take.
         documentation: where the platform describes the call.
         example_action: an action as the mapping may name it.
+        option_names: the `options` of its section of the mapping that `build` reads.
     """
 
     name: ClassVar[str]
@@ -177,6 +178,7 @@ class Destination(ABC):
     limits: ClassVar[Limits]
     documentation: ClassVar[str]
     example_action: ClassVar[str]
+    option_names: ClassVar[Sequence[str]] = ()
 
     @property
     def required(self) -> list[Setting[str]]:
@@ -192,6 +194,16 @@ class Destination(ABC):
     @abstractmethod
     def account(self, settings: Mapping[str, str]) -> str:
         """The ad account or dataset that counts; part of the delivery key."""
+
+    def wrong_action(self, action: str, value: str | None) -> str | None:
+        """What an action of the mapping must be for the platform to take it; None where it is that.
+
+        Args:
+            action: as the mapping names it.
+            value: the measure that is sent with it; None where none is.
+        """
+        del action, value
+        return None
 
     @abstractmethod
     def accepts(self, ready: Ready) -> str | None:

@@ -31,6 +31,7 @@ from crm_attribution.settings import Setting, secret, text
 API_VERSION = "202609"
 """Pinned; a version lives about a year, then answers 426: https://learn.microsoft.com/en-us/linkedin/marketing/versioning"""
 
+_RULE_ID = re.compile(r"\d+", re.ASCII)
 _EMAIL, _CLICK = "SHA256_EMAIL", "LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID"
 _LINE = re.compile(r"^Index:\s*(\d{1,6})\b(.*)$")
 _PATH = re.compile(r"ERROR\s*::\s*/?([A-Za-z0-9_/]{1,60})\s*::\s*(.*)")
@@ -71,8 +72,14 @@ class LinkedIn(Destination):
     def account(self, settings: Mapping[str, str]) -> str:
         return settings.get("LINKEDIN_ACCOUNT_ID") or self.name
 
+    def wrong_action(self, action: str, value: str | None) -> str | None:
+        del value
+        if _RULE_ID.fullmatch(action):
+            return None
+        return "must be the numeric id of a conversion rule with method CONVERSIONS_API, such as 104012"
+
     def accepts(self, ready: Ready) -> str | None:
-        if not re.fullmatch(r"\d+", ready.action, re.ASCII):
+        if not _RULE_ID.fullmatch(ready.action):
             return "action_is_no_rule_id"
         if not _user_ids(ready):
             return "no_identifier"

@@ -41,6 +41,11 @@ _WRONG_ID = 33
 """Error codes of the Graph API: https://developers.facebook.com/docs/graph-api/guides/error-handling"""
 
 
+_VALUED = "Purchase"
+"""The standard event whose value and currency are required:
+https://developers.facebook.com/docs/meta-pixel/reference#standard-events"""
+
+
 class Meta(Destination):
     """A dataset (pixel) of Meta's.
 
@@ -68,6 +73,7 @@ class Meta(Destination):
     click_id: ClassVar[str | None] = "fbclid"
     key_field: ClassVar[str] = "event_id"
     example_action: ClassVar[str] = "Purchase"
+    option_names: ClassVar[Sequence[str]] = ("crm_name",)
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
     limits: ClassVar[Limits] = Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
     documentation: ClassVar[str] = (
@@ -77,11 +83,16 @@ class Meta(Destination):
     def account(self, settings: Mapping[str, str]) -> str:
         return settings["META_DATASET_ID"]
 
+    def wrong_action(self, action: str, value: str | None) -> str | None:
+        if action == _VALUED and value is None:
+            return f"Meta takes {_VALUED} with a value only: add `value` with a measure"
+        return None
+
     def accepts(self, ready: Ready) -> str | None:
         if not any(name in _user(ready) for name in ("em", "ph", "fbc", "lead_id")):
             return "no_identifier"
         valued = ready.value is not None and ready.value >= 0 and bool(ready.currency)
-        if not valued and (ready.action == "Purchase" or ready.value is not None):
+        if not valued and (ready.action == _VALUED or ready.value is not None):
             return "no_value"
         return None
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import ErrorDetails
+
+from crm_attribution.destinations import destinations
+from crm_attribution.mapping.conversions import Destination
 
 _EXPECTED = {
     "missing": "is missing",
@@ -37,6 +40,25 @@ def described(problem: ErrorDetails, shipped: Mapping[str, Any]) -> str:
     if problem["type"] == "literal_error" and isinstance(given, str):
         return f"{message}, not {given!r}"
     return message
+
+
+def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """What destinations refuse in their sections of the mapping: path and message of each entry."""
+    known = destinations()
+    for name, section in mapped.items():
+        where: tuple[int | str, ...] = ("destinations", name)
+        destination = known.get(name)
+        if destination is None:
+            yield where, "there is no such destination" + _meant(name, list(known))
+            continue
+        for option in sorted(section.options.keys() - set(destination.option_names)):
+            yield (
+                (*where, "options", option),
+                _EXPECTED["extra_forbidden"] + _meant(option, [*destination.option_names]),
+            )
+        for place, rule in enumerate(section.conversions):
+            if wrong := destination.wrong_action(rule.action, rule.value):
+                yield (*where, "conversions", place, "action"), wrong
 
 
 def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:

@@ -25,13 +25,17 @@ def load(override: Path | None = None) -> Rules:
     if override is not None:
         _note_own_stages(merged.data, layered_yaml.read([override]).data)
     try:
-        return Rules.model_validate(merged.data)
+        rules = Rules.model_validate(merged.data)
     except ValidationError as error:
         shipped = layered_yaml.read([SHIPPED]).data
         lines = [
             f"  {merged.located(problem['loc'], problems.described(problem, shipped))}" for problem in error.errors()
         ]
         raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines)) from None
+    lines = [f"  {merged.located(where, message)}" for where, message in problems.of_destinations(rules.destinations)]
+    if lines:
+        raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines))
+    return rules
 
 
 def _note_own_stages(merged: dict[str, Any], own: dict[str, Any]) -> None:

@@ -79,6 +79,7 @@ def keys_in(destination: Destination, value: Any) -> list[str]:
 def check_declaration(destination: Destination) -> None:
     """Limits, settings and names are all there."""
     limits = destination.limits
+    assert destination.wrong_action(destination.example_action, "arr") is None
     assert limits.batch >= 1
     assert limits.max_age > timedelta(0)
     assert limits.dedupe is None or timedelta(hours=2) < limits.dedupe
