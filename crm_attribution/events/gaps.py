@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from crm_attribution.events.rules.deal_stages import stage_meanings
+from crm_attribution.events.rules.deal_stages import disagreeing_stages, stage_meanings
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
@@ -30,7 +30,7 @@ def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -
             [
                 _unknown_stages(session, list(rules.deals.own)),
                 _unmapped_pipelines(session, list(rules.deals.pipelines)),
-                disagreeing_stages(stages, rules),
+                disagreeing_stages(stages, rules.deals),
                 _refused_deals(session),
                 _missing_rates(session),
             ]
@@ -80,28 +80,4 @@ def _missing_rates(session: Session) -> pl.DataFrame:
         " WHERE rate IS NULL AND state = 'live' AND suppressed_by IS NULL"
         " UNION ALL SELECT currency, starts_on::TIMESTAMPTZ FROM events.home_spend WHERE rate IS NULL) AS value"
         " GROUP BY value.currency ORDER BY 2"
-    )
-
-
-def disagreeing_stages(stages: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Stages that the mapping calls won, lost or open and HubSpot's metadata does not.
-
-    Args:
-        stages: raw.pipeline_stage rows.
-        rules: the stage map; an entry of the user's own is in force all the same, a shipped one is not.
-    """
-    told = (
-        pl.when(~pl.col("is_closed"))
-        .then(pl.lit("open"))
-        .when(pl.col("probability").eq_missing(1.0))
-        .then(pl.lit("deal_won"))
-        .otherwise(pl.lit("deal_lost"))
-    )
-    named = pl.col("stage_id").replace_strict(rules.deals.stages, default=None, return_dtype=pl.String)
-    meant = pl.when(named.is_in(["deal_won", "deal_lost"])).then(named).otherwise(pl.lit("open"))
-    return stages.filter(named.is_not_null() & ~pl.col("archived") & (meant != told)).select(
-        gap=pl.lit("stage_disagrees"),
-        subject="stage_id",
-        records=pl.lit(None, pl.Int64),
-        first_at=pl.lit(None, pl.Datetime("us", "UTC")),
     )

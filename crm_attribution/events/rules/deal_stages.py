@@ -10,8 +10,9 @@ from __future__ import annotations
 import polars as pl
 
 from crm_attribution.mapping import Deals
+from crm_attribution.raw.rules.stage_meanings import is_won
 
-CLOSED = ["deal_won", "deal_lost"]
+CLOSED, OPEN = ["deal_won", "deal_lost"], "open"
 IS_CLOSED, IS_WON = "hs_is_closed", "hs_is_closed_won"
 
 _TIMES = pl.Datetime("us", "UTC")
@@ -82,10 +83,39 @@ def stage_meanings(stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
     )
 
 
+def disagreeing_stages(stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
+    """events.gap rows of the stages that the mapping calls won, lost or open and HubSpot's metadata does not.
+
+    Args:
+        stages: raw.pipeline_stage rows.
+        rules: the stage map; an entry of the user's own is in force all the same, a shipped one is not.
+    """
+    by_metadata = _by_flags(pl.col("is_closed"), is_won())
+    mapped = pl.col("stage_id").replace_strict(rules.stages, default=None, return_dtype=pl.String)
+    by_mapping = pl.when(mapped.is_in(CLOSED)).then(mapped).otherwise(pl.lit(OPEN))
+    return stages.filter(mapped.is_not_null() & ~pl.col("archived") & (by_mapping != by_metadata)).select(
+        gap=pl.lit("stage_disagrees"),
+        subject="stage_id",
+        records=pl.lit(None, pl.Int64),
+        first_at=pl.lit(None, _TIMES),
+    )
+
+
 def meanings_now(stages: pl.DataFrame) -> pl.DataFrame:
     """raw.stage_meaning columns of stages that always meant what they mean now."""
-    won = (pl.col("is_closed") & (pl.col("probability") == 1.0)).fill_null(False)
-    return stages.select("stage_id", "is_closed", is_won=won, known_from=pl.lit(0).cast(_TIMES))
+    return stages.select("stage_id", "is_closed", is_won=is_won(), known_from=pl.lit(0).cast(_TIMES))
+
+
+def _by_flags(closed: pl.Expr, won: pl.Expr) -> pl.Expr:
+    """deal_won, deal_lost or `OPEN`, by what HubSpot tells of a stage; null where it tells nothing."""
+    return (
+        pl.when(won)
+        .then(pl.lit("deal_won"))
+        .when(closed)
+        .then(pl.lit("deal_lost"))
+        .when(closed.is_not_null())
+        .then(pl.lit(OPEN))
+    )
 
 
 def _by_metadata(rows: pl.DataFrame, meanings: pl.DataFrame) -> pl.DataFrame:
@@ -134,18 +164,12 @@ def _named(rows: pl.DataFrame, rules: Deals) -> pl.DataFrame:
         pl.col("stage").replace_strict(given, default=None, return_dtype=pl.String)
         for given in (rules.own, rules.shipped)
     )
-    won, closed = pl.col("_is_won").fill_null(False), pl.col("_is_closed")
-    by_metadata = (
-        pl.when(won)
-        .then(pl.lit("deal_won"))
-        .when(closed.fill_null(False))
-        .then(pl.lit("deal_lost"))
-        .when(closed.is_not_null() & shipped.is_in(CLOSED))
-        .then(pl.lit("crm_stage_changed"))
-    )
+    told = _by_flags(pl.col("_is_closed"), pl.col("_is_won"))
+    reopened = (told == OPEN) & shipped.is_in(CLOSED)
+    by_metadata = pl.when(told.is_in(CLOSED)).then(told).when(reopened).then(pl.lit("crm_stage_changed"))
     rows = rows.with_columns(
         _name=pl.coalesce(own, by_metadata, shipped, pl.lit("crm_stage_changed")),
-        _unknown=(pl.col("stage").is_not_null() & own.is_null() & shipped.is_null() & closed.is_null() & ~won),
+        _unknown=(pl.col("stage").is_not_null() & own.is_null() & shipped.is_null() & told.is_null()),
     )
     return rows.with_columns(_closed=pl.col("_name").is_in(CLOSED)).drop("_is_closed", "_is_won")
 

@@ -39,5 +39,10 @@ def new_meanings(known: pl.DataFrame, former: pl.DataFrame, listed: pl.DataFrame
 
 
 def _meant(stages: pl.DataFrame) -> pl.DataFrame:
-    won = (pl.col("is_closed") & (pl.col("probability") == 1.0)).fill_null(False)
-    return stages.select(*KEY, "is_closed", is_won=won)
+    return stages.select(*KEY, "is_closed", is_won=is_won())
+
+
+def is_won() -> pl.Expr:
+    """Whether deals in a stage are won, from `is_closed` and `probability` of raw.pipeline_stage: closed, with
+    probability 1."""
+    return (pl.col("is_closed") & (pl.col("probability") == 1.0)).fill_null(False)
