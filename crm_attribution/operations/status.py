@@ -97,7 +97,7 @@ def status(given: Settings) -> dict[str, Any]:
 def _authentication(pipeline: Pipeline) -> dict[str, Any]:
     """How HubSpot is asked, from settings and the token file; HubSpot itself is not asked."""
     try:
-        return dict(pipeline.credential.figures())
+        return dict(pipeline.connections.credential.figures())
     except ConfigurationError as error:
         return {"authentication": str(error)}
 

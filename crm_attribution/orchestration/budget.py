@@ -130,7 +130,7 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
     Raises:
         ConfigurationError, Unauthorized, Forbidden: as a run would.
     """
-    hubspot, limits = pipeline.hubspot, pipeline.hubspot_limits
+    hubspot, limits = pipeline.connections.hubspot, pipeline.connections.limits
     before = hubspot.transport.calls
     limits.in_time_zone(hubspot.account_details().get("timeZone"))
     if limits.remaining is None and not uses_oauth(pipeline.settings):
@@ -158,11 +158,12 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
 def _learn_usage(pipeline: Pipeline) -> None:
     """The day's use from HubSpot's own counter, where headers do not report it; some accounts have none."""
     try:
-        used = pipeline.hubspot.daily_usage()
+        used = pipeline.connections.hubspot.daily_usage()
     except (Rejected, Forbidden):
         return
     if used is not None:
-        pipeline.hubspot_limits.daily, pipeline.hubspot_limits.remaining = used[0], max(0, used[0] - used[1])
+        limits = pipeline.connections.limits
+        limits.daily, limits.remaining = used[0], max(0, used[0] - used[1])
 
 
 def must_be_planned(first_hour: datetime, start: datetime, end: datetime) -> bool:

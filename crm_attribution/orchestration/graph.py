@@ -25,7 +25,8 @@ from crm_attribution.orchestration.automation import (
     reconcile_schedule,
     tell_of_failures,
 )
-from crm_attribution.orchestration.resources import open_warehouse, pipeline_resource
+from crm_attribution.orchestration.resources import open_warehouse
+from crm_attribution.orchestration.run_setup import pipeline_resource
 
 FILES = {model.key: model.path for model in sql.MODELS}
 """Table -> the SQL file that makes it."""

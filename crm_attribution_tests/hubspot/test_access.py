@@ -51,14 +51,14 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
     code = sandbox.set_oauth(rotate=True)["code"]
     file, endpoint = access.token_file(given), access.token_endpoint(given)
     oauth.authorize(file, endpoint, pipeline.clock, code, sandbox.oauth["redirect_uri"])
-    assert pipeline.hubspot.account_details()["portalId"] == 1000001
-    assert pipeline.credential.hub_id == "1000001"
+    assert pipeline.connections.hubspot.account_details()["portalId"] == 1000001
+    assert pipeline.connections.credential.hub_id == "1000001"
     sandbox.set_clock("2026-03-09T12:28:29Z")
     sandbox.reset_calls()
-    pipeline.hubspot.account_details()
+    pipeline.connections.hubspot.account_details()
     assert sandbox.calls()["total"] == 1
     sandbox.set_clock("2026-03-09T13:00:00Z")
-    pipeline.hubspot.account_details()
+    pipeline.connections.hubspot.account_details()
     shown = status(given)["hubspot"]
     assert shown == {
         "authentication": "OAuth app",
@@ -67,10 +67,10 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
         "last attempt to renew": "2026-03-09T13:00:00Z",
     }
     sandbox.set_oauth(revoked=True)
-    pipeline.hubspot.account_details()
+    pipeline.connections.hubspot.account_details()
     sandbox.set_clock("2026-03-09T14:00:00Z")
     with pytest.raises(RefreshRefused, match="BAD_REFRESH_TOKEN"):
-        pipeline.hubspot.account_details()
+        pipeline.connections.hubspot.account_details()
     shown = status(given)["hubspot"]
     assert (shown["last attempt to renew"], shown["last attempt ended with"]) == (
         "2026-03-09T14:00:00Z",
@@ -79,7 +79,7 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
     data = json.loads(file.path.read_text())
     file.path.write_text(json.dumps(data | {"access_token": "made-up", "expires_at": "2027-01-01T00:00:00Z"}))
     with pytest.raises(TokenInvalid, match="check HUBSPOT_TOKEN_FILE"):
-        opened(env).hubspot.account_details()
+        opened(env).connections.hubspot.account_details()
 
 
 def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox, tmp_path):
@@ -91,11 +91,11 @@ def test_the_days_end_stops_cleanly_and_names_the_instant_it_is_renewed(sandbox,
     sandbox.set_limits(daily=used + 12)
     readers: Readers = pipeline.readers
     readers.reference.account()
-    pipeline.learn_time_zone()
+    pipeline.connections.learn_time_zone()
     with pytest.raises(QuotaExhausted, match=r"renewed at midnight US/Eastern, 2026-03-10T04:00:00Z"):
-        list(map(pipeline.hubspot.pipelines, ["deals"] * 20))
-    left = pipeline.hubspot_limits.figures()
-    assert left == {"calls per day": used + 12, "calls left today": pipeline.hubspot_limits.kept}
+        list(map(pipeline.connections.hubspot.pipelines, ["deals"] * 20))
+    left = pipeline.connections.limits.figures()
+    assert left == {"calls per day": used + 12, "calls left today": pipeline.connections.limits.kept}
     sandbox.set_clock("2026-03-10T04:00:00Z")
-    pipeline.hubspot.pipelines("deals")
+    pipeline.connections.hubspot.pipelines("deals")
     sandbox.set_limits(on=False)

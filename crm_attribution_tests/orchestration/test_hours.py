@@ -15,7 +15,7 @@ import pytest
 from crm_attribution.clock import Clock, FixedClock, WallClock
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.orchestration import hours
-from crm_attribution.orchestration.resources import check_closed
+from crm_attribution.orchestration.run_setup import check_closed
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = WallClock().now

@@ -26,7 +26,7 @@ from crm_attribution.errors import WarehouseBusy
 from crm_attribution.orchestration.automation import dead_runs
 from crm_attribution.orchestration.graph import definitions
 from crm_attribution.orchestration.instance import dagster_home, fail_dead_runs, note_process
-from crm_attribution.orchestration.resources import pipeline_resource
+from crm_attribution.orchestration.run_setup import pipeline_resource
 from crm_attribution.warehouse.lock import RunLock, process_start_token
 from crm_attribution_tests.orchestration import commands
 from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST, READING_THE_PORTAL

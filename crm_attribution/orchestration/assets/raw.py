@@ -77,15 +77,15 @@ def _is_read(name: str, severity: dg.AssetCheckSeverity = dg.AssetCheckSeverity.
 
 
 def _account(pipeline: Pipeline, hours: Window) -> StreamReport:
-    readers, hub_id = pipeline.readers, pipeline.credential.hub_id
+    readers, hub_id = pipeline.readers, pipeline.connections.credential.hub_id
     with pipeline.warehouse.session() as session:
         check_first_load(session.state, pipeline.settings.start, hours.since)
         if hub_id is not None and session.state.portal_id is not None:
             check_portal(session.state, hub_id)
     check_run(pipeline, hours.since, hours.end)
     report = readers.reference.account()
-    pipeline.learn_time_zone()
-    report.figures |= pipeline.credential.figures() | pipeline.hubspot_limits.figures()
+    pipeline.connections.learn_time_zone()
+    report.figures |= pipeline.connections.credential.figures() | pipeline.connections.limits.figures()
     with pipeline.warehouse.session() as session:
         report.figures |= {"portal": str(session.state.portal_id), **in_force.shown(pipeline.settings, pipeline.rules)}
     return report
@@ -103,7 +103,7 @@ def _records(described: ObjectType) -> dg.AssetsDefinition:
 
 
 def _source(source: Source) -> Read:
-    return lambda pipeline, hours: pipeline.readers.sources.read(source, pipeline.transport_to(source), hours.since)
+    return lambda pipeline, hours: pipeline.readers.sources.read(source, pipeline.connections.to(source), hours.since)
 
 
 def _webhooks(pipeline: Pipeline, _: Window) -> StreamReport:
