@@ -37,7 +37,9 @@ def test_the_first_rule_whose_every_condition_holds_tells_it():
     }
     assert called("DE | Brand | 26", other, mine)[:2] == (2, "brand-of-de-7")
     assert called("US|Abm", other, mine)[:2] == (2, "abm-of-de-7")
-    assert called("DE | Brand | 26 | x", other, mine)[1] == "brand-of-de-7", "the first * stands for as little as it can"
+    assert called("DE | Brand | 26 | x", other, mine)[1] == "brand-of-de-7", (
+        "the first * stands for as little as it can"
+    )
     assert called("FR | Brand | 26", other, mine)[:2] == (None, None)
     assert called("DE | Herbst | 26", {"campaign_name": ["DE | * |*"], "utm_campaign": "{1}"})[:2] == (1, "autumn")
 
