@@ -170,7 +170,7 @@ SPEND_CAMPAIGNS = Layer(
     update=spend_campaigns.update,
     topics=(AD_CAMPAIGN,),
     sections=("spend", "touches"),
-    reads=("raw.ad_spend",),
+    reads=("raw.ad_spend", "raw.campaign"),
     writes=("attribution.spend_campaign",),
 )
 TOUCHES = Layer(

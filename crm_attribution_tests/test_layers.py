@@ -37,7 +37,7 @@ pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
 META = destinations()["meta"]
-MAPPING = RULES.replace("markov]", "markov, self_reported]") + SEND + "streams: {meetings: on}\n"
+MAPPING = RULES.replace("markov]", "markov, self_reported]") + SEND + "streams: {meetings: on, campaigns: on}\n"
 
 
 @dataclass
@@ -114,6 +114,8 @@ def lines() -> list[Line]:
         ends = ("meetings", int(hour[:2] + hour[3:5])), ("contacts", int(more.id(1)))
         more.lines.append(join(f"2026-{hour}:30:00Z", *ends))
         more.lines.append(email_click(f"2026-{hour}:20:00Z", f"m{hour}", f"c{more.id(1)}@buyer.example"))
+    told = {"id": "g1", "name": "Spring", "utm": "spring", "spend": [{"id": 1, "amount": 5}]}
+    more.lines.append({"at": "2026-03-01T00:00:00Z", "op": "campaign", "campaign": told})
     everything: list[Line] = [*portal()[len(SETUP) :], *more.lines]
     return [*SETUP, *sorted(everything, key=lambda line: str(line["at"]))]
 

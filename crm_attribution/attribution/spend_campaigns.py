@@ -16,8 +16,11 @@ _EVERY = """
     UNION SELECT platform, ad_account, campaign_id FROM attribution.spend_campaign
 """
 _CAMPAIGNS = """
-    SELECT DISTINCT platform, ad_account, campaign_id, campaign_name FROM raw.ad_spend
-    SEMI JOIN keys USING (platform, ad_account, campaign_id) ORDER BY ALL
+    SELECT DISTINCT spent.platform, ad_account, spent.campaign_id, campaign_name,
+        CASE WHEN spent.platform = 'hubspot' THEN own.utm_campaign END AS utm_campaign
+    FROM raw.ad_spend AS spent SEMI JOIN keys USING (platform, ad_account, campaign_id)
+    LEFT JOIN raw.campaign AS own ON own.campaign_id = spent.campaign_id AND own.portal_id = spent.ad_account
+    ORDER BY ALL
 """
 
 

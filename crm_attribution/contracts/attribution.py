@@ -183,5 +183,7 @@ class SpendCampaign(Model):
     campaign_name: str = field("its name at the platform; empty where it tells none")
     rule: int = field("place in spend.utm_rules of the first that holds, from 1", nullable=True, ge=1)
     campaign_of_rule: str = field("the utm_campaign it tells", nullable=True)
-    campaign_of_id: str = field("the id, spelled as a campaign", nullable=True)
+    campaign_of_id: str = field(
+        "the id, of HubSpot's own campaigns their utm_campaign, spelled as a campaign", nullable=True
+    )
     campaign_of_name: str = field("the name, spelled as a campaign (mapping, touches.campaigns)", nullable=True)

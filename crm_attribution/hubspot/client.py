@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot import campaigns
 from crm_attribution.hubspot.activities import EVENT_PAGE, Kind, changed_pages
 from crm_attribution.hubspot.associations import Association, read_associations
 from crm_attribution.hubspot.objects import OBJECT_TYPES
@@ -88,6 +89,18 @@ class HubSpotClient:
         """The people of a marketing event: who they are, attendanceState and occurredAt."""
         path = f"{self._paths.marketing_events}/participations/{segment(event)}/breakdown"
         return self._all("marketing event participations", path, limit=EVENT_PAGE)
+
+    def campaigns(self) -> list[Record]:
+        """Every campaign: id, updatedAt, name and utm."""
+        properties = ",".join(campaigns.PROPERTIES)
+        return self._all("campaigns", self._paths.campaigns, limit=campaigns.PAGE, properties=properties)
+
+    def campaign_totals(self, campaign: str) -> Record | None:
+        """Budget and spend items of a campaign with its currency; None where it is gone."""
+        path = f"{self._paths.campaigns}/{segment(campaign)}/budget/totals"
+        answer = self.transport.request("GET", path, expected=(200, 404))
+        found: Record | None = None if answer.status == 404 else answer.body
+        return found
 
     def email_clicks(self, since: datetime | None, until: datetime) -> Iterator[list[Record]]:
         """Marketing e-mail clicks created in `[since, until)`."""

@@ -19,7 +19,8 @@ class Paths:
     """Path templates. Dated versions put the date behind the area, v3 in front of it
     (https://developers.hubspot.com/docs/developer-tooling/platform/versioning).
 
-    Forms, form submissions, e-mail events, marketing events and account details have no dated path yet.
+    Forms, form submissions, e-mail events, marketing events and account details have no dated path yet, campaigns have
+    had one since 2026-03.
     """
 
     objects: str
@@ -28,6 +29,7 @@ class Paths:
     properties: str
     owners: str
     token: str
+    campaigns: str = "/marketing/campaigns/2026-03"
     forms: str = "/marketing/v3/forms"
     submissions: str = "/form-integrations/v1/submissions/forms"
     email_events: str = "/email/public/v1/events"
@@ -45,6 +47,7 @@ class Paths:
                 pipelines="/crm/v3/pipelines",
                 properties="/crm/v3/properties",
                 owners="/crm/v3/owners",
+                campaigns="/marketing/v3/campaigns",
                 token="/oauth/v3/token",  # noqa: S106 - an address
             )
         if not re.fullmatch(r"\d{4}-\d{2}(-beta)?", version):

@@ -38,4 +38,5 @@ class Streams(Section):
     meetings: bool
     calls: bool
     marketing_events: bool
+    campaigns: bool
     forms: Forms

@@ -143,6 +143,7 @@ class Chain:
         found.streams.submissions(since)
         found.streams.email_clicks(since)
         found.streams.activities(since)
+        found.campaigns.read(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
         for source in (OFFLINE_TOUCHES, RATES_SOURCE, SPEND, COSTS):
             found.sources.read(source, None, since)

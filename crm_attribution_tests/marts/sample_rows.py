@@ -203,7 +203,9 @@ def home_spend(row: Row) -> Row:
 
 def spend_campaigns(spends: Sequence[Row], rules: Rules | None = None) -> list[Row]:
     """What the campaigns of spend may be called in touches, as shipped or by rules."""
+    utm = {row["campaign_id"]: row["utm_campaign"] for row in CAMPAIGNS}
     frame = pl.DataFrame(spends, infer_schema_length=None).select(FIELDS).unique(maintain_order=True)
+    frame = frame.with_columns(pl.col("campaign_id").replace_strict(utm, default=None).alias("utm_campaign"))
     return campaigns_of_spend(frame, rules or load()).to_dicts()
 
 
@@ -356,6 +358,11 @@ SUPERSEDED = {
     "superseded_at": at("2026-06-01T00:00:00Z"),
 }
 
+CAMPAIGNS = [
+    {"campaign_id": number, "portal_id": "1", "name": name, "utm_campaign": utm, "currency": "EUR", "budget": budget,
+     "updated_at": at("2026-03-02"), "extracted_at": at("2026-03-03")}
+    for number, name, utm, budget in (("g1", "Spring", "brand", 50_000), ("g2", "Fair", None, 10_000))
+]  # fmt: skip
 SPEND = [
     spend("77", "Brand", 12_345),
     spend("78", "BRAND!", 5),
@@ -363,6 +370,8 @@ SPEND = [
     spend("79", "Brand | Berlin", 1_000, "JPY", clicks=None),
     spend("", "", -250),
     spend("", "", 250, date=date(2026, 4, 1)),
+    spend("g1", "Spring", 9_999, platform="hubspot"),
+    spend("g2", "Fair", 4_000, platform="hubspot", clicks=None, impressions=None),
     spend("80", f"for-{CANARY}", 1, "KWD"),
     spend("80", f"or-{CANARY}", 2, "KWD"),
 ]
@@ -427,6 +436,7 @@ def tables() -> Tables:
         ],
         "raw.link_click": [click("a", "2026-03-01T09:00:00Z", contact_id="1"), click("b", "2026-03-10T09:00:30Z")],
         "raw.ad_spend": SPEND,
+        "raw.campaign": CAMPAIGNS,
         "raw.cost": COSTS,
         "attribution.spend_campaign": spend_campaigns(SPEND),
         "events.home_spend": [home_spend(row) for row in (*SPEND, *COSTS)],

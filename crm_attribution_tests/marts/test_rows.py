@@ -280,7 +280,8 @@ def test_spend_shows_the_campaign_of_the_touches_or_that_there_is_none(marts: Se
     found = rows(
         marts,
         "SELECT spent_on, spent_month, platform, campaign_id, campaign_name, campaign, match, currency, amount_minor,"
-        " amount, clicks FROM marts.spend ORDER BY spent_on, currency, campaign_id NULLS FIRST",
+        " amount, clicks FROM marts.spend WHERE platform <> 'hubspot'"
+        " ORDER BY spent_on, currency, campaign_id NULLS FIRST",
     )
     assert found == [
         (day(2), MARCH, "google_ads", None, None, None, "none", "EUR", -250, D("-2.50"), 10),
@@ -305,6 +306,22 @@ def test_money_spent_and_its_value_at_home_stand_side_by_side(marts: Session) ->
         ("salaries", D("1000.50"), "home", "EUR", 100_050, "EUR", "1", 100_050, D("1000.50")),
         ("salaries", D("3.33"), "table", "USD", 333, "EUR", "0.9", 300, D("3.00")),
         ("tools", D("-0.07"), "home", "EUR", -7, "EUR", "1", -7, D("-0.07")),
+    ]
+
+
+def test_hubspots_spend_counts_where_no_platform_tells_spend_of_the_campaign(marts: Session) -> None:
+    columns = "campaign_id, campaign, match, is_counted, amount_minor"
+    assert rows(marts, f"SELECT {columns} FROM marts.spend WHERE platform = 'hubspot' ORDER BY 1") == [
+        ("g1", "brand", "id", False, 9_999),
+        ("g2", None, "none", True, 4_000),
+    ]
+    columns = "campaign_name, utm_campaign, currency, budget, spent, counted"
+    assert rows(marts, f"SELECT {columns} FROM marts.campaign_budget ORDER BY campaign_id") == [
+        ("Spring", "brand", "EUR", D("500"), D("99.99"), D("0")),
+        ("Fair", None, "EUR", D("100"), D("40"), D("40")),
+    ]
+    assert rows(marts, "SELECT sum(amount) FROM marts.spend WHERE is_counted AND campaign = 'brand'") == [
+        (D("123.50"),)
     ]
 
 

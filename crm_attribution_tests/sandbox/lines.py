@@ -93,6 +93,11 @@ COMPANY: list[Line] = [
     click(day(7, "10:30:00"), "k2"),
     click(day(8), "k3"),
     email_click(day(8), "e1", "ann@quelle.example"),
+    {
+        "at": day(8),
+        "op": "campaign",
+        "campaign": {"id": "c1", "name": "Spring", "utm": "spring", "spend": [{"id": 1, "amount": 5.5}]},
+    },
     email_click(day(8, "10:00:00"), "e2", "ben@ufer.example", filtered=True),
     update(day(20), "contacts", 11, lifecyclestage="customer"),
 ]

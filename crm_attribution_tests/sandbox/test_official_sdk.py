@@ -97,3 +97,11 @@ def test_its_token_request_is_json_which_the_description_does_not_allow(client: 
     asked = {name: company.oauth[name] for name in ("client_id", "client_secret", "refresh_token")}
     with pytest.raises(hubspot_sdk.BadRequestError, match="BAD_GRANT_TYPE"):
         client.auth.oauth.create_token(grant_type="refresh_token", **asked)
+
+
+def test_campaigns_with_their_budget(client: HubSpot):
+    (found,) = client.marketing.campaigns.list(limit=10, properties=["hs_name", "hs_utm"]).results
+    assert (found.id, found.properties) == ("c1", {"hs_name": "Spring", "hs_utm": "spring"})
+    totals = client.marketing.campaigns.budget.get_totals(found.id)
+    assert (totals.currency_code, totals.spend_total, totals.budget_items) == ("EUR", 5.5, [])
+    assert [(item.id, item.amount, item.order) for item in totals.spend_items] == [("1", 5.5, 0)]

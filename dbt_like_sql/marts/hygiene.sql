@@ -116,7 +116,7 @@ found as (
         case when amount_home_minor is not null then home_currency end as home_currency,
         sum(amount_home_minor)::bigint as amount_home_minor
     from marts.spend
-    where match = 'none'
+    where match = 'none' and is_counted
     group by all
 )
 

@@ -1,6 +1,6 @@
 -- One row per day, ad account, currency and campaign: what ads cost and which campaign of the touches it paid for.
 -- Spend that no touch names is a row too, with match = none, so per currency the amounts add up to what the platforms
--- show. Sum one currency at a time, or amount_home. Costs other than ads are in marts.cost.
+-- show. Sum one currency at a time, or amount_home, and only rows with is_counted. Costs other than ads are in marts.cost.
 --
 -- A campaign matches the touches whose utm_campaign is what the first rule of spend.utm_rules that holds tells; else those
 -- whose utm_campaign is its id; else its name, as touches.campaigns spell it, word for word or in another spelling
@@ -15,6 +15,8 @@
 -- @column campaign_name: name of the campaign at the platform; null where it tells none
 -- @column campaign: campaign of the touches, as in marts.revenue_attribution; null without a match
 -- @column match [not_null] [in rule, id, name, none]: how the campaign of the touches was found
+-- @column is_counted [not_null]: sum only these. False for what HubSpot says was spent on its own campaign (platform hubspot)
+--   where an ad platform tells spend of the same campaign: one campaign is not added up twice
 -- @column currency [not_null]: ISO 4217 code
 -- @column amount_minor [not_null]: what was spent, minor units; below zero where the platform gave back
 -- @column amount [not_null]: the same in the currency's unit, exact
@@ -27,7 +29,7 @@
 -- @column rate_on: the day of a rate of the table
 -- @column amount_home_minor: what was spent in the home currency, minor units; null without a rate
 -- @column amount_home: the same in the home currency's unit, exact
--- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency, campaign, match
+-- @unique: spent_on, platform, ad_account, campaign_id, campaign_name, currency, campaign, match, is_counted
 with touched as (
     select
         campaign,
@@ -91,6 +93,18 @@ spent as (
             and matched.told_by_name is not distinct from coalesce(spend.campaign_of_name, spend.campaign_name)
 ),
 
+told_by_platforms as (
+    select distinct coalesce(campaign, campaign_of_name) as campaign
+    from spent
+    where platform <> 'hubspot'
+),
+
+counted as (
+    select spent.*, spent.platform <> 'hubspot' or told.campaign is null as is_counted
+    from spent
+    left join told_by_platforms as told on told.campaign = coalesce(spent.campaign, spent.campaign_of_name)
+),
+
 summed as (
     select
         spent_on,
@@ -100,6 +114,7 @@ summed as (
         campaign_name,
         campaign,
         match,
+        is_counted,
         currency,
         sum(amount_minor)::bigint as amount_minor,
         sum(clicks)::bigint as clicks,
@@ -109,7 +124,7 @@ summed as (
         rate_source,
         rate_on,
         case when count(*) = count(amount_home_minor) then sum(amount_home_minor)::bigint end as amount_home_minor
-    from spent
+    from counted
     group by all
 )
 
@@ -122,6 +137,7 @@ select
     spend.campaign_name,
     spend.campaign,
     spend.match,
+    spend.is_counted,
     spend.currency,
     spend.amount_minor,
     spend.amount_minor::decimal(19, 0) * currency.unit as amount,

@@ -27,6 +27,8 @@ used as (
     union
     select currency from raw.cost
     union
+    select currency from raw.campaign
+    union
     select company_currency from raw.account
 ),
 

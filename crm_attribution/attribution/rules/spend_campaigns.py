@@ -17,12 +17,14 @@ def spend_campaigns(campaigns: pl.DataFrame, rules: Rules) -> pl.DataFrame:
 
     Args:
         campaigns: platform, ad_account, campaign_id and campaign_name, each once; empty texts where nothing is told.
+            utm_campaign: of HubSpot's own campaigns, which know it; else null.
         rules: sections `spend` and `touches`.
     """
     told = [_told(row, rules.spend.utm_rules) for row in campaigns.select(FIELDS).iter_rows(named=True)]
     of_rule = pl.DataFrame(told, schema={"rule": pl.Int64, "campaign_of_rule": pl.String}, orient="row")
     rows = pl.concat([campaigns.select(FIELDS), of_rule], how="horizontal").with_columns(
-        campaign_of_id="campaign_id", campaign_of_name="campaign_name"
+        campaign_of_id=campaigns["utm_campaign"].fill_null(campaigns["campaign_id"]),
+        campaign_of_name="campaign_name",
     )
     return rows.with_columns(
         spelled_campaigns(rows[name], rules.touches)

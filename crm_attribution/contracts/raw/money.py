@@ -16,9 +16,12 @@ from crm_attribution.money import CURRENCY
     journal={AD_SPEND: "date", AD_CAMPAIGN: ("platform", "ad_account", "campaign_id")},
 )
 class AdSpend(Model):
-    """What ads cost by day and campaign, as the platforms show it. A file tells a day of an ad account whole: a day
-    told again is replaced by what was told later, whichever file is read first. Several rows of a campaign in one file
-    add up; a line that is there twice, equal in every field, is refused."""
+    """What ads cost by day and campaign, as the platforms show it, and what was spent on HubSpot's own campaigns.
+
+    A file tells a day of an ad account whole: a day told again is replaced by what was told later, whichever file is
+    read first. Several rows of a campaign in one file add up; a line that is there twice, equal in every field, is
+    refused.
+    """
 
     date: pl.Date = field("day in the ad account's time zone")
     platform: str = field("ad platform, lower case, words joined by _: google_ads", str_length={"min_value": 1})
@@ -30,6 +33,25 @@ class AdSpend(Model):
     clicks: int = field("clicks the platform counts", nullable=True, ge=0)
     impressions: int = field("impressions the platform counts", nullable=True, ge=0)
     told_at: Timestamp = field(TOLD_AT)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.campaign", key=("campaign_id",), journal={AD_CAMPAIGN: ("'hubspot'", "portal_id", "campaign_id")})
+class Campaign(Model):
+    """HubSpot's own campaigns with their budget, where `streams.campaigns` reads them; what was spent on them is in
+    raw.ad_spend, with the platform hubspot and the portal as its account. One that is gone from HubSpot stays as it was
+    read last.
+
+    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide
+    """
+
+    campaign_id: str = field("HubSpot's id of the campaign (a GUID)", str_length={"min_value": 1})
+    portal_id: str = field("HubSpot portal id")
+    name: str = field("name (hs_name); empty where it has none")
+    utm_campaign: str = field("the utm_campaign of its links (hs_utm)", nullable=True)
+    currency: str = field("ISO 4217 code of `budget`", nullable=True, str_matches=CURRENCY)
+    budget: int = field("sum of its budget items, minor units")
+    updated_at: Timestamp = field("when HubSpot says it was changed last, UTC")
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from crm_attribution.hubspot import campaigns
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.orchestration import in_force
 from crm_attribution.orchestration.assets.common import (
@@ -104,6 +105,11 @@ def _records(described: ObjectType) -> dg.AssetsDefinition:
 
 def _source(source: Source) -> Read:
     return lambda pipeline, hours: pipeline.readers.sources.read(source, pipeline.connections.to(source), hours.since)
+
+
+def _before(source: Source) -> list[str]:
+    """HubSpot's own campaigns write their spend into the table of the source, so they come first."""
+    return ["raw.account", *([campaigns.TABLE] if source.table == campaigns.SPENT else [])]
 
 
 def _webhooks(pipeline: Pipeline, _: Window) -> StreamReport:
@@ -221,7 +227,13 @@ assets = [
         lambda pipeline, hours: pipeline.readers.streams.activities(hours.since),
         [_is_read("raw.activity", dg.AssetCheckSeverity.WARN)],
     ),
-    *(extraction(source.table, ["raw.account"], _source(source), kind=source.kind) for source in sources().values()),
+    extraction(
+        campaigns.TABLE,
+        ["raw.account"],
+        lambda pipeline, hours: pipeline.readers.campaigns.read(hours.since),
+        [_is_read(campaigns.TABLE, dg.AssetCheckSeverity.WARN)],
+    ),
+    *(extraction(source.table, _before(source), _source(source), kind=source.kind) for source in sources().values()),
     written_beside("raw.property_history", _RECORDS),
     written_beside("raw.association", _RECORDS),
     written_beside("raw.merge", _RECORDS),

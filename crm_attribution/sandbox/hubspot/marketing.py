@@ -1,4 +1,4 @@
-"""Forms, their submissions, and e-mail events.
+"""Forms, their submissions, e-mail events, marketing events and campaigns.
 
 Submissions: https://developers.hubspot.com/docs/api-reference/legacy/marketing/forms/v1/
 get-form-integrations-v1-submissions-forms-form_guid (50 a page, newest first, no time filter).
@@ -22,6 +22,7 @@ from crm_attribution.sandbox.portal.activity import Received
 MOST_SUBMISSIONS, DEFAULT_SUBMISSIONS = 50, 20
 MOST_FORMS, DEFAULT_FORMS = 100, 20
 MOST_EVENTS, DEFAULT_EVENTS = 1000, 10
+CAMPAIGNS = ("/marketing/v3/campaigns", "/marketing/campaigns/2026-03")
 
 
 def routes() -> Sequence[BaseRoute]:
@@ -30,6 +31,11 @@ def routes() -> Sequence[BaseRoute]:
         Route("/marketing/v3/forms/{id}", read_form),
         Route("/form-integrations/v1/submissions/forms/{id}", list_submissions),
         Route("/email/public/v1/events", list_email_events),
+        *(
+            route
+            for base in CAMPAIGNS
+            for route in (Route(base, list_campaigns), Route(f"{base}/{{id}}/budget/totals", read_budget))
+        ),
         Route("/marketing/v3/marketing-events", list_marketing_events),
         Route("/marketing/v3/marketing-events/participations/{id}/breakdown", list_attendance),
     ]
@@ -89,6 +95,26 @@ async def list_attendance(request: Request) -> Response:
     if found is None:
         raise missing(request)
     return _paged(request, found)
+
+
+async def list_campaigns(request: Request) -> Response:
+    """https://developers.hubspot.com/docs/api-reference/2026-03/marketing/campaigns/get-campaigns"""
+    wanted = request.query_params.get("properties", "").split(",")
+    rows = world_of(request).portal.activity.campaigns
+    shown = {
+        number: {**row, "properties": {name: value for name, value in row["properties"].items() if name in wanted}}
+        for number, row in rows.items()
+    }
+    return _paged(request, shown)
+
+
+async def read_budget(request: Request) -> Response:
+    """https://developers.hubspot.com/docs/api-reference/2026-03/marketing/campaigns/budget/get-budget-totals"""
+    found = world_of(request).portal.activity.budgets.get(request.path_params["id"])
+    if found is None:
+        raise missing(request)
+    budget, spend = (sum(item["amount"] for item in found[name]) for name in ("budgetItems", "spendItems"))
+    return answer({**found, "budgetTotal": budget, "spendTotal": spend, "remainingBudget": budget - spend})
 
 
 def _paged(request: Request, rows: dict[str, Json]) -> Response:

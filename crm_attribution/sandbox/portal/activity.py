@@ -38,6 +38,8 @@ class Activity:
         self.submissions: dict[str, list[Received]] = {}
         self.events: dict[str, Json] = {}
         self.attendance: dict[str, dict[str, Json]] = {}
+        self.campaigns: dict[str, Json] = {}
+        self.budgets: dict[str, Json] = {}
         self._numbers = 0
 
     def _add(self, rows: list[Received], at: int, row: Json) -> None:
@@ -78,6 +80,26 @@ class Activity:
             "associations": {"contact": {"contactId": contact}, "marketingEvent": {"marketingEventId": event}},
             "properties": {"attendanceState": raw.get("state", "ATTENDED"), "occurredAt": at},
         }
+
+    def campaign(self, raw: Json, at: int) -> None:
+        """A campaign, told again as it goes on: what is told replaces what was. `spend` and `budget` are lists of items
+        with id and amount; an item keeps the time it was told first, and moves no stamp of the campaign."""
+        number = str(raw["id"])
+        texts = {f"hs_{name}": raw[name] for name in ("name", "utm") if name in raw}
+        known = self.campaigns.setdefault(number, {"id": number, "createdAt": iso(at), "properties": {}})
+        if texts:
+            known |= {"updatedAt": iso(at), "properties": {**known["properties"], **texts}}
+        budget = self.budgets.setdefault(number, {"currencyCode": "EUR", "budgetItems": [], "spendItems": []})
+        budget["currencyCode"] = raw.get("currency", budget["currencyCode"])
+        for field, told in (("budgetItems", raw.get("budget")), ("spendItems", raw.get("spend"))):
+            if told is not None:
+                since = {item["id"]: item["createdAt"] for item in budget[field]}
+                budget[field] = [
+                    {"id": key, "name": key, "amount": item["amount"], "order": place, "updatedAt": at}
+                    | {"createdAt": since.get(key, at)}
+                    for place, item in enumerate(told)
+                    if (key := str(item["id"]))
+                ]
 
     def submit(self, raw: Json, at: int) -> None:
         """A form submission; fields such as click ids are hidden fields of the form."""

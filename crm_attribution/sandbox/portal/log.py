@@ -115,6 +115,7 @@ REQUIRED: dict[str, dict[str, Check]] = {
     "email_click": {"event": _with("id", "recipient")},
     "attend": {"attendance": _with("event", "contact_id")},
     "spend": {"spend": _table},
+    "campaign": {"campaign": _with("id")},
     "owner": {"owner": _with("id")},
     "pipeline": {"pipeline": _pipeline},
     "account": {"account": _account},

@@ -73,6 +73,7 @@ class Portal:
             "email_click": lambda line: self.activity.email_click(line.body["event"], line.at),
             "attend": lambda line: self.activity.attend(line.body["attendance"], line.at),
             "spend": lambda _: None,
+            "campaign": lambda line: self.activity.campaign(line.body["campaign"], line.at),
             "owner": self._owner,
             "pipeline": self._pipeline,
             "account": lambda line: self.account.update(line.body["account"]),

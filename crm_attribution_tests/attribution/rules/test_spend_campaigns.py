@@ -12,12 +12,14 @@ from crm_attribution.mapping.touches import Touches
 from crm_attribution_tests.flow.chain import LOADED
 
 
-def called(name: str, *rules: dict[str, Any], **told: str) -> tuple[int | None, str | None, str | None, str | None]:
+def called(
+    name: str, *rules: dict[str, Any], utm: str | None = None, **told: str
+) -> tuple[int | None, str | None, str | None, str | None]:
     """Place of the rule, and the campaign by rule, id and name."""
     row = {"platform": "google_ads", "ad_account": "12", "campaign_id": "DE_7", "campaign_name": name, **told}
     touches = LOADED.touches.model_dump() | {"campaigns": {"autumn": ["herbst*"]}}
     sections = {"spend": Spend(utm_rules=list(rules)), "touches": Touches.model_validate(touches)}  # type: ignore[arg-type]
-    frame = pl.DataFrame([row]).select(FIELDS)
+    frame = pl.DataFrame([row]).select(*FIELDS, utm_campaign=pl.lit(utm, pl.String))
     (found,) = spend_campaigns(frame, LOADED.model_copy(update=sections)).drop(FIELDS).rows()
     return found
 
@@ -26,6 +28,10 @@ def test_without_a_rule_it_is_called_as_touches_spell_its_id_and_name():
     assert called("Brand | DE ") == (None, None, "de-7", "brand-de")
     assert called("Herbst 26") == (None, None, "de-7", "autumn")
     assert called("(not set)", campaign_id="") == (None, None, None, None)
+
+
+def test_hubspots_own_campaign_says_what_its_touches_are_called():
+    assert called("Spring", utm="DE Spring 26")[2:] == ("de-spring-26", "spring")
 
 
 def test_the_first_rule_whose_every_condition_holds_tells_it():
