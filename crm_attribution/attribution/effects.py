@@ -2,7 +2,7 @@
 
 A month's outcomes are shared by what the journeys of the months before it show: those that led to the outcome, and
 what accounts without it had done by then. So a month, once begun, stays as it is, and credit changes only where
-something before it did. A fingerprint of what was learned from tells whether to learn again.
+something before it did. A fingerprint of the input decides whether to learn again.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def read(session: Session, keys: pl.DataFrame, rules: Attribution) -> Read:
 
 
 def _answers(session: Session, accounts: pl.DataFrame, persons: pl.DataFrame) -> pl.DataFrame:
-    """What people said, with the columns of touches."""
+    """Self-reported answers, with the columns of touches."""
     columns = [name for name in TOUCH if name != "campaign"]
     read = (session.read_keys("attribution.self_reported", who, columns) for who in (accounts, persons))
     return pl.concat(read).unique("touch_id").with_columns(campaign=pl.lit(None, pl.String)).select(TOUCH)
@@ -138,7 +138,7 @@ def _asked_deals(outcomes: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
 
 
 def _without_deal(outcomes: pl.DataFrame, rules: Attribution) -> list[pl.DataFrame]:
-    """person_id of outcomes that no deal tells: in the scope deal_contacts it is that person alone."""
+    """person_id of outcomes without a deal: in the scope deal_contacts it is that person alone."""
     if "deal_contacts" not in rules.scopes:
         return []
     return [outcomes.filter(pl.col("deal_id").is_null()).select("person_id").drop_nulls()]

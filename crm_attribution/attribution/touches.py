@@ -114,7 +114,8 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
     report.figures = dict(
         session.connection.execute(
             "SELECT channel, count(*) FROM attribution.touch GROUP BY 1"
-            " UNION ALL SELECT 'told otherwise: ' || rule, count(*) FROM attribution.telling GROUP BY 1 ORDER BY 1"
+            " UNION ALL SELECT 'not a touch of its own: ' || rule, count(*) FROM attribution.telling GROUP BY 1"
+            " ORDER BY 1"
         ).fetchall()
     )
     return report
@@ -139,7 +140,7 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
 
 @dataclass(frozen=True)
 class _Told:
-    """What the records of the persons in scope say: raw.contact and raw.property_history rows with `person_id`, and
+    """The records of the persons in scope: raw.contact and raw.property_history rows with `person_id`, and
     identity.membership. Absorbed contacts have only a history."""
 
     contacts: pl.DataFrame
@@ -185,7 +186,7 @@ def _of_persons(session: Session, told: _Told, rules: Rules) -> tuple[pl.DataFra
 
 
 def _tellings(told: _Told, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """What the properties of the contacts of the persons in scope tell, and what of it is no act."""
+    """Touches from the contact properties of the persons in scope, and the values that are none."""
     found = {
         "ad_click": telling_rules.ad_clicks(told.history, rules.identity.click_id_properties),
         "latest_source": telling_rules.latest_sources(told.history),

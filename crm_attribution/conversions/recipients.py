@@ -204,7 +204,7 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
 
 
 def _consent(text: str | None, rules: Rules) -> Consent:
-    """What the property's values say, of which a multiple-choice one may have several: a denial wins."""
+    """Consent by the property's values, of which a multiple-choice one may have several: a denial wins."""
     given = {part.strip().lower() for part in (text or "").split(";")}
     if given & {value.lower() for value in rules.consent.denied}:
         return "denied"

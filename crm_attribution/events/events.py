@@ -68,7 +68,7 @@ def _dirty(session: Session, object_type: str, changes: Changes, rules: Rules) -
 
 
 def _families(session: Session, object_type: str, dirty: list[int]) -> tuple[pl.DataFrame, dict[int, int]]:
-    """The dirty records with everything merged into the same survivor, whose events are told together; and
+    """The dirty records with everything merged into the same survivor, whose events are derived together; and
     absorbed id -> live id among them."""
     live = survivors_of(session, object_type, dirty)
     heads = {live.get(record, record) for record in dirty}

@@ -64,7 +64,7 @@ def _unmapped_pipelines(session: Session, mapped: list[str]) -> pl.DataFrame:
 
 
 def _refused_deals(session: Session) -> pl.DataFrame:
-    """Deals whose newest version cannot be read: what is told of them is older."""
+    """Deals whose newest version cannot be read: their figures come from an older version."""
     return session.query(
         "SELECT 'deal_refused' AS gap, key AS subject, 1::BIGINT AS records, min(observed_at) AS first_at"
         " FROM quarantine.deal WHERE NOT resolved AND NOT coalesce(stored, false) GROUP BY key ORDER BY 2"

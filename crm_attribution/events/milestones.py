@@ -42,12 +42,12 @@ _DEAL = [
     "churned_at",
     "churned_on",
 ]
-_TOLD = """
+_ENTERED = """
     SELECT object_id AS deal_id, property, timestamp, ordinal, value FROM raw.property_history
     SEMI JOIN fact_live_deal ON deal_id = object_id
     WHERE object_type = 'deals' AND list_contains($1, property)
 """
-"""What was typed into some properties of the deals in scope."""
+"""Values entered into some properties of the deals in scope."""
 
 _CONTACT_KEYS = "SELECT 'contacts' AS object_type, contact_id AS object_id FROM fact_contact"
 _RECORD_KEYS = """
@@ -143,15 +143,16 @@ def _deals(session: Session, rules: Rules) -> pl.DataFrame:
 
 
 def _ended(session: Session, deals: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Add to deals when a value was typed last, and when their revenue ended, by a property and by a date."""
+    """Add to deals: valued_at, when a value was last entered; churned_at and churned_on, when their revenue ended by a
+    property and by a date (UTC)."""
     churn = rules.churn
     values = [*needed_properties(rules.values), "deal_currency_code"]
-    told = session.query(_TOLD, [[*values, churn.property or ""]]).with_columns(
+    entered = session.query(_ENTERED, [[*values, churn.property or ""]]).with_columns(
         churns=has_choice(pl.col("value"), churn.values)
     )
-    of_value = told.filter(pl.col("property").is_in(values))
+    of_value = entered.filter(pl.col("property").is_in(values))
     valued = of_value.group_by("deal_id").agg(valued_at=pl.col("timestamp").max())
-    of_churn = told.filter(pl.col("property") == (churn.property or "")).sort("deal_id", "timestamp", "ordinal")
+    of_churn = entered.filter(pl.col("property") == (churn.property or "")).sort("deal_id", "timestamp", "ordinal")
     since = ~pl.col("churns").reverse().cum_min().reverse().over("deal_id")
     churned = of_churn.filter(~since).group_by("deal_id").agg(churned_at=pl.col("timestamp").min())
     text = pl.col("properties").str.json_path_match(f"$.{churn.date_property}") if churn.date_property else pl.lit("")

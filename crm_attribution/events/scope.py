@@ -1,4 +1,4 @@
-"""Whose milestones an hour derives again, and the facts that decide them: SQL steps, to be read from top to bottom.
+"""Whose milestones an hour derives again, and the facts that decide them: SQL steps in their order.
 
 Each step is a temporary table of distinct ids, built from those above it (see `warehouse.steps`).
 """

@@ -16,7 +16,7 @@ ANYTHING = re.escape("*")
 
 
 def suppressed(session: Session, rows: pl.DataFrame, rules: Rules) -> pl.DataFrame:
-    """Mark internal and test traffic with the rule that says so."""
+    """Mark internal and test traffic with the rule that matches it."""
     ours = rules.suppression
     own: pl.Expr
     people: pl.Expr
@@ -91,7 +91,7 @@ def deals_to_look_at(session: Session, contacts: pl.DataFrame, rules: Rules) -> 
         " WHERE from_type = 'deals' AND to_type = 'contacts'",
         ids=contacts,
     )
-    told = session.read_keys("events.event", near.with_columns(object_type=pl.lit("deals")))
-    marked = set(told.filter(pl.col("suppressed_by") == "deal_contacts")["record_id"])
+    events = session.read_keys("events.event", near.with_columns(object_type=pl.lit("deals")))
+    marked = set(events.filter(pl.col("suppressed_by") == "deal_contacts")["record_id"])
     internal = set(_internal_deals(session, near["record_id"], rules).filter("_internal")["record_id"])
     return marked ^ internal

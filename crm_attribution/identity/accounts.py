@@ -34,8 +34,8 @@ def update(session: Session, changes: Changes, rules: Rules) -> set[str]:
     ).with_columns(parent_account_id=_parent(session, records, survivor, rules))
     keys = ids_frame("account_id", [f"company:{company}" for company in companies])
     domains = _domains(session, companies, survivor, keys, rules)
-    told, keys = _with_sharing(session, frame, domains, keys)
-    session[ACCOUNT].replace(told, keys)
+    found_rows, keys = _with_sharing(session, frame, domains, keys)
+    session[ACCOUNT].replace(found_rows, keys)
     changed_alias = _company_aliases(session, companies, survivor, rules)
     changed_alias |= _domain_aliases(session, domains, rules)
     if changes.everything:
@@ -82,7 +82,7 @@ def live_accounts(session: Session, account_ids: Iterable[str]) -> dict[str, str
 
 
 def domains_of(session: Session, emails: pl.Series, rules: Rules) -> Domains:
-    """What tells the accounts of some e-mails: the companies that alone have their domains."""
+    """What names the account of each of some e-mails: the one company that has its domain."""
     names = of_emails(emails, rules.accounts).drop_nulls()
     rows = session.read_keys(ALIAS, ids_frame("alias_id", [f"domain:{name}" for name in names]))
     held = {alias.removeprefix("domain:"): account for alias, account in rows.select("alias_id", "account_id").rows()}
@@ -166,8 +166,8 @@ def _parents(session: Session, records: pl.DataFrame, rules: Rules) -> dict[int,
             session.read_keys("raw.association", records.select(**both, to_id="id")),
         ]
     ).unique(maintain_order=True)
-    told = rules_of_accounts.parents(records, links, {}, rules.accounts)
-    survivor = survivors_of(session, "companies", {*told, *told.values()})
+    named = rules_of_accounts.parents(records, links, {}, rules.accounts)
+    survivor = survivors_of(session, "companies", {*named, *named.values()})
     found = rules_of_accounts.parents(records, links, survivor, rules.accounts)
     return {child: parent for child, parent in found.items() if child in set(records["id"])}
 

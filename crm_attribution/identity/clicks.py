@@ -22,7 +22,7 @@ from crm_attribution.warehouse.session import Session
 
 
 def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) -> Report:
-    """Resolve what can be resolved by `as_of`, the end of the run's window, and tell people from bots."""
+    """Resolve what can be resolved by `as_of`, the end of the run's window, and separate people from bots."""
     with scope(session, changes, rules.clicks):
         written = _settle(session, rules, as_of)
     counted = session.query(

@@ -16,6 +16,7 @@ from crm_attribution.clock import iso, to_millis
 from crm_attribution.conversions import plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.destinations import destinations
+from crm_attribution.layers import TOUCHES, run
 from crm_attribution_tests.flow.chain import Chain, differences, rules
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import create, join, merge, update
@@ -144,6 +145,12 @@ def test_every_click_of_the_log_is_a_touch_with_its_time_and_nothing_else_is(tol
     refused = {at(str(line["at"])) for line in portal.lines if any(mark in str(line) for mark in marks)}
     counted = query(chain, "SELECT DISTINCT told_at FROM attribution.telling WHERE touch_id IS NULL")
     assert {moment for (moment,) in counted} == refused != set()
+    rules_of = dict(query(chain, "SELECT rule, count(*) FROM attribution.telling GROUP BY rule"))
+    with chain.warehouse.session() as session:
+        shown = run(TOUCHES, session, chain.mapping, at("2026-01-01")).figures
+    assert {name: n for name, n in shown.items() if ": " in name} == {
+        f"not a touch of its own: {rule}": n for rule, n in rules_of.items()
+    }
 
 
 def test_what_people_say_is_a_model_of_its_own(told: tuple[Portal, Chain]):

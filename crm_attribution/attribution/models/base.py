@@ -49,7 +49,7 @@ class Model:
         learn: of a model that weighs channels by what other journeys show. It is given the journeys of the months
             before the one in which the outcome happened (parameter `months`), so that a month, once begun, stays as it
             is.
-        answers: it shares an outcome among what people said (attribution.self_reported) and not among touches; the rows
+        answers: it shares an outcome among answers (attribution.self_reported) and not among touches; the rows
             of the journeys are answers then.
     """
 

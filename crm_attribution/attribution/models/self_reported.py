@@ -1,4 +1,4 @@
-"""Self-reported: what people of the account say brought them, and nothing else."""
+"""Self-reported: the answers of the account's people alone."""
 
 from __future__ import annotations
 

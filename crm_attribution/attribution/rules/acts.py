@@ -1,7 +1,7 @@
-"""One act told by several sources is one touch: which telling stays, and what becomes of the others.
+"""One act reported by several sources is one touch: which report stays, and what becomes of the others.
 
 A link click, a click in a marketing e-mail and a form submission are touches of their own. What HubSpot's contact
-properties tell may be another word about one of these. The strongest source stays and gives the touch its id and time;
+properties report may be one of these acts again. The strongest source stays and gives the touch its id and time;
 the others are rows of attribution.telling with the rule that joins them. Strongest first: a click of the link service,
 a submission, an ad click, the latest source, the original source. The result depends on the set of tellings alone,
 never on the order in which they came.
@@ -63,7 +63,7 @@ def acts(known: Known, same_click: timedelta, same_visit: timedelta) -> Acts:
     """Every act once.
 
     Args:
-        known: what the sources tell.
+        known: what the sources report.
         same_click: an ad click and a submission with its click id at most so far apart are one act.
         same_visit: a visit and a stronger telling of the same person at most so far apart are one act.
     """
@@ -82,7 +82,7 @@ def acts(known: Known, same_click: timedelta, same_visit: timedelta) -> Acts:
     every = pl.concat(decided)
     own = pl.col("into").eq_missing(pl.col("touch_id"))
     folded = every.filter(~own)
-    return Acts(_told(known.touches, every.filter(own), folded), folded.select(*COLUMNS, "into", "rule"))
+    return Acts(_kept(known.touches, every.filter(own), folded), folded.select(*COLUMNS, "into", "rule"))
 
 
 def _seen(decided: pl.DataFrame) -> pl.DataFrame:
@@ -91,7 +91,7 @@ def _seen(decided: pl.DataFrame) -> pl.DataFrame:
 
 
 def _clicks(clicks: pl.DataFrame, known: Known, limit: timedelta) -> pl.DataFrame:
-    """Ad clicks with `into` and `rule`. A click id names one click, whenever it is told: its first telling counts."""
+    """Ad clicks with `into` and `rule`. A click id names one click: its first report counts."""
     key = ["person_id", "click_id"]
     first = clicks.sort(_FIRST, nulls_last=True).unique(key, keep="first", maintain_order=True)
     links = (
@@ -139,9 +139,9 @@ def _runs(tellings: pl.DataFrame, alike: list[str], limit: timedelta) -> pl.Data
     return numbered.with_columns(into=pl.col("touch_id").first().over("_run"), rule=pl.lit(REPEATED)).drop("_run")
 
 
-def _told(touches: pl.DataFrame, own: pl.DataFrame, folded: pl.DataFrame) -> pl.DataFrame:
-    """The touches, each with the click ids of what tells of it, and where it says nothing of where it came from by
-    itself, with what the strongest telling says."""
+def _kept(touches: pl.DataFrame, own: pl.DataFrame, folded: pl.DataFrame) -> pl.DataFrame:
+    """The touches, each with the click ids of all its reports. A touch without source, medium, campaign and referrer
+    takes them from its strongest report."""
     kind = pl.col("click_id").str.split_exact(":", 1).struct.field("field_0")
     made = own.with_columns(
         click_id_kinds=pl.when(kind.is_null()).then(pl.lit([], pl.List(pl.String))).otherwise(pl.concat_list(kind))
@@ -173,11 +173,11 @@ def _told(touches: pl.DataFrame, own: pl.DataFrame, folded: pl.DataFrame) -> pl.
 
 
 def told_twice(files: pl.DataFrame, activities: pl.DataFrame, limit: timedelta) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Touches of files without those that HubSpot tells too, and these (`into`, `rule`): the same person, the same kind
+    """Touches of files that HubSpot does not report too, and those it does (`into`, `rule`): the same person and kind
     of act (the file's `medium`), at most `limit` apart.
 
     Args:
-        files: touches that files tell.
+        files: touches from files.
         activities: touches of HubSpot's meetings, calls and events.
         limit: how far apart two tellings of one act may be.
     """

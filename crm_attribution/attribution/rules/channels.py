@@ -46,7 +46,7 @@ def named(rows: pl.DataFrame, rules: Touches) -> pl.DataFrame:
 
 
 def spelled_campaigns(values: pl.Series, rules: Touches) -> pl.Series:
-    """Campaigns as touches spell them; null where one says nothing."""
+    """Campaigns as touches spell them; null where there is none."""
     return _spelled(values, rules.campaigns, _of_campaigns(rules))
 
 
@@ -55,7 +55,7 @@ def _of_campaigns(rules: Touches) -> Spelling:
 
 
 def plain(text: str) -> str | None:
-    """A source or medium in lower case; None where it says nothing: `(not set)`, or a macro that nobody filled in."""
+    """A source or medium in lower case; None where it is empty: `(not set)`, or a macro that nobody filled in."""
     decoded = unquote_plus(text) if "%" in text or ("+" in text and " " not in text) else text
     bare = " ".join(visible(decoded).lower().split())
     return None if bare.strip("()") in _NOTHING or is_macro(bare) or is_macro(text.strip()) else bare

@@ -31,7 +31,7 @@ class Journeys:
 
     Attributes:
         outcomes: as given to `journeys`, one row for each outcome and scope; a journey's number is its row here.
-        touches: what `models.base.Model` says, without `effect`.
+        touches: the columns that `models.base.Model` lists, without `effect`.
     """
 
     outcomes: pl.DataFrame
@@ -217,8 +217,8 @@ def of_movements(
     places = outcomes.select(pl.col("_new").cast(pl.Int64), journey="_journey")
     touches = places.join(found.touches, on="journey", maintain_order="left_right")
     touches = touches.with_columns(journey="_new").select(found.touches.columns)
-    told = numbered.select(*OUTCOME, "scope", "_journey").join(reasons, on=[*OUTCOME, "scope"])
+    known = numbered.select(*OUTCOME, "scope", "_journey").join(reasons, on=[*OUTCOME, "scope"])
     why = outcomes.select(*OUTCOME, "scope", "_journey").join(
-        told.select("_journey", "unattributed_reason"), on="_journey", maintain_order="left"
+        known.select("_journey", "unattributed_reason"), on="_journey", maintain_order="left"
     )
     return Journeys(outcomes.drop("_journey", "_new"), touches), why.select(reasons.columns)

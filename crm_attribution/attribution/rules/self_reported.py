@@ -1,4 +1,4 @@
-"""What people say brought them: answers of contacts. No touches, and never counted among them."""
+"""Self-reported attribution: answers of contacts. They are not touches and are never counted among them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def answers(contacts: pl.DataFrame, history: pl.DataFrame, membership: pl.DataFr
     name = rules.self_reported.property
     if name is None:
         return pl.DataFrame()
-    told = (
+    answered = (
         history.filter((pl.col("property") == name) & (pl.col("value").str.strip_chars() != ""))
         .group_by(id="object_id")
         .agg(_first=pl.col("timestamp").min())
@@ -30,7 +30,7 @@ def answers(contacts: pl.DataFrame, history: pl.DataFrame, membership: pl.DataFr
     rows = (
         contacts.with_columns(answer=pl.col("properties").str.json_path_match(f"$.{name}").str.strip_chars())
         .filter(pl.col("answer") != "")
-        .join(told, on="id", how="left")
+        .join(answered, on="id", how="left")
         .select(
             "person_id",
             "answer",

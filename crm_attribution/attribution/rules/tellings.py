@@ -1,4 +1,4 @@
-"""What HubSpot itself tells of a person's acts: ad clicks, visits and the first source, from a contact's properties.
+"""What HubSpot itself reports of a person's acts: ad clicks, visits and the first source, from a contact's properties.
 
 Each telling is an act, or another word about one: `acts.py` decides. Tellings have the columns of `COLUMNS`.
 """
@@ -41,7 +41,7 @@ https://knowledge.hubspot.com/properties/understand-source-properties"""
 def ad_clicks(history: pl.DataFrame, properties: Mapping[str, str]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Ad clicks, and the values that are no click id (with `rule`).
 
-    A click has the time HubSpot recorded its id, or an earlier one that the value itself tells: an `_fbc` cookie.
+    A click has the time HubSpot recorded its id, or an earlier one that the value contains: an `_fbc` cookie.
 
     Args:
         history: raw.property_history rows of contacts with `person_id` and `merged_at`; read are those of
@@ -99,7 +99,7 @@ def latest_sources(history: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def original_sources(contacts: pl.DataFrame, history: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The first visit of each contact, as HubSpot's original source tells it; and those that are none: OFFLINE.
+    """The first visit of each contact, by HubSpot's original source; and those that are none: OFFLINE.
 
     It was at `hs_analytics_first_timestamp`, else when the contact was created. Where a person has overwritten what
     HubSpot saw, HubSpot's word stays (the drill-downs are cleared then).

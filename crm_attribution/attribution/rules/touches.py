@@ -38,7 +38,7 @@ def of_persons(
         submissions: raw.form_submission columns with `person_id` and `contact_id`.
         offline: raw.offline_touch columns with `person_id` and `resolved_contact_id`.
         activities: raw.activity columns with `person_id` and `contact_id`, one row for each person.
-        tellings: what HubSpot's contact properties tell, see `tellings.py`.
+        tellings: touches from HubSpot's contact properties, see `tellings.py`.
         bots: click ids (`kind:id`) that only bot clicks carry.
         rules: when two tellings are one act.
     """
@@ -64,7 +64,7 @@ def placed(touches: pl.DataFrame, membership: pl.DataFrame, rules: Touches) -> p
 
 
 def _click_ids(clicks: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
-    """What `Known` says. gbraid and wbraid name no click: several share one."""
+    """As in `Known`. gbraid and wbraid name no click: several share one."""
     theirs = clicks.select("form_id", "conversion_id", "person_id", _click="click_id").drop_nulls()
     theirs = theirs.sort("_click").unique(["form_id", "conversion_id", "person_id"], keep="first")
     named = submissions.join(theirs, on=["form_id", "conversion_id", "person_id"], how="left")
@@ -195,8 +195,8 @@ def _of_forms(submissions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of_files(told: pl.DataFrame) -> pl.DataFrame:
-    return told.select(
+def _of_files(rows_of_files: pl.DataFrame) -> pl.DataFrame:
+    return rows_of_files.select(
         touch_id=pl.lit("offline:") + pl.col("touch_id"),
         touched_at="touched_at",
         kind=pl.lit("offline_touch"),
@@ -211,9 +211,9 @@ def _of_files(told: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _of_activities(told: pl.DataFrame, rules: Touches) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_activities(activities: pl.DataFrame, rules: Touches) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Touches of what took place, and what did not (`rule`)."""
-    rows = told.select(
+    rows = activities.select(
         "outcome",
         touch_id=pl.format("{}:{}:{}", "kind", "id", "contact_id"),
         touched_at="occurred_at",

@@ -8,7 +8,7 @@ from crm_attribution.attribution.rules import slices
 from crm_attribution.attribution.rules.journeys import OUTCOME, Journeys, moments_by_key
 
 _ORDER = ("contact_created_later", "before_previous_win", "only_bot_clicks", "outside_window", "after_outcome")
-"""Reasons for a journey whose account or persons have touches or bot clicks; the first that holds is told."""
+"""Reasons for a journey whose account or persons have touches or bot clicks; the first that holds is given."""
 
 
 def reasons(

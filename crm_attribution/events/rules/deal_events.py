@@ -1,4 +1,4 @@
-"""Canonical events of deals: entries into stages, stages jumped over, and changes of price, with the money of then."""
+"""Canonical events of deals: entries into stages, skipped stages and changes of price, with the values then."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def deal_events(
     """events.event columns of deals, with the deal's money as of that moment.
 
     Entering a won or lost stage is always `deal_won` or `deal_lost`; an open stage after a closed one, moved back to
-    or entered again is `deal_reopened`, and beside it, where the deal was never in that stage before, the stage's own
+    or entered again is `deal_reopened`, and in addition, where the deal was never in that stage before, the stage's own
     event; a slip does not count as having been there; an open stage jumped over is
     `stage_skipped`. The pipeline of an event is the one that owns the stage, else the deal's of that moment. A price
     that changes is `deal_amount_changed`.
@@ -47,16 +47,16 @@ def deal_events(
         currency: the account's home currency, for deals that name none.
         meanings: raw.stage_meaning rows; None where every stage always meant what it means now.
     """
-    told = own_history(source)
-    entered = lost_entries(source, told, stages["stage_id"].to_list())
-    entries = as_of(transitions(told, "dealstage", entered), source, told, ["pipeline"])
-    rows = _named(named_stages(entries, told, stages, meanings, rules), rules, mapping)
+    history = own_history(source)
+    entered = lost_entries(source, history, stages["stage_id"].to_list())
+    entries = as_of(transitions(history, "dealstage", entered), source, history, ["pipeline"])
+    rows = _named(named_stages(entries, history, stages, meanings, rules), rules, mapping)
     moved = rows.filter("emits").with_columns(_key="stage")
     events = pl.concat([moved, _reopened(rows), _skipped(rows, stages, mapping)], how="diagonal")
-    events = _valued(events, source, told, mapping, currency)
-    priced = _amount_changes(source, told, rows, mapping, currency)
+    events = _valued(events, source, history, mapping, currency)
+    priced = _amount_changes(source, history, rows, mapping, currency)
     events = _deal_times(pl.concat([events, priced], how="diagonal"), source.records)
-    return _told(events, mapping)
+    return _event_rows(events, mapping)
 
 
 def _named(rows: pl.DataFrame, rules: Deals, mapping: Rules) -> pl.DataFrame:
@@ -91,7 +91,7 @@ def _named(rows: pl.DataFrame, rules: Deals, mapping: Rules) -> pl.DataFrame:
 
 
 def _reopened(rows: pl.DataFrame) -> pl.DataFrame:
-    """One `deal_reopened` beside each entry into an open stage that is new to the deal and yet a step back."""
+    """One `deal_reopened` in addition to each entry into an open stage that is new to the deal but a step back."""
     return rows.filter(pl.col("emits") & pl.col("_new_again").fill_null(False)).with_columns(
         event=pl.lit("deal_reopened"), _key=pl.lit("reopened_") + pl.col("stage")
     )
@@ -135,14 +135,14 @@ def _skipped(rows: pl.DataFrame, stages: pl.DataFrame, mapping: Rules) -> pl.Dat
 
 
 def _amount_changes(
-    source: Source, told: pl.DataFrame, stages: pl.DataFrame, mapping: Rules, currency: str | None
+    source: Source, history: pl.DataFrame, stages: pl.DataFrame, mapping: Rules, currency: str | None
 ) -> pl.DataFrame:
     """Each change of a deal's amount or currency in a tracked pipeline, with what it was before.
 
-    The first amount a deal gets is no change, unless the deal was won before: an amount typed with the win is not. A
-    value typed anew in other digits is none either.
+    The first amount a deal gets is no change, unless the deal was won before: an amount entered with the win is not. A
+    value entered again in other digits is none either.
     """
-    rows = _at_stage(_valued(_price_moments(told), source, told, mapping, currency), stages)
+    rows = _at_stage(_valued(_price_moments(history), source, history, mapping, currency), stages)
     rows = rows.sort("object_id", "changed_at").with_columns(
         amount_before=pl.col("amount").shift(1).over("object_id"),
         currency_before=pl.col("currency").shift(1).over("object_id"),
@@ -166,12 +166,12 @@ def _amount_changes(
     )
 
 
-def _price_moments(told: pl.DataFrame) -> pl.DataFrame:
+def _price_moments(history: pl.DataFrame) -> pl.DataFrame:
     """The moments at which a deal's amount or currency was written, each once: object_id, record_id, changed_at (UTC),
     source, ordinal, and emits (whether the deal itself wrote it, or a merge copied it)."""
     strange = pl.col("copied") | pl.col("by_merge")
     return (
-        told.filter(pl.col("property").is_in(PRICE) & (~strange | pl.col("born")))
+        history.filter(pl.col("property").is_in(PRICE) & (~strange | pl.col("born")))
         .with_columns(_emits=~strange)
         .sort("object_id", "timestamp", "_emits", "ordinal")
         .group_by("object_id", "record_id", "timestamp", maintain_order=True)
@@ -202,10 +202,10 @@ def _at_stage(moments: pl.DataFrame, stages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _valued(
-    rows: pl.DataFrame, source: Source, told: pl.DataFrame, mapping: Rules, currency: str | None
+    rows: pl.DataFrame, source: Source, history: pl.DataFrame, mapping: Rules, currency: str | None
 ) -> pl.DataFrame:
     names = sorted({*needed_properties(mapping.values), "deal_currency_code", "hubspot_owner_id", "closedate"})
-    rows = as_of(rows, source, told, names)
+    rows = as_of(rows, source, history, names)
     code = pl.col("deal_currency_code")
     rows = rows.with_columns(
         currency=pl.when(code.is_null()).then(pl.lit(currency, pl.String)).when(code.str.contains(CURRENCY)).then(code)
@@ -215,7 +215,7 @@ def _valued(
 
 def _deal_times(rows: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     """occurred_at and time_basis: HubSpot's clock, except where it only learned of the fact later: with the record's
-    creation, from an import, or where the deal was closed so before, or in a stage that nobody names."""
+    creation, from an import, or where the deal was closed so before, or in a stage that has no name."""
     created = records.select(
         object_id="id",
         _created=pl.coalesce(hubspot_time(pl.col("properties").str.json_path_match("$.createdate")), "created_at"),
@@ -241,7 +241,7 @@ def _deal_times(rows: pl.DataFrame, records: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _told(rows: pl.DataFrame, mapping: Rules) -> pl.DataFrame:
+def _event_rows(rows: pl.DataFrame, mapping: Rules) -> pl.DataFrame:
     rows = rows.sort("object_id", "changed_at", "ordinal", "_key")
     ids = [identifiers.deal_event_id(*row) for row in rows.select("object_id", "_key", "changed_at").iter_rows()]
     return rows.select(

@@ -1,4 +1,4 @@
-"""Milestones of deals: created, each stage once, won; and which archived deal a new one may be the copy of."""
+"""Milestones of deals: created, each stage once, won; and which archived deal a new one may be a copy of."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ NOT_ENTRIES = ["stage_skipped", "deal_amount_changed"]
 def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.DataFrame:
     """Stage entries in tracked pipelines, with the live deal's account, kind and whether its win stands.
 
-    The kind is the pipeline's; in a `new` pipeline dealtype tells an expansion. What a deal does in an ignored pipeline
+    The kind is the pipeline's; in a `new` pipeline dealtype marks an expansion. What a deal does in an ignored pipeline
     changes nothing, and what it does in a renewal or expansion pipeline leaves the win before as it was.
 
-    Whether a deal is won is what its record says. Only which win stands, and since when, its histories tell, each by
-    itself: what happened to a deal that was absorbed happened to that one. Where the record is in a pipeline that is
-    not tracked, or its stage cannot be told, its own history tells, else those of the absorbed.
+    The record decides whether a deal is won. The histories, each by itself, decide which win stands and since when:
+    what happened to an absorbed deal happened to that deal. Where the record is in a pipeline that is not tracked, or
+    its stage is not known, its own history decides, else those of the absorbed deals.
     """
     kinds = {pipeline: rules.pipelines[pipeline] for pipeline in rules.tracked}
     kind = pl.col("pipeline").replace_strict(kinds, default=None, return_dtype=pl.String)
@@ -55,8 +55,8 @@ def deal_facts(events: pl.DataFrame, deals: pl.DataFrame, rules: Deals) -> pl.Da
     won = pl.col("event") == "deal_won"
     later_not_won = (~won).cast(pl.Int64).reverse().cum_sum().reverse().over(*CHAPTER, "object_id")
     own = (pl.col("object_id") == pl.col("deal_id")) | ~(pl.col("object_id") == pl.col("deal_id")).any().over(CHAPTER)
-    told = (chapter_now == pl.col("_chapter")).fill_null(False) & pl.col("stage_now").is_not_null()
-    state = pl.when(told).then("stage_now").otherwise(pl.col("event").filter(own).last().over(CHAPTER))
+    recorded = (chapter_now == pl.col("_chapter")).fill_null(False) & pl.col("stage_now").is_not_null()
+    state = pl.when(recorded).then("stage_now").otherwise(pl.col("event").filter(own).last().over(CHAPTER))
     last_won = won & (won.cast(pl.Int64).reverse().cum_sum().reverse().over(CHAPTER) == 1)
     rows = rows.with_columns(_ends=won & (later_not_won == 0), _last=last_won, _state=state)
     # merged before it was first read, HubSpot shows both histories as one: the record knows better
@@ -240,10 +240,10 @@ def possible_duplicates(rows: pl.DataFrame, deals: pl.DataFrame, mapping: Rules)
         )
     )
     family = pl.when(pl.col("milestone").is_in(WINS)).then(pl.lit("win")).otherwise("milestone")
-    told = rows.with_columns(_family=family)
-    gone = told.filter((pl.col("state") == "reversed") & (pl.col("reason") == "archived"))
+    grouped = rows.with_columns(_family=family)
+    gone = grouped.filter((pl.col("state") == "reversed") & (pl.col("reason") == "archived"))
     copies = (
-        told.filter(pl.col("state") == "live")
+        grouped.filter(pl.col("state") == "live")
         .select("deal_id", "milestone", "milestone_id", "_family")
         .join(pairs.select("deal_id", "_of"), on="deal_id")
         .join(gone.select("_family", _of="deal_id", possible_duplicate_of="milestone_id"), on=["_of", "_family"])
@@ -268,12 +268,12 @@ def new_recurring(rows: pl.DataFrame) -> pl.DataFrame:
     won = pl.col("milestone").is_in(WINS)
     renews = pl.col("subtype").eq_missing(pl.lit("renewal")) & (pl.col("milestone") != "customer_won")
     renewing = rows.filter(renews).select("account_id").unique()
-    told = (
+    counted = (
         rows.filter(won | renews)
         .join(renewing, on="account_id", how="semi")
         .sort("account_id", "occurred_at", won, "milestone_id")
     )
-    changes = [row for _, group in told.group_by("account_id", maintain_order=True) for row in _changes(group)]
+    changes = [row for _, group in counted.group_by("account_id", maintain_order=True) for row in _changes(group)]
     key = ["milestone", "milestone_id"]
     found = pl.DataFrame(
         changes,

@@ -1,8 +1,8 @@
-"""What a deal's stage means: open, won or lost, by HubSpot's own metadata as it was known, unless the user says
-otherwise.
+"""What a deal's stage means: open, won or lost, by HubSpot's metadata as known at the time, unless the
+mapping overrides it.
 
 Where no list of pipelines names a stage (its pipeline is deleted), HubSpot's history of hs_is_closed and
-hs_is_closed_won tells what it was.
+hs_is_closed_won decides.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ _TIMES = pl.Datetime("us", "UTC")
 
 
 def named_stages(
-    entries: pl.DataFrame, told: pl.DataFrame, stages: pl.DataFrame, meanings: pl.DataFrame | None, rules: Deals
+    entries: pl.DataFrame, history: pl.DataFrame, stages: pl.DataFrame, meanings: pl.DataFrame | None, rules: Deals
 ) -> pl.DataFrame:
     """Add to entries into deal stages: pipeline, stage_label, display_order, `_name` (canonical event), `_closed`,
-    `_unknown` (nothing tells what the stage is).
+    `_unknown` (nothing defines the stage).
 
-    A stage means what it meant when the deal left it, or means now: so a deal that waits in it is what HubSpot says.
+    A stage means what it meant when the deal left it. While a deal is in it, it means what it means now.
 
     Args:
         entries: from `transitions`, with the deal's `pipeline` as of the entry.
-        told: from `own_history`.
+        history: from `own_history`.
         stages: raw.pipeline_stage rows.
         meanings: raw.stage_meaning rows; None where every stage always meant what it means now.
         rules: the stage map; entries of the user's own outrank the metadata.
@@ -42,11 +42,11 @@ def named_stages(
         .drop("_owner")
     )
     meant = meanings_now(stages) if meanings is None or meanings.is_empty() else meanings
-    return _named(_by_history(_by_metadata(rows, meant), told), rules)
+    return _named(_by_history(_by_metadata(rows, meant), history), rules)
 
 
 def stage_names(deals: pl.DataFrame, stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
-    """Add to deals `stage_now` (canonical event of the stage the record is in; null where nothing tells) and
+    """Add to deals `stage_now` (canonical event of the stage the record is in; null where nothing defines it) and
     `pipeline_now`.
 
     Args:
@@ -88,7 +88,7 @@ def disagreeing_stages(stages: pl.DataFrame, rules: Deals) -> pl.DataFrame:
 
     Args:
         stages: raw.pipeline_stage rows.
-        rules: the stage map; an entry of the user's own is in force all the same, a shipped one is not.
+        rules: the stage map; the user's own entries apply nevertheless, shipped ones do not.
     """
     by_metadata = _by_flags(pl.col("is_closed"), is_won())
     mapped = pl.col("stage_id").replace_strict(rules.stages, default=None, return_dtype=pl.String)
@@ -107,7 +107,7 @@ def meanings_now(stages: pl.DataFrame) -> pl.DataFrame:
 
 
 def _by_flags(closed: pl.Expr, won: pl.Expr) -> pl.Expr:
-    """deal_won, deal_lost or `OPEN`, by what HubSpot tells of a stage; null where it tells nothing."""
+    """deal_won, deal_lost or `OPEN`, by the metadata of a stage; null where there is none."""
     return (
         pl.when(won)
         .then(pl.lit("deal_won"))
@@ -119,7 +119,7 @@ def _by_flags(closed: pl.Expr, won: pl.Expr) -> pl.Expr:
 
 
 def _by_metadata(rows: pl.DataFrame, meanings: pl.DataFrame) -> pl.DataFrame:
-    """Add `_is_closed` and `_is_won` as the list of pipelines told them when the stage was left; null where none."""
+    """Add `_is_closed` and `_is_won` as the list of pipelines had them when the stage was left; null where none."""
     known = meanings.select("known_from", stage="stage_id", _is_closed="is_closed", _is_won="is_won").sort("known_from")
     until = (
         rows.with_row_index("_row")
@@ -130,12 +130,12 @@ def _by_metadata(rows: pl.DataFrame, meanings: pl.DataFrame) -> pl.DataFrame:
     return found.sort("_row").drop("_row", "_until", "known_from")
 
 
-def _by_history(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
-    """Fill in what HubSpot's own history of the deal tells: the first value within the stay, else the one before it."""
-    own = told.filter(~pl.col("copied") & ~pl.col("by_merge") | pl.col("born")).sort("timestamp", "ordinal")
+def _by_history(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """Fill gaps from HubSpot's history of the deal: the first value within the stay, else the one before it."""
+    own = history.filter(~pl.col("copied") & ~pl.col("by_merge") | pl.col("born")).sort("timestamp", "ordinal")
     for name, column in ((IS_CLOSED, "_is_closed"), (IS_WON, "_is_won")):
         values = own.filter(pl.col("property") == name).select(
-            "object_id", _at="timestamp", _told=pl.col("value").str.to_lowercase() == "true"
+            "object_id", _at="timestamp", _flag=pl.col("value").str.to_lowercase() == "true"
         )
         if values.is_empty():
             continue
@@ -143,11 +143,11 @@ def _by_history(rows: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
         within = numbered.join_asof(
             values, left_on="changed_at", right_on="_at", by="object_id", strategy="forward", check_sortedness=False
         ).select(
-            "_row", _within=pl.when(pl.col("left_at").is_null() | (pl.col("_at") < pl.col("left_at"))).then("_told")
+            "_row", _within=pl.when(pl.col("left_at").is_null() | (pl.col("_at") < pl.col("left_at"))).then("_flag")
         )
         before = numbered.join_asof(
             values, left_on="changed_at", right_on="_at", by="object_id", check_sortedness=False
-        ).select("_row", _before="_told")
+        ).select("_row", _before="_flag")
         rows = (
             numbered.join(within, on="_row")
             .join(before, on="_row")
@@ -164,12 +164,12 @@ def _named(rows: pl.DataFrame, rules: Deals) -> pl.DataFrame:
         pl.col("stage").replace_strict(given, default=None, return_dtype=pl.String)
         for given in (rules.own, rules.shipped)
     )
-    told = _by_flags(pl.col("_is_closed"), pl.col("_is_won"))
-    reopened = (told == OPEN) & shipped.is_in(CLOSED)
-    by_metadata = pl.when(told.is_in(CLOSED)).then(told).when(reopened).then(pl.lit("crm_stage_changed"))
+    meaning = _by_flags(pl.col("_is_closed"), pl.col("_is_won"))
+    reopened = (meaning == OPEN) & shipped.is_in(CLOSED)
+    by_metadata = pl.when(meaning.is_in(CLOSED)).then(meaning).when(reopened).then(pl.lit("crm_stage_changed"))
     rows = rows.with_columns(
         _name=pl.coalesce(own, by_metadata, shipped, pl.lit("crm_stage_changed")),
-        _unknown=(pl.col("stage").is_not_null() & own.is_null() & shipped.is_null() & told.is_null()),
+        _unknown=(pl.col("stage").is_not_null() & own.is_null() & shipped.is_null() & meaning.is_null()),
     )
     return rows.with_columns(_closed=pl.col("_name").is_in(CLOSED)).drop("_is_closed", "_is_won")
 

@@ -28,7 +28,7 @@ def lifecycle_changes(
         the events' columns and `_outcome` (echo | adopted | own | linked | ignored_pipeline), `_deal_id` and `_chapter`
         of the deal it belongs to, `_group` it is once per.
     """
-    told = events.filter(
+    moves = events.filter(
         pl.col("object_type").is_in(["contacts", "companies"]) & pl.col("event").is_in(mapping.milestones.carriers)
     ).with_columns(
         _group=pl.when(pl.col("account_id").is_not_null())
@@ -37,9 +37,9 @@ def lifecycle_changes(
     )
     echo = timedelta(hours=mapping.milestones.echo_hours)
     adopt = timedelta(days=mapping.milestones.adopt_days)
-    told = told.drop_nulls("_group")
-    near = _nearest_deals(told, _starts(deals), deal_persons, echo, adopt)
-    ignored = _near_passing(told, passing, deal_persons, echo)
+    moves = moves.drop_nulls("_group")
+    near = _nearest_deals(moves, _starts(deals), deal_persons, echo, adopt)
+    ignored = _near_passing(moves, passing, deal_persons, echo)
     adopts = pl.col("_adopts").fill_null(False)
     carriers = near.sort(ORDER).with_columns(_echo=pl.col("_echo").fill_null(False))
     carriers = carriers.with_columns(_ignored=~pl.col("_echo") & pl.col("event_id").is_in(ignored.implode()))
@@ -75,22 +75,22 @@ def _starts(deals: pl.DataFrame) -> pl.DataFrame:
         .sort("_deal_at", "deal_id", "_chapter")
     )
     acquired = pl.int_range(pl.len()).over("account_id") == 0
-    told = {
+    by_event = {
         "opportunity_created": entries,
         "customer_won": wins,
         "customer_expanded": wins.filter(~acquired),
     }
-    starts = pl.concat((frame.with_columns(event=pl.lit(event)) for event, frame in told.items()), how="diagonal")
+    starts = pl.concat((frame.with_columns(event=pl.lit(event)) for event, frame in by_event.items()), how="diagonal")
     return starts.join(begun, on="deal_id").rename({"deal_id": "_deal_id"})
 
 
 def _nearest_deals(
-    told: pl.DataFrame, starts: pl.DataFrame, deal_persons: pl.DataFrame, echo: timedelta, adopt: timedelta
+    moves: pl.DataFrame, starts: pl.DataFrame, deal_persons: pl.DataFrame, echo: timedelta, adopt: timedelta
 ) -> pl.DataFrame:
-    """Add `_deal_id`, `_chapter`, `_echo` (a deal of the account or the contact tells the same, until `echo` later) and
+    """Add `_deal_id`, `_chapter`, `_echo` (a deal of the account or the contact shows the same, until `echo` later) and
     `_adopts` (one was created until `adopt` later); the earliest of those that do."""
     earliest = (
-        _pairs(told, starts, deal_persons)
+        _pairs(moves, starts, deal_persons)
         .with_columns(
             _echo=pl.col("_deal_at") <= pl.col("occurred_at") + echo,
             _adopts=pl.col("_begun_at") <= pl.col("occurred_at") + adopt,
@@ -99,10 +99,10 @@ def _nearest_deals(
         .unique("event_id", keep="first", maintain_order=True)
     )
     columns = ["event_id", "_deal_id", "_chapter", "_echo", "_adopts"]
-    return told.join(earliest.select(columns), on="event_id", how="left", maintain_order="left")
+    return moves.join(earliest.select(columns), on="event_id", how="left", maintain_order="left")
 
 
-def _near_passing(told: pl.DataFrame, passing: pl.DataFrame, deal_persons: pl.DataFrame, echo: timedelta) -> pl.Series:
+def _near_passing(moves: pl.DataFrame, passing: pl.DataFrame, deal_persons: pl.DataFrame, echo: timedelta) -> pl.Series:
     """event_id of the changes that repeat a deal of a pipeline without milestones, before it or after it by `echo` at
     most."""
     entries = passing.group_by("deal_id", "account_id").agg(_deal_at=pl.col("occurred_at").min())
@@ -113,16 +113,16 @@ def _near_passing(told: pl.DataFrame, passing: pl.DataFrame, deal_persons: pl.Da
         _chapter=pl.lit(None, pl.String), _begun_at=pl.col("_deal_at")
     )
     apart = (pl.col("_deal_at") - pl.col("occurred_at")).abs()
-    return _pairs(told, starts, deal_persons).filter(apart <= echo)["event_id"].unique()
+    return _pairs(moves, starts, deal_persons).filter(apart <= echo)["event_id"].unique()
 
 
-def _pairs(told: pl.DataFrame, starts: pl.DataFrame, deal_persons: pl.DataFrame) -> pl.DataFrame:
+def _pairs(moves: pl.DataFrame, starts: pl.DataFrame, deal_persons: pl.DataFrame) -> pl.DataFrame:
     """event_id and occurred_at of lifecycle changes, with the `starts` of the same event of their account's deals, and
     of the deals their person had not been taken off before."""
-    by_account = told.select("event_id", "occurred_at", "event", "account_id").drop_nulls()
+    by_account = moves.select("event_id", "occurred_at", "event", "account_id").drop_nulls()
     of_account = by_account.join(starts, on=["account_id", "event"])
     of_person = (
-        told.select("event_id", "occurred_at", "event", "person_id")
+        moves.select("event_id", "occurred_at", "event", "person_id")
         .drop_nulls()
         .join(deal_persons, on="person_id")
         .filter(pl.col("until").is_null() | (pl.col("until") > pl.col("occurred_at")))

@@ -42,12 +42,12 @@ class Source:
 
 
 def own_history(source: Source) -> pl.DataFrame:
-    """The history with what HubSpot copied in a merge told apart from what happened to the record itself.
+    """The history with what HubSpot copied in a merge distinguished from what happened to the record itself.
 
     A row is a copy where a record that was absorbed has the same value at the same time. Two records may really have
     had it at the same millisecond: then the row is the record's own if we read it while the absorbed record was still
     being read under its own id, or before the reading that showed a merge. Where we did not, HubSpot's answer is the
-    same either way, and the fact is told once. Of rows that may all be copies the one read first is the fact.
+    same either way, and the fact counts once. Of rows that may all be copies the one read first is the fact.
 
     Returns:
         the history's columns and record_id (the live record), copied, by_merge (written by the merge itself), born (the
@@ -73,10 +73,12 @@ def own_history(source: Source) -> pl.DataFrame:
 def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
     rows = rows.with_row_index("_row").with_columns(_last=pl.col("extracted_at").max().over("object_id"))
     fact = ["record_id", "property", "timestamp", "value"]
-    told = rows.filter(~pl.col("by_merge"))
-    absorbed = told.filter(pl.col("object_id") != pl.col("record_id")).select(*fact, _other="object_id", _alive="_last")
+    written = rows.filter(~pl.col("by_merge"))
+    absorbed = written.filter(pl.col("object_id") != pl.col("record_id")).select(
+        *fact, _other="object_id", _alive="_last"
+    )
     alike = (
-        told.join(absorbed, on=fact, nulls_equal=True)
+        written.join(absorbed, on=fact, nulls_equal=True)
         .filter(pl.col("object_id") != pl.col("_other"))
         .group_by("_row")
         .agg(_alive=pl.col("_alive").min())
@@ -88,7 +90,7 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
         .sort("_merged")
     )
     suspects = (
-        told.join(alike, on="_row")
+        written.join(alike, on="_row")
         .sort("timestamp")
         .join_asof(
             shown, left_on="timestamp", right_on="_merged", by="object_id", strategy="forward", check_sortedness=False
@@ -100,7 +102,7 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
     copies = suspects.filter(~read_before)
     place = ["extracted_at", "object_id"]
     elected = (
-        copies.join(told.join(copies, on="_row", how="anti"), on=fact, how="anti", nulls_equal=True)
+        copies.join(written.join(copies, on="_row", how="anti"), on=fact, how="anti", nulls_equal=True)
         .sort(place)
         .unique(fact, keep="first", maintain_order=True)
     )
@@ -108,14 +110,14 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(copied=pl.col("_row").is_in(copied.implode())).drop("_row", "_last")
 
 
-def transitions(told: pl.DataFrame, name: str, entered: pl.DataFrame | None = None) -> pl.DataFrame:
+def transitions(history: pl.DataFrame, name: str, entered: pl.DataFrame | None = None) -> pl.DataFrame:
     """Entries into the values of a property that are this record's own: what HubSpot copied in a merge is not.
 
-    A record born of a merge has no own life before it: there the copies tell what came before. A record that lived on
+    A record born of a merge has no own life before it: there the copies show what came before. A record that lived on
     keeps its own sequence, so that a merge changes none of its events.
 
     Args:
-        told: from `own_history`.
+        history: from `own_history`.
         name: lifecyclestage, dealstage, hs_lead_status.
         entered: object_id, record_id, timestamp, value of entries that stand in no history, see `lost_entries`.
 
@@ -123,7 +125,7 @@ def transitions(told: pl.DataFrame, name: str, entered: pl.DataFrame | None = No
         object_id, record_id, changed_at, stage, from_stage, left_at, next_stage, source, dated (from `entered`), first
         (came with creation), emits.
     """
-    rows = told.filter(pl.col("property") == name).with_columns(
+    rows = history.filter(pl.col("property") == name).with_columns(
         stage=pl.when(pl.col("value") != "").then(pl.col("value")), dated=pl.lit(False)
     )
     truncated = pl.col("history_truncated").sort_by("timestamp", "ordinal").first().over("object_id")
@@ -163,7 +165,7 @@ def transitions(told: pl.DataFrame, name: str, entered: pl.DataFrame | None = No
     )
 
 
-def lost_entries(source: Source, told: pl.DataFrame, stages: Sequence[str]) -> pl.DataFrame:
+def lost_entries(source: Source, history: pl.DataFrame, stages: Sequence[str]) -> pl.DataFrame:
     """First entries into stages that HubSpot's cap has cut off the history, by `hs_v2_date_entered_<stage>`.
 
     Only records whose oldest value was first read at the cap can have lost any; dates within the history add nothing.
@@ -172,7 +174,7 @@ def lost_entries(source: Source, told: pl.DataFrame, stages: Sequence[str]) -> p
         object_id, record_id, timestamp, value.
     """
     oldest = (
-        told.filter(pl.col("property") == OBJECT_TYPES[source.object_type].stage_property)
+        history.filter(pl.col("property") == OBJECT_TYPES[source.object_type].stage_property)
         .sort("timestamp", "ordinal")
         .group_by("object_id", "record_id")
         .agg(_oldest=pl.col("timestamp").first(), _cut=pl.col("history_truncated").first())
@@ -211,12 +213,12 @@ def _quoted(stage: str) -> str:
     return stage.replace("'", "")
 
 
-def as_of(rows: pl.DataFrame, source: Source, told: pl.DataFrame, properties: Sequence[str]) -> pl.DataFrame:
+def as_of(rows: pl.DataFrame, source: Source, history: pl.DataFrame, properties: Sequence[str]) -> pl.DataFrame:
     """Add each property's value as of `changed_at`; the current value where HubSpot gave no history for it."""
     current = source.records.select(
         object_id="id", **{f"_now_{name}": pl.col("properties").str.json_path_match(f"$.{name}") for name in properties}
     )
-    own = told.filter(~pl.col("copied") | pl.col("born")).sort(SEQUENCE)
+    own = history.filter(~pl.col("copied") | pl.col("born")).sort(SEQUENCE)
     rows = rows.join(current, on="object_id", how="left", maintain_order="left").sort("changed_at")
     for name in properties:
         values = (

@@ -91,15 +91,15 @@ def _closed_since(home: Home) -> pl.Expr:
 
 
 def _own_rates(deals: pl.DataFrame) -> pl.DataFrame:
-    """deal_id, currency, `_own` and `_quotient`: what HubSpot says of each deal, where it can be read."""
-    told = deals.select("currency", "amount", OWN_RATE, OWN_AMOUNT).unique()
-    own = [exchange_rate(text) for text in told[OWN_RATE]]
-    amounts = [_ratio(*texts) for texts in told.select(OWN_AMOUNT, "amount").iter_rows()]
-    read = told.with_columns(
+    """deal_id, currency, `_own` (the deal's own rate), `_quotient` (home amount ÷ amount); null where not readable."""
+    given = deals.select("currency", "amount", OWN_RATE, OWN_AMOUNT).unique()
+    own = [exchange_rate(text) for text in given[OWN_RATE]]
+    amounts = [_ratio(*texts) for texts in given.select(OWN_AMOUNT, "amount").iter_rows()]
+    read = given.with_columns(
         _own=pl.Series([rate and shortest(rate) for rate in own], dtype=pl.String),
         _quotient=pl.Series([rate and shortest(rate) for rate in amounts], dtype=pl.String),
     )
-    return deals.join(read, on=told.columns, nulls_equal=True).select("deal_id", "currency", "_own", "_quotient")
+    return deals.join(read, on=given.columns, nulls_equal=True).select("deal_id", "currency", "_own", "_quotient")
 
 
 def _ratio(home: str | None, amount: str | None) -> Decimal | None:

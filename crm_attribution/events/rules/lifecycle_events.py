@@ -30,11 +30,11 @@ def lifecycle_events(source: Source, rules: Lifecycle, mapping: Rules) -> pl.Dat
     stage says it already; a stage the map does not know is `crm_stage_changed`; a stage jumped over is
     `stage_skipped`. A slip does not count as having been there: the true entry after it is the first.
     """
-    told = own_history(source)
-    rows = transitions(told, "lifecyclestage", lost_entries(source, told, list(rules.stages)))
+    history = own_history(source)
+    rows = transitions(history, "lifecyclestage", lost_entries(source, history, list(rules.stages)))
     rows = _named(rows, rules, mapping)
     moved = rows.filter("emits").with_columns(_key="stage")
-    recycled = _recycled_status(told, moved, rules, mapping)
+    recycled = _recycled_status(history, moved, rules, mapping)
     events = pl.concat([moved, _skipped(rows, rules, mapping), recycled], how="diagonal").sort(
         "object_id", "changed_at", "ordinal", "_key"
     )
@@ -42,8 +42,8 @@ def lifecycle_events(source: Source, rules: Lifecycle, mapping: Rules) -> pl.Dat
         source.records, moved["stage"].unique().sort().to_list(), "hs_lifecyclestage_{}_date", "hs_v2_date_entered_{}"
     )
     events = events.join(dates.rename({"at": "_became"}), on=["object_id", "stage"], how="left", maintain_order="left")
-    events = as_of(events, source, told, ["hubspot_owner_id"])
-    return _told(events, source, mapping)
+    events = as_of(events, source, history, ["hubspot_owner_id"])
+    return _event_rows(events, source, mapping)
 
 
 def _named(rows: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame:
@@ -91,9 +91,9 @@ def _skipped(rows: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFra
     )
 
 
-def _recycled_status(told: pl.DataFrame, moved: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame:
-    """Entries into a lead status that means recycled, where the lifecycle stage does not tell it within settle time."""
-    rows = transitions(told, LEAD_STATUS)
+def _recycled_status(history: pl.DataFrame, moved: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame:
+    """Entries into a lead status that means recycled, where the lifecycle stage does not show it within settle time."""
+    rows = transitions(history, LEAD_STATUS)
     means, meant = (has_choice(pl.col(name), rules.recycled_lead_status) for name in ("stage", "from_stage"))
     rows = rows.filter(pl.col("emits") & means & ~meant)
     rows = rows.with_columns(
@@ -105,7 +105,7 @@ def _recycled_status(told: pl.DataFrame, moved: pl.DataFrame, rules: Lifecycle, 
     return rows.join(twice.select("_row").unique(), on="_row", how="anti").drop("_row")
 
 
-def _told(rows: pl.DataFrame, source: Source, mapping: Rules) -> pl.DataFrame:
+def _event_rows(rows: pl.DataFrame, source: Source, mapping: Rules) -> pl.DataFrame:
     learned_late = (pl.col("first") | pl.col("source").is_in(IMPORTED_SOURCES)) & (
         pl.col("_became") < pl.col("changed_at")
     )

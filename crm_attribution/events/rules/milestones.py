@@ -1,4 +1,4 @@
-"""Milestones: what happened in the business, once, however often HubSpot tells it.
+"""Milestones: what happened in the business, counted once, however often HubSpot records it.
 
 Three families. Person milestones: the first entry of a person into a lead stage. Deal milestones: a deal's creation,
 its stages and its win. Lifecycle changes to opportunity or customer: an echo of a deal that is near in time, else a
@@ -30,7 +30,7 @@ class Facts:
         events: events.event rows with `person_id` and `account_id` (of that moment) added.
         deals: live deals: deal_id, account_id, dealname, dealtype, created_at, createdate, archived, archived_at,
             closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures; UTC times
-            valued_at (when one of these was typed last), churned_at and churned_on (when its revenue ended, by a
+            valued_at (when one of these was last entered), churned_at and churned_on (when its revenue ended, by a
             property and by a date).
         deal_persons: deal_id, person_id of the deals' contacts, `until` (UTC) when one was taken off, else null.
         time_zone: the HubSpot account's, for finance days.

@@ -32,7 +32,7 @@ class Change:
         at: when, UTC.
         booked_on: finance day in the account's time zone.
         event_id: makes the movement's id.
-        deal_id: the deal; of `churned` with `whole_account` the deal that says so.
+        deal_id: the deal; of `churned` with `whole_account` the deal that cancels it.
         part: with the deal, what is held: a deal won in pipelines of two kinds is held twice.
         subtype: new, expansion or renewal.
         win: (milestone, milestone_id) of the win; of `won` alone.
@@ -57,7 +57,7 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class _Held:
-    """What an account pays for: a win with its values of now, and what it replaced, which is past now."""
+    """What an account pays for: a win with its present values, and what it replaced, which no longer counts."""
 
     won: Change
     currency: str | None

@@ -35,13 +35,13 @@ def revenue(
         time_zone: of finance days.
     """
     counted = wins.filter(pl.col("suppressed_by").is_null() & ~pl.col("archived"))
-    told = _grouped(entries, CHAPTER)
+    by_chapter = _grouped(entries, CHAPTER)
     states = _grouped(events.filter(pl.col("object_type") == "deals"), ["record_id"])
     known = {row["deal_id"]: row for row in deals.select(_DEAL).iter_rows(named=True)}
     about = _Deals(states, known, timedelta(minutes=mapping.milestones.settle_minutes), ZoneInfo(time_zone))
     accounts: dict[str, list[Change]] = {}
     for win in counted.sort("createdate", "deal_id").iter_rows(named=True):
-        rows = told[win["deal_id"], win["_chapter"]]
+        rows = by_chapter[win["deal_id"], win["_chapter"]]
         accounts.setdefault(win["account_id"], []).extend(about.of_win(win, rows))
     for account, change in about.cancellations(events, mapping):
         accounts.setdefault(account, []).append(change)
@@ -71,7 +71,7 @@ def _grouped(rows: pl.DataFrame, by: list[str]) -> dict[Any, list[Row]]:
 
 
 def _once(changes: list[Change]) -> list[Change]:
-    """Changes of a deal's value are told once, though a deal may be held in two parts."""
+    """Changes of a deal's value are counted once, though its revenue may have two parts."""
     seen: set[tuple[str, str, str]] = set()
     kept = []
     for change in changes:
@@ -123,16 +123,16 @@ class _Deals:
 
     def _values(self, deal: Row, since: datetime) -> list[Row]:
         """The deal's values at each of its events since the first win, and as the record has them now."""
-        told = [row for row in self.states.get(deal["deal_id"], []) if row["observed_at"] >= since]
-        same = told and all(told[-1][name] == deal[name] for name in _MONEY)
+        stated = [row for row in self.states.get(deal["deal_id"], []) if row["observed_at"] >= since]
+        same = stated and all(stated[-1][name] == deal[name] for name in _MONEY)
         if same or deal["valued_at"] is None:
-            return told
-        moment = max(deal["valued_at"], told[-1]["observed_at"] if told else since)
+            return stated
+        moment = max(deal["valued_at"], stated[-1]["observed_at"] if stated else since)
         now = {"observed_at": moment, "event_id": deal_event_id(deal["deal_id"], "valued", moment)}
-        return [*told, {**now, **{name: deal[name] for name in _MONEY}}]
+        return [*stated, {**now, **{name: deal[name] for name in _MONEY}}]
 
     def _at_win(self, start: Row, changed: list[Row]) -> Row:
-        """The values of a win: what it had when it had settled; a value that was typed later is the first one typed."""
+        """The values of a win: those it had when settled, else the first entered later."""
         settled = [row for row in changed if row["observed_at"] <= start["observed_at"] + self.settle]
         base = settled[-1] if settled else start
         later = [row for row in changed if row["observed_at"] > base["observed_at"]]
@@ -147,11 +147,11 @@ class _Deals:
 
     def _churn(self, deal: Row, key: Row) -> Iterator[Change]:
         """By a property of the deal, or a date."""
-        told = [
+        ends = [
             ("churn_property", deal["churned_at"]),
             ("churn_date", deal["churned_on"]),
         ]
-        known = [(moment, cause) for cause, moment in told if moment is not None]
+        known = [(moment, cause) for cause, moment in ends if moment is not None]
         if known:
             moment, cause = min(known)
             name = deal_event_id(deal["deal_id"], "churned", moment)

@@ -16,7 +16,7 @@ PARENT_TO_CHILD, CHILD_TO_PARENT = "13", "14"
 
 
 def accounts(companies: pl.DataFrame, absorbed: set[int], target_property: str, rules: Rules) -> pl.DataFrame:
-    """identity.account rows of live companies, without parents and what only several companies tell.
+    """identity.account rows of live companies, without parents and without what depends on several companies.
 
     Args:
         companies: raw.company rows.
@@ -51,13 +51,13 @@ def parents(companies: pl.DataFrame, links: pl.DataFrame, survivor: dict[int, in
         survivor: absorbed company id -> live company id.
         rules: names the property.
     """
-    told = companies.select(
+    by_property = companies.select(
         child="id", parent=_property(rules.parent_property).cast(pl.Int64, strict=False)
     ).drop_nulls()
     held = links.filter(pl.col("valid_to").is_null())
     up = held.filter(pl.col("type_ids").list.contains(CHILD_TO_PARENT)).select(child="from_id", parent="to_id")
     down = held.filter(pl.col("type_ids").list.contains(PARENT_TO_CHILD)).select(child="to_id", parent="from_id")
-    rows = pl.concat([told, down.sort("child", "parent"), up.sort("child", "parent")])
+    rows = pl.concat([by_property, down.sort("child", "parent"), up.sort("child", "parent")])
     found = dict(
         rows.with_columns(child=survivors(pl.col("child"), survivor), parent=survivors(pl.col("parent"), survivor))
         .filter(pl.col("child") != pl.col("parent"))
@@ -121,17 +121,17 @@ def deal_accounts(
         ignored_labels: associations with these labels only make no account.
     """
     first = first_companies(associations, ignored_labels)
-    newest = pl.DataFrame(schema={"id": pl.Int64, "_told": pl.Int64})
+    newest = pl.DataFrame(schema={"id": pl.Int64, "_newest": pl.Int64})
     if history is not None and history.height:
         newest = (
             history.sort("object_id", "timestamp", "ordinal")
             .group_by("object_id", maintain_order=True)
-            .agg(_told=pl.col("value").last())
-            .select(id="object_id", _told=pl.col("_told").cast(pl.Int64, strict=False))
+            .agg(_newest=pl.col("value").last())
+            .select(id="object_id", _newest=pl.col("_newest").cast(pl.Int64, strict=False))
         )
     rows = deals.join(first, left_on="id", right_on="from_id", how="left").join(newest, on="id", how="left")
-    by_history = pl.col("_told").is_not_null() & ~pl.col("is_primary").fill_null(False)
-    company = pl.when(by_history).then("_told").otherwise("to_id")
+    by_history = pl.col("_newest").is_not_null() & ~pl.col("is_primary").fill_null(False)
+    company = pl.when(by_history).then("_newest").otherwise("to_id")
     return rows.select(
         deal_id="id",
         account_id=pl.when(company.is_not_null())

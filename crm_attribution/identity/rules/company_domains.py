@@ -19,7 +19,7 @@ def company_domains(companies: pl.DataFrame, survivor: dict[int, int], rules: Ru
     Args:
         companies: raw.company rows of live companies and of all that they absorbed.
         survivor: absorbed company id -> live company id.
-        rules: free-mail providers, whose domains are nobody's.
+        rules: free-mail providers, whose domains belong to no company.
     """
     further = pl.col("properties").str.json_path_match(f"$.{ADDITIONAL}").fill_null("").str.split(";")
     rows = companies.select(
@@ -29,9 +29,9 @@ def company_domains(companies: pl.DataFrame, survivor: dict[int, int], rules: Ru
         text=pl.concat_list(pl.col("domain").fill_null(""), further),
     )
     archived = rows.filter(pl.col("archived") & (pl.col("id") == pl.col("live")))["live"]
-    told = rows.filter(~pl.col("live").is_in(archived.implode())).explode("text")
-    hosts = {text: identifiers.normalise_domain(text) for text in told["text"].unique().drop_nulls()}
-    named = told.with_columns(host=pl.col("text").replace_strict(hosts, default=None, return_dtype=pl.String))
+    listed = rows.filter(~pl.col("live").is_in(archived.implode())).explode("text")
+    hosts = {text: identifiers.normalise_domain(text) for text in listed["text"].unique().drop_nulls()}
+    named = listed.with_columns(host=pl.col("text").replace_strict(hosts, default=None, return_dtype=pl.String))
     return (
         named.select(account_id=pl.format("company:{}", "live"), business_domain=business(named["host"], rules))
         .drop_nulls()

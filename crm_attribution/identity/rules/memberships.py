@@ -141,7 +141,7 @@ def _spans(history: pl.DataFrame, account: pl.Expr, basis: str) -> pl.DataFrame:
 
 
 def _by_domain(contacts: pl.DataFrame, history: pl.DataFrame, domains: Domains) -> pl.DataFrame:
-    """Spans of contacts that never had a company, by what their e-mails tell."""
+    """Spans of contacts that never had a company, by the domains of their e-mails."""
     written = history.filter(pl.col("property") == "email").join(
         contacts, left_on="object_id", right_on="id", how="semi"
     )
@@ -162,7 +162,7 @@ def _by_domain(contacts: pl.DataFrame, history: pl.DataFrame, domains: Domains) 
 
 @dataclass(frozen=True)
 class Domains:
-    """What tells the account of an e-mail.
+    """What names the account of an e-mail.
 
     Attributes:
         held: business domain -> account id of the one live company that has it.

@@ -1,6 +1,7 @@
 """Durable person ids: the oldest survives a merge, the part with the oldest contact keeps the id in a split.
 
-Ids are memory. Most components are one person's and stay so; only those that met or parted are looked at one by one.
+Ids are kept in memory tables. Most components are one person before and after; only components that merged or split
+are handled one by one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from crm_attribution import identifiers
 
 @dataclass(frozen=True)
 class KnownPerson:
-    """What memory holds of a person."""
+    """A person as identity.person has it."""
 
     person_id: str
     first_seen: datetime
@@ -77,7 +78,7 @@ def _settle(
     contacts: pl.DataFrame, before: dict[int, str], known: dict[str, KnownPerson], taken: set[str],
     minted: dict[str, int],
 ) -> Assignment:  # fmt: skip
-    """Components that met or parted, one by one."""
+    """Components that merged or split, one by one."""
     members: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
     for contact, created, component in contacts.iter_rows():
         members[component].append((created, contact))

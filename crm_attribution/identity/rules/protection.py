@@ -95,7 +95,7 @@ def settle(
 ) -> Settled:
     """The persons within some components.
 
-    Where a component breaks no limit all its edges hold, which is told without looking at their order; else its edges
+    Where a component breaks no limit all its edges hold, which needs no look at their order; else its edges
     are taken strongest first, and one that would break a limit is refused.
 
     Args:
