@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from crm_attribution.configuration import load
-from crm_attribution.delivery.deliver import Sender, transport_for
+from crm_attribution.delivery.answering import Sender
+from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.destinations.base import Answer
 from crm_attribution_tests.delivery.outbox import SMALL, Outbox
 

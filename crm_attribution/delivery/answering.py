@@ -1,0 +1,118 @@
+"""A request, and what its answer means: for each of its rows, and for the rest of the delivery."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+from crm_attribution.clock import iso
+from crm_attribution.conversions import ledger
+from crm_attribution.delivery.context import Batch, Delivery
+from crm_attribution.delivery.pace import Pace
+from crm_attribution.delivery.rules import settled as settle_row
+from crm_attribution.destinations.base import Outcome, all_rows
+from crm_attribution.errors import Retryable
+from crm_attribution.http.answers import Answer
+from crm_attribution.warehouse.session import Session
+
+
+class Sender(Protocol):
+    """`Transport`, as far as a delivery needs it."""
+
+    def send_once(
+        self, method: str, path: str, *, json: object = None, headers: Mapping[str, str] | None = None
+    ) -> Answer: ...
+
+
+@dataclass
+class Answered:
+    """A batch, one outcome per row in its order, and the HTTP status where there was one."""
+
+    batch: Batch
+    outcomes: list[Outcome]
+    status: int | None
+
+
+@dataclass
+class Answering:
+    """Sends a batch and settles it. `rng` spreads the retries."""
+
+    delivery: Delivery
+    transport: Sender
+    rng: random.Random
+
+    def __post_init__(self) -> None:
+        self.pace = Pace(self.delivery.policy)
+
+    def send(self, batch: Batch) -> Answered:
+        """One request, outside any transaction. Every row gets an outcome in every case."""
+        self.delivery.report.requests += 1
+        request = batch.request
+        try:
+            answer = self.transport.send_once(request.method, request.path, json=request.json, headers=request.headers)
+        except Retryable as error:
+            if error.sent:
+                return Answered(batch, all_rows(batch.ready, "uncertain", "no_answer"), None)
+            return Answered(batch, all_rows(batch.ready, "unsent", "no_connection"), None)
+        self.delivery.checkpoint("answered")
+        read = {outcome.conversion_id: outcome for outcome in self.delivery.destination.read(answer, batch.ready)}
+        missing = {row.conversion_id: Outcome(row.conversion_id, "uncertain", "no_result") for row in batch.rows}
+        return Answered(batch, [read.get(key, outcome) for key, outcome in missing.items()], answer.status)
+
+    def settle(self, session: Session, answered: Answered) -> None:
+        """Record the outcome of each row of a batch, in one transaction."""
+        now, limits, rows = self.delivery.clock.now(), self.delivery.destination.limits, answered.batch.rows
+        results = [
+            settle_row(outcome, row, limits, self.delivery.policy, now, self.rng.random)
+            for outcome, row in zip(answered.outcomes, rows, strict=True)
+        ]
+        with session.transaction():
+            ledger.settle(session, answered.batch.batch_id, results, answered.status, now)
+            self.delivery.checkpoint("settling")
+        self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
+        self.delivery.checkpoint("settled")
+
+    def react(self, session: Session, answered: Answered) -> None:
+        """What an answer means for the rest of this delivery."""
+        verdicts = {outcome.verdict for outcome in answered.outcomes}
+        first = answered.outcomes[0]
+        keys = [row.conversion_id for row in answered.batch.rows]
+        if "stopped" in verdicts:
+            self.delivery.report.stopped = f"the platform refused the account ({first.code})"
+            self.delivery.report.alert = (
+                f"check {self.delivery.destination.credential} and its permissions ({first.code})"
+            )
+        elif "throttled" in verdicts:
+            self._throttled(session, keys, first.retry_after)
+        elif "refused" in verdicts:
+            self._part([o.conversion_id for o in answered.outcomes if o.verdict == "refused"], len(keys))
+        elif verdicts <= {"uncertain", "unsent", "transient"}:
+            if self.pace.failed():
+                self.delivery.report.stopped = f"{self.pace.failures} requests in a row failed ({first.code})"
+            return
+        self.pace.answered()
+
+    def _throttled(self, session: Session, keys: list[str], asked: timedelta | None) -> None:
+        """Wait and send the same rows again, or leave the account alone until the pause is over."""
+        pause, waits = self.pace.throttled(asked)
+        if waits:
+            self.delivery.nap = pause
+            self.delivery.queue.appendleft(keys)
+            return
+        until = self.delivery.clock.now() + timedelta(seconds=pause)
+        with session.transaction():
+            session.state.pause[self.delivery.destination.name, self.delivery.account] = until
+        self.delivery.report.paused_until = until
+        self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
+
+    def _part(self, keys: list[str], sent: int) -> None:
+        parts = self.pace.parts(keys, sent)
+        if parts is None:
+            self.delivery.report.stopped = (
+                f"{self.delivery.policy.resends} refused requests: the rest waits for the next delivery"
+            )
+        else:
+            self.delivery.queue.extendleft(reversed(parts))

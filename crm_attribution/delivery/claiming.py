@@ -1,0 +1,128 @@
+"""Before a request: what a dead sender left is taken over, each due row gets its state, and batches are claimed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import polars as pl
+
+from crm_attribution.clock import iso
+from crm_attribution.conversions import entries, ledger
+from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
+from crm_attribution.delivery.rules import Decision, Row, claim, decide, guarded, hour_of, ready, recovered
+from crm_attribution.destinations.base import Resolved
+from crm_attribution.warehouse.session import Session
+
+
+@dataclass
+class Claiming:
+    """Selects and claims. `resolve` reads consent and identifiers of the rows about to be sent."""
+
+    delivery: Delivery
+    resolve: Resolve
+
+    def select(self, session: Session, window_end: datetime) -> None:
+        """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
+        now, name = self.delivery.clock.now(), self.delivery.destination.name
+        with session.transaction():
+            if (gap := session.state.restored) is not None:
+                ledger.doubt(session, name, *gap, now)
+            orphans = rows_of(entries.in_flight(session, name))
+            states = {
+                row.conversion_id: recovered(row, self.delivery.destination.limits, self.delivery.policy, now)
+                for row in orphans
+            }
+            ledger.recover(session, states, now)
+            self.delivery.ended((key, state, "interrupted") for key, state in states.items())
+            until = session.state.pause[name, self.delivery.account]
+            if until is not None and now < until:
+                self.delivery.report.paused_until = until
+                self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
+                return
+            due = entries.due(session, name, window_end, now)
+            decisions = self._decide(session, due, now)
+            self._guard(session, rows_of(due), decisions)
+            self._place(session, rows_of(due), decisions, now)
+            self.delivery.checkpoint("selecting")
+        self.delivery.checkpoint("selected")
+        sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
+        size = self.delivery.destination.limits.batch
+        self.delivery.queue.extend(sendable[start : start + size] for start in range(0, len(sendable), size))
+
+    def next(self, session: Session) -> Batch | None:
+        """The next batch that has rows left, claimed."""
+        while self.delivery.queue and not self.delivery.report.stopped:
+            batch = self._claim(session, self.delivery.queue.popleft())
+            if batch is not None:
+                return batch
+        return None
+
+    def _decide(
+        self, session: Session, due: pl.DataFrame, now: datetime, resolved: Mapping[str, Resolved] | None = None
+    ) -> dict[str, Decision]:
+        if resolved is None:
+            resolved = self.resolve(session, due) if due.height else {}
+        absent = self.delivery.rules.consent.when_absent
+        return {
+            row.conversion_id: decide(
+                row, resolved.get(row.conversion_id), self.delivery.destination, self.delivery.account, absent, now
+            )
+            for row in rows_of(due)
+        }
+
+    def _guard(self, session: Session, due: Sequence[Row], decisions: dict[str, Decision]) -> None:
+        wanted = (Decision("send"), Decision("held", "volume_guard"))
+        fresh = [row for row in due if row.state != "retry" and decisions[row.conversion_id] in wanted]
+        if not fresh:
+            return
+        guard = self.delivery.rules.conversions.volume_guard
+        since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)
+        for key in guarded(fresh, entries.sent_by_hour(session, self.delivery.destination.name, since), guard):
+            decisions[key] = Decision("held", "volume_guard")
+
+    def _place(self, session: Session, due: Sequence[Row], decisions: Mapping[str, Decision], now: datetime) -> None:
+        """Record what is not sent and why; a row that is no longer held goes back to pending."""
+        moves = []
+        for row in due:
+            decision = decisions[row.conversion_id]
+            if decision.to == "send":
+                if row.state == "held":
+                    moves.append(ledger.Move(row.conversion_id, "pending"))
+                continue
+            state = row.state if decision.to == "wait" else decision.to
+            moves.append(ledger.Move(row.conversion_id, state, decision.reason))
+        ledger.move(session, moves, now)
+        self.delivery.ended((move.conversion_id, move.state, move.reason) for move in moves)
+
+    def _claim(self, session: Session, keys: Sequence[str]) -> Batch | None:
+        """Commit to sending those that may be sent still; consent and identifiers are those of this moment."""
+        now, batch_id = self.delivery.clock.now(), secrets.token_hex(16)
+        with session.transaction():
+            frame = entries.rows(session, keys)
+            free = [row for row in rows_of(frame) if _claimable(row, now)]
+            frame = frame.filter(pl.col("conversion_id").is_in([row.conversion_id for row in free]))
+            resolved = self.resolve(session, frame) if free else {}
+            decisions = self._decide(session, frame, now, resolved)
+            self._place(session, free, decisions, now)
+            batch = [row for row in free if decisions[row.conversion_id].to == "send"]
+            if not batch:
+                return None
+            events = [ready(row, resolved[row.conversion_id]) for row in batch]
+            options = self.delivery.rules.destinations[self.delivery.destination.name].options
+            request = self.delivery.destination.build(events, self.delivery.settings, options)
+            self.delivery.report.left_out.update(
+                name for event in events for name in self.delivery.destination.left_out(event)
+            )
+            ledger.claim(session, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
+            self.delivery.checkpoint("claiming")
+        return Batch(batch_id, batch, events, request)
+
+
+def _claimable(row: Row, now: datetime) -> bool:
+    """Whether the row was not taken since it was selected."""
+    if row.state == "retry":
+        return row.next_attempt_at is None or row.next_attempt_at <= now
+    return row.state == "pending"

@@ -1,0 +1,67 @@
+"""What the steps of one delivery to one account share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from crm_attribution.clock import Clock
+from crm_attribution.delivery.report import DeliveryReport
+from crm_attribution.delivery.rules import Policy, Row
+from crm_attribution.destinations.base import Destination, Ready, Request, Resolved
+from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.session import Session
+
+Resolve = Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]
+"""Rows of `conversions.conversion` -> what is known about each, by conversion_id. Reads only: it runs inside the
+transaction that claims the rows. A row it leaves out is held as `unresolved`."""
+
+Checkpoint = Callable[[str], None]
+"""Called with the name of each point a crash is tested at: selecting, selected, claiming, claimed, answered, settling,
+settled (…ing: inside the transaction, before its commit)."""
+
+
+@dataclass
+class Delivery:
+    """One delivery to one account.
+
+    Attributes:
+        settings: the destination's own.
+        queue: batches still to be claimed, as conversion ids.
+        nap: seconds to wait before the next request.
+    """
+
+    destination: Destination
+    rules: Rules
+    settings: Mapping[str, str] = field(repr=False)
+    clock: Clock
+    policy: Policy
+    checkpoint: Checkpoint
+    report: DeliveryReport
+    queue: deque[list[str]] = field(default_factory=deque, repr=False)
+    nap: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.account = self.destination.account(self.settings)
+
+    def ended(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
+        """Report the state and reason that rows (conversion id, state, reason) were left in."""
+        self.report.ended.update({key: (state, reason) for key, state, reason in rows})
+
+
+@dataclass
+class Batch:
+    """Claimed rows and the request made of them; `ready` in the order of `rows`."""
+
+    batch_id: str
+    rows: list[Row]
+    ready: list[Ready] = field(repr=False)
+    request: Request = field(repr=False)
+
+
+def rows_of(frame: pl.DataFrame) -> list[Row]:
+    """Rows of conversions.conversion as values."""
+    return [Row.of(record) for record in frame.iter_rows(named=True)]
