@@ -159,6 +159,6 @@ def _credit(session: Session, keys: pl.DataFrame, rules: Attribution, now: datet
 
 
 def _recorded_at(session: Session, as_of: datetime) -> datetime:
-    """The end of the window, or the last recorded watermark where that is later: knowledge never goes backwards."""
+    """The end of the window, or the last recorded watermark where that is later: recorded times never go back."""
     last = session.scalar("SELECT max(greatest(recorded_at, superseded_at)) FROM attribution.credit")
     return as_of if last is None else max(as_of, last)

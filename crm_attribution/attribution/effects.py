@@ -56,7 +56,7 @@ _LED_NOWHERE = f"""
     SELECT path, false AS converted, count(*) AS journeys FROM path GROUP BY path
 """
 _ENDS = {"customer_won": ["customer_won"], "customer_expanded": ["customer_won", "customer_expanded"]}
-"""Outcome -> milestones after which a journey to it begins anew, where that is not the outcome itself."""
+"""Outcome -> milestones after which a journey to it begins again, where that is not the outcome itself."""
 
 
 def update(session: Session, rules: Attribution) -> pl.DataFrame:

@@ -1,6 +1,6 @@
-"""Whose touches an hour derives again: SQL steps, to be read from top to bottom.
+"""Whose touches an hour derives again: SQL steps in their order.
 
-A touch belongs to a person, or hangs on an e-mail that names no single person (a shared inbox): typed into a form,
+A touch belongs to a person, or to an e-mail that names no single person (a shared inbox): entered in a form,
 also one that came with a link click, or a marketing e-mail's recipient. So the steps go from clicks and submissions to
 e-mails, and from e-mails to persons. Each is a temporary table built from those above it (see `warehouse.steps`).
 """

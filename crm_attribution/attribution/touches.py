@@ -124,14 +124,14 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the touches in scope. Returns how many rows came."""
     with scope(session, changes, rules):
-        told = _told(session, rules)
-        persons, tellings = _of_persons(session, told, rules)
+        records = _records(session, rules)
+        persons, tellings = _of_persons(session, records, rules)
         frame = pl.concat([persons, _of_mailboxes(session, rules)], how="diagonal")
         written = session.query(_WRITTEN, derived=frame.select("touch_id"))
         changed = session["attribution.touch"].replace(frame, None if changes.everything else written)
         theirs = session.query(_TOLD, derived=tellings.select("telling_id"))
         moved = [session["attribution.telling"].replace(tellings, None if changes.everything else theirs)]
-        said = self_reported.answers(told.contacts, told.history, told.membership, rules.touches)
+        said = self_reported.answers(records.contacts, records.history, records.membership, rules.touches)
         ids = said.select("touch_id") if said.width else pl.DataFrame(schema={"touch_id": pl.String})
         theirs = session.query(_SAID, derived=ids)
         moved.append(session["attribution.self_reported"].replace(said, None if changes.everything else theirs))
@@ -139,7 +139,7 @@ def _derive(session: Session, changes: Changes, rules: Rules) -> int:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Records:
     """The records of the persons in scope: raw.contact and raw.property_history rows with `person_id`, and
     identity.membership. Absorbed contacts have only a history."""
 
@@ -148,20 +148,20 @@ class _Told:
     membership: pl.DataFrame
 
 
-def _told(session: Session, rules: Rules) -> _Told:
+def _records(session: Session, rules: Rules) -> _Records:
     said = rules.touches.self_reported.property
     named = [*rules.identity.click_id_properties, *telling_rules.LATEST, telling_rules.ORIGINAL]
     properties = pl.DataFrame({"property": [*named, said] if said else named}, schema={"property": pl.String})
-    return _Told(
+    return _Records(
         session.query(_CONTACTS),
         session.query(_HISTORY, asked=session.query(_FAMILY), told=properties),
         session.query("FROM identity.membership SEMI JOIN scope_person USING (person_id)"),
     )
 
 
-def _of_persons(session: Session, told: _Told, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _of_persons(session: Session, records: _Records, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     """attribution.touch and attribution.telling rows of the persons in scope."""
-    tellings, refused = _tellings(told, rules)
+    tellings, refused = _tellings(records, rules)
     found = touch_rules.of_persons(
         session.query(_CLICKS),
         session.query(_EMAIL_CLICKS),
@@ -182,15 +182,15 @@ def _of_persons(session: Session, told: _Told, rules: Rules) -> tuple[pl.DataFra
         told_at="touched_at",
         touch_id="into",
     )
-    return touch_rules.placed(found.touches, told.membership, rules.touches), others.sort("telling_id")
+    return touch_rules.placed(found.touches, records.membership, rules.touches), others.sort("telling_id")
 
 
-def _tellings(told: _Told, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _tellings(records: _Records, rules: Rules) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Touches from the contact properties of the persons in scope, and the values that are none."""
     found = {
-        "ad_click": telling_rules.ad_clicks(told.history, rules.identity.click_id_properties),
-        "latest_source": telling_rules.latest_sources(told.history),
-        "original_source": telling_rules.original_sources(told.contacts, told.history),
+        "ad_click": telling_rules.ad_clicks(records.history, rules.identity.click_id_properties),
+        "latest_source": telling_rules.latest_sources(records.history),
+        "original_source": telling_rules.original_sources(records.contacts, records.history),
     }
     parts = [part for kind, part in found.items() if kind in rules.touches.told_by]
     nothing = telling_rules.NOTHING

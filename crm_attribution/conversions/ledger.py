@@ -200,8 +200,8 @@ def reconcile(session: Session, conversion_ids: Iterable[str], state: str, reaso
     return _change(session, [{"conversion_id": name, **change} for name in before], now, before)
 
 
-def retell(session: Session, events: Mapping[str, str]) -> None:
-    """Tie conversions to another event of the same fact, where the one they were planned for is gone.
+def relink(session: Session, events: Mapping[str, str]) -> None:
+    """Link conversions to another event of the same fact, where the one they were planned for is gone.
 
     Args:
         events: conversion_id -> event_id. The delivery key stays: it was fixed when the row was planned.

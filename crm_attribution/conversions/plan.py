@@ -1,4 +1,4 @@
-"""conversions.conversion: what the changed milestones mean to each platform, planned once."""
+"""conversions.conversion: the uploads of changed milestones, planned once for each platform."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ NO_CONTACT = Resolved(consent="granted")
 
 
 _UNREADABLE = "SELECT DISTINCT key FROM quarantine.{} WHERE NOT resolved AND NOT coalesce(stored, false)"
-"""Records whose newest version could not be read at all: what is stored of them is older, and says nothing any more."""
+"""Records whose newest version could not be read at all: what is stored of them is older and no longer valid."""
 
 
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:

@@ -19,7 +19,7 @@ class Pace:
     resends: int = 0
 
     def answered(self) -> None:
-        """The platform gave an answer one can work with: failures before it do not count on."""
+        """The platform gave a usable answer: failures before it no longer count."""
         self.failures = 0
 
     def failed(self) -> bool:

@@ -12,7 +12,7 @@ class DeliveryReport:
     """What a delivery did; without personal data and secrets, so it may be shown and logged.
 
     Attributes:
-        skipped: why nothing was even looked at (sending is off, not configured, not in the mapping).
+        skipped: why nothing was selected (sending is off, not configured, not in the mapping).
         requests: HTTP requests made.
         stopped: why it ended with rows still to be sent; they go out with a later delivery.
         alert: what a person must do before anything of this account can be sent again.

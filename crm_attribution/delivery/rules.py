@@ -97,7 +97,7 @@ def decide(
 ) -> Decision:
     """Whether a due row may be sent now.
 
-    A row that an earlier send may have applied never ends as expired, suppressed or rejected: that would deny what
+    A row that an earlier send may have applied never ends as expired, suppressed or rejected: that would hide what
     the platform may count. It becomes unknown.
     """
 

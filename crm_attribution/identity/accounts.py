@@ -236,7 +236,7 @@ def _company_aliases(session: Session, companies: list[int], survivor: dict[int,
 
 
 def _drop_stale_aliases(session: Session, companies: list[int], domains: set[str]) -> set[str]:
-    """Aliases of nothing that is there. Returns both ends of those that went."""
+    """Remove aliases of accounts that are gone. Returns both ends of those that went."""
     known = ids_frame("alias_id", [*(f"company:{one}" for one in companies), *(f"domain:{one}" for one in domains)])
     stale = session.read(ALIAS).join(known, on="alias_id", how="anti")
     session[ALIAS].delete(stale.select("alias_id"))
@@ -244,7 +244,7 @@ def _drop_stale_aliases(session: Session, companies: list[int], domains: set[str
 
 
 def _domain_accounts(session: Session, accounts: set[str], everything: bool) -> None:
-    """Accounts of business domains that somebody belongs to."""
+    """Accounts of business domains that have members."""
     names = ids_frame("account_id", [account for account in accounts if account.startswith("domain:")])
     used = session.read_keys(MEMBERSHIP, names).select("account_id").unique().sort("account_id")
     domain = pl.col("account_id").str.strip_prefix("domain:")

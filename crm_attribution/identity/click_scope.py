@@ -1,4 +1,4 @@
-"""Which clicks an hour settles again: SQL steps, to be read from top to bottom.
+"""Which clicks an hour settles again: SQL steps in their order.
 
 An answer depends on clicks of the same contact or person at most three rules away: an e-mail click is a duplicate of a
 link click that counts, unless its nearest e-mail click belongs to a burst. So answers within three times the longest
@@ -76,7 +76,7 @@ SETTLED = {
     "read_link": "SELECT click_id FROM far_link UNION SELECT click_id FROM pending_link",
     "read_mail": "SELECT created_at, id FROM far_mail",
 }
-"""Clicks whose answer is written, gone ones included, and those to reason with."""
+"""Clicks whose answer is written, gone ones included, and those the answers depend on."""
 
 EVERYTHING = {
     "read_link": "SELECT click_id FROM raw.link_click",

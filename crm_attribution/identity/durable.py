@@ -191,7 +191,7 @@ def _gone(known: pl.DataFrame, living: pl.DataFrame, result: person_ids.Assignme
 
 
 def live_persons(session: Session, person_ids: Iterable[str]) -> dict[str, str]:
-    """Each person id ever published -> the person it is now, over any chain of merges; itself where it lives.
+    """Each person id ever published -> the person it is now, over any chain of merges; itself where it is live.
 
     An id that was never published is not in the answer.
     """

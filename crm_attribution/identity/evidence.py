@@ -1,4 +1,4 @@
-"""What of raw the identity graph has to look at again, and the edges that follow from it.
+"""Changed raw rows that the identity graph reads again, and the edges that follow from them.
 
 Edges have owners: a contact, the contact id of a link, the e-mail of a form. Those of a changed contact or link are
 derived again from all its rows; a new submission is added to what its e-mail already shows.

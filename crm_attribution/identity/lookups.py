@@ -16,9 +16,9 @@ def one_contact(emails: str) -> str:
     """SELECT email, contact_id: those of a table of normalised e-mails (`email`) that name one person, each with the
     contact that has it.
 
-    Archived contacts count only where nobody else has the e-mail: a record deleted and created again is no rival of
-    itself. Nor does a former address of one contact compete with another's present one. Of several contacts of one
-    person it is the one whose address it is by the strongest rule, then the oldest.
+    Archived contacts count only where nobody else has the e-mail: a record deleted and created again does not
+    compete with itself. Nor does a former address of one contact compete with another's present one. Of several
+    contacts of one person it is the one whose address it is by the strongest rule, then the oldest.
     """
     return f"""
         SELECT email, first(contact_id ORDER BY strength, first_seen, contact_id) AS contact_id FROM (

@@ -21,7 +21,7 @@ def encode(session: Session, wanted: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         session: an open session, within a transaction.
-        wanted: node_type, identifier; repetitions do no harm.
+        wanted: node_type, identifier; repetitions are allowed.
 
     Returns:
         identity.node rows, one per identifier.

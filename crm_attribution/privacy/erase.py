@@ -177,7 +177,7 @@ def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> No
     planned_events = planned.with_columns(_event=pl.concat_list("milestone_id", "event_id")).explode("_event")
     left = planned_events.join(facts, on=["_family", "_event"])
     found = dict(left.select("conversion_id", pl.col("_left").min().over("conversion_id")).iter_rows())
-    ledger.retell(session, found)
+    ledger.relink(session, found)
     alone = planned.filter(pl.col("state").is_in(UNSENT) & ~pl.col("conversion_id").is_in(list(found)))
     ledger.move(session, [ledger.Move(name, "suppressed", "erased") for name in alone["conversion_id"]], now)
 

@@ -86,7 +86,7 @@ def acts(known: Known, same_click: timedelta, same_visit: timedelta) -> Acts:
 
 
 def _seen(decided: pl.DataFrame) -> pl.DataFrame:
-    """Tellings that a weaker one may be another word about, by the touch they belong to."""
+    """Tellings that a weaker one may repeat, by the touch they belong to."""
     return decided.drop_nulls("into").select("touch_id", "touched_at", "person_id", "into", "_rank")
 
 
@@ -172,7 +172,9 @@ def _kept(touches: pl.DataFrame, own: pl.DataFrame, folded: pl.DataFrame) -> pl.
     )
 
 
-def told_twice(files: pl.DataFrame, activities: pl.DataFrame, limit: timedelta) -> tuple[pl.DataFrame, pl.DataFrame]:
+def reported_twice(
+    files: pl.DataFrame, activities: pl.DataFrame, limit: timedelta
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Touches of files that HubSpot does not report too, and those it does (`into`, `rule`): the same person and kind
     of act (the file's `medium`), at most `limit` apart.
 

@@ -1,4 +1,4 @@
-"""What a touch is called: source, medium and campaign in one spelling, and its channel by the first rule that holds."""
+"""Names of a touch: source, medium and campaign in one spelling, and its channel by the first rule that matches."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """What HubSpot itself reports of a person's acts: ad clicks, visits and the first source, from a contact's properties.
 
-Each telling is an act, or another word about one: `acts.py` decides. Tellings have the columns of `COLUMNS`.
+Each telling (a report of one act) is a touch of its own, or repeats another: `acts.py` decides. Tellings have the
+columns of `COLUMNS`.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ def original_sources(contacts: pl.DataFrame, history: pl.DataFrame) -> tuple[pl.
     """The first visit of each contact, by HubSpot's original source; and those that are none: OFFLINE.
 
     It was at `hs_analytics_first_timestamp`, else when the contact was created. Where a person has overwritten what
-    HubSpot saw, HubSpot's word stays (the drill-downs are cleared then).
+    HubSpot saw, HubSpot's value stays (the drill-downs are cleared then).
 
     Args:
         contacts: raw.contact rows with `person_id`.

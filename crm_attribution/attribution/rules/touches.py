@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import polars as pl
 
-from crm_attribution.attribution.rules.acts import Acts, Known, acts, told_twice
+from crm_attribution.attribution.rules.acts import Acts, Known, acts, reported_twice
 from crm_attribution.attribution.rules.channels import named
 from crm_attribution.identifiers import CLICK_ID_PARAMETERS, url_parameters
 from crm_attribution.identity.rules.memberships import account_at
@@ -44,7 +44,7 @@ def of_persons(
     """
     same_visit = timedelta(minutes=rules.same_visit_minutes)
     held, not_held = _of_activities(activities, rules)
-    files, twice = told_twice(_of_files(offline), held, same_visit)
+    files, twice = reported_twice(_of_files(offline), held, same_visit)
     own = pl.concat([_acts(clicks, email_clicks, submissions), files, held])
     found = acts(
         Known(own, _click_ids(clicks, submissions), tellings, bots), timedelta(hours=rules.same_click_hours), same_visit

@@ -68,7 +68,7 @@ def _seen(touches: pl.DataFrame, births: pl.DataFrame, bots: pl.DataFrame) -> pl
 
 
 def _found(near: pl.DataFrame) -> pl.DataFrame:
-    """Of each journey, a column for each of `_ORDER`: whether a touch or bot click near it was left out for it."""
+    """Of each journey, a column for each of `_ORDER`: whether that reason left out a touch or bot click."""
     at, end = pl.col("touched_at"), pl.col("occurred_at")
     person = ~pl.col("_bot")
     window = at.is_between(pl.col("since"), end)

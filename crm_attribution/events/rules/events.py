@@ -1,4 +1,4 @@
-"""What canonical events are made of: property histories, what in them is a record's own, and values as of a moment."""
+"""Input of canonical events: property histories, the part of them that is a record's own, and values as of a moment."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
 def transitions(history: pl.DataFrame, name: str, entered: pl.DataFrame | None = None) -> pl.DataFrame:
     """Entries into the values of a property that are this record's own: what HubSpot copied in a merge is not.
 
-    A record born of a merge has no own life before it: there the copies show what came before. A record that lived on
-    keeps its own sequence, so that a merge changes none of its events.
+    A record made by a merge has no history of its own before it: there the copies show what came before. A record that
+    existed before keeps its own sequence, so that a merge changes none of its events.
 
     Args:
         history: from `own_history`.
@@ -239,7 +239,7 @@ def as_of(rows: pl.DataFrame, source: Source, history: pl.DataFrame, properties:
 
 
 def slipped(entered: str, mapping: Rules) -> pl.Expr:
-    """Whether a stage was left backwards or cleared so soon that it was a slip of the mouse."""
+    """Whether a stage was left backwards or cleared so soon that it counts as a mistake."""
     settle = timedelta(minutes=mapping.milestones.settle_minutes)
     return (pl.col("undone") & (pl.col("left_at") - pl.col(entered) <= settle)).fill_null(False)
 

@@ -1,4 +1,4 @@
-"""Values in the account's home currency: which rate holds for a milestone, and what it makes of it."""
+"""Values in the account's home currency: the rate of each milestone, and its converted values."""
 
 from __future__ import annotations
 

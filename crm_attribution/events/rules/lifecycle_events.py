@@ -66,7 +66,7 @@ def _named(rows: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame
 
 def _skipped(rows: pl.DataFrame, rules: Lifecycle, mapping: Rules) -> pl.DataFrame:
     """One row per stage between the furthest so far and the one jumped to. A first stage skips nothing, and a stage of
-    the same canonical event as either end is not missed."""
+    the same canonical event as either end is not skipped."""
     jumps = rows.filter(pl.col("emits") & ~slipped("changed_at", mapping) & (pl.col("_rank") > pl.col("_furthest") + 1))
     names = dict(enumerate(rules.order))
     kinds = {place: rules.stages.get(stage, "crm_stage_changed") for place, stage in names.items()}

@@ -1,6 +1,6 @@
 """Revenue movements: what each account's revenue gained and lost, on the day it did, as amounts were then.
 
-A ledger per account, played in the order of time. It holds what the account pays for; a renewal replaces that, a change
+A ledger per account, in the order of time. It holds what the account pays for; a renewal replaces that, a change
 of price changes it, a loss or churn ends it. Each step is a movement, so movements add up to what is held at any time.
 """
 
@@ -27,7 +27,7 @@ class Change:
     """Something that happened to a deal's revenue.
 
     Attributes:
-        what: won; priced (its values are others); ended (lost, reopened); churned.
+        what: won; priced (its values changed); ended (lost, reopened); churned.
         cause: in the movement.
         at: when, UTC.
         booked_on: finance day in the account's time zone.
@@ -120,7 +120,7 @@ class _Ledger:
         yield _movement(_renewal(more), change, item, more)
 
     def _priced(self, change: Change) -> Iterator[Movement]:
-        """The deal's values are others: those of what was won last of it; of what is past only bookings move."""
+        """The deal's values changed: those of its last win; of what has ended only bookings move."""
         for place in (self.held, self.past):
             mine = [key for key in place if key[0] == change.deal_id]
             if mine:
@@ -190,7 +190,7 @@ class _Ledger:
                     yield _movement(CHURNED, change, item, gone, mark=f":{item.won.deal_id}{item.won.part}")
 
     def _forget(self, key: Key) -> _Held | None:
-        """It is past no more; who replaced it replaces what it had replaced."""
+        """Remove it from what has ended; what replaced it now replaces what it had replaced."""
         item = self.past.pop(key, None)
         if item is not None:
             for place in (self.held, self.past):
