@@ -46,8 +46,8 @@ def _settle(session: Session, rules: Rules, as_of: datetime) -> int:
     emails = email_bot_clicks(mails.rename({"recipient_normalised": "address"}), rules.clicks)
     emails = emails.join(_recipients(session, emails["address"]), on="address", how="left", maintain_order="left")
     named = links.join(answers.select("click_id", "person_id"), on="click_id", how="left", maintain_order="left")
-    suspects, email_answers = settle(named, emails, rules.clicks)
-    links_written = rules_of_clicks.withheld(answers, suspects).join(written_links, on="click_id", how="semi")
+    bots, email_answers = settle(named, emails, rules.clicks)
+    links_written = rules_of_clicks.withheld(answers, bots).join(written_links, on="click_id", how="semi")
     by_link = session["identity.click"].replace(links_written, written_links)
     by_email = session["identity.email_click"].replace(
         email_answers.join(written_mails, on=KEY, how="semi"), written_mails

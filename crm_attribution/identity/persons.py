@@ -12,7 +12,7 @@ from crm_attribution.identity import evidence as sources
 from crm_attribution.identity import nodes as graph
 from crm_attribution.identity.durable import Moved, store
 from crm_attribution.identity.rules import protection
-from crm_attribution.identity.scope import EDGE, REJECTED, Scope, kept_apart, live, numbered, touched_by, whole
+from crm_attribution.identity.scope import EDGE, REJECTED, Scope, cannot_link, live, numbered, touched_by, whole
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.session import Session
@@ -41,7 +41,7 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
         scope.nodes,
         scope.allowed,
         live(session, scope.nodes),
-        kept_apart(rules, scope.nodes),
+        cannot_link(rules, scope.nodes),
         rules.identity,
         scope.edges.filter(pl.col("rule") == "primary_email")["node_id"],
     )

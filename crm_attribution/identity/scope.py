@@ -157,7 +157,7 @@ def live(session: Session, nodes: pl.DataFrame) -> pl.Series:
     return contacts.filter(alive)["node_id"]
 
 
-def kept_apart(rules: Rules, nodes: pl.DataFrame) -> list[tuple[int, int]]:
+def cannot_link(rules: Rules, nodes: pl.DataFrame) -> list[tuple[int, int]]:
     """Pairs of the mapping's `identity.exclude` whose both ends are among these nodes."""
     pairs = rules.identity.exclude
     text = pl.format("{}:{}", "node_type", "identifier")

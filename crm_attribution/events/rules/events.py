@@ -89,7 +89,7 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
         .agg(_shown=pl.col("extracted_at").min())
         .sort("_merged")
     )
-    suspects = (
+    alike_rows = (
         written.join(alike, on="_row")
         .sort("timestamp")
         .join_asof(
@@ -99,7 +99,7 @@ def _mark_copies(rows: pl.DataFrame) -> pl.DataFrame:
     read_before = (pl.col("extracted_at") <= pl.col("_alive") + ONE_READING) | (
         pl.col("extracted_at") < pl.col("_shown")
     ).fill_null(False)
-    copies = suspects.filter(~read_before)
+    copies = alike_rows.filter(~read_before)
     place = ["extracted_at", "object_id"]
     elected = (
         copies.join(written.join(copies, on="_row", how="anti"), on=fact, how="anti", nulls_equal=True)

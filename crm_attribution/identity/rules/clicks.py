@@ -88,21 +88,21 @@ def _reason(by_eid: pl.Expr, by_form: pl.Expr) -> pl.Expr:
     )
 
 
-def withheld(answers: pl.DataFrame, suspects: pl.DataFrame) -> pl.DataFrame:
+def withheld(answers: pl.DataFrame, bots: pl.DataFrame) -> pl.DataFrame:
     """Return the same identity.click rows; bot clicks belong to no person and keep their reason.
 
     Args:
         answers: identity.click rows of `resolve`.
-        suspects: click_id String, reason String of bot clicks.
+        bots: click_id String, reason String of bot clicks.
     """
     found = answers.join(
-        suspects.rename({"reason": "_suspect"}), on="click_id", how="left", maintain_order="left"
+        bots.rename({"reason": "_bot"}), on="click_id", how="left", maintain_order="left"
     ).with_columns(
-        status=pl.when(pl.col("_suspect").is_not_null()).then(pl.lit("suspect")).otherwise("status"),
-        reason=pl.coalesce("_suspect", "reason"),
-        person_id=pl.when(pl.col("_suspect").is_null()).then("person_id"),
+        status=pl.when(pl.col("_bot").is_not_null()).then(pl.lit("suspect")).otherwise("status"),
+        reason=pl.coalesce("_bot", "reason"),
+        person_id=pl.when(pl.col("_bot").is_null()).then("person_id"),
     )
-    return found.drop("_suspect")
+    return found.drop("_bot")
 
 
 def _by_submission(

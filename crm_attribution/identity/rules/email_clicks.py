@@ -37,13 +37,13 @@ def settle(links: pl.DataFrame, emails: pl.DataFrame, rules: Clicks) -> tuple[pl
     judged = links.join(by_email, on="click_id", how="left", maintain_order="left").with_columns(
         reason=pl.coalesce("suspicion", "_by_counterpart")
     )
-    suspects = judged.filter(pl.col("reason").is_not_null()).select("click_id", "reason")
+    bots = judged.filter(pl.col("reason").is_not_null()).select("click_id", "reason")
     by_link = _nearest(pairs, KEY, ["clicked_at", "click_id"]).select(*KEY, _by_counterpart="suspicion")
-    kept = _nearest(pairs.join(suspects, on="click_id", how="anti"), KEY, ["clicked_at", "click_id"])
+    kept = _nearest(pairs.join(bots, on="click_id", how="anti"), KEY, ["clicked_at", "click_id"])
     rows = emails.join(by_link, on=KEY, how="left", maintain_order="left").join(
         kept.select(*KEY, link_click_id="click_id"), on=KEY, how="left", maintain_order="left"
     )
-    return suspects, _answers(rows)
+    return bots, _answers(rows)
 
 
 def _answers(rows: pl.DataFrame) -> pl.DataFrame:
@@ -66,13 +66,13 @@ def _answers(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("link_click"))
         .otherwise(pl.lit("recipient")),
     )
-    suspect = pl.col("status") == "suspect"
+    is_bot = pl.col("status") == "suspect"
     return decided.select(
         *KEY,
         "status",
         "reason",
-        contact_id=pl.when(~suspect).then("representative"),
-        person_id=pl.when(~suspect).then("person_id"),
+        contact_id=pl.when(~is_bot).then("representative"),
+        person_id=pl.when(~is_bot).then("person_id"),
         link_click_id=pl.when(pl.col("status") == "duplicate").then("link_click_id"),
     )
 

@@ -1,7 +1,7 @@
 """What may join two people, decided on the whole edge set and never on arrival order.
 
 Two kinds of rules. Those of an identifier look at all its edges: blocked values, role mailboxes, shared identifiers.
-Those of a component look at all its edges in the order of their strength: persons a human keeps apart, weak edges
+Those of a component look at all its edges in the order of their strength: the mapping's cannot-link pairs, weak edges
 between two persons who both hold live contacts, too many e-mails, too large a person.
 """
 
@@ -89,7 +89,7 @@ def settle(
     nodes: pl.DataFrame,
     edges: pl.DataFrame,
     live: pl.Series,
-    apart: list[tuple[int, int]],
+    cannot_link: list[tuple[int, int]],
     rules: Identity,
     addressed: pl.Series | None = None,
 ) -> Settled:
@@ -103,7 +103,7 @@ def settle(
         edges: all edges of these nodes that their identifiers allow: node_id, identifier_id, node_type, node,
             identifier_type, identifier, rule, first_seen.
         live: node ids of live contacts.
-        apart: pairs of nodes that a human keeps apart.
+        cannot_link: pairs of nodes that `identity.exclude` separates.
         rules: limits.
         addressed: node ids of contacts that have a present address, whether or not it may join; None: by `edges`.
     """
@@ -116,7 +116,7 @@ def settle(
         part=pl.Series(ids if not len(u) else labels_among(ids, u[~weak], v[~weak])),
         live=pl.col("node_id").is_in(live.implode()),
     ).with_columns(addressed=pl.col("live") & pl.col("node_id").is_in(own.implode()))
-    contested = _contested(facts, apart, rules)
+    contested = _contested(facts, cannot_link, rules)
     settled = facts.select("node_id", part="component")
     none = pl.DataFrame(schema={"node_id": pl.Int64, "identifier_id": pl.Int64, "refusal": pl.String})
     if contested.is_empty():
@@ -124,11 +124,11 @@ def settle(
     component = nodes.select("node_id", "component")
     disputed = edges.join(component, on="node_id").filter(pl.col("component").is_in(contested.implode()))
     inside = facts.filter(pl.col("component").is_in(contested.implode()))
-    part, refused = _taken_by_strength(inside, disputed, apart, rules)
+    part, refused = _taken_by_strength(inside, disputed, cannot_link, rules)
     return Settled(pl.concat([settled.join(part, on="node_id", how="anti"), part]).sort("node_id"), refused)
 
 
-def _contested(facts: pl.DataFrame, apart: list[tuple[int, int]], rules: Identity) -> pl.Series:
+def _contested(facts: pl.DataFrame, cannot_link: list[tuple[int, int]], rules: Identity) -> pl.Series:
     """Components in which some limit is broken if all edges hold."""
     email = pl.col("node_type") == "email"
     sized = facts.group_by("component").agg(
@@ -139,10 +139,10 @@ def _contested(facts: pl.DataFrame, apart: list[tuple[int, int]], rules: Identit
     over = sized.filter(
         (pl.col("size") > rules.person_size) | (pl.col("emails") > rules.person_emails) | (pl.col("live") > 1)
     )["component"]
-    if not apart:
+    if not cannot_link:
         return over
     home = facts.select("node_id", "component")
-    pairs = pl.DataFrame(apart, schema={"one": pl.Int64, "other": pl.Int64}, orient="row")
+    pairs = pl.DataFrame(cannot_link, schema={"one": pl.Int64, "other": pl.Int64}, orient="row")
     split = pairs.join(home, left_on="one", right_on="node_id").join(
         home, left_on="other", right_on="node_id", suffix="_other"
     )
@@ -156,7 +156,7 @@ class _Part:
     addressed: int
     emails: int
     size: int
-    foes: set[int]
+    cannot_link: set[int]
 
     def with_(self, other: _Part) -> _Part:
         return _Part(
@@ -165,24 +165,24 @@ class _Part:
             self.addressed + other.addressed,
             self.emails + other.emails,
             self.size + other.size,
-            self.foes | other.foes,
+            self.cannot_link | other.cannot_link,
         )
 
 
 def _taken_by_strength(
-    facts: pl.DataFrame, edges: pl.DataFrame, apart: list[tuple[int, int]], rules: Identity
+    facts: pl.DataFrame, edges: pl.DataFrame, cannot_link: list[tuple[int, int]], rules: Identity
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Edges taken strongest first; ties by age, then by name: nothing that depends on who came when to us."""
     parent: dict[int, int] = {}
     parts: dict[int, _Part] = {}
-    foes: dict[int, set[int]] = {}
-    for one, other in apart:
-        foes.setdefault(one, set()).add(other)
-        foes.setdefault(other, set()).add(one)
+    separated: dict[int, set[int]] = {}
+    for one, other in cannot_link:
+        separated.setdefault(one, set()).add(other)
+        separated.setdefault(other, set()).add(one)
     for node, kind, live, addressed in facts.select("node_id", "node_type", "live", "addressed").iter_rows():
         contact, email = int(kind == "contact"), int(kind == "email")
         parent[node] = node
-        parts[node] = _Part(contact, int(live), int(addressed), email, contact + email, foes.get(node, set()))
+        parts[node] = _Part(contact, int(live), int(addressed), email, contact + email, separated.get(node, set()))
 
     def find(node: int) -> int:
         while parent[node] != node:
@@ -198,8 +198,8 @@ def _taken_by_strength(
         a, b = sorted((find(u), find(v)))
         if a == b:
             continue
-        kept_apart = any(foe in parent and find(foe) == b for foe in parts[a].foes)
-        why = _refusal(parts[a], parts[b], rule, kept_apart, rules)
+        forbidden = any(other in parent and find(other) == b for other in parts[a].cannot_link)
+        why = _refusal(parts[a], parts[b], rule, forbidden, rules)
         if why is not None:
             refused.append((u, v, why))
             continue
@@ -214,10 +214,10 @@ def _taken_by_strength(
     return person, pl.DataFrame(refused, schema=schema, orient="row")
 
 
-def _refusal(one: _Part, other: _Part, rule: str, kept_apart: bool, rules: Identity) -> str | None:
+def _refusal(one: _Part, other: _Part, rule: str, forbidden: bool, rules: Identity) -> str | None:
     if rule == "include":
         return None
-    if kept_apart:
+    if forbidden:
         return "manual_exclude"
     if rule in ("merge", "self"):
         return None
