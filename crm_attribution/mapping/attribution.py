@@ -73,6 +73,8 @@ class ChosenModel:
 
 
 class Attribution(Section):
+    """Models in use with parameters and variants; scopes, outcomes, look-back in days, collapsing in minutes."""
+
     variants: dict[str, Variant]
     models: Annotated[list[ModelOrVariant], Field(min_length=1)]
     parameters: dict[Model, dict[str, Parameter]]

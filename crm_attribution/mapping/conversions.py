@@ -13,6 +13,8 @@ from crm_attribution.mapping.events import Measure, Milestone
 
 
 class Consent(Section):
+    """The contact property with consent to advertising, and what its values mean."""
+
     property: str
     granted: list[str]
     denied: list[str]
@@ -20,17 +22,23 @@ class Consent(Section):
 
 
 class VolumeGuard(Section):
+    """An hour with more than max(floor, factor x the busiest hour of `days` days) is held."""
+
     floor: int = Field(ge=1)
     factor: int = Field(ge=1)
     days: Annotated[Days, Field(ge=1)]
 
 
 class ConversionDefaults(Section):
+    """Settling time in minutes and the volume guard of every destination."""
+
     settle_minutes: Minutes
     volume_guard: VolumeGuard
 
 
 class ConversionRule(Section):
+    """Which milestone is which action of a platform, with which value."""
+
     milestone: Milestone
     action: str = Field(min_length=1)
     value: Measure | None = None
@@ -47,6 +55,8 @@ class ConversionRule(Section):
 
 
 class Destination(Section):
+    """Since when a platform gets conversions, how many days a click may lie back, and its conversion rules."""
+
     send_from: str
     click_days: Days
     contact_label: str | None = None

@@ -32,12 +32,16 @@ Movement = Literal["revenue_new", "revenue_expanded", "revenue_renewed", "revenu
 
 
 class Lifecycle(Section):
+    """Lifecycle stage, in lower case, to canonical event; their order; lead statuses that mean recycled."""
+
     stages: Annotated[dict[str, str], AfterValidator(lower_keys)]
     order: Names
     recycled_lead_status: Names
 
 
 class Deals(Section):
+    """Deal stage to canonical event, the kind of each pipeline, and deal types of existing customers."""
+
     stages: dict[str, str]
     pipelines: dict[str, PipelineKind]
     existing_business: Names
@@ -59,11 +63,15 @@ class Deals(Section):
 
 
 class ValueSource(Section):
+    """A property of the user's, else HubSpot's line-item property."""
+
     property: str | None
     line_items: str | None
 
 
 class Values(Section):
+    """Where MRR, ARR and TCV of a deal come from; months that one amount pays for."""
+
     mrr: ValueSource
     arr: ValueSource
     tcv: ValueSource
@@ -74,10 +82,14 @@ class Values(Section):
 
 
 class Currency(Section):
+    """How many days the last exchange rate may lie back."""
+
     rate_days: Days
 
 
 class Churn(Section):
+    """When the recurring revenue of a won deal ends: a property with values, or a date property."""
+
     property: str | None
     values: Names
     date_property: str | None
@@ -90,6 +102,8 @@ class Churn(Section):
 
 
 class Milestones(Section):
+    """Windows for slips, echoes, adoption and recreated deals; milestones that a lifecycle change may carry."""
+
     settle_minutes: Minutes
     echo_hours: Hours
     adopt_days: Days
@@ -107,6 +121,8 @@ RecordId = Annotated[str, AfterValidator(_record_id)]
 
 
 class Suppression(Section):
+    """Internal and test traffic, by domain, address or record id."""
+
     domains: Domains
     addresses: Addresses
     contact_ids: list[RecordId]

@@ -30,6 +30,8 @@ Pair = Annotated[tuple[str, str], AfterValidator(_pair)]
 
 
 class Identity(Section):
+    """Must-link (`include`) and cannot-link (`exclude`) pairs, identifiers that join nobody, limits, click windows."""
+
     include: list[Pair]
     exclude: list[Pair]
     blocked_values: Names
@@ -53,6 +55,8 @@ class Identity(Section):
 
 
 class Accounts(Section):
+    """Parents, free-mail domains, and the properties an account is made of."""
+
     rollup: Literal["none", "parent"]
     free_mail_domains: Domains
     more_free_mail_domains: Domains
@@ -65,6 +69,8 @@ class Accounts(Section):
 
 
 class Clicks(Section):
+    """When clicks in e-mails are bot clicks, in links and seconds."""
+
     burst_links: int = Field(ge=2)
     burst_seconds: Annotated[Seconds, Field(ge=1)]
     after_send_seconds: Seconds

@@ -23,17 +23,23 @@ PropertyLists = Annotated[dict[str, list[str]], AfterValidator(_of_object_types)
 
 
 class Extraction(Section):
+    """Limits of calls, per object type and run: thousands of records, single calls, pages of 100."""
+
     association_calls: int = Field(ge=0)
     lookup_calls: int = Field(ge=0)
     reconcile_calls: int = Field(ge=0)
 
 
 class Forms(Section):
+    """How many forms are read every hour, and after how many quiet days the others are read daily."""
+
     every_hour_up_to: int = Field(ge=0)
     quiet_days: Annotated[Days, Field(ge=1)]
 
 
 class Streams(Section):
+    """What is read besides records; each can be off."""
+
     email_clicks: bool
     meetings: bool
     calls: bool

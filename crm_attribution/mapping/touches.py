@@ -17,6 +17,8 @@ TouchKind = Annotated[
 
 
 class ChannelRule(Section):
+    """A channel and the conditions that must all hold for it."""
+
     channel: str = Field(min_length=1)
     kind: list[TouchKind] | None = None
     medium: list[str] | None = None
@@ -50,11 +52,15 @@ Spellings = Annotated[dict[str, list[str]], AfterValidator(_told_apart)]
 
 
 class SelfReported(Section):
+    """The contact property with the answer, and which answers mean which channel."""
+
     property: str | None
     channels: dict[str, list[str]]
 
 
 class Touches(Section):
+    """What makes a touch, its channel, and the spelling of its source, medium and campaign."""
+
     self_reported: SelfReported
     not_held: dict[Activity, Names]
     told_by: list[ToldBy]
