@@ -138,14 +138,14 @@ MILESTONES = Layer(
     name="milestones",
     update=milestones.update,
     topics=(
-        *(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS, DEALS, PERSON, ACCOUNT, DEAL_ACCOUNT),
+        *(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS, COMPANIES, DEALS, PERSON, ACCOUNT, DEAL_ACCOUNT),
         *(PIPELINE_STAGE, ACCOUNT_DETAILS),
     ),
     sections=_EVENT_RULES,
     reads=(
         *("events.event", "identity.person", "identity.alias", "identity.membership", "identity.account"),
         *("identity.account_alias", "identity.deal_account", "raw.account", "raw.deal", "raw.association"),
-        *("raw.merge", "raw.deletion", "raw.pipeline_stage", "raw.property_history"),
+        *("raw.company", "raw.merge", "raw.deletion", "raw.pipeline_stage", "raw.property_history"),
     ),
     writes=("events.milestone", "events.milestone_event", "events.revenue"),
 )

@@ -37,7 +37,11 @@ pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
 META = destinations()["meta"]
-MAPPING = RULES.replace("markov]", "markov, self_reported]") + SEND + "streams: {meetings: on, campaigns: on}\n"
+MAPPING = (
+    RULES.replace("markov]", "markov, self_reported]")
+    + SEND
+    + "streams: {meetings: on, campaigns: on}\nchurn: {company: {date_property: ends_on}}\n"
+)
 
 
 @dataclass

@@ -128,7 +128,8 @@ class Milestone(Model):
 
 
 REVENUE = ["revenue_new", "revenue_expanded", "revenue_renewed", "revenue_contracted", "revenue_churned"]
-ENDINGS = ["lost_after_won", "reopened", "churn_property", "churn_date", "churn_pipeline"]
+CHURN = ["churn_property", "churn_date", "churn_pipeline", "churn_company_property", "churn_company_date"]
+ENDINGS = ["lost_after_won", "reopened", *CHURN]
 CAUSES = ["won", "priced", "renewed_in_another_currency", *ENDINGS]
 
 
@@ -150,7 +151,8 @@ class Revenue(Model):
     milestone_id: str = field("event that made it; where it made several, with a suffix")
     cause: str = field(
         "won; priced (the deal's values were changed later than milestones.settle_minutes after the win);"
-        " renewed_in_another_currency; lost_after_won, reopened; churn_property, churn_date, churn_pipeline (mapping)",
+        " renewed_in_another_currency; lost_after_won, reopened; churn_property, churn_date, churn_pipeline,"
+        " churn_company_property, churn_company_date (mapping)",
         isin=CAUSES,
     )
     of_milestone: str = field("the win that gains or loses it, events.milestone: its touches get the credit")
@@ -159,7 +161,7 @@ class Revenue(Model):
     account_id: str = field("identity.account: company:ID, domain:NAME or deal:ID")
     deal_id: int = hubspot_id("live deal id of that win")
     subtype: str = field("new, expansion or renewal, by the deal's pipeline")
-    occurred_at: Timestamp = field("when it happened, UTC; of churn_date the date itself, which may be to come")
+    occurred_at: Timestamp = field("when it happened, UTC; of a churn date the date itself, which may be to come")
     booked_on: date = field("finance day in the account's time zone: close date of wins, else the day it happened")
     rated_on: date = field("finance day of the win: by its rate it is converted")
     currency: str = field("ISO 4217 code of the amounts", nullable=True)

@@ -14,6 +14,7 @@ from crm_attribution.events.rules.values import has_choice, measures, needed_pro
 from crm_attribution.events.scope import scope
 from crm_attribution.identifiers import DEAL_ACCOUNT
 from crm_attribution.mapping import Rules
+from crm_attribution.mapping.events import ChurnTold
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
@@ -41,6 +42,9 @@ _DEAL = [
     "valued_at",
     "churned_at",
     "churned_on",
+    "company_id",
+    "company_churned_at",
+    "company_churned_on",
 ]
 _ENTERED = """
     SELECT object_id AS deal_id, property, timestamp, ordinal, value FROM raw.property_history
@@ -48,6 +52,16 @@ _ENTERED = """
     WHERE object_type = 'deals' AND list_contains($1, property)
 """
 """Values entered into some properties of the deals in scope."""
+
+_COMPANIES = """
+    SELECT account_id, company_id, properties FROM identity.account AS account SEMI JOIN fact_account USING (account_id)
+    JOIN raw.company AS company ON company.id = account.company_id
+"""
+_ENTERED_ON_COMPANIES = """
+    SELECT object_id AS company_id, timestamp, ordinal, value FROM raw.property_history
+    SEMI JOIN asked ON asked.company_id = object_id WHERE object_type = 'companies' AND property = $1
+"""
+"""Values entered into a property of the companies that are the accounts in scope."""
 
 _CONTACT_KEYS = "SELECT 'contacts' AS object_type, contact_id AS object_id FROM fact_contact"
 _RECORD_KEYS = """
@@ -92,7 +106,7 @@ def update(session: Session, changes: Changes, rules: Rules, _: datetime) -> Rep
 
 def _derive(session: Session, changes: Changes, rules: Rules) -> int:
     """Write the milestones in scope. Returns how many rows came."""
-    with scope(session, changes):
+    with scope(session, changes, of_companies=bool(rules.churn.company.names())):
         groups = session.query("FROM scope_group")
         made = milestone_rules.milestones(_facts(session, rules), rules)
         rows = made.rows.join(groups, on="group_key", how="semi")
@@ -144,20 +158,42 @@ def _deals(session: Session, rules: Rules) -> pl.DataFrame:
 
 def _ended(session: Session, deals: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     """Add to deals: valued_at, when a value was last entered; churned_at and churned_on, when their revenue ended by a
-    property and by a date (UTC)."""
+    property and by a date; company_churned_at and company_churned_on, likewise of the company that is their account
+    (UTC)."""
     churn = rules.churn
     values = [*needed_properties(rules.values), "deal_currency_code"]
-    entered = session.query(_ENTERED, [[*values, churn.property or ""]]).with_columns(
-        churns=has_choice(pl.col("value"), churn.values)
-    )
+    entered = session.query(_ENTERED, [[*values, churn.property or ""]])
     of_value = entered.filter(pl.col("property").is_in(values))
     valued = of_value.group_by("deal_id").agg(valued_at=pl.col("timestamp").max())
-    of_churn = entered.filter(pl.col("property") == (churn.property or "")).sort("deal_id", "timestamp", "ordinal")
-    since = ~pl.col("churns").reverse().cum_min().reverse().over("deal_id")
-    churned = of_churn.filter(~since).group_by("deal_id").agg(churned_at=pl.col("timestamp").min())
-    text = pl.col("properties").str.json_path_match(f"$.{churn.date_property}") if churn.date_property else pl.lit("")
+    of_churn = entered.filter(pl.col("property") == (churn.property or ""))
     return (
         deals.join(valued, on="deal_id", how="left")
-        .join(churned, on="deal_id", how="left")
-        .with_columns(churned_on=hubspot_time(text))
+        .join(_since(of_churn, "deal_id", churn), on="deal_id", how="left")
+        .join(_companies(session, churn.company), on="account_id", how="left")
+        .with_columns(churned_on=_date(churn))
     )
+
+
+def _companies(session: Session, churn: ChurnTold) -> pl.DataFrame:
+    """account_id, company_id, company_churned_at and company_churned_on of the accounts whose company says so."""
+    columns = {"account_id": pl.String, "company_id": pl.Int64}
+    if not churn.names():
+        moment = pl.Datetime("us", "UTC")
+        return pl.DataFrame(schema={**columns, "company_churned_at": moment, "company_churned_on": moment})
+    companies = session.query(_COMPANIES)
+    entered = session.query(_ENTERED_ON_COMPANIES, [churn.property or ""], asked=companies.select("company_id"))
+    since = _since(entered, "company_id", churn).rename({"churned_at": "company_churned_at"})
+    dated = companies.select(*columns, company_churned_on=_date(churn))
+    return dated.join(since, on="company_id", how="left").select(*columns, "company_churned_at", "company_churned_on")
+
+
+def _since(entered: pl.DataFrame, key: str, churn: ChurnTold) -> pl.DataFrame:
+    """`key`, churned_at: since when a record's property has only had values that mean churn."""
+    rows = entered.sort(key, "timestamp", "ordinal").with_columns(churns=has_choice(pl.col("value"), churn.values))
+    before = ~pl.col("churns").reverse().cum_min().reverse().over(key)
+    return rows.filter(~before).group_by(key).agg(churned_at=pl.col("timestamp").min())
+
+
+def _date(churn: ChurnTold) -> pl.Expr:
+    path = f"$.{churn.date_property}"
+    return hubspot_time(pl.col("properties").str.json_path_match(path) if churn.date_property else pl.lit(""))

@@ -151,13 +151,20 @@ DECIDING = {
 
 
 @contextmanager
-def scope(session: Session, changes: Changes) -> Iterator[None]:
-    """The tables of every step, for the changes of an hour or for everything."""
+def scope(session: Session, changes: Changes, *, of_companies: bool) -> Iterator[None]:
+    """The tables of every step, for the changes of an hour or for everything.
+
+    Args:
+        session: where they are made.
+        changes: what is not yet seen.
+        of_companies: whether a company's record decides movements of revenue, not its lifecycle alone.
+    """
+    companies = (topics.EVENT_COMPANIES, topics.COMPANIES) if of_companies else (topics.EVENT_COMPANIES,)
     given = {
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON)),
         "changed_account": ids_frame("account_id", changes.of(topics.ACCOUNT)),
         "changed_contact": records_frame("contact_id", changes.ids(topics.EVENT_CONTACTS)),
-        "changed_company": records_frame("company_id", changes.ids(topics.EVENT_COMPANIES)),
+        "changed_company": records_frame("company_id", changes.ids(*companies)),
         "changed_deal": records_frame("deal_id", changes.ids(topics.EVENT_DEALS, topics.DEALS, topics.DEAL_ACCOUNT)),
     }
     settings = changes.of("account_details", "pipeline_stage")  # days, and what a stage means, of every milestone

@@ -87,18 +87,28 @@ class Currency(Section):
     rate_days: Days
 
 
-class Churn(Section):
-    """When the recurring revenue of a won deal ends: a property with values, or a date property."""
+class ChurnTold(Section):
+    """When recurring revenue ends: a property with values, or a date property."""
 
     property: str | None
     values: Names
     date_property: str | None
 
+    def names(self) -> list[str]:
+        """The properties that are read."""
+        return [name for name in (self.property, self.date_property) if name is not None]
+
     @model_validator(mode="after")
-    def _has_values(self) -> Churn:
+    def _has_values(self) -> ChurnTold:
         if self.property is not None and not self.values:
             raise ValueError("needs `values` of the property that mean churn")
         return self
+
+
+class Churn(ChurnTold):
+    """When that of a won deal ends; `company`: all that of the account, by properties of its company."""
+
+    company: ChurnTold
 
 
 class Milestones(Section):

@@ -43,4 +43,6 @@ class UtmRule(Section):
 
 
 class Spend(Section):
+    """Rules from a platform's campaign to a utm_campaign."""
+
     utm_rules: list[UtmRule]

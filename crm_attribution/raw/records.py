@@ -72,16 +72,17 @@ def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
     said = rules.touches.self_reported.property
     answers = [said] if said is not None and described.carries_consent else []
     configured = [rules.consent.property, *answers] if described.carries_consent else []
-    churn = list(filter(None, (rules.churn.property, rules.churn.date_property))) if described.pipelines else []
+    churn = {"deals": rules.churn, "companies": rules.churn.company}.get(object_type)
+    ending = [] if churn is None else churn.names()
     copied = [
         *described.typed,
         *described.needed,
         *rules.properties[object_type],
         *became,
         *configured,
-        *churn,
+        *ending,
     ]
-    tracked = [*described.tracked, *rules.history[object_type], *answers, *churn]
+    tracked = [*described.tracked, *rules.history[object_type], *answers, *ending]
     with warehouse.session() as session:
         home = session.scalar("SELECT company_currency FROM raw.account")
     return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)

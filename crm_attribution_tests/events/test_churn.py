@@ -18,7 +18,11 @@ pytestmark = pytest.mark.sandbox
 RULES = """
 deals:
   pipelines: {cancellations: churn}
-churn: {property: subscription, values: [Ended], date_property: ends_on}
+churn:
+  property: subscription
+  values: [Ended]
+  date_property: ends_on
+  company: {property: customer_status, values: [Former], date_property: contract_ends}
 values:
   arr: {property: hs_arr, line_items: null}
 attribution:
@@ -40,7 +44,7 @@ CLICKS = [
 LINES = [
     account(day(1)),
     pipeline(day(1), *CANCELLED, name="cancellations"),
-    *(line for number in (2, 3, 4, 5) for line in deal(number, day(3), "closedwon", amount="100", hs_arr="100")),
+    *(line for number in range(2, 9) for line in deal(number, day(3), "closedwon", amount="100", hs_arr="100")),
     create(day(1), "companies", 1, name="C1", domain="c1.example"),
     create(day(1), "contacts", 11, "FORM", email="ann@c1.example"),
     join(day(1), ("contacts", 11), ("companies", 1)),
@@ -55,6 +59,12 @@ LINES = [
     update(day(7), "deals", 4, dealstage="closedlost"),
     update(day(8), "deals", 5, subscription="ended"),
     update(day(9), "deals", 5, subscription="active"),
+    create(day(4), "deals", 61, dealname="More", dealstage="closedwon", amount="50", hs_arr="50"),
+    join(day(4), ("deals", 61), ("companies", 6)),
+    update(day(7), "companies", 6, customer_status="former"),
+    update(day(9), "companies", 7, customer_status="former", contract_ends="2026-03-08"),
+    update(day(7), "companies", 8, customer_status="former"),
+    update(day(9), "companies", 8, customer_status="customer"),
 ]  # fmt: skip
 
 
@@ -75,6 +85,10 @@ def test_what_ends_is_an_outcome_of_its_own_at_the_touches_of_its_win(tmp_path: 
             3: [won, ("churned", -4000, "2026-03-07", "churn_pipeline")],
             4: [won, ("churned", -10000, "2026-03-07", "lost_after_won")],
             5: [won],
+            6: [won, ("churned", -10000, "2026-03-07", "churn_company_property")],
+            61: [("expanded", 5000, "2026-03-04", "won"), ("churned", -5000, "2026-03-07", "churn_company_property")],
+            7: [won, ("churned", -10000, "2026-03-08", "churn_company_date")],
+            8: [won],
         }
         assert credit(chain, 1) == {
             "revenue_churned": {"click:k1": -2334, "click:k2": -2333, "click:k3": -2333},

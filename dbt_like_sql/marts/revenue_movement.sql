@@ -12,14 +12,15 @@
 --   less; churned: what was won ends
 -- @column milestone_id [not_null]: with the milestone, its id
 -- @column cause [not_null]: won; priced (its values were changed after the win); renewed_in_another_currency; lost_after_won,
---   reopened; churn_property, churn_date, churn_pipeline (mapping, section churn, and pipelines of the kind churn)
+--   reopened; churn_property, churn_date, churn_pipeline, churn_company_property, churn_company_date (mapping, section
+--   churn, and pipelines of the kind churn)
 -- @column of_milestone [not_null]: the win that gains or loses it: customer_won or customer_expanded
 -- @column of_milestone_id [not_null]: that win's id in marts.milestone
 -- @column account_id [not_null]: the buying organisation: company:ID, domain:NAME where no company has it, or deal:ID for a
 --   deal without company
 -- @column deal_id [not_null]: HubSpot deal id of that win
 -- @column subtype [not_null]: new, expansion or renewal, by the deal's pipeline
--- @column occurred_at [not_null]: when it happened, UTC; of churn_date that date, which may be to come
+-- @column occurred_at [not_null]: when it happened, UTC; of a churn date that date, which may be to come
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column currency: ISO 4217 code of the amounts; null where the deal has none

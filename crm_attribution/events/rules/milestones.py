@@ -31,7 +31,8 @@ class Facts:
         deals: live deals: deal_id, account_id, dealname, dealtype, created_at, createdate, archived, archived_at,
             closedate, stage_now and pipeline_now (of the record's stage), currency and the current measures; UTC times
             valued_at (when one of these was last entered), churned_at and churned_on (when its revenue ended, by a
-            property and by a date).
+            property and by a date); company_id, company_churned_at and company_churned_on: the same of the company that
+            is its account.
         deal_persons: deal_id, person_id of the deals' contacts, `until` (UTC) when one was taken off, else null.
         time_zone: the HubSpot account's, for finance days.
     """

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from crm_attribution.clock import iso
 from crm_attribution.events.rules.deal_milestones import CHAPTER
 from crm_attribution.events.rules.echoes import ORDER
 from crm_attribution.events.rules.revenue import Change, movements
@@ -19,6 +20,7 @@ from crm_attribution.mapping import Rules
 Row = dict[str, Any]
 _MONEY = ("currency", *MEASURES)
 _DEAL = ("deal_id", "account_id", "archived", "closedate", "valued_at", "churned_at", "churned_on", *_MONEY)
+_COMPANY = ("company_id", "company_churned_at", "company_churned_on")
 
 
 def revenue(
@@ -37,13 +39,13 @@ def revenue(
     counted = wins.filter(pl.col("suppressed_by").is_null() & ~pl.col("archived"))
     by_chapter = _grouped(entries, CHAPTER)
     states = _grouped(events.filter(pl.col("object_type") == "deals"), ["record_id"])
-    known = {row["deal_id"]: row for row in deals.select(_DEAL).iter_rows(named=True)}
+    known = {row["deal_id"]: row for row in deals.select(*_DEAL, *_COMPANY).iter_rows(named=True)}
     about = _Deals(states, known, timedelta(minutes=mapping.milestones.settle_minutes), ZoneInfo(time_zone))
     accounts: dict[str, list[Change]] = {}
     for win in counted.sort("createdate", "deal_id").iter_rows(named=True):
         rows = by_chapter[win["deal_id"], win["_chapter"]]
         accounts.setdefault(win["account_id"], []).extend(about.of_win(win, rows))
-    for account, change in about.cancellations(events, mapping):
+    for account, change in (*about.cancellations(events, mapping), *about.companies()):
         accounts.setdefault(account, []).append(change)
     found = [
         {"account_id": account, "group_key": f"account:{account}", **row}
@@ -147,16 +149,34 @@ class _Deals:
 
     def _churn(self, deal: Row, key: Row) -> Iterator[Change]:
         """By a property of the deal, or a date."""
-        ends = [
-            ("churn_property", deal["churned_at"]),
-            ("churn_date", deal["churned_on"]),
-        ]
-        known = [(moment, cause) for cause, moment in ends if moment is not None]
-        if known:
-            moment, cause = min(known)
-            name = deal_event_id(deal["deal_id"], "churned", moment)
-            day = self.day(moment) if cause == "churn_property" else moment.date()
-            yield Change(what="churned", cause=cause, at=moment, booked_on=day, event_id=name, **key | {"part": ""})
+        earliest = self._earliest(churn_property=deal["churned_at"], churn_date=deal["churned_on"])
+        if earliest is not None:
+            name = deal_event_id(deal["deal_id"], "churned", earliest["at"])
+            yield Change(what="churned", event_id=name, **earliest, **key | {"part": ""})
+
+    def companies(self) -> Iterator[tuple[str, Change]]:
+        """What the company that is an account says of it, by a property or a date: all that it pays for ends."""
+        by_account = {deal["account_id"]: deal for deal in self.known.values()}
+        for account in sorted(by_account):
+            deal = by_account[account]
+            at = {
+                "churn_company_property": deal["company_churned_at"],
+                "churn_company_date": deal["company_churned_on"],
+            }
+            earliest = self._earliest(**at)
+            if earliest is not None:
+                name = f"company_{deal['company_id']}_churned_{iso(earliest['at'])}"
+                whole = {"deal_id": deal["deal_id"], "whole_account": True}
+                yield account, Change(what="churned", event_id=name, **earliest, **whole)
+
+    def _earliest(self, **ends: datetime | None) -> Row | None:
+        """cause, at and booked_on of the earliest; a date is a day as it stands, in no time zone."""
+        known = [(moment, cause) for cause, moment in ends.items() if moment is not None]
+        if not known:
+            return None
+        moment, cause = min(known)
+        day = moment.date() if cause.endswith("_date") else self.day(moment)
+        return {"cause": cause, "at": moment, "booked_on": day}
 
     def cancellations(self, events: pl.DataFrame, mapping: Rules) -> Iterator[tuple[str, Change]]:
         """Deals won in a pipeline of the kind churn: of that deal where it has revenue itself, else of its account."""
