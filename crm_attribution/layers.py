@@ -45,7 +45,7 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
-from crm_attribution.conversions import entries
+from crm_attribution.conversions import entries, receipts
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
@@ -232,8 +232,8 @@ SENDING = Step(
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
-    writes=(entries.ATTEMPT, entries.CONVERSION),
-    memory=(entries.ATTEMPT, entries.CONVERSION),
+    writes=(entries.ATTEMPT, receipts.RECEIPT, entries.CONVERSION),
+    memory=(entries.ATTEMPT, receipts.RECEIPT, entries.CONVERSION),
 )
 """`delivery.deliver` with `conversions.recipients`, of every destination."""
 

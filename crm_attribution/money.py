@@ -70,6 +70,12 @@ def to_decimal(minor: int, currency: str) -> str:
     return f"{Decimal(minor).scaleb(-digits):.{digits}f}"
 
 
+def to_json_number(minor: int, currency: str) -> int | float:
+    """Minor units as a JSON number. A float's shortest spelling is the decimal itself below 16 digits."""
+    text = to_decimal(minor, currency)
+    return float(text) if "." in text else int(text)
+
+
 def minor_units(values: pl.Series, currencies: pl.Series) -> pl.Series:
     """Decimal strings in minor units of the currency of the same row; null where either is missing or invalid."""
     distinct = pl.DataFrame({"value": values, "currency": currencies}).unique().drop_nulls()

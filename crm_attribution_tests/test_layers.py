@@ -36,10 +36,14 @@ from crm_attribution_tests.sandbox_process import Line
 pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
-META = destinations()["meta"]
+PLATFORMS = [destinations()[name] for name in ("meta", "google")]
+"""One that says at once what became of a request, one that says it later."""
+GOOGLE = """  google: {conversions: [{milestone: customer_won, action: "7081230002", value: arr}]}
+"""
 MAPPING = (
     RULES.replace("markov]", "markov, self_reported]")
     + SEND
+    + GOOGLE
     + "streams: {meetings: on, campaigns: on}\nchurn: {company: {date_property: ends_on}}\n"
 )
 
@@ -156,16 +160,17 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                         layers.run(layer, session, chain.mapping, at(stop))
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.mapping, given, at(stop))
-        sent = deliver(
-            META,
-            settings=given,
-            rules=chain.mapping,
-            warehouse=Watched(chain.warehouse.directory, found[SENDING.name]),
-            clock=FixedClock(at(LAST_DAY)),
-            window_end=at(LAST_DAY),
-            resolve=resolver(META, chain.mapping),
-        )
-        assert sent.requests > 0
+        for platform in PLATFORMS:
+            sent = deliver(
+                platform,
+                settings=given,
+                rules=chain.mapping,
+                warehouse=Watched(chain.warehouse.directory, found[SENDING.name]),
+                clock=FixedClock(at(LAST_DAY)),
+                window_end=at(LAST_DAY),
+                resolve=resolver(platform, chain.mapping),
+            )
+            assert sent.requests > 0
         with chain.warehouse.session() as session:
             journalled = set(session.query("SELECT DISTINCT topic FROM meta.change")["topic"])
     return Run(found, journalled)

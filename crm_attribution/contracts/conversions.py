@@ -11,6 +11,7 @@ STATES = [
     "retry",
     "unknown",
     "accepted",
+    "processed",
     "rejected",
     "suppressed",
     "expired",
@@ -66,3 +67,27 @@ class Attempt(Model):
     http_status: int = field("HTTP status, null where there was none", nullable=True)
     outcome: str = field("state the row went to, null while in flight", nullable=True)
     code: str = field("the platform's code or our reason", nullable=True)
+
+
+@table("delivery.receipt", key=("destination", "receipt"))
+class Receipt(Model):
+    """A request that a platform took, and what it said later became of it. Of platforms that tell it later only."""
+
+    destination: str = field("platform")
+    receipt: str = field("the platform's id of the request")
+    batch_id: str = field("batch, as in delivery.attempt")
+    conversions: int = field("conversions in it", ge=1)
+    accepted_at: Timestamp = field("answer recorded, UTC", log=True)
+    asked: int = field("how often the platform was asked", ge=0)
+    asked_at: Timestamp = field("when it was asked last, UTC", nullable=True, log=True)
+    next_ask_at: Timestamp = field(
+        "when to ask again, UTC; null when all is said, or given up", nullable=True, log=True
+    )
+    status: str = field(
+        "waiting; processed: all; partly: some failed; failed: all; not_told: the platform did not say in 14 days",
+        isin=["waiting", "processed", "partly", "failed", "not_told"],
+    )
+    errors: str = field(
+        "conversions that failed by the platform's reason, JSON object of counts", nullable=True, json=True
+    )
+    warnings: str = field("conversions with a warning, likewise", nullable=True, json=True)

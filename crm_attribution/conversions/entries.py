@@ -12,7 +12,7 @@ from crm_attribution.warehouse.session import Session
 CONVERSION, ATTEMPT = "conversions.conversion", "delivery.attempt"
 
 
-SENT = ("in_flight", "retry", "unknown", "accepted", "rejected")
+SENT = ("in_flight", "retry", "unknown", "accepted", "processed", "rejected")
 
 
 def due(session: Session, destination: str, before: datetime, now: datetime) -> pl.DataFrame:

@@ -16,6 +16,7 @@ import polars as pl
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution.conversions.entries import ATTEMPT, CONVERSION, keys_of
+from crm_attribution.destinations.base import Ended
 from crm_attribution.errors import Terminal
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
@@ -28,7 +29,9 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     # To unknown: sent once with an unknown end, and the platform's duplicate window has passed since.
     "retry": frozenset({"in_flight", "rejected", "suppressed", "expired", "unknown"}),
     "unknown": frozenset({"accepted", "retry", "rejected"}),
-    "accepted": frozenset(),
+    # What a platform says later became of a request it took.
+    "accepted": frozenset({"processed", "rejected", "retry"}),
+    "processed": frozenset(),
     "rejected": frozenset(),
     "suppressed": frozenset(),
     "expired": frozenset(),
@@ -60,7 +63,7 @@ def is_legal(before: str, reason: str | None, after: str) -> bool:
     """Whether a row in state `before` for `reason` may go to `after`."""
     if before == "suppressed" and after == "pending":
         return reason in ("before_activation", "duplicate")
-    return after in TRANSITIONS[before] or (after == before and before in WAITING)
+    return after in TRANSITIONS[before] or (after == before and before in (*WAITING, "accepted"))
 
 
 # --- writing
@@ -138,6 +141,34 @@ def settle(session: Session, batch_id: str, results: Sequence[Settled], http_sta
     _change(session, changes, now, before)
     log = {r.conversion_id: {"outcome": r.state, "code": r.code, "http_status": http_status} for r in results}
     _log(session, [batch_id], log, now)
+
+
+def finish(
+    session: Session, batch_id: str, ended: Sequence[Ended], attempts: int, now: datetime
+) -> list[tuple[str, str, str | None]]:
+    """What a platform said later became of a batch it took; rows that have gone elsewhere since stay.
+
+    Of a row that may have failed among others it stays accepted, with that for its reason. One that was not applied and
+    may be later is sent again, `attempts` times at most.
+
+    Returns:
+        conversion_id, state and reason of the rows that changed.
+    """
+    before = _by_id(session, (one.conversion_id for one in ended))
+    moved: list[tuple[str, str, str | None]] = []
+    changes = []
+    for one in ended:
+        row = before[one.conversion_id]
+        if row["batch_id"] != batch_id or row["state"] != "accepted":
+            continue
+        state = "accepted" if one.state == "partly" else one.state
+        if state == "retry" and row["attempts"] >= attempts:
+            state = "rejected"
+        undone = {"first_sent_at": None if state == "retry" else row["first_sent_at"]}
+        changes.append({"conversion_id": one.conversion_id, "state": state, "reason": one.code, **undone})
+        moved.append((one.conversion_id, state, one.code))
+    _change(session, changes, now, before)
+    return moved
 
 
 def recover(session: Session, states: Mapping[str, str], now: datetime) -> None:

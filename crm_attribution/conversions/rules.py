@@ -248,7 +248,9 @@ def standing(existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFr
     rows = existing.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
     unsent = pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0)
     duplicate = (pl.col("state") == "suppressed") & (pl.col("reason") == "duplicate")
-    sent = pl.col("state").is_in(["in_flight", "retry", "unknown", "accepted", "rejected"]) | (pl.col("attempts") > 0)
+    sent = pl.col("state").is_in(["in_flight", "retry", "unknown", "accepted", "processed", "rejected"]) | (
+        pl.col("attempts") > 0
+    )
     carrier = pl.col("milestone_id") == pl.col("_fact")
     rows = rows.sort(~sent, duplicate, ~carrier, "occurred_at", "planned_at", "conversion_id")
     again = (pl.int_range(pl.len()).over("_fact", "_family", "action") > 0) & (unsent | duplicate)

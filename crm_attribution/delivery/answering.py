@@ -12,6 +12,7 @@ from crm_attribution.clock import iso
 from crm_attribution.conversions import ledger
 from crm_attribution.delivery.context import Batch, Delivery
 from crm_attribution.delivery.pace import Pace
+from crm_attribution.delivery.processing import note_receipts
 from crm_attribution.delivery.rules import settled as settle_row
 from crm_attribution.destinations.base import Outcome, all_rows
 from crm_attribution.errors import Retryable
@@ -23,7 +24,13 @@ class Sender(Protocol):
     """`Transport`, as far as a delivery needs it."""
 
     def send_once(
-        self, method: str, path: str, *, json: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer: ...
 
 
@@ -50,9 +57,9 @@ class Answering:
     def send(self, batch: Batch) -> Answered:
         """One request, outside any transaction. Every row gets an outcome in every case."""
         self.delivery.report.requests += 1
-        request = batch.request
+        request, headers = batch.request, self.delivery.headers(batch.request)
         try:
-            answer = self.transport.send_once(request.method, request.path, json=request.json, headers=request.headers)
+            answer = self.transport.send_once(request.method, request.path, json=request.json, headers=headers)
         except Retryable as error:
             if error.sent:
                 return Answered(batch, all_rows(batch.ready, "uncertain", "no_answer"), None)
@@ -71,6 +78,7 @@ class Answering:
         ]
         with session.transaction():
             ledger.settle(session, answered.batch.batch_id, results, answered.status, now)
+            note_receipts(session, self.delivery.destination, answered.batch.batch_id, answered.outcomes, now)
             self.delivery.checkpoint("settling")
         self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
         self.delivery.checkpoint("settled")

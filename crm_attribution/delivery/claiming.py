@@ -12,7 +12,7 @@ import polars as pl
 from crm_attribution.clock import iso
 from crm_attribution.conversions import entries, ledger
 from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
-from crm_attribution.delivery.rules import Decision, Row, claim, decide, guarded, hour_of, ready, recovered
+from crm_attribution.delivery.rules import Decision, Row, batches, claim, decide, guarded, hour_of, ready, recovered
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
 
@@ -49,8 +49,8 @@ class Claiming:
             self.delivery.checkpoint("selecting")
         self.delivery.checkpoint("selected")
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
-        size = self.delivery.destination.limits.batch
-        self.delivery.queue.extend(sendable[start : start + size] for start in range(0, len(sendable), size))
+        actions = {row.conversion_id: row.action for row in rows_of(due)}
+        self.delivery.queue.extend(batches(sendable, actions, self.delivery.destination.limits))
 
     def next(self, session: Session) -> Batch | None:
         """The next batch that has rows left, claimed."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from crm_attribution.clock import Clock
+from crm_attribution.delivery.access import Access
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy, Row
 from crm_attribution.destinations.base import Destination, Ready, Request, Resolved
@@ -30,6 +31,7 @@ class Delivery:
 
     Attributes:
         settings: the destination's own.
+        access: gives the access token of its requests; None where the settings hold all they need.
         queue: batches still to be claimed, as conversion ids.
         nap: seconds to wait before the next request.
     """
@@ -41,11 +43,23 @@ class Delivery:
     policy: Policy
     checkpoint: Checkpoint
     report: DeliveryReport
+    access: Access | None = None
     queue: deque[list[str]] = field(default_factory=deque, repr=False)
     nap: float = 0.0
 
     def __post_init__(self) -> None:
         self.account = self.destination.account(self.settings)
+
+    def renew(self) -> None:
+        """Have an access token for the next request, or stop: before anything is claimed for it."""
+        refused = self.access.renew() if self.access else None
+        if refused is not None:
+            self.report.stopped = refused.reason
+            self.report.alert = f"check {self.destination.credential}: {refused.reason}" if refused.person else None
+
+    def headers(self, request: Request) -> Mapping[str, str]:
+        """Of a request, its access token included."""
+        return {**request.headers, **(self.access.headers() if self.access else {})}
 
     def ended(self, rows: Iterable[tuple[str, str, str | None]]) -> None:
         """Report the state and reason that rows (conversion id, state, reason) were left in."""

@@ -1,4 +1,4 @@
-"""Conversions that are due, to their platform: recover, select, claim, send, settle; the same for every destination.
+"""Conversions that are due, to their platform, the same for all: follow up, recover, select, claim, send, settle.
 
 The order is the promise: what is about to be sent is committed before the first byte leaves, and no connection to the
 warehouse is held during HTTP. A process that dies in between leaves rows in flight, and the next delivery takes them
@@ -14,9 +14,11 @@ from datetime import datetime
 
 from crm_attribution import stopping
 from crm_attribution.clock import Clock
+from crm_attribution.delivery.access import access_to
 from crm_attribution.delivery.answering import Answered, Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
+from crm_attribution.delivery.processing import follow_up
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations import not_configured, values
@@ -78,10 +80,13 @@ def deliver(
         policy=policy or Policy(),
         checkpoint=checkpoint,
         report=report,
+        access=access_to(destination, settings),
     )
     claiming = Claiming(delivery, resolve)
     rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-    answering = Answering(delivery, transport or transport_for(destination, settings), rng)
+    transport = transport or transport_for(destination, settings)
+    answering = Answering(delivery, transport, rng)
+    follow_up(delivery, transport, warehouse)
     with warehouse.session() as session:
         claiming.select(session, window_end)
     _send_all(delivery, claiming, answering, warehouse, sleep)
@@ -99,6 +104,8 @@ def _send_all(
     answered: Answered | None = None
     with stopping.held_back() as safe_point:
         while True:
+            if delivery.queue:
+                delivery.renew()
             with warehouse.session() as session:
                 if answered is not None:
                     answering.settle(session, answered)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
@@ -149,6 +149,7 @@ def ready(row: Row, resolved: Resolved) -> Ready:
         occurred_at=row.occurred_at,
         value=row.value,
         currency=row.currency,
+        consent=resolved.consent,
         person_id=resolved.person_id,
         contact_id=resolved.contact_id,
         email=resolved.email,
@@ -175,6 +176,25 @@ def facts(row: Row, resolved: Resolved) -> str:
 
 def claim(row: Row, resolved: Resolved) -> Claim:
     return Claim(row.conversion_id, facts(row, resolved), resolved.person_id, resolved.contact_id, resolved.touch_id)
+
+
+def batches(keys: Sequence[str], actions: Mapping[str, str], limits: Limits) -> Iterator[list[str]]:
+    """The rows in their order, as many as fit into one request.
+
+    Args:
+        actions: conversion_id -> action.
+    """
+    batch: list[str] = []
+    named: set[str] = set()
+    for key in keys:
+        many = limits.actions is not None and len(named | {actions[key]}) > limits.actions
+        if batch and (many or len(batch) == limits.batch):
+            yield batch
+            batch, named = [], set()
+        batch.append(key)
+        named.add(actions[key])
+    if batch:
+        yield batch
 
 
 def hour_of(moment: datetime) -> datetime:

@@ -19,7 +19,20 @@ from typing import Any, ClassVar, Literal
 from crm_attribution.http.answers import Answer
 from crm_attribution.settings import Group, Setting, text
 
-__all__ = ["Answer", "Consent", "Destination", "Limits", "Outcome", "Ready", "Request", "Resolved", "Verdict"]
+__all__ = [
+    "Answer",
+    "Consent",
+    "Destination",
+    "Grant",
+    "Limits",
+    "Outcome",
+    "Processed",
+    "ProcessesLater",
+    "Ready",
+    "Request",
+    "Resolved",
+    "Verdict",
+]
 
 Json = dict[str, Any]
 Consent = Literal["granted", "denied", "absent"]
@@ -39,6 +52,9 @@ unsent: nothing of the request left us (no connection); said by the engine, not 
 
 LONGEST_WAIT = timedelta(days=1)
 
+LAST_ASKED = timedelta(days=14)
+"""A platform that has not said by then what became of a request is not asked again."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -48,6 +64,7 @@ class Limits:
         batch: events in one request.
         max_age: how old an event may be when it is sent.
         dedupe: how long the platform recognises our key between two server events. None: not at all, or not known.
+        actions: different actions in one request; None where the platform states no limit.
         future: how far ahead of the platform's clock an event may lie.
         calls_per_minute: None where the platform states none.
     """
@@ -55,6 +72,7 @@ class Limits:
     batch: int
     max_age: timedelta
     dedupe: timedelta | None
+    actions: int | None = None
     future: timedelta = timedelta(minutes=1)
     calls_per_minute: int | None = None
 
@@ -106,6 +124,7 @@ class Ready:
     occurred_at: datetime
     value: int | None
     currency: str | None
+    consent: Consent = "granted"
     person_id: str | None = None
     contact_id: int | None = None
     email: str | None = field(default=None, repr=False)
@@ -120,12 +139,13 @@ class Ready:
 
 @dataclass(frozen=True)
 class Request:
-    """One request, complete but for the host."""
+    """One request, complete but for the host, and for the access token of a destination with a `grant`."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(repr=False)
     json: Json = field(repr=False)
+    params: Mapping[str, str] = field(default_factory=dict)
 
     def shown(self, secrets: Iterable[str]) -> Json:
         """The request for a person to read: secrets masked. Personal data in it is hashed already."""
@@ -143,12 +163,57 @@ class Outcome:
     Attributes:
         code: the platform's code or our own word; never its free text, which may quote what we sent.
         retry_after: how long the platform asks us to wait.
+        receipt: the platform's id of the request, where it tells later what became of it.
     """
 
     conversion_id: str
     verdict: Verdict
     code: str | None = None
     retry_after: timedelta | None = None
+    receipt: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """How access tokens are got: a form, posted. https://www.rfc-editor.org/rfc/rfc6749#section-6
+
+    Attributes:
+        base_url, path: the token endpoint.
+        form: client, secret and what proves the right to a token.
+    """
+
+    base_url: str
+    path: str
+    form: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of one accepted conversion.
+
+    Attributes:
+        state: processed; partly: of its action some failed, and the platform does not say which; rejected; retry: not
+            applied, it may be later.
+        code: the platform's reason.
+    """
+
+    conversion_id: str
+    state: Literal["processed", "partly", "rejected", "retry"]
+    code: str | None = None
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What a platform says became of a request.
+
+    Attributes:
+        rows: of its conversions; None where it is not done with them.
+        errors, warnings: conversions by the platform's reason.
+    """
+
+    rows: Sequence[Ended] | None = None
+    errors: Mapping[str, int] = field(default_factory=dict)
+    warnings: Mapping[str, int] = field(default_factory=dict)
 
 
 class Destination(ABC):
@@ -209,6 +274,11 @@ class Destination(ABC):
     def accepts(self, ready: Ready) -> str | None:
         """Why this conversion cannot be sent yet (`no_identifier`, `no_value`, …); None where it can."""
 
+    def grant(self, settings: Mapping[str, str]) -> Grant | None:
+        """How access tokens are got, where the requests need one that does not last; None where they do not."""
+        del settings
+        return None
+
     def left_out(self, ready: Ready) -> list[str]:
         """Names of the identifiers this conversion has that are not sent, since it is not certain what they mean."""
         del ready
@@ -221,6 +291,24 @@ class Destination(ABC):
     @abstractmethod
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """One outcome for every row, for any answer."""
+
+
+class ProcessesLater(Destination):
+    """A platform whose answer says that a request is taken, and that is asked later what became of it.
+
+    Attributes:
+        first_asked: how long after the answer; then again after twice the time before, for `LAST_ASKED` at most.
+    """
+
+    first_asked: ClassVar[timedelta]
+
+    @abstractmethod
+    def ask(self, receipt: str) -> Request:
+        """The question about a request, by its receipt."""
+
+    @abstractmethod
+    def read_processed(self, answer: Answer, rows: Sequence[tuple[str, str]]) -> Processed:
+        """What became of its rows, (conversion_id, action) each, for any answer."""
 
 
 def all_rows(

@@ -27,7 +27,7 @@ from crm_attribution.destinations.base import (
 )
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.identifiers import normalise_click_id
-from crm_attribution.money import to_decimal
+from crm_attribution.money import to_json_number
 from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "v26.0"
@@ -127,7 +127,7 @@ class Meta(Destination):
 def _event(ready: Ready, crm_name: str) -> Json:
     custom: Json = {"event_source": "crm", "lead_event_source": crm_name}
     if ready.value is not None and ready.currency:
-        custom["value"] = _number(ready.value, ready.currency)
+        custom["value"] = to_json_number(ready.value, ready.currency)
         custom["currency"] = ready.currency.upper()
     return {
         "event_name": ready.action,
@@ -157,12 +157,6 @@ def _user(ready: Ready) -> Json:
     if ready.lead_id and re.fullmatch(r"\d{15,17}", ready.lead_id, re.ASCII):
         user["lead_id"] = int(ready.lead_id)
     return user
-
-
-def _number(minor: int, currency: str) -> int | float:
-    """A JSON number. A float's shortest spelling is the decimal itself below 16 digits."""
-    text = to_decimal(minor, currency)
-    return float(text) if "." in text else int(text)
 
 
 def _failed(answer: Answer, error: Json, batch: Sequence[Ready]) -> list[Outcome]:

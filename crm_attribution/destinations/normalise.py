@@ -63,6 +63,26 @@ def linkedin_email_hash(raw: str | None) -> str | None:
     return _hashed(text if _SHA256.fullmatch(text) else normalise_email(text))
 
 
+def google_hash(field: str, raw: str | None) -> str | None:
+    """The hash of an email or phone; what is a hash already passes. Of an address at Gmail the dots and what follows a
+    plus sign are left out: https://developers.google.com/data-manager/api/devguides/concepts/formatting"""
+    text = visible(raw or "").lower()
+    if _SHA256.fullmatch(text):
+        return text
+    return _hashed(e164(text) if field == "phone" else google_email(text))
+
+
+def google_email(raw: str | None) -> str | None:
+    """An address as Google wants it, unhashed; None where it is none."""
+    address = normalise_email(visible(raw or "").lower())
+    if address is None:
+        return None
+    local, _, domain = address.rpartition("@")
+    if domain in ("gmail.com", "googlemail.com"):
+        local = local.partition("+")[0].replace(".", "")
+    return f"{local}@{domain}" if local else None
+
+
 def e164(raw: str | None) -> str | None:
     """A phone number with country code, `+491701234567`; None where it is not certain which one is meant.
 

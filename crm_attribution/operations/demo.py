@@ -22,6 +22,7 @@ from rich.table import Table
 
 from crm_attribution import configuration, settings
 from crm_attribution.clock import iso, parse_instant
+from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.http.transport import Transport
 from crm_attribution.operations import status
@@ -58,9 +59,7 @@ def play(data_dir: Path, say: Say) -> dict[str, Any]:
         steps = [(START, START + HOUR), (START + HOUR, RANGE_END)]
         steps += [(RANGE_END + n * HOUR, RANGE_END + (n + 1) * HOUR) for n in range(3)]
         runs = [_step(given, control, start, end, say) for start, end in steps]
-        received = {
-            platform: control.request("GET", f"/_sandbox/received/{platform}").body for platform in ("meta", "linkedin")
-        }
+        received = {name: control.request("GET", f"/_sandbox/received/{name}").body for name in destinations()}
     pipeline = open_pipeline(given)
     with pipeline.warehouse.session() as session:
         result = {

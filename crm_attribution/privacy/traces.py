@@ -25,6 +25,7 @@ CLEAN = frozenset(
         "attribution.credit",
         "conversions.conversion",
         "delivery.attempt",
+        "delivery.receipt",
         "meta.change",
         "meta.fact",
     }

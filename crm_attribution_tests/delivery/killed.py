@@ -55,8 +55,16 @@ class Cut:
     countdown: Countdown
 
     def send_once(
-        self, method: str, path: str, *, json: object = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
+        if method == "GET":
+            return self.sender.send_once(method, path, params=params, headers=headers)
         for point, whole in (("half_of_the_body_sent", False), ("body_sent_answer_not_read", True)):
             if self.countdown.due(point):
                 self._cut(method, path, json, headers or {}, whole)

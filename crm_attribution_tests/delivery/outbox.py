@@ -213,7 +213,9 @@ class Outbox:
 
 
 def email_of(event: Mapping[str, Any]) -> str:
-    """The hashed address of a received event, either platform's."""
+    """The hashed address of a received event, any platform's."""
+    if "userData" in event:
+        return next((i["emailAddress"] for i in event["userData"]["userIdentifiers"] if "emailAddress" in i), "")
     if "user_data" in event:
         return str(event["user_data"].get("em", [""])[0])
     return next((i["idValue"] for i in event["user"]["userIds"] if i["idType"] == "SHA256_EMAIL"), "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
 from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved, with_limits
+from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -24,7 +26,7 @@ Make = Callable[..., Outbox]
 Counted = Callable[[Outbox], list[str]]
 Requests = Callable[[str], int]
 
-NAMES_BAD_ROWS = {"linkedin": 2}
+NAMES_BAD_ROWS = {"linkedin": 2, "google": 2}
 """Requests of platforms whose refusal says which rows are bad; elsewhere they are searched for by halving."""
 
 LATER = NOW + timedelta(hours=8)
@@ -45,8 +47,18 @@ class Scripted:
 
 
 def route(outbox: Outbox) -> str:
-    """Every call to the platform."""
-    return f"POST /{outbox.emulator}/*"
+    """Every upload to the platform."""
+    request = outbox.destination.build([conformance.ready(outbox.destination)], outbox.values, {"crm_name": "HubSpot"})
+    return f"POST /{outbox.emulator}{request.path}"
+
+
+def refusable(outbox: Outbox) -> tuple[dict[str, Any], str]:
+    """What makes a row that we believe in one that the platform refuses, and the code it gives for it."""
+    if outbox.destination.name == "google":  # of what is too old it says so later
+        return {"currency": "EURO"}, "INVALID_CURRENCY_CODE"
+    # Older than the platform allows, younger than we believe.
+    old = NOW - outbox.destination.limits.max_age - timedelta(hours=1)
+    return {"occurred_at": old, "expires_at": LATER}, "too_old"
 
 
 def impatient(outbox: Outbox) -> Transport:
@@ -155,12 +167,10 @@ def test_one_bad_row_is_found_and_costs_nobody_else(
     bad = names[0] if position == "first" else names[-1]
     if size > 1:
         outbox.plan(*(name for name in names if name != bad))
-    hour = timedelta(hours=1)
-    # Older than the platform allows, younger than we believe: the platform refuses it.
-    old = NOW - outbox.destination.limits.max_age - hour
-    outbox.plan(bad, occurred_at=old, expires_at=NOW + hour)
+    columns, code = refusable(outbox)
+    outbox.plan(bad, **columns)
     report = outbox.deliver()
-    assert outbox.reasons()[bad] == ("rejected", "too_old")
+    assert outbox.reasons()[bad] == ("rejected", code)
     assert counted(outbox) == sorted(set(names) - {bad})
     assert report.counts == {"rejected": 1, **({"accepted": size - 1} if size > 1 else {})}
     assert report.requests <= NAMES_BAD_ROWS.get(platform, 2 * size.bit_length() + 1)
@@ -170,9 +180,10 @@ def test_one_bad_row_is_found_and_costs_nobody_else(
 def test_every_row_is_bad(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.destination = with_limits(outbox.destination, batch=5)
-    outbox.plan("a", "b", "c", "d", "e", occurred_at=NOW - timedelta(days=91), expires_at=LATER)
+    columns, code = refusable(outbox)
+    outbox.plan("a", "b", "c", "d", "e", **columns)
     outbox.deliver()
-    assert set(outbox.reasons().values()) == {("rejected", "too_old")}
+    assert set(outbox.reasons().values()) == {("rejected", code)}
     assert counted(outbox) == []
 
 
@@ -302,7 +313,8 @@ def test_results_that_do_not_match_are_uncertain(make: Make, platform: str):
     body = {"meta": {"events_received": 1}, "linkedin": {"elements": [{"status": 201}]}}.get(platform, {})
     outbox.deliver(transport=Scripted(Answer(200, {}, body)))
     expected = "unknown" if outbox.forgets else "retry"
-    assert set(outbox.reasons().values()) == {(expected, "results_do_not_match")}
+    code = "no_request_id" if platform == "google" else "results_do_not_match"
+    assert set(outbox.reasons().values()) == {(expected, code)}
 
 
 def test_results_are_read_row_by_row(make: Make):

@@ -108,7 +108,13 @@ def check_build(destination: Destination) -> None:
         assert not any(private in one for one in everything), f"{private} leaves in plain text"
     secret = given[destination.credential]
     assert secret not in request.path
-    assert any(secret in one for one in everything), "the credential is not in the request"
+    grant = destination.grant(given)
+    if grant is None:
+        assert any(secret in one for one in everything), "the credential is not in the request"
+    else:
+        assert secret in grant.form.values(), "the credential gives no access token"
+        assert secret not in repr(grant)
+        assert not any(secret in one for one in everything), "what gives tokens leaves with the events"
     assert secret not in json.dumps(request.shown([secret]))
     assert secret not in repr(request)
     for row in rows:

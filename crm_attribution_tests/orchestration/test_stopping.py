@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from crm_attribution.destinations import destinations
 from crm_attribution_tests.orchestration import commands
 from crm_attribution_tests.orchestration.commands import ACCOUNT, FIRST
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_PORTAL
@@ -21,7 +22,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline, pytest.mark.slow]
 SEED = 17
 MOMENTS = int(os.environ.get("MOMENTS", "5"))
 """How many: `MOMENTS=10 python -m pytest …` tries ten."""
-PLATFORMS = ("meta", "linkedin")
+PLATFORMS = tuple(destinations())
 
 
 def stop(process: subprocess.Popen[str], number: int) -> tuple[float, str]:

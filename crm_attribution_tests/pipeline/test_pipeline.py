@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from crm_attribution.destinations import destinations
 from crm_attribution.marts.publish import read_storage_version
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_MAPPING, SAMPLE_PORTAL, Project
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -76,7 +77,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         project = Project(tmp_path_factory.mktemp("sample") / "data", env)
         drop(project.data_dir, DROPPED)
         first = project.hours(START, FIRST_END)
-        after_first = {name: sandbox.received(name) for name in ("meta", "linkedin")}
+        after_first = {name: sandbox.received(name) for name in destinations()}
         sandbox.set_clock(LATER)
         later = project.hours(FIRST_END, LATER)
         drop(project.data_dir, RESTATED)
@@ -100,11 +101,12 @@ def test_what_happened_since_is_sent_and_counted_once(played: Played) -> None:
     accepted = Counter(
         dict(
             played.project.warehouse(
-                "SELECT destination, count(*) FROM conversions.conversion WHERE state = 'accepted' GROUP BY 1"
+                "SELECT destination, count(*) FROM conversions.conversion WHERE state IN ('accepted', 'processed')"
+                " GROUP BY 1"
             )
         )
     )
-    for platform in ("meta", "linkedin"):
+    for platform in destinations():
         seen = played.sandbox.received(platform)
         assert accepted[platform] > 10
         assert len(seen["received"]) == len(seen["counted"]) == accepted[platform]
@@ -115,7 +117,7 @@ def test_a_business_fact_reaches_a_platform_once(played: Played) -> None:
         """
         SELECT c.destination, m.milestone, m.milestone_id, count(*) FROM conversions.conversion c
         JOIN events.milestone_event m ON m.event_id = c.milestone_id AND m.milestone = c.milestone
-        WHERE c.state = 'accepted' GROUP BY ALL HAVING count(*) > 1
+        WHERE c.state IN ('accepted', 'processed') GROUP BY ALL HAVING count(*) > 1
         """
     )
     assert doubles == []

@@ -16,6 +16,7 @@ import duckdb
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.destinations import destinations
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS
 from crm_attribution_tests.pipeline.project import SAMPLE_MAPPING, Project
@@ -86,11 +87,11 @@ def going_on(folder: Path, portal: Path, clock: str) -> Iterator[tuple[Project, 
 
 def test_the_next_hours_end_as_if_this_release_had_run_from_the_start(old: Path, tmp_path: Path) -> None:
     portal = old / "portal.jsonl"
-    accepted = "SELECT conversion_id FROM conversions.conversion WHERE state = 'accepted'"
+    accepted = "SELECT conversion_id FROM conversions.conversion WHERE state IN ('accepted', 'processed')"
     sent_before = rows(old / "warehouse.duckdb", accepted)
     with going_on(old, portal, END) as (upgraded, sandbox):
         upgraded.hours(SENT, END)
-        counted = sum(len(sandbox.received(name)["counted"]) for name in ("meta", "linkedin"))
+        counted = sum(len(sandbox.received(name)["counted"]) for name in destinations())
     sent_now = rows(old / "warehouse.duckdb", accepted)
     assert sent_before <= sent_now
     assert counted == len(sent_now - sent_before) > 0, "what was accepted before is not sent again"

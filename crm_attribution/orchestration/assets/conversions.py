@@ -5,6 +5,7 @@ import dagster as dg
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
 from crm_attribution.conversions.entries import ATTEMPT, CONVERSION
+from crm_attribution.conversions.receipts import RECEIPT
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
@@ -110,5 +111,5 @@ sinks = [sink(destination) for destination in destinations().values()]
 assets = [
     conversion,
     *sinks,
-    written_beside(ATTEMPT, [f"delivery.{name}" for name in destinations()]),
+    *(written_beside(table, [f"delivery.{name}" for name in destinations()]) for table in (ATTEMPT, RECEIPT)),
 ]
