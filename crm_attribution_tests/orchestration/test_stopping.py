@@ -20,7 +20,7 @@ from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_PORTAL
 pytestmark = [pytest.mark.sandbox, pytest.mark.pipeline, pytest.mark.slow]
 
 SEED = 17
-MOMENTS = int(os.environ.get("MOMENTS", "5"))
+MOMENTS = int(os.environ.get("MOMENTS", "2"))
 """How many: `MOMENTS=10 python -m pytest …` tries ten."""
 PLATFORMS = tuple(destinations())
 

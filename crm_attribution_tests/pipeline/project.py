@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import duckdb
+
+from crm_attribution_tests import forked
 
 ROOT = Path(__file__).parents[2]
 SAMPLE_PORTAL = ROOT / "data" / "sample_portal.jsonl"
@@ -27,14 +28,8 @@ class Project:
     def command(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """`crm-attribution …`, whatever comes of it."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        return subprocess.run(
-            [sys.executable, "-m", "crm_attribution.cli", *arguments],
-            env={**kept, **self.env, "CRM_ATTRIBUTION_DATA_DIR": str(self.data_dir), **more},
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            timeout=300,
-        )
+        env = {**kept, **self.env, "CRM_ATTRIBUTION_DATA_DIR": str(self.data_dir), **more}
+        return forked.command(arguments, env, ROOT, timeout=300)
 
     def run(self, *arguments: str, **more: str) -> Any:
         """`crm-attribution … --json`; fails the test where the command fails."""

@@ -196,7 +196,7 @@ Step = tuple[str, int]
     steps=st.lists(st.tuples(st.sampled_from(["play", "read"]), st.integers(0, HOURS - 1)), max_size=5),
     kinds=st.permutations(OBJECTS),
 )
-@settings(max_examples=8 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_interleaving_and_repetition_of_hours_gives_the_same_raw_tables(
     tmp_path_factory: pytest.TempPathFactory,
     told_at_the_end: dict[str, list[Any]],
