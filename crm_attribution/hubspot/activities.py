@@ -55,8 +55,7 @@ def changed_pages(
     ask: Callable[[Record], Record], kind: Kind, since: datetime | None, until: datetime
 ) -> Iterator[list[Record]]:
     """Unarchived activities modified in `[since, until)`, by id: a walk whose pages no change shifts."""
-    window = [] if since is None else [_filter(_MODIFIED, "GTE", to_millis(since))]
-    window.append(_filter(_MODIFIED, "LT", to_millis(until)))
+    window = _window(since, until)
     last = 0
     while True:
         body = {
@@ -72,6 +71,16 @@ def changed_pages(
             last = max(hubspot_id("id", row["id"]) for row in page)
         if not page or next_after(answer) is None:
             return
+
+
+def count(ask: Callable[[Record], Record], since: datetime | None, until: datetime) -> int:
+    """How many unarchived activities were modified in `[since, until)`; one call."""
+    return int(ask({"filterGroups": [{"filters": _window(since, until)}], "limit": 1})["total"])
+
+
+def _window(since: datetime | None, until: datetime) -> list[dict[str, Any]]:
+    first = [] if since is None else [_filter(_MODIFIED, "GTE", to_millis(since))]
+    return [*first, _filter(_MODIFIED, "LT", to_millis(until))]
 
 
 def _filter(name: str, operator: str, value: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot import campaigns
-from crm_attribution.hubspot.activities import EVENT_PAGE, Kind, changed_pages
+from crm_attribution.hubspot.activities import EVENT_PAGE, Kind, changed_pages, count
 from crm_attribution.hubspot.associations import Association, read_associations
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.paging import Record, pages, rows
@@ -73,13 +73,11 @@ class HubSpotClient:
 
     def activities(self, kind: Kind, since: datetime | None, until: datetime) -> Iterator[list[Record]]:
         """Meetings or calls modified in `[since, until)`. ⌈N/200⌉ calls."""
-        path = f"{record_path(self._paths.objects, kind.objects)}/search"
+        return changed_pages(self._asker(kind.objects), kind, since, until)
 
-        def ask(body: Record) -> Record:
-            answer: Record = self.transport.request("POST", path, json=body, budget="search").body
-            return answer
-
-        return changed_pages(ask, kind, since, until)
+    def count_activities(self, kind: Kind, since: datetime | None, until: datetime) -> int:
+        """How many meetings or calls were modified in `[since, until)`; one call."""
+        return count(self._asker(kind.objects), since, until)
 
     def marketing_events(self) -> list[Record]:
         """Every marketing event: objectId, eventName, startDateTime, updatedAt, …"""

@@ -10,10 +10,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from math import ceil
 from typing import Any
 
 from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, Forbidden, Rejected
+from crm_attribution.hubspot.activities import KINDS, SEARCH_PAGE
+from crm_attribution.hubspot.campaigns import PAGE as CAMPAIGNS_PAGE
 from crm_attribution.hubspot.cost import Way, association_calls, cheaper, history_calls, list_calls, pages
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.settings import BACKFILL_SHARE, uses_oauth
@@ -124,6 +127,31 @@ def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
     ]
 
 
+def stream_lines(pipeline: Pipeline, since: datetime | None, now: datetime) -> list[Line]:
+    """Streams that the mapping switches on: meetings and calls are counted, two calls a page (the page, and whose they
+    are). People of marketing events and campaigns that changed cannot be counted without reading them; of a stream that
+    the token may not read nothing is counted, as a run goes on without it."""
+    hubspot, streams, lines = pipeline.connections.hubspot, pipeline.rules.streams, []
+    for name, kind in KINDS.items():
+        if getattr(streams, name):
+            try:
+                found = hubspot.count_activities(kind, since, now)
+            except (Forbidden, Rejected):
+                lines.append(Line(name, {"search": 1}, at_least=True))
+                continue
+            batches = ceil(found / SEARCH_PAGE)
+            calls = {"search": max(1, batches), "associations": batches}
+            lines.append(Line(name, {limiter: n for limiter, n in calls.items() if n}, found, "search"))
+    if streams.marketing_events:
+        lines.append(Line("marketing events", {"burst": 1}, at_least=True))
+    if streams.campaigns:
+        with pipeline.warehouse.session() as session:
+            known = session.scalar("SELECT count(*) FROM raw.campaign")
+        each = known if since is None or now - since >= SMALL else ceil(known / 24)
+        lines.append(Line("campaigns", {"burst": pages(known, CAMPAIGNS_PAGE) + each}, at_least=True))
+    return lines
+
+
 def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str] = tuple(OBJECT_TYPES)) -> Plan:
     """Count what a range that begins at `start` would read: one search per object, and one or two more calls.
 
@@ -147,7 +175,7 @@ def make_plan(pipeline: Pipeline, start: datetime, object_types: Collection[str]
         lines.append(object_line(name, found, known[name], everything=since is None))
     return Plan(
         None if first else start,
-        [*lines, *other_lines(forms, object_types)],
+        [*lines, *other_lines(forms, object_types), *stream_lines(pipeline, None if first else start - OVERLAP, now)],
         {name: budget.per_second for name, budget in limits.budgets.items()},
         limits.daily,
         limits.remaining,

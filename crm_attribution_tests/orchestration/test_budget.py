@@ -21,12 +21,13 @@ from crm_attribution.orchestration import budget
 from crm_attribution.orchestration.budget import BUDGET_TAG
 from crm_attribution.orchestration.resources import open_pipeline
 from crm_attribution.orchestration.runs import selected
+from crm_attribution_tests.sandbox.lines import create
 from crm_attribution_tests.sandbox_process import Line, Sandbox
 
 pytestmark = pytest.mark.pipeline
 
 START = parse_instant("2026-03-09T00:00:00Z")
-CONTACTS = 230
+CONTACTS, MEETINGS = 230, 201
 
 
 def walked(rows: int, page: int) -> int:
@@ -59,6 +60,7 @@ def contact(number: int, at: str) -> Line:
 def sandbox() -> Iterator[Sandbox]:
     begun: Line = {"at": "2026-01-01T00:00:00Z", "op": "account", "account": {"portalId": 1, "timeZone": "UTC"}}
     lines = [contact(number, "2026-02-01T00:00:00Z") for number in range(1, CONTACTS + 1)]
+    lines += [create("2026-02-01T00:00:00Z", "meetings", number) for number in range(1, MEETINGS + 1)]
     with Sandbox.start([begun, *lines], "2026-03-12T00:00:00Z") as running:
         yield running
 
@@ -132,3 +134,22 @@ def test_the_command_prints_calls_minutes_and_share(env):
     assert done.exit_code == 0, done.output
     for wanted in ("contacts", "230", "list", "at least 1", "minutes at the account's limits", "share of the day: "):
         assert wanted in done.stdout
+
+
+def test_streams_that_are_on_are_counted_like_the_others(sandbox, env, tmp_path):
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("streams: {meetings: on, calls: on, marketing_events: on, campaigns: on}", encoding="utf-8")
+    pipeline = open_pipeline(configuration.load({**env, "CRM_ATTRIBUTION_MAPPING": str(mapping)}))
+    sandbox.faults([{"route": "POST /crm/objects/*/calls/search", "kind": "403", "scope": "calls", "count": 1}])
+    plan = budget.make_plan(pipeline, START)
+    lines = {line.stream: (line.records, dict(line.calls), line.at_least) for line in plan.lines[-4:]}
+    assert lines == {
+        "meetings": (MEETINGS, {"search": 2, "associations": 2}, False),
+        "calls": (None, {"search": 1}, True),
+        "marketing events": (None, {"burst": 1}, True),
+        "campaigns": (None, {"burst": 1}, True),
+    }
+    sandbox.reset_calls()
+    pipeline.readers.streams.activities(None)
+    asked = sandbox.calls()["routes"]
+    assert sum(number for route, number in asked.items() if "meetings" in route) == 2 + 2
