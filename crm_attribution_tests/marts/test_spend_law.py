@@ -34,6 +34,8 @@ CAMPAIGNS = {("7", "Brand"): ("brand", "name"), ("abm", "?"): ("abm", "id"), ("8
              ("", ""): (None, "none"), ("9", "Nobody"): (None, "none"), ("", "Planted"): (None, "none"),
              ("8", "DE | ABM | 26"): ("abm", "rule"), ("abm", "DE | Old | 26"): ("abm", "id")}  # fmt: skip
 DAYS = [date(2026, 3, 1), date(2026, 3, 2), date(2026, 4, 1)]
+RATE_DAYS = [date(2026, month, number) for month, number in
+             ((2, 21), (2, 22), (2, 23), (2, 26), (3, 1), (3, 2), (3, 27), (3, 31), (4, 1), (4, 30))]  # fmt: skip
 MODELS = [model for model in sample_rows.models()
           if model.key in ("staging.currency", "staging.ad_spend", "marts.spend", "marts.cost")]  # fmt: skip
 
@@ -80,8 +82,9 @@ def files(draw: st.DrawFn) -> list[File]:
 
 
 rate_tables = st.dictionaries(
-    st.tuples(st.sampled_from(["USD", "JPY"]), st.dates(date(2026, 2, 20), date(2026, 4, 30))),
+    st.tuples(st.sampled_from(["USD", "JPY"]), st.sampled_from(RATE_DAYS)),
     st.decimals("0.000001", "2000", places=6).filter(bool),
+    min_size=1,
     max_size=8,
 )
 
@@ -93,10 +96,12 @@ def test_the_marts_of_spend_and_costs_show_the_files_to_the_cent(
 ) -> None:
     for table in ("raw.ad_spend", "raw.cost", "raw.exchange_rate"):
         session[table].replace(session.read(table, "false"), None)
-    arriving: list[File | Rates] = [*files, *files[:2], rates]  # a file taken in again changes nothing
+    arriving: list[File | Rates] = [*files, *files[:2]]  # a file taken in again changes nothing
     chance.shuffle(arriving)
-    hour = chance.randrange(len(arriving))  # two hours: what came before it, and the rest
-    for some in (arriving[:hour], arriving[hour:]):
+    hour = chance.randrange(len(arriving))  # what came before it, and the rest
+    hours = [arriving[:hour], arriving[hour:]]
+    hours.insert(chance.choice([0, 1, 2, 2]), [rates])
+    for some in hours:
         for one in some:
             take_in(session, one)
         for layer in (layers.SPENT, layers.SPEND_CAMPAIGNS):
