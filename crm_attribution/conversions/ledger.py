@@ -29,8 +29,8 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     # To unknown: sent once with an unknown end, and the platform's duplicate window has passed since.
     "retry": frozenset({"in_flight", "rejected", "suppressed", "expired", "unknown"}),
     "unknown": frozenset({"accepted", "retry", "rejected"}),
-    # What a platform says later became of a request it took.
-    "accepted": frozenset({"processed", "rejected", "retry"}),
+    # By what a platform says later became of a request it took; only `finish` does that.
+    "accepted": frozenset(),
     "processed": frozenset(),
     "rejected": frozenset(),
     "suppressed": frozenset(),
@@ -63,7 +63,7 @@ def is_legal(before: str, reason: str | None, after: str) -> bool:
     """Whether a row in state `before` for `reason` may go to `after`."""
     if before == "suppressed" and after == "pending":
         return reason in ("before_activation", "duplicate")
-    return after in TRANSITIONS[before] or (after == before and before in (*WAITING, "accepted"))
+    return after in TRANSITIONS[before] or (after == before and before in WAITING)
 
 
 # --- writing
@@ -148,8 +148,8 @@ def finish(
 ) -> list[tuple[str, str, str | None]]:
     """What a platform said later became of a batch it took; rows that have gone elsewhere since stay.
 
-    Of a row that may have failed among others it stays accepted, with that for its reason. One that was not applied and
-    may be later is sent again, `attempts` times at most.
+    This is the one way out of `accepted`. A row that may have failed among others stays, with that for its reason. One
+    that was not applied and may be later is sent again, `attempts` times at most.
 
     Returns:
         conversion_id, state and reason of the rows that changed.
@@ -165,9 +165,9 @@ def finish(
         if state == "retry" and row["attempts"] >= attempts:
             state = "rejected"
         undone = {"first_sent_at": None if state == "retry" else row["first_sent_at"]}
-        changes.append({"conversion_id": one.conversion_id, "state": state, "reason": one.code, **undone})
         moved.append((one.conversion_id, state, one.code))
-    _change(session, changes, now, before)
+        changes.append({"conversion_id": one.conversion_id, "state": state, "reason": one.code, **undone})
+    _update(session, CONVERSION, [{**change, "updated_at": now} for change in changes])
     return moved
 
 
