@@ -161,6 +161,26 @@ def test_the_value_follows_until_the_first_send(desk: Desk):
     assert desk.rows()[0]["value"] == 7000, "what was sent once is sent again as it was"
 
 
+def test_the_time_follows_until_the_first_send_each_rule_with_its_own_patience(desk: Desk):
+    desk.text = """
+destinations:
+  meta:
+    conversions:
+      - {milestone: lead_captured, action: Lead, settle_minutes: 5}
+      - {milestone: qualified_lead, action: QualifiedLead}
+"""
+    moved = at("2026-03-11T09:00:00Z")
+    early = {"observed_at": at(THEN), "ready_from": at(THEN)}
+    for when in (THEN, moved.isoformat()):
+        desk.tell(lead("a", when, **early), lead("b", when, **early) | {"milestone": "qualified_lead"})
+        desk.plan()
+    assert [(row["action"], row["occurred_at"], row["ready_at"] - moved) for row in desk.rows()] == [
+        ("Lead", moved, timedelta(minutes=5)),
+        ("QualifiedLead", moved, timedelta(minutes=60)),
+    ]
+    assert {row["expires_at"] for row in desk.rows()} == {moved + timedelta(days=7)}
+
+
 @pytest.mark.parametrize(("first", "second"), [("customer_won", "customer_expanded"),
                                                ("customer_expanded", "customer_won")])  # fmt: skip
 def test_a_win_that_is_renamed_is_no_second_conversion(desk: Desk, first: str, second: str):
