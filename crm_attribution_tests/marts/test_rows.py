@@ -294,6 +294,20 @@ def test_spend_shows_the_campaign_of_the_touches_or_that_there_is_none(marts: Se
     ]
 
 
+def test_the_arr_bridge_carries_a_month_in_which_nothing_moved(marts: Session) -> None:
+    columns = "month, opening_minor, new_minor, expansion_minor, contraction_minor, churn_minor, closing_minor"
+    found = rows(marts, f"SELECT currency, {columns} FROM marts.arr_bridge WHERE basis = 'own' ORDER BY ALL")
+    assert found == [
+        ("EUR", day(1, 4), 0, 120_001, 0, 0, 0, 120_001),
+        ("EUR", day(1, 5), 120_001, 0, 0, 60_001, 0, 60_000),
+        ("EUR", day(1, 6), 60_000, 0, 0, 0, 0, 60_000),
+        ("EUR", day(1, 7), 60_000, 0, 0, 0, 60_000, 0),
+        ("USD", MARCH, 0, 70_000, 0, 0, 70_000, 0),
+    ]
+    at_home = rows(marts, f"SELECT {columns} FROM marts.arr_bridge WHERE basis = 'home' AND month = '2026-03-01'")
+    assert at_home == [(MARCH, 0, 63_000, 0, 0, 63_000, 0)]
+
+
 def test_money_spent_and_its_value_at_home_stand_side_by_side(marts: Session) -> None:
     columns = "currency, amount_minor, home_currency, rate, amount_home_minor, amount_home"
     assert rows(marts, f"SELECT {columns} FROM marts.spend WHERE campaign_id IN ('77', '79', 'abm') ORDER BY 1") == [
