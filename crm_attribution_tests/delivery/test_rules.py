@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 
 from crm_attribution.conversions.ledger import TRANSITIONS
 from crm_attribution.delivery.pace import Pace
-from crm_attribution.delivery.rules import Policy, Row, facts, guarded, recovered, settled
+from crm_attribution.delivery.report import DeliveryReport
+from crm_attribution.delivery.rules import Decision, Policy, Row, decide, facts, guarded, recovered, settled
 from crm_attribution.destinations.base import Limits, Outcome, Resolved, Verdict
 from crm_attribution.mapping import VolumeGuard
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, conversion
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, conversion, resolved
 
 HOUR = timedelta(hours=1)
 KNOWS_KEYS = Limits(10, timedelta(days=7), timedelta(hours=48))
@@ -44,11 +45,40 @@ def many(count: int, ready_at: datetime, milestone: str = "customer_won", **chan
 
 
 @pytest.mark.parametrize(
+    ("changes", "person", "decision"),
+    [
+        ({}, {}, ("send", None)),
+        ({}, {"held": "record_unreadable"}, ("held", "record_unreadable")),
+        ({}, {"suppressed": "erased", "held": "record_unreadable"}, ("suppressed", "erased")),
+        ({}, {"consent": "denied", "held": "contact_archived"}, ("suppressed", "consent_denied")),
+        ({}, {"consent": "absent"}, ("held", "consent_unknown")),
+        ({"account": "2"}, {"held": "contact_archived"}, ("held", "other_account")),
+        ({"state": "retry"}, {"held": "contact_archived"}, ("wait", "contact_archived")),
+        ({"state": "held", "reason": "possible_duplicate"}, {}, ("held", "possible_duplicate")),
+        ({"state": "held", "reason": "no_identifier"}, {}, ("send", None)),
+        ({"occurred_at": NOW + timedelta(minutes=2), "expires_at": NOW + HOUR}, {}, ("held", "in_future")),
+        ({"kind": "retraction"}, {}, ("suppressed", "not_adjustable")),
+    ],
+)
+def test_whether_a_row_is_sent(changes: dict[str, Any], person: dict[str, Any], decision: tuple[str, str | None]):
+    whose = resolved("a", **person)
+    assert decide(row(**changes), whose, SMALL["meta"], "1", "withhold", NOW) == Decision(*decision)
+
+
+def test_a_report_counts_reasons_where_there_are_some():
+    report = DeliveryReport("meta")
+    report.ended = {"a": ("accepted", None), "b": ("held", "no_value"), "c": ("held", "no_value")}
+    assert report.reasons == {"held: no_value": 2}
+    assert report.facts() == {"requests": 0, "accepted": 1, "held": 2, "held: no_value": 2}
+
+
+@pytest.mark.parametrize(
     ("count", "busiest", "held"), [(50, 0, 0), (51, 0, 51), (100, 20, 0), (101, 20, 101), (51, 10, 51), (50, 1, 0)]
 )
 def test_the_guard_compares_with_the_busiest_hour(count: int, busiest: int, held: int):
     rows = many(count, NOW)
-    history = {("customer_won", NOW - 3 * HOUR): busiest} if busiest else {}
+    quiet = {("customer_won", NOW - 2 * HOUR): min(busiest, 1), ("customer_won", NOW - 4 * HOUR): min(busiest, 1)}
+    history = {**quiet, ("customer_won", NOW - 3 * HOUR): busiest} if busiest else {}
     assert len(guarded(rows, history, GUARD)) == held
 
 
