@@ -41,7 +41,7 @@ destinations:
       - {milestone: qualified_lead, action: QualifiedLead}
       - {milestone: sales_qualified_lead, action: SalesQualifiedLead}
       - {milestone: opportunity_created, action: Opportunity}
-      - {milestone: customer_won, action: Purchase}
+      - {milestone: customer_won, action: Purchase, value: amount}
 """
 GIVEN = configuration.load(
     {"META_ACCESS_TOKEN": "t", "META_DATASET_ID": "d", "CRM_ATTRIBUTION_START": "2026-03-01T00:00:00Z"}
