@@ -26,6 +26,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         yield opened
 
 
+@pytest.mark.slow
 @settings(max_examples=60 * TIMES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     into=st.lists(st.integers(1, RECORDS), min_size=RECORDS, max_size=RECORDS),

@@ -73,6 +73,7 @@ def spends(draw: st.DrawFn) -> list[Telling]:
     return files
 
 
+@pytest.mark.slow
 @given(spends(), st.randoms(use_true_random=False))
 @settings(max_examples=60 * TIMES)
 def test_the_sum_is_that_of_the_files_told_last_in_any_order(files: list[Telling], chance: Any):

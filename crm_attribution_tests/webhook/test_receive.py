@@ -187,6 +187,7 @@ def test_it_does_not_start_where_it_could_not_work(tmp_path: Path, change: dict[
     assert [path.name for path in tmp_path.iterdir()] == []
 
 
+@pytest.mark.slow
 def test_connections_that_send_no_headers_keep_nobody_out_and_are_closed(running: Running):
     """500 that say nothing, and 100 that stop amid a request."""
     before = len(running.kept())
@@ -209,6 +210,7 @@ def test_connections_that_send_no_headers_keep_nobody_out_and_are_closed(running
             connection.close()
 
 
+@pytest.mark.slow
 def test_a_second_request_on_a_connection_must_come_with_its_headers_too(running: Running):
     with socket.create_connection(("127.0.0.1", running.port), timeout=20) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")

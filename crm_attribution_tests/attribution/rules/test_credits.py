@@ -263,7 +263,8 @@ acts = st.tuples(
 moments = st.one_of(st.none(), st.integers(0, 110))
 
 
-@settings(max_examples=60 * TIMES)
+@pytest.mark.slow
+@settings(max_examples=25 * TIMES)
 @given(
     amounts=st.lists(st.tuples(st.sampled_from("abc"), amounts, amounts, amounts), min_size=1, max_size=3),
     path=st.lists(acts, max_size=9),
