@@ -78,9 +78,9 @@ def _ask(delivery: Delivery, destination: ProcessesLater, transport: Asker, wait
             answer = transport.send_once(question.method, question.path, params=question.params, headers=headers)
         except Retryable:
             break
-        heard.append(Heard(one, destination.read_processed(answer, one.rows)))
         if answer.status in (401, 403, 429) or answer.status >= 500:
-            break
+            break  # not an answer about the request: it does not count as asked
+        heard.append(Heard(one, destination.read_processed(answer, one.rows)))
     return heard
 
 

@@ -337,6 +337,15 @@ def plain_http(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | None:
     return None
 
 
+def without_error(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | None:
+    """The outcome of an answer that holds no error of the platform's own; None for success. What refuses without one is
+    not the platform, a proxy perhaps: nobody's row is at fault."""
+    settled = plain_http(answer, batch)
+    if settled is None and answer.status >= 400:
+        return all_rows(batch, "transient", f"http_{answer.status}")
+    return settled
+
+
 def retry_after(answer: Answer) -> timedelta | None:
     """`Retry-After` as a wait between a second and a day; None where it says nothing readable.
 

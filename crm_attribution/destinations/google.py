@@ -25,9 +25,9 @@ from crm_attribution.destinations.base import (
     Ready,
     Request,
     all_rows,
-    plain_http,
     refused,
     retry_after,
+    without_error,
 )
 from crm_attribution.destinations.normalise import google_hash
 from crm_attribution.identifiers import normalise_click_id
@@ -164,12 +164,9 @@ class Google(ProcessesLater):
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
         if isinstance(error, dict) and isinstance(error.get("status"), str) and answer.status >= 400:
             return _failed(answer, error, batch)
-        settled = plain_http(answer, batch)
+        settled = without_error(answer, batch)
         if settled is not None:
             return settled
-        if answer.status >= 400:
-            # Not an answer of Google's: a proxy perhaps. Nobody's row is at fault.
-            return all_rows(batch, "transient", f"http_{answer.status}")
         receipt = answer.body.get("requestId") if isinstance(answer.body, dict) else None
         if not isinstance(receipt, str) or not re.fullmatch(r"[\x21-\x7e]{1,200}", receipt):
             return all_rows(batch, "uncertain", "no_request_id")

@@ -21,9 +21,9 @@ from crm_attribution.destinations.base import (
     Ready,
     Request,
     all_rows,
-    plain_http,
     refused,
     retry_after,
+    without_error,
 )
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.identifiers import normalise_click_id
@@ -112,12 +112,9 @@ class Meta(Destination):
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int) and answer.status >= 400:
             return _failed(answer, error, batch)
-        settled = plain_http(answer, batch)
+        settled = without_error(answer, batch)
         if settled is not None:
             return settled
-        if answer.status >= 400:
-            # Not an answer of Meta's: a proxy perhaps. Nobody's row is at fault.
-            return all_rows(batch, "transient", f"http_{answer.status}")
         received = answer.body.get("events_received") if isinstance(answer.body, dict) else None
         if isinstance(received, bool) or received != len(batch):
             return all_rows(batch, "uncertain", "results_do_not_match")

@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.contracts import topics
+from crm_attribution.events.home_values import RATES
 from crm_attribution.events.rules.home_spend import home_spend
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
@@ -33,10 +34,6 @@ _AMOUNTS = """
     UNION ALL SELECT DISTINCT 'month', month, currency, amount FROM raw.cost
         SEMI JOIN keys ON period = 'month' AND starts_on = month
     ORDER BY ALL
-"""
-_RATES = """
-    FROM raw.exchange_rate SEMI JOIN asked ON (from_currency = currency AND to_currency = $1
-        OR to_currency = currency AND from_currency = $1) AND date BETWEEN opens AND closes
 """
 
 
@@ -77,4 +74,4 @@ def _converted(session: Session, keys: pl.DataFrame, rate_days: int) -> pl.DataF
     asked = amounts.group_by("currency").agg(
         opens=pl.col("starts_on").min() - pl.duration(days=rate_days), closes=pl.col("starts_on").max().dt.month_end()
     )
-    return home_spend(amounts, session.query(_RATES, [home], asked=asked), home, rate_days)
+    return home_spend(amounts, session.query(RATES, [home], asked=asked), home, rate_days)

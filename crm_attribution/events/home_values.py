@@ -34,10 +34,11 @@ _OWN = f"""
         json_extract_string(properties, '$.{OWN_AMOUNT}') AS {OWN_AMOUNT}
     FROM raw.deal SEMI JOIN asked ON asked.deal_id = id
 """
-_RATES = """
+RATES = """
     FROM raw.exchange_rate SEMI JOIN asked ON (from_currency = currency AND to_currency = $1
         OR to_currency = currency AND from_currency = $1) AND date BETWEEN opens AND closes
 """
+"""raw.exchange_rate rows of `asked` (currency, opens, closes) and the home currency."""
 
 
 def update(session: Session, changes: Changes, rules: Rules, _as_of: datetime) -> Report:
@@ -83,7 +84,7 @@ def _converted(session: Session, keys: pl.DataFrame, rate_days: int) -> pl.DataF
     days = milestones.group_by("currency").agg(
         opens=pl.col("booked_on").min() - pl.duration(days=rate_days), closes=pl.col("booked_on").max()
     )
-    rates = session.query(_RATES, [home.currency], asked=days.drop_nulls())
+    rates = session.query(RATES, [home.currency], asked=days.drop_nulls())
     return home_values(milestones, deals, rates, home, rate_days)
 
 

@@ -121,6 +121,16 @@ def test_a_platform_that_never_tells_is_given_up(outbox: Outbox):
     assert outbox.states() == {"a": "accepted"}
 
 
+@pytest.mark.parametrize("status", [401, 403, 429, 503])
+def test_a_question_that_was_refused_was_not_asked(outbox: Outbox, status: int):
+    outbox.plan("a")
+    outbox.deliver(transport=Scripted(Answer(200, {}, {"requestId": "r"})))
+    (before,) = receipt(outbox)
+    outbox.now += HALF
+    outbox.deliver(transport=Scripted(Answer(status, {}, {"error": {"status": "X"}})))
+    assert receipt(outbox) == [before], "the next delivery asks again, however long it lasts"
+
+
 def test_a_late_word_moves_only_what_its_request_still_holds(outbox: Outbox, sandbox: Sandbox):
     outbox.plan("a", "b")
     outbox.deliver()
