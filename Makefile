@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS ?= build/peers
+unexport PYTHONDONTWRITEBYTECODE # compiling the tests anew costs each of their processes ten seconds
 
 .PHONY: help setup demo ui test test-fast laws stress mutants check format snapshots lock clean bench bench-peers
 

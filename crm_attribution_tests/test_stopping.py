@@ -20,6 +20,8 @@ from crm_attribution import stopping
 from crm_attribution.cli import main
 from crm_attribution.orchestration.assets.common import acting_on_errors
 
+pytestmark = pytest.mark.pipeline
+
 
 class Came(BaseException):
     """Raised by the handler of these tests."""

@@ -54,6 +54,7 @@ def test_read_of_nothing_and_of_garbage(destination: Destination, status: int, s
             assert not any(outcome.verdict in ("rejected", "refused") for outcome in outcomes), "a proxy's refusal"
 
 
+@pytest.mark.slow
 @each
 @bounds(max_examples=150 * TIMES)
 @given(

@@ -222,6 +222,7 @@ def _whole(found: Parsed) -> int:
     return sum(not refused.stored for refused in found.refused)
 
 
+@pytest.mark.slow
 @settings(max_examples=120 * TIMES)
 @given(kind=st.sampled_from(sorted(OBJECT_TYPES)), given_=properties, top=st.dictionaries(
     st.sampled_from(["id", "createdAt", "updatedAt", "archived"]), anything, max_size=2))  # fmt: skip

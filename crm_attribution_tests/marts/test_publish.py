@@ -21,6 +21,8 @@ from crm_attribution.marts.models import SqlTest
 from crm_attribution.marts.publish import Publication, manifest_path, publish, read_manifest, read_storage_version
 from crm_attribution.warehouse.files import copy_file
 
+pytestmark = pytest.mark.warehouse
+
 HOUR = datetime(2026, 1, 1, 12, tzinfo=UTC)
 POSITIVE = SqlTest("positive", "SELECT * FROM marts.funnel WHERE n < 0", Path("funnel.sql"), "marts.funnel", "n >= 0")
 ODD = "[1, NULL] AS l, {'x': 1} AS s, '{}'::JSON AS j, MAP {'m': 1} AS m, NULL::DATE AS d, 1.5::DOUBLE AS f"

@@ -14,6 +14,8 @@ import pytest
 from crm_attribution.orchestration.automation import tell_of_failures
 from crm_attribution.orchestration.graph import definitions
 
+pytestmark = pytest.mark.pipeline
+
 TOKEN = "pat-na1-0canary0-0000-4000-8000-00000canary0"
 HOOK = "hooks/T0CANARYTEAM/veryprivatehookpassword"
 

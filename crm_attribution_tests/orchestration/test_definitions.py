@@ -9,6 +9,8 @@ import pytest
 
 from crm_attribution_tests.snapshots import inventory, snapshots
 
+pytestmark = pytest.mark.pipeline
+
 RAW = {
     **{f"raw/{name}": "raw/records" for name in ("contact", "company", "deal", "property_history", "association")},
     **{f"raw/{name}": "raw/records" for name in ("merge", "deletion", "missing")},

@@ -10,6 +10,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventL
 
 from crm_attribution.orchestration.event_log import KEPT, EventLog
 
+pytestmark = pytest.mark.pipeline
+
 PARTITIONS = dg.StaticPartitionsDefinition(["a", "b"])
 
 

@@ -17,6 +17,8 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.orchestration import hours
 from crm_attribution.orchestration.run_setup import check_closed
 
+pytestmark = pytest.mark.pipeline
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = WallClock().now
 

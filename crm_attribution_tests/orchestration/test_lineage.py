@@ -11,6 +11,8 @@ from crm_attribution import configuration
 from crm_attribution.orchestration.assets.sql import MODELS
 from crm_attribution.orchestration.graph import definitions
 
+pytestmark = pytest.mark.pipeline
+
 
 def test_every_model_is_materialized_with_the_columns_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CRM_ATTRIBUTION_DATA_DIR", str(tmp_path))

@@ -97,6 +97,7 @@ def test_a_field_a_row_may_be_without_is_left_out(costs: Source, column: str, te
     assert [(row.reasons, row.stored) for row in found.refused] == [(f"{column}:{reason}", True)]
 
 
+@pytest.mark.slow
 def test_files_of_a_source_that_nobody_wrote_code_for(costs: Source, tmp_path: Path):
     folder = tmp_path / "inbox" / "costs"
     folder.mkdir(parents=True)

@@ -20,6 +20,8 @@ from crm_attribution.warehouse.engine import clear_spill, damage, default_memory
 from crm_attribution.warehouse.migrations import no_indexes
 from crm_attribution.warehouse.session import Session
 
+pytestmark = pytest.mark.warehouse
+
 LARGE = "SELECT range AS k, md5(range::VARCHAR) AS h, repeat('x', 40) || range AS s FROM range(600000)"
 """Some 60 MB of rows."""
 OWNER = pl.DataFrame({"id": ["1"], "email": ["a@x.example"], "archived": [False]})

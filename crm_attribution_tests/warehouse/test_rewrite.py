@@ -18,6 +18,8 @@ from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import new_warehouse
 
+pytestmark = pytest.mark.warehouse
+
 SECRET = "somebody.who.was.here@example.com"
 POINTS = ["attached", "copied", "finished", "closed", "synced", "renamed"]
 

@@ -28,6 +28,8 @@ from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lis
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.laws import TIMES
 
+pytestmark = pytest.mark.warehouse
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD_JOURNAL = """
 CREATE OR REPLACE TABLE meta.change (seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR NOT NULL)

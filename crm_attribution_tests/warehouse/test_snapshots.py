@@ -13,6 +13,8 @@ from crm_attribution.errors import ConfigurationError, WarehouseDamaged
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.connection import Warehouse
 
+pytestmark = pytest.mark.warehouse
+
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 

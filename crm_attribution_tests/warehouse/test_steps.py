@@ -12,6 +12,8 @@ from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.steps import steps
 
+pytestmark = pytest.mark.warehouse
+
 QUEUE = {"doubled": "SELECT 2 * n AS n FROM asked", "large": "SELECT n FROM doubled WHERE n > 2"}
 
 

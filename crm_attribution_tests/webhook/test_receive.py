@@ -23,6 +23,8 @@ import pytest
 from crm_attribution.clock import WallClock
 from crm_attribution_tests.webhook.requests import ENVIRONMENT, SECRET, TOKEN, signature
 
+pytestmark = pytest.mark.pipeline
+
 ROOT = Path(__file__).parents[2]
 HUBSPOT_WAITS = 5.0
 

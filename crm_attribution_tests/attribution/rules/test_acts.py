@@ -182,6 +182,7 @@ IDS = st.sampled_from(["gclid:A", "gclid:B", "fbclid:A"])
 PERSONS = st.sampled_from(["p", "q"])
 
 
+@pytest.mark.slow
 @settings(max_examples=80 * TIMES)
 @given(
     forms=st.lists(st.tuples(MOMENTS, IDS, PERSONS, st.booleans()), max_size=3),
