@@ -9,6 +9,7 @@ from crm_attribution import settings
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import settings as hubspot
+from crm_attribution.ledger import settings as ledger
 from crm_attribution.settings import Group, Setting, Settings
 from crm_attribution.sources import sources
 from crm_attribution.webhook import settings as webhook
@@ -20,7 +21,7 @@ def groups() -> list[Group]:
     Raises:
         ConfigurationError: when a name is declared in two ways.
     """
-    found = [hubspot.GROUP, settings.PRODUCT, webhook.GROUP]
+    found = [hubspot.GROUP, settings.PRODUCT, ledger.GROUP, webhook.GROUP]
     found += [source.group for source in sources().values() if source.settings]
     found += [destination.group for destination in destinations().values()]
     declared: dict[str, tuple[Setting[Any], str]] = {}

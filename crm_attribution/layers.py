@@ -45,10 +45,10 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
-from crm_attribution.conversions import entries, receipts
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
@@ -220,8 +220,8 @@ LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAI
 PLANNING = Step(
     name="conversions",
     reads=("events.milestone", "events.milestone_event", "identity.alias", "raw.association", "raw.contact"),
-    writes=(entries.CONVERSION,),
-    memory=(entries.CONVERSION,),
+    writes=(CONVERSION,),
+    memory=(CONVERSION,),
 )
 """`conversions.plan.update`: a cursor per destination, the settings and the clock besides the rules."""
 
@@ -232,8 +232,8 @@ SENDING = Step(
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
-    writes=(entries.ATTEMPT, receipts.RECEIPT, entries.CONVERSION),
-    memory=(entries.ATTEMPT, receipts.RECEIPT, entries.CONVERSION),
+    writes=(ATTEMPT, RECEIPT, CONVERSION),
+    memory=(ATTEMPT, RECEIPT, CONVERSION),
 )
 """`delivery.deliver` with `conversions.recipients`, of every destination."""
 

@@ -20,7 +20,7 @@ ORDER = [
     *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "settings"),
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "http", "destinations", "mapping", "raw.rules"),
-    *("warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "configuration"),
+    *("warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "ledger", "configuration"),
     *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]
@@ -48,6 +48,7 @@ RULES = [
     Rule("dagster", ["orchestration/*", "definitions.py"]),
     Rule("duckdb", ["warehouse/*", "marts/*"]),
     Rule("duckdb.connect", ["warehouse/engine.py"]),
+    Rule("sqlalchemy", ["ledger/*", "orchestration/event_log.py"]),
     Rule("requests", ["http/*"]),
     Rule("urllib3", ["http/*"]),
     Rule("pandera", ["contracts/*"]),
@@ -74,6 +75,7 @@ BANS = [
     Ban("hubspot/*", ["crm_attribution.warehouse", "crm_attribution.marts"]),
     Ban("clicks/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot"]),
     Ban("sources/*", ["crm_attribution.warehouse", "crm_attribution.marts", "crm_attribution.hubspot.client"]),
+    Ban("ledger/*", [*HTTP, "crm_attribution.warehouse", "crm_attribution.marts"]),
     Ban("warehouse/*", HTTP),
     Ban("marts/*", HTTP),
     Ban(

@@ -159,13 +159,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                     with recorded(session, found[layer.name]):
                         layers.run(layer, session, chain.mapping, at(stop))
                 with recorded(session, found[PLANNING.name]):
-                    plan.update(session, chain.mapping, given, at(stop))
+                    plan.update(session, chain.ledger, chain.mapping, given, at(stop))
         for platform in PLATFORMS:
             sent = deliver(
                 platform,
                 settings=given,
                 rules=chain.mapping,
                 warehouse=Watched(chain.warehouse.directory, found[SENDING.name]),
+                ledger=chain.ledger,
                 clock=FixedClock(at(LAST_DAY)),
                 window_end=at(LAST_DAY),
                 resolve=resolver(platform, chain.mapping),

@@ -39,7 +39,7 @@ class Conversion(Model):
     person_id: str = field("person whose identifiers are sent, fixed at claim", nullable=True)
     contact_id: int = hubspot_id("that person's contact", nullable=True)
     touch_id: str = field("the click that is sent, fixed at claim", nullable=True)
-    state: str = field("where it stands; the ways between them: TRANSITIONS in conversions/ledger.py", isin=STATES)
+    state: str = field("where it stands; the ways between them: ledger/transitions.py", isin=STATES)
     reason: str = field("why it is in that state", nullable=True)
     attempts: int = field("sends so far, without those that throttling or a refused token undid", ge=0)
     next_attempt_at: Timestamp = field("not to be retried before, UTC", nullable=True)
@@ -62,7 +62,10 @@ class Attempt(Model):
     destination: str = field("platform")
     attempt: int = field("1 for the first send; one that was not charged has the number of the next", ge=1)
     payload_hash: str = field("SHA-256 of what, when, how much and whose")
-    started: Timestamp = field("committed before the first byte, UTC", log=True)
+    started: Timestamp = field("claimed: content and recipient are fixed, UTC", log=True)
+    left_at: Timestamp = field(
+        "committed just before its first byte left, UTC; null: nothing of it left", nullable=True, log=True
+    )
     finished: Timestamp = field("answer recorded, UTC; null while in flight", nullable=True, log=True)
     http_status: int = field("HTTP status, null where there was none", nullable=True)
     outcome: str = field("state the row went to, null while in flight", nullable=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,10 +11,14 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import ledger
+from crm_attribution.conversions import mirror
 from crm_attribution.conversions import rules as planning
 from crm_attribution.destinations import destinations, not_configured, values
 from crm_attribution.destinations.base import Destination
+from crm_attribution.ledger import entries, moves
+from crm_attribution.ledger.store import Book, Ledger
+from crm_attribution.ledger.tables import CONVERSION
+from crm_attribution.ledger.transitions import Move
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.frames import ids_frame, records_frame
@@ -39,18 +44,24 @@ class Planning(Report):
         return {f"{name}: skipped": why for name, why in self.skipped.items()} | self.figures
 
 
-def update(session: Session, rules: Rules, settings: Settings, now: datetime) -> Planning:
-    """Plan new rows and refresh the value of unsent ones; for configured destinations, where sending is on."""
-    report, planned = Planning(), False
-    for name, destination in destinations().items():
-        reason = why_not(destination, rules, settings)
-        if reason is not None:
-            report.skipped[name] = reason
-            continue
-        report.changed += _plan_one(session, destination, rules, settings, now)
-        planned = True
-    if planned:
-        session.state.planned = True  # from now on a rule not seen before is a new rule
+def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, now: datetime) -> Planning:
+    """Plan new rows and refresh the value of unsent ones; for configured destinations, where sending is on.
+
+    Rows are planned by key, in the ledger, before the cursor in the warehouse moves: what is planned again is there
+    already.
+    """
+    report = Planning()
+    reasons = {name: why_not(destination, rules, settings) for name, destination in destinations().items()}
+    wanted = [destinations()[name] for name, reason in reasons.items() if reason is None]
+    unsafe = mirror.ready(session, ledger) if wanted else None
+    report.skipped |= {name: reason for name, reason in reasons.items() if reason is not None}
+    if unsafe is not None:
+        report.skipped |= {destination.name: unsafe for destination in wanted}
+        return report
+    if wanted:
+        _activate(session, ledger, [(one.name, rules.destinations[one.name]) for one in wanted])
+    for destination in wanted:
+        report.changed += _plan_one(session, ledger, destination, rules, settings, now)
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
@@ -69,42 +80,50 @@ def why_not(destination: Destination, rules: Rules, settings: Settings) -> str |
     return not_configured(destination, settings)
 
 
-def _plan_one(session: Session, destination: Destination, rules: Rules, settings: Settings, now: datetime) -> int:
+def _plan_one(
+    session: Session, ledger: Ledger, destination: Destination, rules: Rules, settings: Settings, now: datetime
+) -> int:
     mine = rules.destinations[destination.name]
     account = destination.account(values(destination, settings))
     signature = f"{rules.signature('conversions')}:{mine.model_dump_json()}:{account}"
-    with session.following(consumer(destination.name), TOPICS, signature) as changes:
-        mine = _effective(session, destination.name, mine)
+    following = session.following(consumer(destination.name), TOPICS, signature)
+    with following as changes, ledger.writing() as book:  # the ledger commits first
+        mine = _effective(book, destination.name, mine)
         plan = planning.Plan(
             destination.name, account, mine, rules.conversions, destination.limits.max_age, settings.start
         )
         milestones = _milestones(session, None if changes.everything else changes.frame(MILESTONE))
         events = session.read_keys("events.milestone_event", milestones.select("milestone", "milestone_id"))
-        existing = _existing(session, destination.name, milestones, events)
+        existing = _existing(session, book, destination.name, milestones, events)
         new = planning.plan(plan, milestones, events, existing, now)
-        written = (
-            session["conversions.conversion"].append(new)["conversion_id"]
-            if new.height
-            else pl.Series([], dtype=pl.String)
-        )
-        fresh = planning.refresh(existing, milestones, events, plan, now)
-        updated = session["conversions.conversion"].upsert(fresh)["conversion_id"]
-        moves = planning.standing(existing, milestones, events).iter_rows()
-        moved = ledger.move(session, (ledger.Move(*row) for row in moves), now)
+        written = book.insert(CONVERSION, new)["conversion_id"].to_list() if new.height else []
+        updated = moves.refresh(book, planning.refresh(existing, milestones, events, plan, now))
+        standing = planning.standing(existing, milestones, events).iter_rows()
+        moved = moves.move(book, (Move(*row) for row in standing), now)
+        mirror.follow(session, book)
     return len({*written, *updated, *moved})
 
 
-def _effective(session: Session, name: str, mine: rules_module.Destination) -> rules_module.Destination:
+def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, rules_module.Destination]]) -> None:
+    """Remember from when each rule sends, where it is seen for the first time: at the first planning of all, by its
+    `send_from`; later, from the newest hour on, so that it uploads no history."""
+    watermark = session.state.watermark
+    with ledger.writing() as book:
+        seen = {(name, milestone, action) for name, milestone, action, _ in entries.activations(book)}
+        since = "start" if not seen or watermark is None else iso(watermark)
+        for name, mine in wanted:
+            for rule in mine.conversions:
+                if (name, rule.milestone, rule.action) not in seen:
+                    entries.activate(book, name, rule.milestone, rule.action, since)
+
+
+def _effective(book: Book, name: str, mine: rules_module.Destination) -> rules_module.Destination:
     """The rules with `start` made the moment a rule was first seen, where that was after the first planning: a rule
     added later uploads no history unless its `send_from` names a time."""
-    watermark = session.state.watermark
-    first_planning = session.state.planned is None
+    seen = {(milestone, action): since for of, milestone, action, since in entries.activations(book) if of == name}
     rules = []
     for rule in mine.conversions:
-        seen = session.state.rule_since[name, rule.milestone, rule.action]
-        since = seen or ("start" if first_planning or watermark is None else iso(watermark))
-        if seen is None:
-            session.state.rule_since[name, rule.milestone, rule.action] = since
+        since = seen[rule.milestone, rule.action]
         wanted = rule.send_from or mine.send_from
         rules.append(rule.model_copy(update={"send_from": since if wanted == "start" else wanted}))
     return mine.model_copy(update={"conversions": rules})
@@ -143,9 +162,10 @@ def deal_contacts(session: Session, deals: pl.Series) -> pl.DataFrame:
 
 
 def _existing(
-    session: Session, destination: str, milestones: pl.DataFrame, milestone_events: pl.DataFrame
+    session: Session, book: Book, destination: str, milestones: pl.DataFrame, milestone_events: pl.DataFrame
 ) -> pl.DataFrame:
-    """Rows of a destination that a linked event or a once-per-person rule could meet."""
+    """Rows of a destination that a linked event or a once-per-person rule could meet: found in the copy, read in the
+    ledger."""
     events = milestone_events.select(id="event_id").unique()
     ids = session.query(
         "SELECT conversion_id FROM conversions.conversion WHERE destination = ? AND"
@@ -155,4 +175,4 @@ def _existing(
         events=events,
         persons=ids_frame("person_id", milestones["once_person"].drop_nulls()),
     )
-    return session.read_keys("conversions.conversion", ids)
+    return entries.rows(book, ids["conversion_id"])

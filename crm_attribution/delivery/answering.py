@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Protocol
 
 from crm_attribution.clock import iso
-from crm_attribution.conversions import ledger
 from crm_attribution.delivery.context import Batch, Delivery
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.processing import note_receipts
@@ -17,7 +16,8 @@ from crm_attribution.delivery.rules import settled as settle_row
 from crm_attribution.destinations.base import Outcome, all_rows
 from crm_attribution.errors import Retryable
 from crm_attribution.http.answers import Answer
-from crm_attribution.warehouse.session import Session
+from crm_attribution.ledger import entries, moves
+from crm_attribution.ledger.store import Book, Ledger
 
 
 class Sender(Protocol):
@@ -69,21 +69,26 @@ class Answering:
         missing = {row.conversion_id: Outcome(row.conversion_id, "uncertain", "no_result") for row in batch.rows}
         return Answered(batch, [read.get(key, outcome) for key, outcome in missing.items()], answer.status)
 
-    def settle(self, session: Session, answered: Answered) -> None:
-        """Record the outcome of each row of a batch, in one transaction."""
+    def record(self, ledger: Ledger, answered: Answered) -> None:
+        """Settle the rows of a batch in one transaction, then do what the answer means for the rest."""
+        with ledger.writing() as book:
+            self._settle(book, answered)
+        self.delivery.checkpoint("settled")
+        with ledger.writing() as book:
+            self._react(book, answered)
+
+    def _settle(self, book: Book, answered: Answered) -> None:
         now, limits, rows = self.delivery.clock.now(), self.delivery.destination.limits, answered.batch.rows
         results = [
             settle_row(outcome, row, limits, self.delivery.policy, now, self.rng.random)
             for outcome, row in zip(answered.outcomes, rows, strict=True)
         ]
-        with session.transaction():
-            ledger.settle(session, answered.batch.batch_id, results, answered.status, now)
-            note_receipts(session, self.delivery.destination, answered.batch.batch_id, answered.outcomes, now)
-            self.delivery.checkpoint("settling")
+        moves.settle(book, answered.batch.batch_id, results, answered.status, now)
+        note_receipts(book, self.delivery.destination, answered.batch.batch_id, answered.outcomes, now)
+        self.delivery.checkpoint("settling")
         self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
-        self.delivery.checkpoint("settled")
 
-    def react(self, session: Session, answered: Answered) -> None:
+    def _react(self, book: Book, answered: Answered) -> None:
         """What an answer means for the rest of this delivery."""
         verdicts = {outcome.verdict for outcome in answered.outcomes}
         first = answered.outcomes[0]
@@ -94,7 +99,7 @@ class Answering:
                 f"check {self.delivery.destination.credential} and its permissions ({first.code})"
             )
         elif "throttled" in verdicts:
-            self._throttled(session, keys, first.retry_after)
+            self._throttled(book, keys, first.retry_after)
         elif "refused" in verdicts:
             self._part([o.conversion_id for o in answered.outcomes if o.verdict == "refused"], len(keys))
         elif verdicts <= {"uncertain", "unsent", "transient"}:
@@ -103,7 +108,7 @@ class Answering:
             return
         self.pace.answered()
 
-    def _throttled(self, session: Session, keys: list[str], asked: timedelta | None) -> None:
+    def _throttled(self, book: Book, keys: list[str], asked: timedelta | None) -> None:
         """Wait and send the same rows again, or leave the account alone until the pause is over."""
         pause, waits = self.pace.throttled(asked)
         if waits:
@@ -111,8 +116,7 @@ class Answering:
             self.delivery.queue.appendleft(keys)
             return
         until = self.delivery.clock.now() + timedelta(seconds=pause)
-        with session.transaction():
-            session.state.pause[self.delivery.destination.name, self.delivery.account] = until
+        entries.pause(book, self.delivery.destination.name, self.delivery.account, until)
         self.delivery.report.paused_until = until
         self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
 

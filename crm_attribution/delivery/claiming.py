@@ -10,42 +10,39 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from crm_attribution.clock import iso
-from crm_attribution.conversions import entries, ledger
 from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
 from crm_attribution.delivery.rules import Decision, Row, batches, claim, decide, guarded, hour_of, ready, recovered
 from crm_attribution.destinations.base import Resolved
+from crm_attribution.ledger import entries, moves
+from crm_attribution.ledger.store import Book, Ledger
+from crm_attribution.ledger.transitions import Move
 from crm_attribution.warehouse.session import Session
 
 
 @dataclass
 class Claiming:
-    """Selects and claims. `resolve` reads consent and identifiers of the rows about to be sent."""
+    """Selects and claims. `resolve` reads consent and identifiers of the rows about to be sent, in the warehouse."""
 
     delivery: Delivery
+    ledger: Ledger
     resolve: Resolve
 
     def select(self, session: Session, window_end: datetime) -> None:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
         now, name = self.delivery.clock.now(), self.delivery.destination.name
-        with session.transaction():
-            if (gap := session.state.restored) is not None:
-                ledger.doubt(session, name, *gap, now)
-            orphans = rows_of(entries.in_flight(session, name))
-            states = {
-                row.conversion_id: recovered(row, self.delivery.destination.limits, self.delivery.policy, now)
-                for row in orphans
-            }
-            ledger.recover(session, states, now)
-            self.delivery.ended((key, state, "interrupted") for key, state in states.items())
-            until = session.state.pause[name, self.delivery.account]
+        with self.ledger.writing() as book:
+            if book.lost is not None:
+                moves.doubt(book, name, *book.lost, now)
+            self._take_over(book, now)
+            until = entries.paused_until(book, name, self.delivery.account)
             if until is not None and now < until:
                 self.delivery.report.paused_until = until
                 self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
                 return
-            due = entries.due(session, name, window_end, now)
+            due = entries.due(book, name, window_end, now)
             decisions = self._decide(session, due, now)
-            self._guard(session, rows_of(due), decisions)
-            self._place(session, rows_of(due), decisions, now)
+            self._guard(book, rows_of(due), decisions)
+            self._place(book, rows_of(due), decisions, now)
             self.delivery.checkpoint("selecting")
         self.delivery.checkpoint("selected")
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
@@ -57,8 +54,34 @@ class Claiming:
         while self.delivery.queue and not self.delivery.report.stopped:
             batch = self._claim(session, self.delivery.queue.popleft())
             if batch is not None:
+                self.delivery.checkpoint("claimed")
                 return batch
         return None
+
+    def leave(self, batch: Batch) -> bool:
+        """Commit that bytes of a claimed batch are about to leave, in the ledger and in its mark; from here on it may
+        have been sent. False where another delivery has taken it over: then it must not be."""
+        keys = [row.conversion_id for row in batch.rows]
+        with self.ledger.writing() as book:
+            left = moves.leave(book, batch.batch_id, keys, self.delivery.clock.now())
+            stand = book.stand
+            self.delivery.checkpoint("leaving")
+        if left:
+            self.ledger.mark.raise_to(stand)
+            self.delivery.checkpoint("left")
+        return left
+
+    def _take_over(self, book: Book, now: datetime) -> None:
+        """Rows of a sender that is gone: those of which nothing has left are sent as if never claimed."""
+        orphans = entries.in_flight(book, self.delivery.destination.name)
+        kept = orphans.filter(~pl.col("left"))["conversion_id"]
+        moves.unsent(book, kept, now)
+        limits, policy = self.delivery.destination.limits, self.delivery.policy
+        left = rows_of(orphans.filter("left"))
+        states = {row.conversion_id: recovered(row, limits, policy, now) for row in left}
+        moves.recover(book, states, now)
+        self.delivery.ended((key, "retry", "never_left") for key in kept)
+        self.delivery.ended((key, state, "interrupted") for key, state in states.items())
 
     def _decide(
         self, session: Session, due: pl.DataFrame, now: datetime, resolved: Mapping[str, Resolved] | None = None
@@ -73,40 +96,40 @@ class Claiming:
             for row in rows_of(due)
         }
 
-    def _guard(self, session: Session, due: Sequence[Row], decisions: dict[str, Decision]) -> None:
+    def _guard(self, book: Book, due: Sequence[Row], decisions: dict[str, Decision]) -> None:
         wanted = (Decision("send"), Decision("held", "volume_guard"))
         fresh = [row for row in due if row.state != "retry" and decisions[row.conversion_id] in wanted]
         if not fresh:
             return
         guard = self.delivery.rules.conversions.volume_guard
         since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)
-        for key in guarded(fresh, entries.sent_by_hour(session, self.delivery.destination.name, since), guard):
+        for key in guarded(fresh, entries.sent_by_hour(book, self.delivery.destination.name, since), guard):
             decisions[key] = Decision("held", "volume_guard")
 
-    def _place(self, session: Session, due: Sequence[Row], decisions: Mapping[str, Decision], now: datetime) -> None:
+    def _place(self, book: Book, due: Sequence[Row], decisions: Mapping[str, Decision], now: datetime) -> None:
         """Record what is not sent and why; a row that is no longer held goes back to pending."""
-        moves = []
+        placed = []
         for row in due:
             decision = decisions[row.conversion_id]
             if decision.to == "send":
                 if row.state == "held":
-                    moves.append(ledger.Move(row.conversion_id, "pending"))
+                    placed.append(Move(row.conversion_id, "pending"))
                 continue
             state = row.state if decision.to == "wait" else decision.to
-            moves.append(ledger.Move(row.conversion_id, state, decision.reason))
-        ledger.move(session, moves, now)
-        self.delivery.ended((move.conversion_id, move.state, move.reason) for move in moves)
+            placed.append(Move(row.conversion_id, state, decision.reason))
+        moves.move(book, placed, now)
+        self.delivery.ended((move.conversion_id, move.state, move.reason) for move in placed)
 
     def _claim(self, session: Session, keys: Sequence[str]) -> Batch | None:
         """Commit to sending those that may be sent still; consent and identifiers are those of this moment."""
         now, batch_id = self.delivery.clock.now(), secrets.token_hex(16)
-        with session.transaction():
-            frame = entries.rows(session, keys)
+        with self.ledger.writing() as book:
+            frame = entries.rows(book, keys)
             free = [row for row in rows_of(frame) if _claimable(row, now)]
             frame = frame.filter(pl.col("conversion_id").is_in([row.conversion_id for row in free]))
             resolved = self.resolve(session, frame) if free else {}
             decisions = self._decide(session, frame, now, resolved)
-            self._place(session, free, decisions, now)
+            self._place(book, free, decisions, now)
             batch = [row for row in free if decisions[row.conversion_id].to == "send"]
             if not batch:
                 return None
@@ -116,7 +139,7 @@ class Claiming:
             self.delivery.report.left_out.update(
                 name for event in events for name in self.delivery.destination.left_out(event)
             )
-            ledger.claim(session, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
+            moves.claim(book, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
             self.delivery.checkpoint("claiming")
         return Batch(batch_id, batch, events, request)
 

@@ -17,12 +17,12 @@ from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 
 Resolve = Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]
-"""Rows of `conversions.conversion` -> what is known about each, by conversion_id. Reads only: it runs inside the
-transaction that claims the rows. A row it leaves out is held as `unresolved`."""
+"""Rows of `conversions.conversion` -> what is known about each, by conversion_id. Reads only: it runs while the
+ledger's transaction claims the rows. A row it leaves out is held as `unresolved`."""
 
 Checkpoint = Callable[[str], None]
-"""Called with the name of each point a crash is tested at: selecting, selected, claiming, claimed, answered, settling,
-settled (…ing: inside the transaction, before its commit)."""
+"""Called with the name of each point a crash is tested at: selecting, selected, claiming, claimed, leaving, left,
+answered, settling, settled (…ing: inside the transaction, before its commit)."""
 
 
 @dataclass

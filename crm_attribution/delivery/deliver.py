@@ -14,8 +14,9 @@ from datetime import datetime
 
 from crm_attribution import stopping
 from crm_attribution.clock import Clock
+from crm_attribution.conversions import mirror
 from crm_attribution.delivery.access import access_to
-from crm_attribution.delivery.answering import Answered, Answering, Sender
+from crm_attribution.delivery.answering import Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
 from crm_attribution.delivery.processing import follow_up
@@ -24,6 +25,7 @@ from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations import not_configured, values
 from crm_attribution.destinations.base import Destination
 from crm_attribution.http.transport import Budget, Transport
+from crm_attribution.ledger.store import Ledger
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
@@ -47,6 +49,7 @@ def deliver(
     settings: Settings,
     rules: Rules,
     warehouse: Warehouse,
+    ledger: Ledger,
     clock: Clock,
     window_end: datetime,
     resolve: Resolve,
@@ -60,6 +63,7 @@ def deliver(
 
     Args:
         rules: the mapping.
+        warehouse: read only, but for its copy of the ledger.
         resolve: reads consent and identifiers of the rows about to be sent.
         transport: HTTP to the platform; by default made from the settings.
         sleep: waits while the platform throttles, at most `policy.patience` seconds in all.
@@ -67,6 +71,7 @@ def deliver(
 
     Raises:
         IllegalTransition: the ledger is not what it should be.
+        LedgerFailed: its database could not do what was asked.
         WarehouseBusy: another process holds the warehouse.
     """
     report = DeliveryReport(destination.name, skipped=_skipped(destination, settings, rules))
@@ -82,14 +87,22 @@ def deliver(
         report=report,
         access=access_to(destination, settings),
     )
-    claiming = Claiming(delivery, resolve)
+    with warehouse.session() as session:
+        report.stopped = report.alert = mirror.ready(session, ledger)
+    if report.stopped:
+        return report
+    claiming = Claiming(delivery, ledger, resolve)
     rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
     transport = transport or transport_for(destination, settings)
     answering = Answering(delivery, transport, rng)
-    follow_up(delivery, transport, warehouse)
+    follow_up(delivery, transport, ledger)
     with warehouse.session() as session:
         claiming.select(session, window_end)
-    _send_all(delivery, claiming, answering, warehouse, sleep)
+    try:
+        _send_all(delivery, claiming, answering, warehouse, sleep)
+    finally:
+        with warehouse.session() as session, session.transaction(), ledger.reading() as book:
+            mirror.follow(session, book)
     return report
 
 
@@ -100,26 +113,18 @@ def _send_all(
     warehouse: Warehouse,
     sleep: Callable[[float], None],
 ) -> None:
-    """One request at a time; between two of them the warehouse is open once, for the answer and the next claim."""
-    answered: Answered | None = None
+    """One request at a time; between two of them the warehouse is open once, to read for the next claim."""
     with stopping.held_back() as safe_point:
-        while True:
-            if delivery.queue:
-                delivery.renew()
+        while delivery.queue and not delivery.report.stopped:
+            delivery.renew()
             with warehouse.session() as session:
-                if answered is not None:
-                    answering.settle(session, answered)
-                    answering.react(session, answered)
-                safe_point()  # nothing is in flight: a stop leaves no answer unrecorded
-                batch = None if delivery.nap else claiming.next(session)
+                batch = claiming.next(session)
+            if batch is not None and claiming.leave(batch):
+                answering.record(claiming.ledger, answering.send(batch))
+            safe_point()  # nothing is in flight: a stop leaves no answer unrecorded
             if delivery.nap:
                 sleep(delivery.nap)
-                answered, delivery.nap = None, 0.0
-            elif batch is None:
-                return
-            else:
-                delivery.checkpoint("claimed")
-                answered = answering.send(batch)
+                delivery.nap = 0.0
 
 
 def _skipped(destination: Destination, settings: Settings, rules: Rules) -> str | None:

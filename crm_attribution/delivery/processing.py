@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from crm_attribution.conversions import ledger, receipts
-from crm_attribution.conversions.receipts import Told, Waiting
 from crm_attribution.delivery.context import Delivery
 from crm_attribution.destinations.base import LAST_ASKED, Destination, Ended, Outcome, Processed, ProcessesLater
 from crm_attribution.errors import Retryable
 from crm_attribution.http.answers import Answer
-from crm_attribution.warehouse.connection import Warehouse
-from crm_attribution.warehouse.session import Session
+from crm_attribution.ledger import moves, receipts
+from crm_attribution.ledger.receipts import Told, Waiting
+from crm_attribution.ledger.store import Book, Ledger
 
 
 class Asker(Protocol):
@@ -40,32 +39,32 @@ class Heard:
 
 
 def note_receipts(
-    session: Session, destination: Destination, batch_id: str, outcomes: Iterable[Outcome], now: datetime
+    book: Book, destination: Destination, batch_id: str, outcomes: Iterable[Outcome], now: datetime
 ) -> None:
     """Keep what a platform calls the requests of a batch, where it tells later what became of them."""
     if isinstance(destination, ProcessesLater):
         taken = Counter(one.receipt for one in outcomes if one.receipt and one.verdict == "accepted")
-        receipts.note(session, destination.name, batch_id, taken, now, destination.first_asked)
+        receipts.note(book, destination.name, batch_id, taken, now, destination.first_asked)
 
 
-def follow_up(delivery: Delivery, transport: Asker, warehouse: Warehouse) -> None:
+def follow_up(delivery: Delivery, transport: Asker, ledger: Ledger) -> None:
     """Ask what became of requests that were taken before, and settle their rows."""
     destination = delivery.destination
     if not isinstance(destination, ProcessesLater):
         return
-    with warehouse.session() as session:
-        waiting = receipts.due(session, destination.name, delivery.account, delivery.clock.now())
+    with ledger.reading() as book:
+        waiting = receipts.due(book, destination.name, delivery.account, delivery.clock.now())
     if waiting:
         delivery.renew()
     if not waiting or delivery.report.stopped:
         return
     heard = _ask(delivery, destination, transport, waiting)
     now = delivery.clock.now()
-    with warehouse.session() as session, session.transaction():
+    with ledger.writing() as book:
         for one in heard:
             rows, attempts = one.said.rows or (), delivery.policy.attempts
-            delivery.ended(ledger.finish(session, one.waiting.batch_id, rows, attempts, now))
-        receipts.record(session, destination.name, [_told(destination, one, now) for one in heard], now)
+            delivery.ended(moves.finish(book, one.waiting.batch_id, rows, attempts, now))
+        receipts.record(book, destination.name, [_told(destination, one, now) for one in heard], now)
 
 
 def _ask(delivery: Delivery, destination: ProcessesLater, transport: Asker, waiting: Sequence[Waiting]) -> list[Heard]:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from crm_attribution.clock import iso
-from crm_attribution.conversions.claims import Claim, Settled
 from crm_attribution.destinations.base import Destination, Limits, Outcome, Ready, Resolved
+from crm_attribution.ledger.transitions import Claim, Settled
 from crm_attribution.mapping import VolumeGuard
 
 STICKY = frozenset({"volume_guard", "possible_duplicate"})

@@ -2,7 +2,7 @@
 
 A destination is one file of this folder that defines `DESTINATION`. It knows one platform's fields and answers and
 nothing else: no HTTP, no tables, no clock. When and whether a conversion is sent, and its next state, is decided
-in `delivery/` and `conversions/ledger.py`, alike for all.
+in `delivery/` and `ledger/`, alike for all.
 """
 
 from __future__ import annotations

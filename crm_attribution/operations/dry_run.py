@@ -9,6 +9,7 @@ from typing import Any
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.layers import PLANNING, derive, needed_by
+from crm_attribution.ledger.store import Ledger
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.identifiers import quote_identifier as q
@@ -24,13 +25,20 @@ Difference = dict[str, Any]
 
 
 def difference(
-    session: Session, current: Rules, proposed: Rules, settings: Settings, as_of: datetime, now: datetime
+    session: Session,
+    ledger: Ledger,
+    current: Rules,
+    proposed: Rules,
+    settings: Settings,
+    as_of: datetime,
+    now: datetime,
 ) -> Difference:
     """What `proposed` would change against what `current` gives. Nothing is written; no client of the finance copy and
     no later run sees any of it.
 
     Args:
         session: open, with the run lock held.
+        ledger: of conversions.
         current: the mapping in force; what it has not yet derived is derived first.
         proposed: the mapping to try.
         settings: destinations that are configured are planned for.
@@ -40,12 +48,14 @@ def difference(
     Returns:
         events, milestones and conversions: counts by kind of change with example ids, no personal data.
     """
-    with session.dry_run():
-        _plan(session, current, settings, as_of, now)
+    if not ledger.exists():
+        ledger.create()
+    with session.dry_run(), ledger.dry_run():
+        _plan(session, ledger, current, settings, as_of, now)
         tables = ("events.event", "events.milestone", "conversions.conversion")
         for name in tables:
             session.connection.execute(f"CREATE OR REPLACE TEMP TABLE {_before(name)} AS SELECT * FROM {name}")
-        planned = _plan(session, proposed, settings, as_of, now)
+        planned = _plan(session, ledger, proposed, settings, as_of, now)
         return {
             "mapping_version": {"current": current.version, "proposed": proposed.version},
             "events": _compared(session, "events.event", "event"),
@@ -58,9 +68,11 @@ def difference(
         }
 
 
-def _plan(session: Session, rules: Rules, settings: Settings, as_of: datetime, now: datetime) -> conversions.Planning:
+def _plan(
+    session: Session, ledger: Ledger, rules: Rules, settings: Settings, as_of: datetime, now: datetime
+) -> conversions.Planning:
     derive(session, rules, as_of, needed_by(PLANNING))
-    return conversions.update(session, rules, settings, now)
+    return conversions.update(session, ledger, rules, settings, now)
 
 
 def _before(name: str) -> str:

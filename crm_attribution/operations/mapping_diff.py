@@ -29,7 +29,7 @@ def compare(given: Settings, file: Path) -> dict[str, Any]:
     now = pipeline.clock.now()
     with lock, pipeline.warehouse.session() as session:
         as_of = newest_hour_end(session.state)
-        return difference(session, pipeline.rules, proposed, given, as_of, now)
+        return difference(session, pipeline.ledger, pipeline.rules, proposed, given, as_of, now)
 
 
 def show(result: dict[str, Any]) -> None:

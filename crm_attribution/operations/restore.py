@@ -14,12 +14,8 @@ from crm_attribution.http.clock import make_clock
 from crm_attribution.orchestration.resources import open_warehouse, run_lock
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse import snapshots
-from crm_attribution.warehouse.state import note_restored
 
-_SENT_TWICE = (
-    "what was due by now may have been sent after the snapshot: it is sent again only where the platform recognises our"
-    " key, elsewhere it becomes unknown and waits for you"
-)
+_SENT_ONCE = "the delivery ledger is not part of a snapshot and stands as it was: nothing is sent twice"
 
 
 def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
@@ -37,8 +33,8 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
     with run_lock(given).acquire(given.lock_wait_seconds, holder):
         chosen = snapshots.put_back(given.data_dir, began, wanted)
         passed = [] if wanted else [name for name in snapshots.names(given.data_dir) if name > chosen.name]
-        with open_warehouse(given, 0).session() as session, session.transaction():
-            note_restored(session.state, parse_instant(chosen.taken_at), now)
+        with open_warehouse(given, 0).session():
+            pass  # a snapshot of an earlier release is brought up to this one
         files = _unarchive(given.inbox, given.data_dir / snapshots.FOLDER / chosen.name / snapshots.MANIFEST)
     since = chosen.newest_hour_ends
     last = now.replace(minute=0, second=0, microsecond=0)
@@ -49,7 +45,7 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
         "stands_as_of": since,
         "read_again": _command(given.start if since is None else parse_instant(since), last),
         "files_back_in_the_inbox": files,
-        "sending": _SENT_TWICE,
+        "sending": _SENT_ONCE,
     }
 
 

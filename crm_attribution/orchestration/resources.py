@@ -9,6 +9,8 @@ from crm_attribution import configuration, mapping
 from crm_attribution.clock import Clock
 from crm_attribution.errors import WarehouseBusy
 from crm_attribution.http.clock import make_clock
+from crm_attribution.ledger.settings import open_ledger
+from crm_attribution.ledger.store import Ledger
 from crm_attribution.mapping import Rules
 from crm_attribution.orchestration.connections import Connections
 from crm_attribution.privacy import erase as privacy
@@ -57,6 +59,11 @@ class Pipeline:
         """
         self.connections.require()
         return readers(self.warehouse, self.connections.hubspot, self.clock, self.rules, self.settings.inbox)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The delivery ledger."""
+        return open_ledger(self.settings)
 
     def say(self, message: str) -> None:
         """Tell whoever watches on the command line."""

@@ -25,10 +25,14 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.contracts.topics import CONTACTS, LINK_CLICK, PERSON
-from crm_attribution.conversions import entries, ledger
+from crm_attribution.conversions import mirror
 from crm_attribution.conversions.rules import UNSENT, family
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.identifiers import record_id
+from crm_attribution.ledger import moves
+from crm_attribution.ledger.store import Book, Ledger
+from crm_attribution.ledger.tables import CONVERSION
+from crm_attribution.ledger.transitions import Move
 from crm_attribution.privacy.rules import Trace, names
 from crm_attribution.privacy.traces import Rows, any_of, rows_of
 from crm_attribution.raw.merges import survivors_of
@@ -93,8 +97,9 @@ def finish(session: Session, erased: Iterable[int], now: datetime) -> None:
 # --- erasing
 
 
-def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
-    """Delete the rows of a trace in one transaction and journal them for the steps that derive from them.
+def erase(session: Session, ledger: Ledger, of: Trace, now: datetime) -> dict[str, int]:
+    """Delete the rows of a trace in one transaction and journal them for the steps that derive from them; before it
+    commits, the ledger forgets which touches they were.
 
     Everything derived must be up to date before, and be derived again afterwards.
 
@@ -102,13 +107,16 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
         rows deleted per table.
     """
     ids = records_frame("contact_id", of.contact_ids)
-    with session.transaction():
+    if not ledger.exists():
+        ledger.create()
+    with session.transaction(), ledger.writing() as book:
+        mirror.follow(session, book)
         rows = rows_of(session, of)
         _journal(session, ids, rows)
-        _retie_conversions(session, ids, now)
+        _retie_conversions(session, book, ids, now)
         _bury_absorbed(session, of)
         counts = {
-            **_nameless_touches(session, ids, rows),
+            **_nameless_touches(session, book, ids, rows),
             **_delete_records(session, ids),
             "raw.form_submission": session["raw.form_submission"].delete(
                 rows.submissions.select("form_id", "conversion_id")
@@ -128,6 +136,8 @@ def erase(session: Session, of: Trace, now: datetime) -> dict[str, int]:
         numbers = (*rows.clicks["click_id"], *rows.email_clicks["id"], *rows.offline["touch_id"])
         gone = [*([key] for key in numbers), *map(list, forms)]
         session["meta.change"].delete(pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
+        mirror.follow(session, book)
+    ledger.leave_no_trace()
     return {name: count for name, count in counts.items() if count}
 
 
@@ -156,7 +166,7 @@ def _journal(session: Session, ids: pl.DataFrame, rows: Rows) -> None:
     session.journal.add(LINK_CLICK, set(clicks) - set(rows.clicks["click_id"]))
 
 
-def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> None:
+def _retie_conversions(session: Session, book: Book, ids: pl.DataFrame, now: datetime) -> None:
     """Tie conversions of erased stage changes to another event of the same fact; suppress unsent ones of a fact that
     has no other event."""
     gone = session.query(
@@ -177,12 +187,12 @@ def _retie_conversions(session: Session, ids: pl.DataFrame, now: datetime) -> No
     planned_events = planned.with_columns(_event=pl.concat_list("milestone_id", "event_id")).explode("_event")
     left = planned_events.join(facts, on=["_family", "_event"])
     found = dict(left.select("conversion_id", pl.col("_left").min().over("conversion_id")).iter_rows())
-    ledger.relink(session, found)
+    moves.relink(book, found)
     alone = planned.filter(pl.col("state").is_in(UNSENT) & ~pl.col("conversion_id").is_in(list(found)))
-    ledger.move(session, [ledger.Move(name, "suppressed", "erased") for name in alone["conversion_id"]], now)
+    moves.move(book, [Move(name, "suppressed", "erased") for name in alone["conversion_id"]], now)
 
 
-def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[str, int]:
+def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Rows) -> dict[str, int]:
     """Credit history and ledger keep that there was a touch, not which."""
     current = session.query("SELECT touch_id FROM attribution.touch SEMI JOIN ids USING (contact_id)", ids=ids)
     touches = [*current["touch_id"], *(f"click:{click}" for click in rows.clicks["click_id"])]
@@ -194,7 +204,10 @@ def _nameless_touches(session: Session, ids: pl.DataFrame, rows: Rows) -> dict[s
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())
     session["attribution.touch"].delete(of_accounts.select("touch_id"))
     renamed = _nameless(session, "touch_id", touches)
-    return {name: session[name].rename("touch_id", renamed) for name in ("attribution.credit", entries.CONVERSION)}
+    return {
+        "attribution.credit": session["attribution.credit"].rename("touch_id", renamed),
+        CONVERSION: moves.rename_touches(book, dict(renamed.select("touch_id", "name").iter_rows())),
+    }
 
 
 def _nameless_causes(session: Session, of: Trace) -> int:

@@ -112,8 +112,8 @@ class State:
     portal_id = Value("portal_id", TEXT, "HubSpot portal the data directory belongs to")
     start = Value("start", INSTANT, "CRM_ATTRIBUTION_START of the first run: its first hour holds all history")
     watermark = Value("watermark", INSTANT, "end of the newest hour a run has stood for")
-    restored = Value("restored", INTERVAL, "time of the snapshot that was put back last, and when it was put back")
-    planned = Value("planned", FLAG, "conversions were planned: from now on a rule not seen before is a new rule")
+    ledger = Value("ledger", JSON, "id and serial number of the delivery ledger that the warehouse has a copy of")
+    restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")
     click_figures = Value("identity:clicks", FIGURES, "clicks that are not resolved, by reason")
@@ -125,9 +125,9 @@ class State:
     reconciled = Values("reconciled", "object type", JSON, "listing cursor and highest id of the last reconciliation")
     form_read_to = Values("form_read_to", "form", INSTANT, "newest submission of the form's last complete reading")
     rule_since = Values(
-        "rule", "destination:milestone:action", TEXT, "send_from of a conversion rule when first seen: start, or a time"
+        "rule", "destination:milestone:action", TEXT, "copy of the ledger's: send_from of a rule when first seen"
     )
-    pause = Values("delivery.pause", "destination:account", INSTANT, "end of a pause the platform asked for")
+    pause = Values("delivery.pause", "destination:account", INSTANT, "of releases before, likewise")
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         self._connection = connection
@@ -226,8 +226,3 @@ def newest_hour_end(state: State) -> datetime:
     if (known := state.watermark) is None:
         raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
     return known
-
-
-def note_restored(state: State, since: datetime, until: datetime) -> None:
-    """The warehouse is a snapshot of `since`, put back at `until`: what was sent between the two is not known here."""
-    state.restored = since, until

@@ -180,7 +180,7 @@ def test_the_share_of_conversions_with_a_click_id_is_what_the_log_implies(
 ):
     portal, chain = told
     with chain.warehouse.session() as session:
-        plan.update(session, chain.mapping, configuration.load(ENVIRONMENT), at(END))
+        plan.update(session, chain.ledger, chain.mapping, configuration.load(ENVIRONMENT), at(END))
         rows = session.read("conversions.conversion", f"milestone = 'customer_won' AND destination = '{destination}'")
         found = resolver(destinations()[destination], chain.mapping)(session, rows)
     assert rows.height == len(PEOPLE)

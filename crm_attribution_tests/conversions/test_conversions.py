@@ -11,9 +11,11 @@ import polars as pl
 import pytest
 
 from crm_attribution import configuration
-from crm_attribution.conversions import ledger
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.identifiers import delivery_key
+from crm_attribution.ledger import moves
+from crm_attribution.ledger.store import Ledger
+from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import rules
 from crm_attribution_tests.helpers import at
@@ -40,6 +42,7 @@ class Desk:
     def __init__(self, session: Session, folder: Path) -> None:
         self.session = session
         self.folder = folder
+        self.ledger = Ledger(folder)
         self.text = MINIMAL
         self.environment = dict(META)
 
@@ -52,7 +55,13 @@ class Desk:
 
     def plan(self) -> int:
         given = configuration.load(self.environment)
-        return conversions.update(self.session, rules(self.folder, self.text), given, NOW).changed
+        return conversions.update(self.session, self.ledger, rules(self.folder, self.text), given, NOW).changed
+
+    def change(self, *milestones: str, **columns: Any) -> None:
+        """What sending would write."""
+        keys = [row["conversion_id"] for row in self.rows() if row["milestone_id"] in milestones or not milestones]
+        with self.ledger.writing() as book:
+            book.update(CONVERSION, [{"conversion_id": key, **columns} for key in keys])
 
     def rows(self) -> list[dict[str, Any]]:
         return self.session.read("conversions.conversion").sort("occurred_at", "action").rows(named=True)
@@ -155,7 +164,7 @@ def test_the_value_follows_until_the_first_send(desk: Desk):
     assert desk.plan() == 1
     assert [(row["value"], row["currency"]) for row in desk.rows()] == [(7000, "EUR")]
     assert desk.plan() == 0
-    desk.session.connection.execute("UPDATE conversions.conversion SET attempts = 1")
+    desk.change(attempts=1)
     desk.tell(win("w", arr=9000))
     assert desk.plan() == 0
     assert desk.rows()[0]["value"] == 7000, "what was sent once is sent again as it was"
@@ -237,9 +246,7 @@ def test_two_persons_merged_send_nothing_new(desk: Desk):
 def test_of_two_planned_before_a_merge_the_one_sent_stays(desk: Desk):
     desk.tell(lead("a"), lead("b"))
     desk.plan()
-    desk.session.connection.execute(
-        "UPDATE conversions.conversion SET state = 'accepted', attempts = 1 WHERE milestone_id = 'b'"
-    )
+    desk.change("b", state="accepted", attempts=1)
     desk.tell(lead("a", linked_event_ids=["a", "b"]), gone=[("lead_captured", "b")])
     assert desk.plan() == 1
     assert desk.states() == {"a": "suppressed: duplicate", "b": "accepted"}
@@ -250,7 +257,8 @@ def test_what_may_be_the_copy_of_an_archived_deal_waits_for_a_person(desk: Desk)
     desk.tell(win("old", state="reversed", reason="archived"), copy)
     desk.plan()
     assert desk.states() == {"new": "held: possible_duplicate"}
-    ledger.release(desk.session, "meta", "possible_duplicate", NOW)
+    with desk.ledger.writing() as book:
+        moves.release(book, "meta", "possible_duplicate", NOW)
     desk.tell(copy)
     assert desk.plan() == 0, "a person has decided"
     assert desk.states() == {"new": "pending: released"}
@@ -404,9 +412,7 @@ destinations:
     desk.tell(lead("a", person="p"), lead("b", "2026-03-11T09:00:00Z", person="p"))
     desk.plan()
     assert desk.states() == {"a": "pending", "b": "suppressed: once_per_person"}
-    (held,) = (row for row in desk.rows() if row["milestone_id"] == "b")
-    row = pl.DataFrame([{**held, "person_id": "q"}], schema=desk.session.read("conversions.conversion").schema)
-    desk.session["conversions.conversion"].upsert(row)
+    desk.change("b", person_id="q")
     desk.tell(lead("c", "2026-03-12T09:00:00Z", person="q"))
     desk.plan()
     assert desk.states()["c"] == "pending"
@@ -423,7 +429,7 @@ def test_where_nothing_may_be_sent_nothing_is_planned(desk: Desk, change: Mappin
     desk.environment |= change
     desk.tell(lead("a"))
     given = configuration.load(desk.environment)
-    report = conversions.update(desk.session, rules(desk.folder, MINIMAL), given, NOW)
+    report = conversions.update(desk.session, desk.ledger, rules(desk.folder, MINIMAL), given, NOW)
     assert why in report.skipped["meta"]
     assert "no conversions under destinations.linkedin" in report.skipped["linkedin"] or "off" in why
     assert desk.rows() == []

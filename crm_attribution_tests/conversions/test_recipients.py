@@ -60,7 +60,7 @@ def contact(number: int, when: str = day(1), **properties: str) -> Line:
 
 def resolved(chain: Chain, session: Session) -> dict[str, Resolved]:
     """Deal -> whom its win is about, at the claim."""
-    conversions.update(session, chain.mapping, configuration.load(ENVIRONMENT), at(day(9)))
+    conversions.update(session, chain.ledger, chain.mapping, configuration.load(ENVIRONMENT), at(day(9)))
     rows = session.read("conversions.conversion", "action = 'Purchase'")
     found = resolver(destinations()["meta"], chain.mapping)(session, rows)
     told = rows.join(session.read("events.milestone"), on=["milestone", "milestone_id"])

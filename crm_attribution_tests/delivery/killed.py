@@ -19,7 +19,16 @@ from crm_attribution.destinations.base import Answer
 from crm_attribution_tests.delivery.outbox import SMALL, Outbox
 
 POINTS = (
-    *("selecting", "selected", "claiming", "claimed", "half_of_the_body_sent", "body_sent_answer_not_read"),
+    *(
+        "selecting",
+        "selected",
+        "claiming",
+        "claimed",
+        "leaving",
+        "left",
+        "half_of_the_body_sent",
+        "body_sent_answer_not_read",
+    ),
     *("answered", "settling", "settled"),
 )
 

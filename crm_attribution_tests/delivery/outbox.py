@@ -15,12 +15,13 @@ import polars as pl
 from crm_attribution import configuration, mapping
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.conversions import entries
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination, Limits, Resolved
 from crm_attribution.identifiers import delivery_key, sha256
+from crm_attribution.ledger.store import Ledger
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
@@ -134,6 +135,7 @@ class Outbox:
 
     def __post_init__(self) -> None:
         self.warehouse = Warehouse(self.directory)
+        self.ledger = Ledger(self.directory)
         self.rules = RULES
 
     @property
@@ -152,10 +154,12 @@ class Outbox:
     def plan(self, *names: str, **changes: Any) -> list[str]:
         """Put rows into the outbox; returns their keys."""
         records = [conversion(self.destination, self.values, self.tag + name, **changes) for name in names]
-        contract = CONTRACTS[entries.CONVERSION]
-        schema = {name: kind for name, kind in contract.polars_schema.items() if any(name in r for r in records)}
-        with self.warehouse.session() as session, session.transaction():
-            session[entries.CONVERSION].append(pl.DataFrame(records, schema=schema))
+        schema = CONTRACTS[CONVERSION].polars_schema
+        given = {name: kind for name, kind in schema.items() if any(name in r for r in records)}
+        if not self.ledger.exists():
+            self.ledger.create()
+        with self.ledger.writing() as book:
+            book.insert(CONVERSION, pl.DataFrame(records, schema=given))
         return [record["conversion_id"] for record in records]
 
     def resolve(self, _: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
@@ -172,6 +176,7 @@ class Outbox:
             settings=given,
             rules=options.pop("rules", self.rules),
             warehouse=self.warehouse,
+            ledger=options.pop("ledger", self.ledger),
             clock=FixedClock(self.now),
             window_end=options.pop("window_end", self.now),
             resolve=options.pop("resolve", self.resolve),
@@ -191,8 +196,8 @@ class Outbox:
 
     def rows(self) -> dict[str, dict[str, Any]]:
         """Every conversion by its name."""
-        with self.warehouse.session() as session:
-            return {self.name(row): row for row in session.read(entries.CONVERSION).iter_rows(named=True)}
+        with self.ledger.reading() as book:
+            return {self.name(row): row for row in book.read(CONVERSION).iter_rows(named=True)}
 
     def states(self) -> dict[str, str]:
         return {name: row["state"] for name, row in self.rows().items()}
@@ -201,15 +206,14 @@ class Outbox:
         return {name: (row["state"], row["reason"]) for name, row in self.rows().items()}
 
     def attempts(self) -> list[dict[str, Any]]:
-        with self.warehouse.session() as session:
-            return list(session.read(entries.ATTEMPT).sort("started", "batch_id").iter_rows(named=True))
+        with self.ledger.reading() as book:
+            return list(book.read(ATTEMPT).sort("started", "batch_id").iter_rows(named=True))
 
     def change(self, name: str, **columns: Any) -> None:
         """Behind the ledger's back: what planning or a defect may do."""
-        with self.warehouse.session() as session, session.transaction():
-            (found,) = session.read(entries.CONVERSION, "milestone_id = ?", [self.tag + name]).iter_rows(named=True)
-            row = {**found, **columns}
-            session[entries.CONVERSION].upsert(pl.DataFrame([row], schema=CONTRACTS[entries.CONVERSION].polars_schema))
+        key = self.rows()[name]["conversion_id"]
+        with self.ledger.writing() as book:
+            book.update(CONVERSION, [{"conversion_id": key, **columns}])
 
 
 def email_of(event: Mapping[str, Any]) -> str:

@@ -7,12 +7,18 @@ import random
 import signal
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from crm_attribution.conversions import entries, ledger
+from crm_attribution.conversions import mirror
+from crm_attribution.conversions.recovery import Recovered, recover
+from crm_attribution.delivery.claiming import Claiming
+from crm_attribution.ledger import moves
+from crm_attribution.ledger.tables import CONVERSION
+from crm_attribution.ledger.transitions import is_legal
 from crm_attribution.warehouse import snapshots
-from crm_attribution.warehouse.state import note_restored
+from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution_tests.delivery.killed import POINTS, work
 from crm_attribution_tests.delivery.outbox import NOW, Outbox
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -51,7 +57,7 @@ def check(outbox: Outbox, counted: list[str]) -> None:
     else:
         assert len(FACTS) - len(accepted) <= outbox.destination.limits.batch
     for row in outbox.attempts():
-        assert row["outcome"] is None or ledger.is_legal("in_flight", None, row["outcome"])
+        assert row["outcome"] is None or is_legal("in_flight", None, row["outcome"])
 
 
 def go_on(outbox: Outbox, sandbox: Sandbox) -> None:
@@ -106,7 +112,8 @@ def test_the_suite_notices_a_send_before_its_commit(make: Make, sandbox: Sandbox
         return None
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger, "claim", forgotten)  # as if it were written only after the answer
+        patched.setattr(Claiming, "leave", lambda *_: True)
+        patched.setattr(moves, "claim", forgotten)  # as if it were written only after the answer
         with pytest.raises(Died):
             outbox.deliver(die)
     with pytest.raises(AssertionError, match="counted twice"):
@@ -117,7 +124,7 @@ def test_the_suite_notices_a_missing_recovery(make: Make, sandbox: Sandbox, monk
     outbox = make("meta")
     outbox.plan(*FACTS)
     assert kill(outbox, "claimed", 1) == -signal.SIGKILL
-    monkeypatch.setattr(entries, "in_flight", lambda session, _: entries.rows(session, []))
+    monkeypatch.setattr(Claiming, "_take_over", lambda *_: None)
     with pytest.raises(AssertionError):
         go_on(outbox, sandbox)
 
@@ -140,25 +147,101 @@ def test_deliveries_side_by_side_count_once(make: Make, sandbox: Sandbox, platfo
     assert set(outbox.states().values()) <= {"accepted", "unknown"}
 
 
-def test_after_a_snapshot_was_put_back_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):
+def _kept(outbox: Outbox) -> dict[Path, bytes]:
+    """The files of the ledger as they are now."""
+    return {path: path.read_bytes() for path in outbox.directory.glob("ledger.sqlite*")}
+
+
+def _put_back(outbox: Outbox, files: dict[Path, bytes]) -> None:
+    for path in outbox.directory.glob("ledger.sqlite*"):
+        path.unlink()
+    for path, content in files.items():
+        path.write_bytes(content)
+
+
+def _recover(outbox: Outbox) -> Recovered:
+    with outbox.warehouse.session() as session:
+        done = recover(session, outbox.ledger, outbox.now)
+    assert done is not None
+    return done
+
+
+@pytest.mark.parametrize("what", ["an older ledger", "no ledger", "an empty ledger", "a damaged mark"])
+def test_a_ledger_that_is_behind_sends_nothing_until_it_is_recovered(
+    make: Make, sandbox: Sandbox, platform: str, what: str
+):
+    """The copy in the warehouse is as good: nothing is in doubt, and what was planned meanwhile is sent."""
+    outbox = make(platform)
+    outbox.plan("a", "b")
+    files = _kept(outbox)
+    outbox.deliver()
+    before = _counted(outbox, sandbox)
+    if what == "a damaged mark":
+        outbox.ledger.mark.path.write_bytes(b"x" * 256)
+    else:
+        _put_back(outbox, files if what == "an older ledger" else {})
+        if what == "an empty ledger":
+            outbox.ledger.create()
+    for _ in range(2):
+        report = outbox.deliver()
+        assert (report.requests, report.counts) == (0, {})
+        assert "safe mode" in (report.alert or "")
+    done = _recover(outbox)
+    assert (done.source, done.conversions) == ("ledger" if what == "a damaged mark" else "copy", 2)
+    assert (done.lost is None) == (what != "a damaged mark")
+    outbox.plan("c")
+    assert outbox.deliver().alert is None
+    assert before == ["a", "b"]
+    assert outbox.states()["a"] == outbox.states()["b"] == "accepted"
+    if done.lost is None:
+        assert _counted(outbox, sandbox) == ["a", "b", "c"]
+
+
+def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):
     """The ledger forgets what was sent since; rows due by then are sent again only where our key is recognised."""
     outbox = make(platform)
     outbox.plan("a", "b")
+    with outbox.warehouse.session() as session:
+        assert mirror.ready(session, outbox.ledger) is None
     snapshots.take(outbox.warehouse, NOW, timedelta(0))
+    files = _kept(outbox)
     outbox.deliver()
-    outbox.plan("c")  # planned and sent after the snapshot, and planned once more after it was put back
+    outbox.plan("c")  # planned and sent after the copies, and planned once more after they were put back
     outbox.deliver()
     before = _counted(outbox, sandbox)
     snapshots.put_back(outbox.directory, NOW)
+    _put_back(outbox, files)
+    assert outbox.deliver().requests == 0
+    done = _recover(outbox)
+    assert (done.source, done.lost) == ("ledger", (NOW, NOW))
     outbox.plan("c")
     outbox.plan("later", ready_at=NOW + timedelta(hours=1))
-    with outbox.warehouse.session() as session:
-        note_restored(session.state, NOW, NOW)
     outbox.deliver()
     assert before == _counted(outbox, sandbox) == ["a", "b", "c"]
     states = {name: row["state"] for name, row in outbox.rows().items()}
     wanted = "accepted" if outbox.destination.limits.dedupe else "unknown"
     assert states == {**dict.fromkeys("abc", wanted), "later": "pending"}
+
+
+@pytest.mark.parametrize("lost", ["put back", "gone"])
+def test_a_warehouse_that_is_put_back_or_gone_changes_nothing(make: Make, sandbox: Sandbox, platform: str, lost: str):
+    outbox = make(platform)
+    outbox.plan("a", "b")
+    with outbox.warehouse.session() as session:
+        assert mirror.ready(session, outbox.ledger) is None
+    snapshots.take(outbox.warehouse, NOW, timedelta(0))
+    outbox.deliver()
+    if lost == "put back":
+        snapshots.put_back(outbox.directory, NOW)
+    else:
+        outbox.warehouse.path.unlink()
+        outbox.warehouse = Warehouse(outbox.directory)
+    outbox.plan("a", "b", "c")
+    assert outbox.deliver().alert is None
+    assert _counted(outbox, sandbox) == ["a", "b", "c"]
+    assert outbox.deliver().requests == 0
+    with outbox.warehouse.session() as session:
+        assert set(session.read(CONVERSION)["state"]) == {"accepted"}
 
 
 def _counted(outbox: Outbox, sandbox: Sandbox) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from crm_attribution import mapping
-from crm_attribution.conversions import ledger
+from crm_attribution.ledger import moves
 from crm_attribution_tests.delivery.outbox import NOW, WINDOW_END, Outbox, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -163,8 +163,8 @@ def test_history_is_released_on_purpose_only(make: Make, counted: Counted, platf
     outbox = make(platform)
     outbox.plan("a", "b", state="suppressed", reason="before_activation")
     outbox.plan("c", state="suppressed", reason="imported")
-    with outbox.warehouse.session() as session, session.transaction():
-        assert len(ledger.release(session, platform, "before_activation", NOW)) == 2
+    with outbox.ledger.writing() as book:
+        assert len(moves.release(book, platform, "before_activation", NOW)) == 2
     outbox.deliver()
     assert counted(outbox) == ["a", "b"]
 
@@ -174,8 +174,8 @@ def test_a_possible_duplicate_waits_for_a_person(make: Make, counted: Counted, p
     outbox.plan("a", state="held", reason="possible_duplicate")
     outbox.deliver()
     assert outbox.reasons() == {"a": ("held", "possible_duplicate")}
-    with outbox.warehouse.session() as session, session.transaction():
-        ledger.release(session, platform, "possible_duplicate", NOW)
+    with outbox.ledger.writing() as book:
+        moves.release(book, platform, "possible_duplicate", NOW)
     outbox.deliver()
     assert counted(outbox) == ["a"]
 
@@ -254,8 +254,8 @@ def test_a_bulk_edit_is_held_until_a_person_releases_it(make: Make, counted: Cou
     outbox.plan("late", occurred_at=NOW - timedelta(hours=5))
     outbox.deliver()
     assert outbox.reasons()["late"] == ("held", "volume_guard")
-    with outbox.warehouse.session() as session, session.transaction():
-        assert len(ledger.release(session, platform, "volume_guard", NOW)) == 8
+    with outbox.ledger.writing() as book:
+        assert len(moves.release(book, platform, "volume_guard", NOW)) == 8
     outbox.deliver()
     assert counted(outbox) == sorted(["a", "b", "c", "x", "late", *(f"q{n}" for n in range(1, 8))])
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from crm_attribution.configuration import load
-from crm_attribution.conversions import ledger
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
+from crm_attribution.ledger import moves
 from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved, with_limits
 from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -371,8 +371,8 @@ def test_a_person_decides_unknown_rows(make: Make, requests: Requests, state: st
     (key,) = outbox.plan("a")
     outbox.deliver(transport=Scripted(Retryable("no answer", sent=True)))
     before = requests("linkedin")
-    with outbox.warehouse.session() as session, session.transaction():
-        assert ledger.reconcile(session, [key], state, "campaign_manager", NOW) == [key]
+    with outbox.ledger.writing() as book:
+        assert moves.reconcile(book, [key], state, "campaign_manager", NOW) == [key]
     outbox.deliver()
     assert outbox.states() == {"a": "accepted" if state == "retry" else state}
     assert requests("linkedin") - before == (1 if state == "retry" else 0)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from crm_attribution.clock import parse_instant
-from crm_attribution.conversions import receipts
 from crm_attribution.delivery.rules import batches
 from crm_attribution.destinations.base import LAST_ASKED, Answer, Limits
+from crm_attribution.ledger.tables import RECEIPT
 from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved, with_limits
 from crm_attribution_tests.delivery.test_faults import Scripted
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -26,8 +26,8 @@ HALF = timedelta(minutes=30)
 
 
 def receipt(outbox: Outbox) -> list[dict[str, Any]]:
-    with outbox.warehouse.session() as session:
-        return list(session.read(receipts.RECEIPT).sort("accepted_at", "receipt").iter_rows(named=True))
+    with outbox.ledger.writing() as book:
+        return list(book.read(RECEIPT).sort("accepted_at", "receipt").iter_rows(named=True))
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crm_attribution.conversions.ledger import TRANSITIONS
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Decision, Policy, Row, decide, facts, guarded, recovered, settled
 from crm_attribution.destinations.base import Limits, Outcome, Resolved, Verdict
+from crm_attribution.ledger.transitions import TRANSITIONS
 from crm_attribution.mapping import VolumeGuard
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, conversion, resolved
 

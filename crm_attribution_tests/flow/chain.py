@@ -22,6 +22,7 @@ from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.layers import DERIVED, forget
 from crm_attribution.layers import derive as derive_all
+from crm_attribution.ledger.store import Ledger
 from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.sources.base import Source
@@ -115,6 +116,10 @@ class Chain:
             finally:
                 for transport in chain.transports:
                     transport.close()
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(self.warehouse.directory)
 
     def transport(self, service: str, name: str) -> Transport:
         token = self.sandbox.env[f"{name}_TOKEN"]

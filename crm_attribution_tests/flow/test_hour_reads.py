@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 
 from crm_attribution import configuration, layers
-from crm_attribution.conversions import entries, plan
+from crm_attribution.conversions import plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.destinations import destinations
+from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import RULES, Chain, rules
 from crm_attribution_tests.helpers import at
@@ -71,14 +72,14 @@ def _fetched(folder: Path, strangers: int, monkeypatch: pytest.MonkeyPatch) -> C
         now = at("2026-03-10T09:00:00Z")
         with chain.warehouse.session() as session:
             session.connection.execute(STRANGERS.format(n=strangers))
-            plan.update(session, chain.mapping, given, at("2026-03-08T09:00:00Z"))
+            plan.update(session, chain.ledger, chain.mapping, given, at("2026-03-08T09:00:00Z"))
         chain.sandbox.set_clock("2026-03-10T09:00:00Z")
         chain.read(at("2026-03-08T09:00:00Z"))
         with monkeypatch.context() as patch, chain.warehouse.session() as session:
             patch.setattr(Session, "query", counted)
             layers.derive(session, chain.mapping, now)
-            plan.update(session, chain.mapping, given, now)
-            due = session.read(entries.CONVERSION)
+            plan.update(session, chain.ledger, chain.mapping, given, now)
+            due = session.read(CONVERSION)
             assert due.height
             assert resolver(META, chain.mapping)(session, due)
     return found

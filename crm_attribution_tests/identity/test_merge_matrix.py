@@ -114,7 +114,7 @@ class Office:
         self.chain.advance(clock, since=self.last)
         now = at(clock)
         with self.chain.warehouse.session() as session:
-            conversions.update(session, self.chain.mapping, GIVEN, now)
+            conversions.update(session, self.chain.ledger, self.chain.mapping, GIVEN, now)
             rows = session.query("SELECT event_id, event, observed_at FROM events.event")
         self._watch(rows)
         self.last = now

@@ -53,12 +53,12 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         chain.run()
         with chain.warehouse.session() as session:
             session.state.watermark = NOW
-            conversions.update(session, chain.mapping, GIVEN, NOW)
+            conversions.update(session, chain.ledger, chain.mapping, GIVEN, NOW)
         before = _state(chain)
         proposed = rules(tmp_path, PROPOSED + SEND)
         with chain.warehouse.session() as session:
-            same = difference(session, chain.mapping, chain.mapping, GIVEN, NOW, NOW)
-            found = difference(session, chain.mapping, proposed, GIVEN, NOW, NOW)
+            same = difference(session, chain.ledger, chain.mapping, chain.mapping, GIVEN, NOW, NOW)
+            found = difference(session, chain.ledger, chain.mapping, proposed, GIVEN, NOW, NOW)
         assert _state(chain) == before
         nothing: dict[str, Any] = {"gained": {}, "lost": {}, "renamed": {}, "changed": {}}
         assert (same["events"], same["milestones"], same["conversions"]["planned"]) == (nothing, nothing, [])
@@ -71,7 +71,7 @@ def test_a_mapping_is_tried_without_a_trace_and_then_does_what_was_said(tmp_path
         gained = sum(row["conversions"] for row in found["conversions"]["planned"])
         with chain.warehouse.session() as session:
             derive(session, proposed, NOW, needed_by(PLANNING))
-            conversions.update(session, proposed, GIVEN, NOW)
+            conversions.update(session, chain.ledger, proposed, GIVEN, NOW)
         after = _state(chain)
         assert len(after["conversions.conversion"]) == len(before["conversions.conversion"]) + gained
         assert {row[0] for row in before["events.event"]} <= {row[0] for row in after["events.event"]}, "ids stay"

@@ -128,7 +128,7 @@ class Installation:
         self.chain.derive()
         with self.chain.warehouse.session() as session:
             session.state.watermark = at(NOW)
-            conversions.update(session, self.chain.mapping, self.pipeline.settings, at(NOW))
+            conversions.update(session, self.chain.ledger, self.chain.mapping, self.pipeline.settings, at(NOW))
             self.show(session)
 
     def show(self, session: Session) -> None:

@@ -154,7 +154,13 @@ def test_the_deal_that_carries_the_fact_now_is_not_sent_again(story: Story) -> N
     )
     assert [name.startswith("deal_51_") for (name,) in now_told] == [True]
     with story.installation.chain.warehouse.session() as session:
-        conversions.update(session, story.installation.chain.mapping, story.installation.pipeline.settings, at(NOW))
+        conversions.update(
+            session,
+            story.installation.chain.ledger,
+            story.installation.chain.mapping,
+            story.installation.pipeline.settings,
+            at(NOW),
+        )
     planned = story.installation.sql("SELECT state FROM conversions.conversion WHERE milestone = 'opportunity_created'")
     assert planned == [("accepted",)]
 

@@ -19,14 +19,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 def test_values_come_back_as_they_were_stored(session: Session):
     state = session.state
-    assert (state.watermark, state.portal_id, state.planned, state.extracted["contacts"]) == (None, None, None, None)
-    state.watermark, state.portal_id, state.planned = NOON, "62515", True
+    assert (state.watermark, state.portal_id, state.ledger, state.extracted["contacts"]) == (None, None, None, None)
+    state.watermark, state.portal_id, state.ledger = NOON, "62515", {"serial": 7}
     state.extracted["contacts"] = NOON
     state.swept["deals"] = 7
     state.progress["contacts"] = {"after": None, "archived": True}
     state.rule_since["meta", "customer_won", "Purchase"] = "start"
     state.form_read_to["f:1"] = NOON
-    assert (state.watermark, state.portal_id, state.planned) == (NOON, "62515", True)
+    assert (state.watermark, state.portal_id, state.ledger) == (NOON, "62515", {"serial": 7})
     assert (state.extracted["contacts"], state.extracted["deals"]) == (NOON, None)
     assert (state.swept["deals"], state.progress["contacts"]) == (7, {"after": None, "archived": True})
     assert state.rule_since["meta", "customer_won", "Purchase"] == "start"

@@ -4,13 +4,12 @@ import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
-from crm_attribution.conversions.entries import ATTEMPT, CONVERSION
-from crm_attribution.conversions.receipts import RECEIPT
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -40,7 +39,7 @@ CHECK = "account_can_send"
 def conversion(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
-        report = conversions.update(session, pipeline.rules, pipeline.settings, now)
+        report = conversions.update(session, pipeline.ledger, pipeline.rules, pipeline.settings, now)
         return result(pipeline, CONVERSION, report, run_table_checks(session, CONVERSION))
 
 
@@ -70,6 +69,7 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 settings=pipeline.settings,
                 rules=pipeline.rules,
                 warehouse=pipeline.warehouse,
+                ledger=pipeline.ledger,
                 clock=pipeline.clock,
                 window_end=window(context).end,
                 resolve=recipients.resolver(destination, pipeline.rules),

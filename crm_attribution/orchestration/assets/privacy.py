@@ -99,7 +99,7 @@ def _erase_rows(
         ContractViolation: when a table that must not name them still does.
     """
     with pipeline.warehouse.session() as session:
-        erased = privacy.erase(session, traces, now)
+        erased = privacy.erase(session, pipeline.ledger, traces, now)
         derive(session, pipeline.rules, as_of)
         for model in MODELS:
             materialize(session.connection, model)

@@ -1,0 +1,89 @@
+"""What the ledger holds: rows that are due, in flight, or were sent; and what was remembered beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+import polars as pl
+import sqlalchemy as sa
+
+from crm_attribution.ledger.store import Book, micros, moment
+from crm_attribution.ledger.tables import ACTIVATION, ATTEMPT, CONVERSION, PAUSE, TABLES
+
+SENT = ("in_flight", "retry", "unknown", "accepted", "processed", "rejected")
+
+_C, _A = TABLES[CONVERSION].c, TABLES[ATTEMPT].c
+_HOUR = 3_600_000_000
+
+
+def due(book: Book, destination: str, before: datetime, now: datetime) -> pl.DataFrame:
+    """Rows that might be sent, oldest fact first: planned for before the window's end, or to be retried by now."""
+    waited = _C.next_attempt_at.is_(None) | (_C.next_attempt_at <= micros(now))
+    return book.read(
+        CONVERSION,
+        _C.destination == destination,
+        _C.ready_at < micros(before),
+        _C.state.in_(["pending", "held"]) | ((_C.state == "retry") & waited),
+    ).sort("occurred_at", "conversion_id")
+
+
+def rows(book: Book, conversion_ids: Iterable[str]) -> pl.DataFrame:
+    """The rows of some conversions, oldest fact first."""
+    return book.read_keys(CONVERSION, "conversion_id", conversion_ids).sort("occurred_at", "conversion_id")
+
+
+def in_flight(book: Book, destination: str) -> pl.DataFrame:
+    """Rows whose sender has not recorded an answer, with `left` Boolean: whether bytes of them may have left."""
+    found = book.read(CONVERSION, _C.destination == destination, _C.state == "in_flight")
+    left = book.read_keys(ATTEMPT, "batch_id", found["batch_id"].drop_nulls(), _A.left_at.is_not(None))
+    known = left.select("batch_id", "conversion_id", left=pl.lit(True))
+    return found.join(known, on=["batch_id", "conversion_id"], how="left", maintain_order="left").with_columns(
+        pl.col("left").fill_null(False)
+    )
+
+
+def sent_by_hour(book: Book, destination: str, since: datetime) -> dict[tuple[str, datetime], int]:
+    """How many conversions of each milestone were sent, by the hour they were ready in."""
+    hour = (_C.ready_at - _C.ready_at % _HOUR).label("hour")
+    found = book.connection.execute(
+        sa.select(_C.milestone, hour, sa.func.count())
+        .where(_C.destination == destination, _C.ready_at >= micros(since), _C.state.in_(SENT))
+        .group_by(_C.milestone, hour)
+    ).fetchall()
+    hours = pl.Series([row[1] for row in found], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    return {(row[0], when): row[2] for row, when in zip(found, hours, strict=True)}
+
+
+def counts(book: Book, destination: str | None = None) -> dict[tuple[str, str, str | None], int]:
+    """Rows by destination, state and reason."""
+    grouped = (_C.destination, _C.state, _C.reason)
+    wanted = [] if destination is None else [_C.destination == destination]
+    found = book.connection.execute(
+        sa.select(*grouped, sa.func.count()).where(*wanted).group_by(*grouped).order_by(*grouped)
+    )
+    return {(name, state, reason): count for name, state, reason, count in found}
+
+
+def paused_until(book: Book, destination: str, account: str) -> datetime | None:
+    """When the pause ends that the platform asked for; None where it has asked for none."""
+    found = book.connection.scalar(
+        sa.select(PAUSE.c.until).where(PAUSE.c.destination == destination, PAUSE.c.account == account)
+    )
+    return None if found is None else moment(found)
+
+
+def pause(book: Book, destination: str, account: str, until: datetime) -> None:
+    """Leave an account alone until then."""
+    book.put(PAUSE, {"destination": destination, "account": account, "until": micros(until)})
+
+
+def activations(book: Book) -> list[tuple[str, str, str, str]]:
+    """destination, milestone, action, and `send_from` when the rule was first seen; none before the first planning."""
+    found = book.connection.execute(sa.select(ACTIVATION))
+    return sorted((row.destination, row.milestone, row.action, row.since) for row in found)
+
+
+def activate(book: Book, destination: str, milestone: str, action: str, since: str) -> None:
+    """Remember from when a rule sends."""
+    book.put(ACTIVATION, {"destination": destination, "milestone": milestone, "action": action, "since": since})
