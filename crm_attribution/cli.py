@@ -21,20 +21,11 @@ import click
 
 from crm_attribution import settings, stopping
 from crm_attribution.errors import CrmAttributionError
-from crm_attribution.operations.console import Instant, acts_on_errors, say
+from crm_attribution.operations.commands import ledger as ledger_commands
+from crm_attribution.operations.console import Instant, acts_on_errors, given_settings, say
 
 DEMO = Path("data/demo")
 CALL_HUBSPOT = ("backfill", "plan", "privacy-deletion")
-
-
-def _settings() -> settings.Settings:
-    """The settings of this process; names that look like one and are none are reported."""
-    from crm_attribution import configuration
-
-    given = configuration.load(named=click.get_current_context().find_root().obj or ())
-    for message in given.unknown:
-        say(f"warning: {message}")
-    return given
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,7 +85,7 @@ def ui(context: click.Context, data_dir: Path, port: int) -> None:
         sys.exit(open_demo_ui(data_dir.absolute(), port, say))
     if context.get_parameter_source("data_dir") is not click.core.ParameterSource.DEFAULT:
         raise click.UsageError("--data-dir is the demo's; with --env-file it is CRM_ATTRIBUTION_DATA_DIR")
-    sys.exit(open_ui(_settings(), port, say))
+    sys.exit(open_ui(given_settings(), port, say))
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True}, add_help_option=False)
@@ -133,7 +124,7 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
     from crm_attribution.orchestration.resources import progress
     from crm_attribution.orchestration.runs import run_hours
 
-    given = _settings()
+    given = given_settings()
     with progress(say):
         planned = 0 if force else backfilling.allow(given, start, end, select)
         tags = {BUDGET_TAG: "forced" if force else "checked"}
@@ -155,7 +146,7 @@ def plan(start: datetime, end: datetime, as_json: bool) -> None:
 
     if start >= end:
         raise click.ClickException("the range needs --from before --to")
-    made = budget.make_plan(open_pipeline(_settings()), start)
+    made = budget.make_plan(open_pipeline(given_settings()), start)
     click.echo(json.dumps(made.document(), indent=2)) if as_json else backfilling.show(made)
 
 
@@ -168,7 +159,7 @@ def rebuild(as_json: bool) -> None:
     from crm_attribution.orchestration.resources import progress
 
     with progress(say):
-        result = rebuild_all(_settings())
+        result = rebuild_all(given_settings())
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
@@ -195,29 +186,8 @@ def diff(file: Path, as_json: bool) -> None:
     """What a changed mapping file would change in events, milestones and conversions. Nothing is written."""
     from crm_attribution.operations import mapping_diff
 
-    result = mapping_diff.compare(_settings(), file)
+    result = mapping_diff.compare(given_settings(), file)
     click.echo(json.dumps(result, indent=2)) if as_json else mapping_diff.show(result)
-
-
-@main.command()
-@click.option("--destination", required=True, help="Platform whose conversions are released.")
-@click.option(
-    "--reason",
-    type=click.Choice(["volume_guard", "possible_duplicate", "before_activation"]),
-    required=True,
-    help="Which hold to lift; before_activation uploads history on purpose.",
-)
-@click.option("--json", "as_json", is_flag=True)
-@acts_on_errors
-def release(destination: str, reason: str, as_json: bool) -> None:
-    """Let go of conversions that wait for a person's decision; the next hour sends them."""
-    from crm_attribution.operations.release import release_held
-
-    released = release_held(_settings(), destination, reason)
-    result = {"destination": destination, "reason": reason, "released": len(released)}
-    click.echo(json.dumps(result)) if as_json else click.echo(
-        f"{len(released)} conversions of {destination} are released"
-    )
 
 
 @main.command()
@@ -230,7 +200,7 @@ def restore(snapshot: str | None, as_json: bool) -> None:
     """Put the last good copy of the warehouse back, and say what will be read again."""
     from crm_attribution.operations import restore as restoring
 
-    result = restoring.restore(_settings(), snapshot)
+    result = restoring.restore(given_settings(), snapshot)
     click.echo(json.dumps(result, indent=2)) if as_json else restoring.show(result)
 
 
@@ -246,7 +216,7 @@ def privacy_deletion(contacts: tuple[str, ...], yes: bool, as_json: bool) -> Non
 
     config = {"erase": {"contact_ids": list(contacts), "confirm": yes}}
     with progress(say):
-        run_id, figures = run_job(_settings(), "privacy_deletion", config)
+        run_id, figures = run_job(given_settings(), "privacy_deletion", config)
     if as_json:
         click.echo(json.dumps({"run_id": run_id, **figures}, indent=2))
     else:
@@ -262,7 +232,7 @@ def receive(host: str, port: int) -> None:
     """Receive HubSpot's webhooks and posts of workflows until it is stopped; the pipeline loads them hourly."""
     from crm_attribution.webhook.serve import receive as serve
 
-    serve(_settings(), host, port, say)
+    serve(given_settings(), host, port, say)
 
 
 @main.command()
@@ -275,7 +245,7 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
     from crm_attribution.http.clock import make_clock
     from crm_attribution.hubspot import access, oauth
 
-    given = _settings()
+    given = given_settings()
     file, endpoint = access.token_file(given), access.token_endpoint(given)
     if code is None:
         say(f"open {oauth.authorization_url(given.value('HUBSPOT_CLIENT_ID'), redirect_uri, scopes)}")
@@ -304,7 +274,7 @@ def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) 
     if len(named) > 1 or any(kind not in KINDS for kind in named):
         raise click.UsageError(f"give an id, or one of {', '.join(KINDS)} and an id")
     kind = named[0] if named else None
-    tree = explanation.why(_settings(), kind, identifier, limit, show_personal=show_personal)
+    tree = explanation.why(given_settings(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
 
 
@@ -317,7 +287,7 @@ def query(sql: str, limit: int, as_json: bool) -> None:
     """Run one SQL query on the published file, read-only; safe while a run writes."""
     from crm_attribution.operations import query as querying
 
-    rows = querying.run(_settings(), sql)
+    rows = querying.run(given_settings(), sql)
     click.echo(json.dumps(rows.rows(named=True), indent=2, default=str)) if as_json else querying.show(rows, limit)
 
 
@@ -328,8 +298,12 @@ def status(as_json: bool) -> None:
     """How fresh the warehouse is, what waits, what is held, and who holds the lock."""
     from crm_attribution.operations import status as reporting
 
-    result = reporting.status(_settings())
+    result = reporting.status(given_settings())
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)
+
+
+for command in (ledger_commands.release, ledger_commands.resolve, ledger_commands.group):
+    main.add_command(command)
 
 
 if __name__ == "__main__":

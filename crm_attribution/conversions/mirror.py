@@ -17,7 +17,6 @@ from crm_attribution.ledger.mark import Stand
 from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.ledger.store import Book, Ledger
 from crm_attribution.ledger.tables import ATTEMPT, MIRRORED, TABLES
-from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
 
 
@@ -32,7 +31,8 @@ def ready(session: Session, ledger: Ledger) -> str | None:
     if not ledger.exists():
         ledger.create()
     with ledger.writing() as book:
-        if copied(session) is None and book.stand.serial == 0:
+        kept_here = session.scalar("SELECT count(*) FROM conversions.conversion")
+        if copied(session) is None and book.stand.serial == 0 and kept_here:
             take_over(session, book)
         stand = book.stand
         ledger.mark.raise_to(Stand(stand.ledger, 0))  # from now on a ledger that is gone is missed
@@ -71,12 +71,12 @@ def follow(session: Session, book: Book) -> None:
     since = 0 if whole or known is None else known.serial
     for name in MIRRORED:
         rows = book.read(name, TABLES[name].c.changed > since)
-        if whole and session.scalar(f"SELECT count(*) FROM {table_name(name)}"):
+        if whole and (rows.height or known is not None):
             session[name].replace(rows, None)
         elif rows.height:
             session[name].upsert(rows)
-    for destination, milestone, action, since in entries.activations(book):
-        session.state.rule_since[destination, milestone, action] = since
+    for destination, milestone, action, send_from in entries.activations(book):
+        session.state.rule_since[destination, milestone, action] = send_from
     session.state.ledger = {"ledger": stand.ledger, "serial": stand.serial}
 
 

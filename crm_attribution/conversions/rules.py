@@ -227,7 +227,8 @@ def standing(existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFr
     """Return the unsent rows that must change their state because facts became one, or may be copies, or no longer.
 
     Of several rows of one action and one fact (persons merged after both were planned) the one already sent stays,
-    else the earliest; the others are suppressed as `duplicate`, and become pending again if the persons split.
+    else the earliest; of a row planned again, the newest revision. The others are suppressed as `duplicate`, and become
+    pending again if the persons split.
     What looks like the copy of an archived deal's fact is held as `possible_duplicate`, unless a person released it.
 
     Args:
@@ -245,7 +246,9 @@ def standing(existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFr
         milestone_id="_event",
     )
     facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
-    rows = existing.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
+    newest = pl.col("revision") == pl.col("revision").max().over("action", "milestone_id")
+    rows = existing.filter(newest).with_columns(_family=family(pl.col("milestone")))
+    rows = rows.join(facts, on=["_family", "milestone_id"])
     unsent = pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0)
     duplicate = (pl.col("state") == "suppressed") & (pl.col("reason") == "duplicate")
     sent = pl.col("state").is_in(["in_flight", "retry", "unknown", "accepted", "processed", "rejected"]) | (

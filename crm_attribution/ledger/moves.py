@@ -13,6 +13,7 @@ import polars as pl
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.destinations.base import Ended
+from crm_attribution.identifiers import delivery_key
 from crm_attribution.ledger.store import Book, micros
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, TABLES
 from crm_attribution.ledger.transitions import (
@@ -25,6 +26,7 @@ from crm_attribution.ledger.transitions import (
     is_legal,
 )
 
+_FACT = ["destination", "account", "action", "milestone_id", "kind"]
 _C, _A = TABLES[CONVERSION].c, TABLES[ATTEMPT].c
 
 
@@ -258,6 +260,39 @@ def reconcile(book: Book, conversion_ids: Iterable[str], state: str, reason: str
             raise IllegalTransition(f"{name}: is {row['state']}, only unknown rows are reconciled")
     change = {"state": state, "reason": reason, **fresh}
     return _change(book, [{"conversion_id": name, **change} for name in before], now, before)
+
+
+def plan_again(book: Book, rows: pl.DataFrame, reason: str, now: datetime) -> list[str]:
+    """Plan rejected rows anew, after their cause is mended: each as the next revision, under a key of its own.
+    Returns the ids of the rejected ones.
+
+    Raises:
+        IllegalTransition: when a row is not rejected, or has a newer revision.
+    """
+    newest = book.read_keys(CONVERSION, "milestone_id", rows["milestone_id"]).group_by(_FACT).agg(pl.max("revision"))
+    old = rows.join(newest, on=[*_FACT, "revision"], how="anti", nulls_equal=True)
+    if old.height or (rows["state"] != "rejected").any():
+        raise IllegalTransition("only the newest revision of a rejected conversion is planned again")
+    parts = rows.select("destination", "account", "action", "milestone_id", pl.col("revision") + 1)
+    keys = [delivery_key(*part) for part in parts.iter_rows()]
+    kept = ("destination", "account", "action", "milestone", "milestone_id", "event_id", "kind")
+    fact = ("occurred_at", "ready_at", "expires_at", "value", "currency")
+    book.insert(
+        CONVERSION,
+        rows.select(
+            *kept,
+            *fact,
+            conversion_id=pl.Series(keys, dtype=pl.String),
+            revision=pl.col("revision") + 1,
+            state=pl.lit("pending"),
+            reason=pl.lit(reason),
+            attempts=pl.lit(0, pl.Int64),
+            released_at=pl.lit(now),
+            planned_at=pl.lit(now),
+            updated_at=pl.lit(now),
+        ),
+    )
+    return rows["conversion_id"].to_list()
 
 
 # --- inside

@@ -13,6 +13,7 @@ import click
 from crm_attribution import stopping
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import CrmAttributionError, Stopped, machine_trouble
+from crm_attribution.settings import Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,6 +30,16 @@ class Instant(click.ParamType[datetime]):
             return parse_instant(value)
         except ValueError:
             self.fail(f"{value!r} is not an ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z or 2026-03-12", param, ctx)
+
+
+def given_settings() -> Settings:
+    """The settings of this process; names that look like one and are none are reported."""
+    from crm_attribution import configuration
+
+    given = configuration.load(named=click.get_current_context().find_root().obj or ())
+    for message in given.unknown:
+        say(f"warning: {message}")
+    return given
 
 
 def acts_on_errors(command: F) -> F:

@@ -1,6 +1,6 @@
 -- Per destination and state the table counts every planned conversion, and every send of one.
 with sends as (
-    select conversion_id, count(*) as sends
+    select conversion_id, count(left_at) as sends
     from delivery.attempt
     group by conversion_id
 ),

@@ -30,8 +30,8 @@ with zone as (
 sent as (
     select
         conversion_id,
-        count(*) as sends,
-        max(started) as newest_send_at,
+        count(left_at) as sends,
+        max(left_at) as newest_send_at,
         max(finished) filter (where outcome = 'accepted') as newest_accepted_at
     from delivery.attempt
     group by conversion_id

@@ -1,0 +1,114 @@
+"""Commands about conversions: let go of what is held, decide what is unknown, put a copy of the ledger in force."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from crm_attribution.operations.console import Instant, acts_on_errors, given_settings
+
+_DESTINATION = click.option("--destination", required=True, help="Platform, as in the mapping.")
+_JSON = click.option("--json", "as_json", is_flag=True)
+
+
+@click.command()
+@_DESTINATION
+@click.option(
+    "--reason",
+    type=click.Choice(["volume_guard", "possible_duplicate", "before_activation"]),
+    required=True,
+    help="Which hold to lift; before_activation uploads history on purpose.",
+)
+@_JSON
+@acts_on_errors
+def release(destination: str, reason: str, as_json: bool) -> None:
+    """Let go of conversions that wait for a person's decision; the next hour sends them."""
+    from crm_attribution.operations import ledger
+
+    released = ledger.release(given_settings(), destination, reason)
+    result = {"destination": destination, "reason": reason, "released": len(released)}
+    click.echo(json.dumps(result) if as_json else f"{len(released)} conversions of {destination} are released")
+
+
+@click.command()
+@_DESTINATION
+@click.option(
+    "--as",
+    "decision",
+    type=click.Choice(["accepted", "rejected", "retry", "again"]),
+    required=True,
+    help="What became of unknown ones; retry: nothing was applied, send them under the same key."
+    " again: plan rejected ones anew, as a new revision, after their cause is mended.",
+)
+@click.option("--because", required=True, help="Why; it is kept with each row.")
+@click.option("--id", "ids", multiple=True, help="Conversion, milestone or event id; may be repeated.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Such ids, one a line.")
+@click.option("--reason", help="Only those in their state for this reason.")
+@click.option("--from", "since", type=Instant(), help="Only facts from then on.")
+@click.option("--to", "until", type=Instant(), help="Only facts before then.")
+@click.option("--all", "everything", is_flag=True, help="All of the destination, where nothing else is given.")
+@_JSON
+@acts_on_errors
+def resolve(
+    destination: str,
+    decision: str,
+    because: str,
+    ids: tuple[str, ...],
+    file: Path | None,
+    reason: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Decide conversions whose end is unknown, or plan rejected ones anew: by id, file or filter, with a reason."""
+    from crm_attribution.operations import ledger
+
+    named = [*ids, *(ledger.read_ids(file) if file else ())]
+    if file and not named:
+        raise click.UsageError(f"{file} names no id")
+    if not everything and not named and reason is None and since is None and until is None:
+        raise click.UsageError("name conversions by --id, --file, --reason, --from or --to; --all takes all of them")
+    chosen = ledger.Chosen(destination, named, reason, since, until)
+    done = ledger.resolve(given_settings(), chosen, decision, because)
+    result = {"destination": destination, "as": decision, "because": because, "resolved": len(done), "ids": done}
+    words = "planned anew" if decision == "again" else decision
+    click.echo(json.dumps(result) if as_json else f"{len(done)} conversions of {destination} are {words}")
+
+
+@click.group(name="ledger")
+def group() -> None:
+    """The delivery ledger: what was planned and sent."""
+
+
+@group.command()
+@_JSON
+@acts_on_errors
+def recover(as_json: bool) -> None:
+    """End safe mode after the ledger was lost or put back: its newest copy goes on.
+
+    What may have been sent after that copy is sent again only where the platform recognises our key; elsewhere it
+    becomes unknown and waits for `resolve`.
+    """
+    from crm_attribution.operations import ledger
+
+    result = ledger.recover(given_settings())
+    click.echo(json.dumps(result) if as_json else _told(result))
+
+
+def _told(result: dict[str, Any]) -> str:
+    if not result["recovered"]:
+        return str(result["reason"])
+    lines = [f"{result['reason']}: {result['from']} goes on, with {result['conversions']} conversions"]
+    if result["unknown_since"]:
+        lines.append(
+            f"what was due since {result['unknown_since']} may have been sent: it is sent again only where the platform"
+            " recognises our key, else it becomes unknown (crm-attribution resolve)"
+        )
+    else:
+        lines.append("nothing was sent after it: the next hour goes on")
+    return "\n".join(lines)
