@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 
 class Clock(Protocol):
     """Where every module gets its time from."""
+
+    @property
+    def is_wall(self) -> bool:
+        """Whether it goes as the rest of the world's clocks do."""
+        ...
 
     def now(self) -> datetime:
         """The current time, timezone-aware, UTC."""
@@ -17,6 +22,8 @@ class Clock(Protocol):
 
 class WallClock:
     """The machine's own clock."""
+
+    is_wall = True
 
     def now(self) -> datetime:
         return datetime.now(UTC)
@@ -27,6 +34,7 @@ class FixedClock:
     """Stands still at `instant`."""
 
     instant: datetime
+    is_wall: ClassVar[bool] = False
 
     def now(self) -> datetime:
         return self.instant

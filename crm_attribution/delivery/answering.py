@@ -13,11 +13,14 @@ from crm_attribution.delivery.context import Batch, Delivery
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.processing import note_receipts
 from crm_attribution.delivery.rules import settled as settle_row
-from crm_attribution.destinations.base import Outcome, all_rows
+from crm_attribution.destinations.base import Outcome, all_rows, date_of
 from crm_attribution.errors import Retryable
 from crm_attribution.http.answers import Answer
 from crm_attribution.ledger import entries, moves
 from crm_attribution.ledger.store import Book, Ledger
+
+CLOCK_WARNS, CLOCK_STOPS = 60.0, 300.0
+"""Seconds between our clock and the platform's."""
 
 
 class Sender(Protocol):
@@ -65,9 +68,30 @@ class Answering:
                 return Answered(batch, all_rows(batch.ready, "uncertain", "no_answer"), None)
             return Answered(batch, all_rows(batch.ready, "unsent", "no_connection"), None)
         self.delivery.checkpoint("answered")
-        read = {outcome.conversion_id: outcome for outcome in self.delivery.destination.read(answer, batch.ready)}
+        self._compare_clocks(answer)
+        read = {outcome.conversion_id: outcome for outcome in self._read(answer, batch)}
         missing = {row.conversion_id: Outcome(row.conversion_id, "uncertain", "no_result") for row in batch.rows}
         return Answered(batch, [read.get(key, outcome) for key, outcome in missing.items()], answer.status)
+
+    def _read(self, answer: Answer, batch: Batch) -> list[Outcome]:
+        destination = self.delivery.destination
+        outcomes = destination.read(answer, batch.ready)
+        proof_is_needed = destination.limits.dedupe is None and 400 <= answer.status < 500
+        if proof_is_needed and not destination.is_own_refusal(answer):
+            return all_rows(batch.ready, "uncertain", f"http_{answer.status}_not_its_own")
+        return outcomes
+
+    def _compare_clocks(self, answer: Answer) -> None:
+        """The platform judges ages and duplicate windows by its own clock, so ours must go with it."""
+        date = date_of(answer)
+        if date is None or not self.delivery.clock.is_wall:
+            return
+        apart = abs((self.delivery.clock.now() - date).total_seconds())
+        if apart > CLOCK_STOPS:
+            self.delivery.report.stopped = f"our clock and the platform's are {apart:.0f} s apart"
+            self.delivery.report.alert = f"set the clock of this machine: {self.delivery.report.stopped}"
+        elif apart > CLOCK_WARNS:
+            self.delivery.report.warning = f"our clock and the platform's are {apart:.0f} s apart"
 
     def record(self, ledger: Ledger, answered: Answered) -> None:
         """Settle the rows of a batch in one transaction, then do what the answer means for the rest."""
@@ -91,6 +115,7 @@ class Answering:
     def _react(self, book: Book, answered: Answered) -> None:
         """What an answer means for the rest of this delivery."""
         verdicts = {outcome.verdict for outcome in answered.outcomes}
+        self.delivery.probing = "uncertain" in verdicts and self.delivery.destination.limits.dedupe is None
         first = answered.outcomes[0]
         keys = [row.conversion_id for row in answered.batch.rows]
         if "stopped" in verdicts:

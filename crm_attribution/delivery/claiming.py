@@ -34,6 +34,8 @@ class Claiming:
             if book.lost is not None:
                 moves.doubt(book, name, *book.lost, now)
             self._take_over(book, now)
+            if self.delivery.destination.limits.dedupe is None:
+                self.delivery.probing = entries.ended_uncertain(book, name)
             until = entries.paused_until(book, name, self.delivery.account)
             if until is not None and now < until:
                 self.delivery.report.paused_until = until
@@ -52,7 +54,11 @@ class Claiming:
     def next(self, session: Session) -> Batch | None:
         """The next batch that has rows left, claimed."""
         while self.delivery.queue and not self.delivery.report.stopped:
-            batch = self._claim(session, self.delivery.queue.popleft())
+            keys = self.delivery.queue.popleft()
+            if self.delivery.probing and len(keys) > 1:
+                self.delivery.queue.appendleft(keys[1:])
+                keys = keys[:1]
+            batch = self._claim(session, keys)
             if batch is not None:
                 self.delivery.checkpoint("claimed")
                 return batch

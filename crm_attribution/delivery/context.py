@@ -34,6 +34,8 @@ class Delivery:
         access: gives the access token of its requests; None where the settings hold all they need.
         queue: batches still to be claimed, as conversion ids.
         nap: seconds to wait before the next request.
+        probing: the last end of this account is not certain, and the platform does not recognise our key: the next
+            request takes one conversion, and batches go on when that has a certain end.
     """
 
     destination: Destination
@@ -46,6 +48,7 @@ class Delivery:
     access: Access | None = None
     queue: deque[list[str]] = field(default_factory=deque, repr=False)
     nap: float = 0.0
+    probing: bool = False
 
     def __post_init__(self) -> None:
         self.account = self.destination.account(self.settings)

@@ -16,6 +16,7 @@ class DeliveryReport:
         requests: HTTP requests made.
         stopped: why it ended with rows still to be sent; they go out with a later delivery.
         alert: what a person must do before anything of this account can be sent again.
+        warning: what a person should look at; nothing waits for it.
         paused_until: the platform asked for it.
         ended: state and reason each row it looked at was left in.
         left_out: how many identifiers were not sent because it is not certain what they mean, by the platform's name.
@@ -26,6 +27,7 @@ class DeliveryReport:
     requests: int = 0
     stopped: str | None = None
     alert: str | None = None
+    warning: str | None = None
     paused_until: datetime | None = None
     ended: dict[str, tuple[str, str | None]] = field(default_factory=dict, repr=False)
     left_out: Counter[str] = field(default_factory=Counter, repr=False)
@@ -42,7 +44,7 @@ class DeliveryReport:
 
     def facts(self) -> dict[str, int | str]:
         """Figures by name, for metadata."""
-        texts = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert}
+        texts = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert, "warning": self.warning}
         words = {name: text for name, text in texts.items() if text}
         unsent = {f"identifiers left out: {name}": count for name, count in sorted(self.left_out.items())}
         return {"requests": self.requests, **self.counts, **self.reasons, **unsent, **words}

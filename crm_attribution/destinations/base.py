@@ -12,7 +12,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal
 
@@ -292,6 +292,13 @@ class Destination(ABC):
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """One outcome for every row, for any answer."""
 
+    def is_own_refusal(self, answer: Answer) -> bool:
+        """Whether an answer of 4xx has the shape of the platform's own refusals, which proves that nothing was applied.
+
+        Asked where the platform does not recognise our key: what a proxy refuses may have been applied behind it.
+        """
+        return isinstance(answer.body, dict)
+
 
 class ProcessesLater(Destination):
     """A platform whose answer says that a request is taken, and that is asked later what became of it.
@@ -344,6 +351,15 @@ def without_error(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | Non
     if settled is None and answer.status >= 400:
         return all_rows(batch, "transient", f"http_{answer.status}")
     return settled
+
+
+def date_of(answer: Answer) -> datetime | None:
+    """The answer's `Date`, UTC; None where it has none that can be read."""
+    found = next((value for name, value in answer.headers.items() if name.lower() == "date"), "")
+    try:
+        return parsedate_to_datetime(found).astimezone(UTC)
+    except (TypeError, ValueError):
+        return None
 
 
 def retry_after(answer: Answer) -> timedelta | None:

@@ -101,6 +101,9 @@ class LinkedIn(Destination):
         }
         return Request("POST", "/rest/conversionEvents", headers, {"elements": [_event(row) for row in batch]})
 
+    def is_own_refusal(self, answer: Answer) -> bool:
+        return isinstance(answer.body, dict) and answer.body.get("status") == answer.status
+
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         settled = plain_http(answer, batch)
         if settled is not None:

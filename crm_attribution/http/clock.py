@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from crm_attribution.clock import Clock, FixedClock, WallClock, parse_instant
@@ -18,6 +19,7 @@ class HttpClock:
 
     transport: Transport
     path: str
+    is_wall: ClassVar[bool] = False
 
     def now(self) -> datetime:
         return parse_instant(str(self.transport.request("GET", self.path).body["now"]))

@@ -43,6 +43,14 @@ def in_flight(book: Book, destination: str) -> pl.DataFrame:
     )
 
 
+def ended_uncertain(book: Book, destination: str) -> bool:
+    """Whether it is not known what became of the batch that left last."""
+    last = sa.select(_A.batch_id).where(_A.destination == destination, _A.left_at.is_not(None))
+    batch = book.connection.scalar(last.order_by(_A.left_at.desc(), _A.changed.desc()).limit(1))
+    found = book.connection.execute(sa.select(_A.outcome).where(_A.batch_id == batch).distinct()).scalars().all()
+    return batch is not None and ("unknown" in found or None in found)
+
+
 def sent_by_hour(book: Book, destination: str, since: datetime) -> dict[tuple[str, datetime], int]:
     """How many conversions of each milestone were sent, by the hour they were ready in."""
     hour = (_C.ready_at - _C.ready_at % _HOUR).label("hour")

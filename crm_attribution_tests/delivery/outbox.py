@@ -177,7 +177,7 @@ class Outbox:
             rules=options.pop("rules", self.rules),
             warehouse=self.warehouse,
             ledger=options.pop("ledger", self.ledger),
-            clock=FixedClock(self.now),
+            clock=options.pop("clock", FixedClock(self.now)),
             window_end=options.pop("window_end", self.now),
             resolve=options.pop("resolve", self.resolve),
             rng=random.Random(1),

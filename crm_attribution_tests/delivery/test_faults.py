@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
 from crm_attribution.ledger import moves
-from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, resolved, with_limits
 from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -376,3 +378,72 @@ def test_a_person_decides_unknown_rows(make: Make, requests: Requests, state: st
     outbox.deliver()
     assert outbox.states() == {"a": "accepted" if state == "retry" else state}
     assert requests("linkedin") - before == (1 if state == "retry" else 0)
+
+
+@pytest.mark.parametrize("kind", ["500", "bad_json", "drop_after_accept"])
+def test_after_an_uncertain_end_one_row_is_sent_alone_before_a_batch_follows(
+    make: Make, requests: Requests, sandbox: Sandbox, kind: str
+):
+    """A platform that does not recognise our key: an outage parks one batch, then a row an attempt."""
+    outbox = make("linkedin", with_limits(SMALL["linkedin"], batch=5))
+    outbox.plan(*(f"r{n:02}" for n in range(30)))
+    sandbox.faults([{"route": route(outbox), "kind": kind}])
+    outbox.deliver()
+    assert Counter(outbox.states().values()) == {"unknown": 5 + 1 + 1, "pending": 23}
+    outbox.deliver()  # the next hour knows of it
+    assert Counter(outbox.states().values()) == {"unknown": 7 + 3, "pending": 20}
+    sandbox.faults([])
+    before = requests("linkedin")
+    outbox.deliver()
+    assert Counter(outbox.states().values()) == {"unknown": 10, "accepted": 20}
+    assert requests("linkedin") - before == 5, "one alone, the four others of its batch, then three whole batches"
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
+def test_a_refusal_that_is_not_the_platform_s_own_proves_nothing_where_our_key_is_not_recognised(
+    make: Make, platform: str, status: int
+):
+    """What a proxy refuses may have been applied behind it."""
+    outbox = make(platform)
+    outbox.plan("a")
+    outbox.deliver(transport=Scripted(Answer(status, {}, "<html>refused</html>", readable=False)))
+    if outbox.forgets:
+        assert outbox.reasons() == {"a": ("unknown", f"http_{status}_not_its_own")}
+    else:
+        assert outbox.states()["a"] in ("retry", "rejected")
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """A wall clock that does not go with the platform's."""
+
+    seconds: float
+    is_wall: bool = True
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+
+@pytest.mark.parametrize("seconds", [-301, -299, -61, -59, 0, 59, 61, 299, 301])
+def test_a_clock_that_does_not_go_with_the_platform_s_warns_and_stops(make: Make, platform: str, seconds: int):
+    outbox = make(platform)
+    outbox.plan("a", "b", "c", "d")
+    seen = []
+
+    class Dated(Scripted):
+        def send_once(self, *_, **__) -> Answer:
+            seen.append(1)
+            return Answer(503, {"Date": format_datetime(NOW.astimezone(UTC), usegmt=True)}, None)
+
+    report = outbox.deliver(clock=Ahead(seconds), transport=Dated())
+    apart = f"{abs(seconds)} s apart"
+    if abs(seconds) > 300:
+        assert apart in (report.alert or "")
+        assert apart in (report.stopped or "")
+        assert len(seen) == 1, "the answer it has is recorded, nothing else is sent"
+        assert "pending" in outbox.states().values()
+    else:
+        assert len(seen) > 1
+        assert report.alert is None
+    assert (apart in (report.warning or "")) == (60 < abs(seconds) <= 300)
+    assert "in_flight" not in outbox.states().values()

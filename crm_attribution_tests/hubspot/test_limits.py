@@ -27,6 +27,7 @@ class Watch:
     """A clock a test can move."""
 
     moment: datetime = EVENING
+    is_wall: bool = False
 
     def now(self) -> datetime:
         return self.moment
