@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -168,19 +168,25 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
 
 
 def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    known = rules.identifiers
+    places = {
+        "phone": _listed("c", known.phone),
+        "first_name": _listed("c", known.first_name),
+        "last_name": _listed("c", known.last_name),
+        "country": f"{_listed('c', known.country)} || {_listed('f', known.account_country)}",
+        "lead_id": _listed("c", known.lead_id),
+    }
+    named = [f"list_filter({values}, lambda one: trim(one) <> '')[1] AS {name}" for name, values in places.items()]
     return session.query(
         "SELECT i.*, c.email, c.archived, q.key IS NOT NULL OR d.key IS NOT NULL AS unreadable,"
-        " json_extract_string(c.properties, ?) AS consent,"
-        " json_extract_string(c.properties, '$.phone') AS phone,"
-        " json_extract_string(c.properties, '$.firstname') AS first_name,"
-        " json_extract_string(c.properties, '$.lastname') AS last_name,"
-        " json_extract_string(c.properties, '$.meta_lead_id') AS lead_id"
+        f" {_listed('c', rules.consent.properties)} AS consent, {', '.join(named)}"
         " FROM chosen i LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = i.contact_id"
         " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id)"
+        " LEFT JOIN raw.merge n ON n.object_type = 'companies' AND n.absorbed_id = c.associatedcompanyid"
+        " LEFT JOIN raw.company f ON f.id = coalesce(n.survivor_id, c.associatedcompanyid)"
         f" LEFT JOIN ({_UNREADABLE.format('contact')}) q ON q.key = c.id::VARCHAR"
         f" LEFT JOIN ({_UNREADABLE.format('deal')}) d ON d.key = i.deal_id::VARCHAR"
         " ORDER BY i.conversion_id",
-        [f"$.{rules.consent.property}"],
         chosen=chosen,
     )
 
@@ -198,14 +204,21 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
         clicked_at=row["clicked_at"],
         phone=row["phone"],
         first_name=row["first_name"],
+        country=row["country"],
         last_name=row["last_name"],
         lead_id=row["lead_id"],
     )
 
 
-def _consent(text: str | None, rules: Rules) -> Consent:
-    """Consent by the property's values, of which a multiple-choice one may have several: a denial wins."""
-    given = {part.strip().lower() for part in (text or "").split(";")}
+def _listed(record: str, properties: Sequence[str]) -> str:
+    """The values of some properties of a record as a list in SQL, in their order."""
+    texts = [f"json_extract_string({record}.properties, '$.\"{name}\"')" for name in properties]
+    return f"[{', '.join(texts)}]::VARCHAR[]"
+
+
+def _consent(texts: Sequence[str | None], rules: Rules) -> Consent:
+    """Consent by the values of its properties, of which a multiple-choice one may have several: a denial wins."""
+    given = {part.strip().lower() for text in texts for part in (text or "").split(";")}
     if given & {value.lower() for value in rules.consent.denied}:
         return "denied"
     return "granted" if given & {value.lower() for value in rules.consent.granted} else "absent"

@@ -223,7 +223,7 @@ def _identifiers(ready: Ready) -> list[Json]:
     found: list[Json] = []
     if email := google_hash("email", ready.email):
         found.append({"emailAddress": email})
-    if phone := google_hash("phone", ready.phone):
+    if phone := google_hash("phone", ready.phone, ready.country):
         found.append({"phoneNumber": phone})
     return found
 

@@ -41,6 +41,9 @@ _WRONG_ID = 33
 """Error codes of the Graph API: https://developers.facebook.com/docs/graph-api/guides/error-handling"""
 
 
+_CRM = "system_generated"
+"""`action_source` of what a CRM tells."""
+
 _VALUED = "Purchase"
 """The standard event whose value and currency are required:
 https://developers.facebook.com/docs/meta-pixel/reference#standard-events"""
@@ -73,7 +76,7 @@ class Meta(Destination):
     click_id: ClassVar[str | None] = "fbclid"
     key_field: ClassVar[str] = "event_id"
     example_action: ClassVar[str] = "Purchase"
-    option_names: ClassVar[Sequence[str]] = ("crm_name",)
+    option_names: ClassVar[Sequence[str]] = ("crm_name", "action_source")
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
     limits: ClassVar[Limits] = Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
     documentation: ClassVar[str] = (
@@ -103,7 +106,7 @@ class Meta(Destination):
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
         # The token is sent in the body: query strings end in access logs.
         body = {
-            "data": [_event(row, options.get("crm_name", "HubSpot")) for row in batch],
+            "data": [_event(row, options) for row in batch],
             "access_token": settings["META_ACCESS_TOKEN"],
         }
         return Request("POST", f"/{API_VERSION}/{settings['META_DATASET_ID']}/events", {}, body)
@@ -121,8 +124,10 @@ class Meta(Destination):
         return all_rows(batch, "accepted")
 
 
-def _event(ready: Ready, crm_name: str) -> Json:
-    custom: Json = {"event_source": "crm", "lead_event_source": crm_name}
+def _event(ready: Ready, options: Mapping[str, str]) -> Json:
+    # The CRM fields are for leads of Instant Forms only; an event without a lead id is an ordinary one.
+    lead = "lead_id" in (user := _user(ready))
+    custom: Json = {"event_source": "crm", "lead_event_source": options.get("crm_name", "HubSpot")} if lead else {}
     if ready.value is not None and ready.currency:
         custom["value"] = to_json_number(ready.value, ready.currency)
         custom["currency"] = ready.currency.upper()
@@ -130,9 +135,9 @@ def _event(ready: Ready, crm_name: str) -> Json:
         "event_name": ready.action,
         "event_time": to_millis(ready.occurred_at) // 1000,
         "event_id": ready.conversion_id,
-        "action_source": "system_generated",
-        "user_data": _user(ready),
-        "custom_data": custom,
+        "action_source": _CRM if lead else options.get("action_source", _CRM),
+        "user_data": user,
+        **({"custom_data": custom} if custom else {}),
     }
 
 
@@ -146,7 +151,8 @@ def _user(ready: Ready) -> Json:
         "country": ready.country,
         "external_id": ready.person_id,
     }
-    user: Json = {name: [value] for name, raw in hashed.items() if (value := meta_hash(name, raw))}
+    found = {name: meta_hash(name, raw, ready.country) for name, raw in hashed.items()}
+    user: Json = {name: [value] for name, value in found.items() if value}
     click_id = normalise_click_id(ready.click_id)
     if click_id and ready.clicked_at is not None:
         # The time is when the click id was first seen; the id is case-sensitive.

@@ -6,34 +6,24 @@ The same raw value has a different hash per platform, so nothing is ever hashed 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import phonenumbers
+import pycountry
 
 from crm_attribution.identifiers import normalise_email, sha256, visible
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_ISO_3166 = (
-    "ad ae af ag ai al am ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bv bw by bz "
-    "ca cc cd cf cg ch ci ck cl cm cn co cr cu cv cw cx cy cz de dj dk dm do dz ec ee eg eh er es et fi fj fk fm fo "
-    "fr ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht hu id ie il im in io iq ir is it je "
-    "jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc md me mf mg mh mk ml mm mn mo "
-    "mp mq mr ms mt mu mv mw mx my mz na nc ne nf ng ni nl no np nr nu nz om pa pe pf pg ph pk pl pm pn pr ps pt pw "
-    "py qa re ro rs ru rw sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st sv sx sy sz tc td tf tg th tj tk tl tm "
-    "tn to tr tt tv tw tz ua ug um us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw "
-)
-"""Two-letter country codes (https://www.iso.org/iso-3166-country-codes.html)."""
-
-_COUNTRIES = frozenset(_ISO_3166.split())
-
 META_RULES = "https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters"
 
 
-def meta(field: str, raw: str | None) -> str | None:
+def meta(field: str, raw: str | None, country: str | None = None) -> str | None:
     """A user_data value as Meta wants it (`META_RULES`), unhashed; a SHA-256 stays one. None where it is not certain
     what the value means: a wrong hash finds another person, or nobody.
 
     Args:
         field: em, ph, fn, ln, country or external_id.
+        country: the person's, by which a national phone number is read.
     """
     text = visible(raw or "").lower()
     if field in ("em", "ph") and _SHA256.fullmatch(text):
@@ -41,17 +31,17 @@ def meta(field: str, raw: str | None) -> str | None:
     if field == "em":
         return normalise_email(text)
     if field == "ph":
-        number = e164(text)
+        number = e164(text, country)
         return None if number is None else number.removeprefix("+")
     if field == "country":
-        letters = re.sub(r"[^a-z]", "", text)
-        return letters if letters in _COUNTRIES else None
+        code = country_code(text)
+        return None if code is None else code.lower()
     return text or None
 
 
-def meta_hash(field: str, raw: str | None) -> str | None:
+def meta_hash(field: str, raw: str | None, country: str | None = None) -> str | None:
     """The hash of a user_data value; what is a hash already passes."""
-    return _hashed(meta(field, raw))
+    return _hashed(meta(field, raw, country))
 
 
 def linkedin_email_hash(raw: str | None) -> str | None:
@@ -63,13 +53,13 @@ def linkedin_email_hash(raw: str | None) -> str | None:
     return _hashed(text if _SHA256.fullmatch(text) else normalise_email(text))
 
 
-def google_hash(field: str, raw: str | None) -> str | None:
+def google_hash(field: str, raw: str | None, country: str | None = None) -> str | None:
     """The hash of an email or phone; what is a hash already passes. Of an address at Gmail the dots and what follows a
     plus sign are left out: https://developers.google.com/data-manager/api/devguides/concepts/formatting"""
     text = visible(raw or "").lower()
     if _SHA256.fullmatch(text):
         return text
-    return _hashed(e164(text) if field == "phone" else google_email(text))
+    return _hashed(e164(text, country) if field == "phone" else google_email(text))
 
 
 def google_email(raw: str | None) -> str | None:
@@ -83,23 +73,60 @@ def google_email(raw: str | None) -> str | None:
     return f"{local}@{domain}" if local else None
 
 
-def e164(raw: str | None) -> str | None:
+@lru_cache(maxsize=1024)
+def country_code(raw: str | None) -> str | None:
+    """The two letters of a country by its code of two or three letters or its English name; None where it is none.
+
+    https://www.iso.org/iso-3166-country-codes.html
+    """
+    text = " ".join(visible(raw or "").replace(".", "").split())
+    if len(text) < 2:
+        return None
+    try:
+        return str(pycountry.countries.lookup(_OTHER_NAMES.get(text.lower(), text)).alpha_2)
+    except LookupError:
+        return None
+
+
+_OTHER_NAMES = {
+    "england": "GB",
+    "great britain": "GB",
+    "russia": "RU",
+    "scotland": "GB",
+    "turkey": "TR",
+    "uk": "GB",
+    "wales": "GB",
+}
+"""As people write them and the standard does not."""
+
+
+def e164(raw: str | None, country: str | None = None) -> str | None:
     """A phone number with country code, `+491701234567`; None where it is not certain which one is meant.
 
-    A trunk zero goes (`+49 (0)30 …`), digits of any script count, and 00 is a plus sign. Without either, the digits
-    must be a whole number with its country code, as in 1 650 253 0000: a national number is of no country. A number
-    with an extension is a switchboard's, not a person's.
+    A trunk zero goes (`+49 (0)30 …`), digits of any script count, and 00 is a plus sign. Without either, it is read as
+    the country's national number or as a whole number with its country code, as in 1 650 253 0000; what could be two
+    numbers is none, unless one begins with the country's own code. A number with an extension is a switchboard's, not a
+    person's.
     https://github.com/google/libphonenumber
     """
     text = visible(raw or "")
     bare = "".join(char for char in text if char.isdigit())
-    if not text.startswith(("+", "\uff0b")):
-        if text.startswith("00") or (len(bare) >= _WITH_COUNTRY and not bare.startswith("0")):
-            text = f"+{text.removeprefix('00')}"
-        else:
-            return None
+    if text.startswith(("+", "\uff0b")):
+        return _valid(text, None)
+    if text.startswith("00"):
+        return _valid(f"+{text.removeprefix('00')}", None)
+    region = country_code(country)
+    national = _valid(text, region) if region else None
+    whole = _valid(f"+{text}", None) if len(bare) >= _WITH_COUNTRY and not bare.startswith("0") else None
+    if national is None or whole is None or national == whole:
+        return national or whole
+    code = phonenumbers.country_code_for_region(region)
+    return whole if whole.startswith(f"+{code}") else None
+
+
+def _valid(text: str, region: str | None) -> str | None:
     try:
-        number = phonenumbers.parse(text, None)
+        number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:
         return None
     if number.extension or not phonenumbers.is_valid_number(number):

@@ -40,7 +40,7 @@ class ObjectType:
         pipelines: whether its stages are those of pipelines, and not the account's lifecycle stages.
         modified_property: what search filters and sorts by
             (https://developers.hubspot.com/docs/api-reference/search/guide, default columns).
-        carries_consent: whether the mapping's `consent.property` is one of its properties.
+        carries_consent: whether the mapping's `consent` and `identifiers` name properties of it.
     """
 
     name: str

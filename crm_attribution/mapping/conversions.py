@@ -12,10 +12,26 @@ from crm_attribution.mapping.base import Days, Minutes, Section
 from crm_attribution.mapping.events import Measure, Milestone
 
 
-class Consent(Section):
-    """The contact property with consent to advertising, and what its values mean."""
+class Identifiers(Section):
+    """The properties a person is recognised by, each list in the order of preference: the first that has a value."""
 
-    property: str
+    phone: list[str]
+    first_name: list[str]
+    last_name: list[str]
+    country: list[str]
+    account_country: list[str]
+    lead_id: list[str]
+
+    @property
+    def of_contact(self) -> list[str]:
+        """Every contact property it names."""
+        return [*self.phone, *self.first_name, *self.last_name, *self.country, *self.lead_id]
+
+
+class Consent(Section):
+    """The contact properties with consent to advertising, and what their values mean: a denial in any of them wins."""
+
+    properties: list[str] = Field(min_length=1)
     granted: list[str]
     denied: list[str]
     when_absent: Literal["withhold", "send"]

@@ -7,7 +7,7 @@ import json
 
 from crm_attribution.mapping.attribution import Attribution
 from crm_attribution.mapping.base import Section
-from crm_attribution.mapping.conversions import Consent, ConversionDefaults, Destination
+from crm_attribution.mapping.conversions import Consent, ConversionDefaults, Destination, Identifiers
 from crm_attribution.mapping.events import Churn, Currency, Deals, Lifecycle, Milestones, Suppression, Values
 from crm_attribution.mapping.identity import Accounts, Clicks, Identity
 from crm_attribution.mapping.raw import Extraction, PropertyLists, Streams
@@ -36,6 +36,7 @@ class Rules(Section):
     spend: Spend
     attribution: Attribution
     suppression: Suppression
+    identifiers: Identifiers
     consent: Consent
     conversions: ConversionDefaults
     destinations: dict[str, Destination]

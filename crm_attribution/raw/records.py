@@ -71,7 +71,9 @@ def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
     became = [] if described.pipelines else stages
     said = rules.touches.self_reported.property
     answers = [said] if said is not None and described.carries_consent else []
-    configured = [rules.consent.property, *answers] if described.carries_consent else []
+    people = [*rules.consent.properties, *rules.identifiers.of_contact, *answers]
+    configured = people if described.carries_consent else []
+    configured += rules.identifiers.account_country if object_type == "companies" else []
     churn = {"deals": rules.churn, "companies": rules.churn.company}.get(object_type)
     ending = [] if churn is None else churn.names()
     copied = [

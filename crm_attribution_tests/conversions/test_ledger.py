@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from crm_attribution.contracts.conversions import STATES
 from crm_attribution.ledger import entries, moves
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION
 from crm_attribution.ledger.transitions import WAITING, Claim, IllegalTransition, Move, Settled
+from crm_attribution_tests import postgres
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
 from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.laws import TIMES
@@ -38,10 +39,18 @@ RELIABILITY_TABLE = {
 }
 
 
-@pytest.fixture
-def outbox(tmp_path: Path) -> Outbox:
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    with postgres.server() as address:
+        yield address
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def outbox(request: pytest.FixtureRequest, tmp_path: Path) -> Outbox:
+    """A ledger in each of the databases."""
+    url = postgres.new_database(request.getfixturevalue("postgresql")) if request.param == "postgresql" else ""
     new_warehouse(tmp_path / "w")
-    made = Outbox(tmp_path / "w", ENV, SMALL["meta"], tag="")
+    made = Outbox(tmp_path / "w", ENV, SMALL["meta"], url=url, tag="")
     made.ledger.create()
     return made
 

@@ -3,6 +3,7 @@ records that cannot be read."""
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from crm_attribution.conversions.recipients import (
     _candidates,
     _choose,
     _clicks,
+    _consent,
     _details,
     _resolved,
     _standing,
@@ -156,10 +158,13 @@ def test_values_of_consent_are_compared_in_any_case_and_archived_contacts_are_he
     consent = LOADED.consent.model_copy(update={"granted": ["Yes"], "denied": ["No"]})
     mapping = LOADED.model_copy(update={"consent": consent})
     known = dict.fromkeys(("person_id", "contact_id", "touch_id", "email", "click_id", "clicked_at", "phone",
-                           "first_name", "last_name", "lead_id"))  # fmt: skip
+                           "first_name", "last_name", "country", "lead_id"))  # fmt: skip
+    several = {("yes", None): "granted", (None, "yes"): "granted", ("yes", "no"): "denied", (None, None): "absent"}
+    for texts_of_both, told in several.items():
+        assert _consent(texts_of_both, mapping) == told
     texts = {"yes": "granted", "YES; no": "denied", "No": "denied", "other": "absent"}
     for text, told in texts.items():
-        row = {**known, "consent": text, "unreadable": False, "archived": False}
+        row = {**known, "consent": [text], "unreadable": False, "archived": False}
         assert (_resolved(row, mapping).consent, _resolved(row, mapping).held) == (told, None)
         assert _resolved({**row, "archived": True}, mapping).held == "contact_archived"
         assert _resolved({**row, "archived": True, "unreadable": True}, mapping).held == "record_unreadable"
@@ -302,7 +307,10 @@ def test_a_deal_without_contacts_has_no_consent_to_ask_for(session: Session):
 @pytest.mark.warehouse
 def test_an_absorbed_contact_is_read_from_the_record_that_has_it_now(session: Session):
     """Of merges only those of contacts; unreadable is what is neither settled nor stored, once for each row."""
-    told = '{"ad_consent": "granted", "phone": "1", "firstname": "Ann", "lastname": "Bee", "meta_lead_id": "9"}'
+    told = json.dumps({"ad_consent": "granted", "phone": " ", "mobilephone": "1", "firstname": "Ann", "lastname": "Bee",
+                       "meta_lead_id": "9", "work.country": "France"})  # fmt: skip
+    named = LOADED.identifiers.model_copy(update={"lead_id": ["meta_lead_id"], "country": ["x", "work.country"]})
+    mapping = LOADED.model_copy(update={"identifiers": named})
     known = [sample_rows.record(number, email=f"c{number}@buyer.example", properties=told, archived=number == "6")
              for number in ("5", "6", "7", "8", "9")]  # fmt: skip
     merges = [sample_rows.merge(*ends) for ends in (("contacts", "7", "8"), ("companies", "5", "9"))]
@@ -318,7 +326,7 @@ def test_an_absorbed_contact_is_read_from_the_record_that_has_it_now(session: Se
             for table in ("contact", "deal"):
                 session.connection.execute(f"UPDATE quarantine.{table} SET resolved = true WHERE key LIKE '%{number}'")
     chosen = pl.DataFrame({"conversion_id": list("abcd"), "contact_id": [5, 6, 7, 9], "deal_id": [55, 56, 57, 58]})
-    found = _details(session, chosen, LOADED)
+    found = _details(session, chosen, mapping)
     columns = ["conversion_id", "email", "archived", "unreadable"]
     assert found.select(columns).rows() == [
         ("a", "c5@buyer.example", False, False),
@@ -326,5 +334,24 @@ def test_an_absorbed_contact_is_read_from_the_record_that_has_it_now(session: Se
         ("c", "c8@buyer.example", False, True),
         ("d", "c9@buyer.example", False, True),
     ]
-    read = ["consent", "phone", "first_name", "last_name", "lead_id"]
-    assert set(found.select(read).rows()) == {("granted", "1", "Ann", "Bee", "9")}
+    read = ["phone", "first_name", "last_name", "country", "lead_id"]
+    assert set(found.select(read).rows()) == {("1", "Ann", "Bee", "France", "9")}
+    assert {tuple(one) for one in found["consent"]} == {("granted",)}
+
+
+@pytest.mark.warehouse
+def test_the_country_is_the_contact_s_or_its_company_s(session: Session):
+    """By it a national phone number is read; a company that was absorbed is the one that has it now."""
+    at_home = json.dumps({"hs_country_region_code": "AT", "country": "France", "phone": "0170 1234567"})
+    abroad = json.dumps({"country": "Austria"})
+    people = {"1": (at_home, "11"), "2": ("{}", "11"), "3": ("{}", "12"), "4": ("{}", None)}
+    contacts = [sample_rows.record(number, email=f"c{number}@buyer.example", properties=told, associatedcompanyid=firm)
+                for number, (told, firm) in people.items()]  # fmt: skip
+    companies = [{"id": 11, "properties": abroad}, {"id": 13, "properties": '{"country": "Chile"}'}]
+    firms = [{**sample_rows.record(str(one["id"])), **one} for one in companies]
+    sample_rows.fill(session, {"raw.contact": contacts, "raw.company": firms,
+                               "raw.merge": [sample_rows.merge("companies", "12", "13")]})  # fmt: skip
+    chosen = pl.DataFrame({"conversion_id": list("abcd"), "contact_id": [1, 2, 3, 4], "deal_id": [None] * 4},
+                          schema_overrides={"deal_id": pl.Int64})  # fmt: skip
+    found = _details(session, chosen, LOADED)
+    assert found.sort("conversion_id")["country"].to_list() == ["AT", "Austria", "Chile", None]

@@ -92,9 +92,9 @@ class Cut:
             die()
 
 
-def work(directory: Path, env: dict[str, str], platform: str, tag: str, point: str, hit: int) -> None:
+def work(directory: Path, env: dict[str, str], platform: str, tag: str, point: str, hit: int, url: str = "") -> None:
     """One delivery up to the kill point; it ends by itself where the point is not reached so often."""
-    outbox = Outbox(directory, env, SMALL[platform], tag=tag)
+    outbox = Outbox(directory, env, SMALL[platform], url=url, tag=tag)
     countdown = Countdown(point, hit)
     transport = transport_for(outbox.destination, load(env))
     cut: Any = Cut(transport, transport.base_url, countdown)

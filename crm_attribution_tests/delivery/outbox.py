@@ -123,6 +123,7 @@ class Outbox:
     Attributes:
         people: by name, what the resolver answers; others get `resolved(...)`.
         slept: the waits a delivery asked for.
+        url: of a ledger in PostgreSQL.
     """
 
     directory: Path
@@ -131,11 +132,12 @@ class Outbox:
     now: datetime = NOW
     people: dict[str, Resolved | None] = field(default_factory=dict)
     slept: list[float] = field(default_factory=list)
+    url: str = ""
     tag: str = field(default_factory=lambda: f"{random.getrandbits(48):012x}-")
 
     def __post_init__(self) -> None:
         self.warehouse = Warehouse(self.directory)
-        self.ledger = Ledger(self.directory)
+        self.ledger = Ledger(self.directory, self.url)
         self.rules = RULES
 
     @property

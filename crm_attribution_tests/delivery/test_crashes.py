@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.ledger.transitions import is_legal
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.connection import Warehouse
+from crm_attribution_tests import postgres
 from crm_attribution_tests.delivery.killed import POINTS, work
 from crm_attribution_tests.delivery.outbox import NOW, Outbox
 from crm_attribution_tests.sandbox_process import Sandbox
@@ -36,7 +37,7 @@ CONTEXT.set_forkserver_preload(["crm_attribution_tests.delivery.killed"])
 
 def kill(outbox: Outbox, point: str, hit: int) -> int | None:
     """The exit status of a delivery that was to die at a point."""
-    given = (outbox.directory, dict(outbox.env), outbox.destination.name, outbox.tag, point, hit)
+    given = (outbox.directory, dict(outbox.env), outbox.destination.name, outbox.tag, point, hit, outbox.url)
     process = CONTEXT.Process(target=work, args=given)
     process.start()
     process.join(30)
@@ -75,6 +76,20 @@ def test_killed_at_a_point(make: Make, sandbox: Sandbox, platform: str, point: s
         outbox.plan(*FACTS)
         assert kill(outbox, point, hit) == -signal.SIGKILL
         go_on(outbox, sandbox)
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    with postgres.server() as address:
+        yield address
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_killed_at_a_point_with_the_ledger_in_postgresql(make: Make, sandbox: Sandbox, postgresql: str, point: str):
+    outbox = make("linkedin", url=postgres.new_database(postgresql))
+    outbox.plan(*FACTS)
+    assert kill(outbox, point, 1) == -signal.SIGKILL
+    go_on(outbox, sandbox)
 
 
 def test_killed_again_and_again(make: Make, sandbox: Sandbox, platform: str):
@@ -133,7 +148,7 @@ def test_deliveries_side_by_side_count_once(make: Make, sandbox: Sandbox, platfo
     """Four processes at a time on one warehouse: the ledger is right without anybody keeping them apart."""
     outbox = make(platform)
     outbox.plan(*FACTS)
-    given = (outbox.directory, dict(outbox.env), platform, outbox.tag, "never", 1)
+    given = (outbox.directory, dict(outbox.env), platform, outbox.tag, "never", 1, outbox.url)
     racers = [CONTEXT.Process(target=work, args=given) for _ in range(4)]
     for racer in racers:
         racer.start()

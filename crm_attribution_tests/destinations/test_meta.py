@@ -36,8 +36,25 @@ def test_the_whole_event():
             "external_id": [sha256("person_0")],
             "fbc": "fb.1.1772968953456.IwAR0-CaseSensitive",
         },
-        "custom_data": {"event_source": "crm", "lead_event_source": "HubSpot", "value": 1234.56, "currency": "EUR"},
+        "custom_data": {"value": 1234.56, "currency": "EUR"},
     }
+
+
+def test_the_crm_fields_are_for_leads_of_instant_forms_only():
+    """https://developers.facebook.com/documentation/ads-commerce/conversions-api/conversion-leads-integration/payload-specification"""
+    lead = event(lead_id="1234567890123456")
+    assert lead["user_data"]["lead_id"] == 1234567890123456
+    assert lead["custom_data"] == {"event_source": "crm", "lead_event_source": "HubSpot", "value": 1234.56,
+                                   "currency": "EUR"}  # fmt: skip
+    options = {"action_source": "phone_call"}
+    sources = [DESTINATION.build([ready(DESTINATION, lead_id=name)], SETTINGS, options).json["data"][0]["action_source"]
+               for name in ("1234567890123456", "12", None)]  # fmt: skip
+    assert sources == ["system_generated", "phone_call", "phone_call"], "a lead of an Instant Form is told by the CRM"
+
+
+def test_a_national_phone_number_is_of_the_person_s_country():
+    assert event(phone="0170 1234567", country="Germany")["user_data"]["ph"] == [sha256("491701234567")]
+    assert "ph" not in event(phone="0170 1234567", country=None)["user_data"]
 
 
 def test_the_call():
@@ -62,8 +79,7 @@ def test_value_in_units_of_the_currency(minor: int, currency: str, value: float)
 
 
 def test_an_action_without_value_carries_none():
-    custom = event(action="Lead", value=None, currency=None)["custom_data"]
-    assert set(custom) == {"event_source", "lead_event_source"}
+    assert "custom_data" not in event(action="Lead", value=None, currency=None)
     assert DESTINATION.accepts(ready(DESTINATION, action="Lead", value=None, currency=None)) is None
 
 

@@ -33,6 +33,8 @@ OUR_OWN = {
     "meta-ph-052": None,  # no country code
     "meta-ph-053": "49301234567",  # the SDK keeps the trunk zero, which nobody's number has
     "meta-ph-055": None,  # a trunk zero and no country code
+    "meta-country-071": "us",  # three letters
+    "meta-country-072": "us",  # a name
 }
 """Where the SDK hashes what is nobody's address or number."""
 
@@ -96,7 +98,9 @@ def test_linkedin_addresses():
         ("ph", "0016505551212", "16505551212"),
         ("ph", "12345", None),
         ("country", "U.S.", "us"),
-        ("country", "USA", None),
+        ("country", "USA", "us"),
+        ("country", "Germany", "de"),
+        ("country", "Nowhere", None),
         ("fn", " Mary-Jane ", "mary-jane"),
         ("fn", "  ", None),
         ("em", None, None),

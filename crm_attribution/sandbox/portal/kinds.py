@@ -67,7 +67,7 @@ CONTACTS = Kind(
         string="email firstname lastname phone mobilephone company jobtitle website city state zip country address "
         "hs_additional_emails hs_calculated_merged_vids hs_google_click_id hs_facebook_click_id "
         "hs_analytics_source_data_1 hs_analytics_source_data_2 hs_analytics_first_url hs_analytics_first_referrer "
-        "hs_latest_source_data_1 hs_latest_source_data_2 hs_email_domain",
+        "hs_latest_source_data_1 hs_latest_source_data_2 hs_email_domain hs_country_region_code",
         enumeration="lifecyclestage hs_lead_status hubspot_owner_id hs_analytics_source hs_latest_source "
         "hs_merged_object_ids hs_legal_basis hs_marketable_status",
         number="hs_object_id associatedcompanyid",
