@@ -118,7 +118,7 @@ def e164(raw: str | None, country: str | None = None) -> str | None:
     region = country_code(country)
     national = _valid(text, region) if region else None
     whole = _valid(f"+{text}", None) if len(bare) >= _WITH_COUNTRY and not bare.startswith("0") else None
-    if national is None or whole is None or national == whole:
+    if region is None or national is None or whole is None or national == whole:
         return national or whole
     code = phonenumbers.country_code_for_region(region)
     return whole if whole.startswith(f"+{code}") else None
