@@ -64,7 +64,7 @@ class Attempt(Model):
     payload_hash: str = field("SHA-256 of what, when, how much and whose")
     started: Timestamp = field("claimed: content and recipient are fixed, UTC", log=True)
     left_at: Timestamp = field(
-        "committed just before its first byte left, UTC; null: nothing of it left", nullable=True, log=True
+        "committed just before its first byte left, UTC; null: nothing of it left", nullable=True
     )
     finished: Timestamp = field("answer recorded, UTC; null while in flight", nullable=True, log=True)
     http_status: int = field("HTTP status, null where there was none", nullable=True)

@@ -18,7 +18,9 @@ import pytest
 
 from crm_attribution import configuration
 from crm_attribution.clock import iso
+from crm_attribution.conversions import mirror
 from crm_attribution.conversions import plan as conversions
+from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution_tests.flow.chain import Chain, differences, rules
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import create, day, join, merge, update
@@ -127,12 +129,12 @@ class Office:
         self.known = told
 
     def upload(self, now: datetime) -> None:
+        with self.chain.ledger.writing() as book:
+            due = book.read(CONVERSION).filter((pl.col("state") == "pending") & (pl.col("ready_at") < now))
+            done = [{"conversion_id": key, "state": "accepted", "attempts": 1} for key in due["conversion_id"]]
+            book.update(CONVERSION, done)
         with self.chain.warehouse.session() as session:
-            session.connection.execute(
-                "UPDATE conversions.conversion SET state = 'accepted', attempts = 1"
-                " WHERE state = 'pending' AND ready_at < ?",
-                [now],
-            )
+            assert mirror.ready(session, self.chain.ledger) is None
 
 
 @pytest.fixture(scope="module")

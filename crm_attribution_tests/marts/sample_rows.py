@@ -291,6 +291,7 @@ def attempt(batch: str, conversion_id: str, number: int, started: str, outcome: 
         "attempt": number,
         "payload_hash": "0" * 64,
         "started": moment,
+        "left_at": moment,
         "finished": None if outcome is None else moment,
         "http_status": 200,
         "outcome": outcome,

@@ -20,6 +20,7 @@ from crm_attribution.clock import FixedClock
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.identifiers import sha256
+from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.privacy import erase_waiting
@@ -149,10 +150,12 @@ def installation(folder: Path) -> Iterator[Installation]:
         made = Installation(chain, Pipeline(given, chain.mapping, FixedClock(at(NOW)), chain.warehouse))
         chain.run()
         made.settle()  # the opportunity is told by the lifecycle, and taken by the platform
-        with chain.warehouse.session() as session:
-            session.connection.execute(
-                "UPDATE conversions.conversion SET state = 'accepted', person_id = coalesce(person_id, 'x'),"
-                f" touch_id = 'click:{CLICK}' WHERE milestone = 'opportunity_created'"
+        with chain.ledger.writing() as book:
+            taken = book.read(CONVERSION).filter(pl.col("milestone") == "opportunity_created")
+            sent = {"state": "accepted", "touch_id": f"click:{CLICK}"}
+            persons = taken.select("conversion_id", "person_id").iter_rows()
+            book.update(
+                CONVERSION, [{"conversion_id": key, "person_id": person or "x", **sent} for key, person in persons]
             )
         chain.sandbox.set_clock(NOW)
         chain.run()

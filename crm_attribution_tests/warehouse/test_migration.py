@@ -17,6 +17,8 @@ import pytest
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.destinations import destinations
+from crm_attribution.ledger.store import Ledger
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS
 from crm_attribution_tests.pipeline.project import SAMPLE_MAPPING, Project
@@ -32,7 +34,10 @@ LEDGER = (
     " currency, person_id, contact_id::VARCHAR, state, reason, attempts, first_sent_at, payload_hash"
     " FROM conversions.conversion"
 )
-ATTEMPTS = "SELECT * FROM delivery.attempt"
+ATTEMPTS = (
+    "SELECT batch_id, conversion_id, destination, attempt, payload_hash, started, finished, http_status, outcome, code"
+    " FROM delivery.attempt"
+)
 CREDIT = (
     "SELECT milestone, milestone_id, model, measure, currency, touch_id, credit, recorded_at, superseded_at"
     " FROM attribution.credit WHERE superseded_at IS NOT NULL"
@@ -96,6 +101,11 @@ def test_the_next_hours_end_as_if_this_release_had_run_from_the_start(old: Path,
         counted = sum(len(sandbox.received(name)["counted"]) for name in destinations())
     sent_now = rows(old / "warehouse.duckdb", accepted)
     assert sent_before <= sent_now
+    with Ledger(old).reading() as book:
+        assert sent_before <= {repr((key,)) for key in book.read(CONVERSION)["conversion_id"]}, (
+            "the ledger of before is taken over"
+        )
+        assert book.read(ATTEMPT)["left_at"].null_count() == 0
     assert counted == len(sent_now - sent_before) > 0, "what was accepted before is not sent again"
 
     with going_on(tmp_path / "fresh", portal, LOADED) as (fresh, sandbox):
