@@ -25,7 +25,7 @@ ui: setup ## sandbox and Dagster on the instance the demo used
 	$(BIN)/crm-attribution ui
 
 test: setup ## every test
-	$(BIN)/python -m pytest -n 3 --dist loadscope
+	$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on two cores
 	$(BIN)/python -m pytest -n 2 --dist loadscope -m "not (pipeline or sandbox or crash or warehouse or slow)"

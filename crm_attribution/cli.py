@@ -302,7 +302,13 @@ def status(as_json: bool) -> None:
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)
 
 
-for command in (ledger_commands.release, ledger_commands.resolve, ledger_commands.group):
+for command in (
+    ledger_commands.preview,
+    ledger_commands.replay,
+    ledger_commands.release,
+    ledger_commands.resolve,
+    ledger_commands.group,
+):
     main.add_command(command)
 
 

@@ -48,7 +48,7 @@ from crm_attribution.contracts.topics import (
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
-from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
@@ -230,12 +230,20 @@ SENDING = Step(
     reads=(
         *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
         *("identity.person", "identity.alias", "raw.property_history"),
-        *("raw.contact", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
+        *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
     ),
     writes=(ATTEMPT, RECEIPT, CONVERSION),
     memory=(ATTEMPT, RECEIPT, CONVERSION),
 )
 """`delivery.deliver` with `conversions.recipients`, of every destination."""
+
+REPLAYING = Step(
+    name="replay",
+    reads=("events.milestone", "events.milestone_event"),
+    writes=(REPLAY, CONVERSION),
+    memory=(REPLAY, CONVERSION),
+)
+"""`delivery.replay`, by a person's wish."""
 
 
 def run(layer: Layer, session: Session, rules: Rules, as_of: datetime) -> Report:

@@ -31,6 +31,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
+_LONG = ("pipeline", "crash", "sandbox", "warehouse")
+"""Markers of modules that take long, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules that take long begin first, so that at the end no worker waits for another."""
+    place: dict[object, int] = {}
+    for item in items:
+        marks = {mark.name for mark in item.iter_markers()}
+        found = min((number for number, name in enumerate(_LONG) if name in marks), default=len(_LONG))
+        module = item.nodeid.partition("::")[0]
+        place[module] = min(found, place.get(module, found))
+    items.sort(key=lambda item: place[item.nodeid.partition("::")[0]])
+
+
 @pytest.fixture(scope="session")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
     """Every story of `flow/stories`, read and derived at once, after the last of them. Tests leave it as it is."""

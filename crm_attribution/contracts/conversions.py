@@ -49,6 +49,7 @@ class Conversion(Model):
     )
     payload_hash: str = field("SHA-256 of what, when, how much and whose, fixed at the first claim", nullable=True)
     released_at: Timestamp = field("when a person lifted a hold: the volume guard lets it pass, UTC", nullable=True)
+    replayed_from: str = field("state it is replayed from, while the replay is under way", nullable=True)
     planned_at: Timestamp = field("when it was planned, UTC", log=True)
     updated_at: Timestamp = field("last change of state, UTC", log=True)
 
@@ -94,3 +95,17 @@ class Receipt(Model):
         "conversions that failed by the platform's reason, JSON object of counts", nullable=True, json=True
     )
     warnings: str = field("conversions with a warning, likewise", nullable=True, json=True)
+
+
+@table("delivery.replay", key=("conversion_id", "asked_at"))
+class Replay(Model):
+    """Every wish to send a conversion again, with who had it, why, and what came of it."""
+
+    conversion_id: str = field("conversion")
+    asked_at: Timestamp = field("when, UTC")
+    destination: str = field("platform")
+    asked_id: str = field("the event, milestone or conversion that was named; the milestone where a filter was given")
+    source: str = field("how it was asked: command, job or api", isin=["command", "job", "api"])
+    why: str = field("the reason given")
+    queued: bool = field("whether it is sent again")
+    refused: str = field("why it is not", nullable=True)

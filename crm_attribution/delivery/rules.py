@@ -50,6 +50,7 @@ class Row:
     account: str
     action: str
     milestone: str
+    milestone_id: str
     kind: str
     occurred_at: datetime
     ready_at: datetime
@@ -66,6 +67,7 @@ class Row:
     first_sent_at: datetime | None
     payload_hash: str | None
     released_at: datetime | None
+    replayed_from: str | None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Row:
@@ -75,6 +77,18 @@ class Row:
     def uncertain(self) -> bool:
         """Whether an earlier send may have been applied."""
         return self.first_sent_at is not None
+
+
+KEPT = frozenset({"accepted", "processed"})
+"""States that no replay takes a conversion out of: the platform has it."""
+
+
+def end_of(row: Row, state: str) -> str:
+    """The state a row goes to: one that is being replayed goes back to what the platform had said of it rather than to
+    an end that would hide it."""
+    if row.replayed_from in KEPT and state not in ("retry", *KEPT):
+        return str(row.replayed_from)
+    return state
 
 
 @dataclass(frozen=True)
@@ -102,10 +116,10 @@ def decide(
     """
 
     def end(state: str, reason: str) -> Decision:
-        return Decision("unknown" if row.uncertain else state, reason)
+        return Decision(end_of(row, "unknown" if row.uncertain else state), reason)
 
     if not recognised(row.first_sent_at, destination.limits, now):
-        return Decision("unknown", "dedupe_window_passed")
+        return end("unknown", "dedupe_window_passed")
     if row.expires_at <= now:
         return end("expired", "too_old")
     if resolved is not None and resolved.suppressed:
@@ -234,7 +248,7 @@ def guarded(sendable: Iterable[Row], sent: Mapping[tuple[str, datetime], int], g
 def recovered(row: Row, limits: Limits, policy: Policy, now: datetime) -> str:
     """Where a row goes whose sender is gone: bytes may have left."""
     safe = recognised(row.first_sent_at or now, limits, now) and row.attempts < policy.attempts
-    return "retry" if safe else "unknown"
+    return "retry" if safe else end_of(row, "unknown")
 
 
 def settled(
@@ -255,18 +269,19 @@ def settled(
             return Settled(name, "accepted", code)
         case "rejected" if code == "too_old" and row.uncertain:
             # Young enough at an earlier send, which may have been applied.
-            return Settled(name, "unknown", code)
+            return Settled(name, end_of(row, "unknown"), code)
         case "rejected":
-            return Settled(name, "rejected", code)
+            return Settled(name, end_of(row, "rejected"), code)
         case "refused" | "throttled" | "stopped" | "unsent":
             return Settled(name, "retry", code, charged=False, undone=undone)
         case "transient" if tries < policy.attempts:
             return Settled(name, "retry", code, undone=undone, next_attempt_at=again)
         case "transient":
-            return Settled(name, "rejected" if undone else "unknown", "attempts_spent", undone=undone)
+            return Settled(name, end_of(row, "rejected" if undone else "unknown"), "attempts_spent", undone=undone)
         case "uncertain":
             safe = recognised(row.first_sent_at or now, limits, now) and tries < policy.attempts
-            return Settled(name, "retry" if safe else "unknown", code, next_attempt_at=again if safe else None)
+            state = "retry" if safe else end_of(row, "unknown")
+            return Settled(name, state, code, next_attempt_at=again if safe else None)
 
 
 def _back_off(outcome: Outcome, tries: int, policy: Policy, jitter: Callable[[], float]) -> timedelta:

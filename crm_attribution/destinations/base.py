@@ -288,6 +288,11 @@ class Destination(ABC):
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
         """The request for a batch within `limits`. The same batch always gives the same request."""
 
+    def validate_only(self, request: Request) -> Request | None:
+        """A request that the platform checks and does not count; None where it has no such call."""
+        del request
+        return None
+
     @abstractmethod
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """One outcome for every row, for any answer."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -159,6 +160,10 @@ class Google(ProcessesLater):
             "encoding": "HEX",
         }
         return Request("POST", "/v1/events:ingest", {}, body)
+
+    def validate_only(self, request: Request) -> Request | None:
+        """https://developers.google.com/data-manager/api/reference/rest/v1/events/ingest"""
+        return replace(request, json={**request.json, "validateOnly": True})
 
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         error = answer.body.get("error") if isinstance(answer.body, dict) else None

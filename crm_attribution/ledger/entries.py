@@ -33,6 +33,12 @@ def rows(book: Book, conversion_ids: Iterable[str]) -> pl.DataFrame:
     return book.read_keys(CONVERSION, "conversion_id", conversion_ids).sort("occurred_at", "conversion_id")
 
 
+def of_milestones(book: Book, destination: str, milestone_ids: Iterable[str]) -> pl.DataFrame:
+    """The rows of some business facts, oldest first."""
+    found = book.read_keys(CONVERSION, "milestone_id", milestone_ids, _C.destination == destination)
+    return found.sort("occurred_at", "conversion_id")
+
+
 def in_flight(book: Book, destination: str) -> pl.DataFrame:
     """Rows whose sender has not recorded an answer, with `left` Boolean: whether bytes of them may have left."""
     found = book.read(CONVERSION, _C.destination == destination, _C.state == "in_flight")

@@ -262,6 +262,24 @@ def reconcile(book: Book, conversion_ids: Iterable[str], state: str, reason: str
     return _change(book, [{"conversion_id": name, **change} for name in before], now, before)
 
 
+def replay(book: Book, rows: pl.DataFrame, why: str, now: datetime) -> None:
+    """Send rows again under the keys they have: they go to `retry`, and back to the state they have now where the
+    replay ends no better. Which rows may be, `delivery.replaying` decides."""
+    again = {"state": "retry", "reason": f"replay: {why}", "attempts": 0, "next_attempt_at": None, "updated_at": now}
+    book.update(
+        CONVERSION,
+        [
+            {
+                "conversion_id": key,
+                **again,
+                "replayed_from": state,
+                "first_sent_at": None if state == "rejected" else first,  # what was refused was not applied
+            }
+            for key, state, first in rows.select("conversion_id", "state", "first_sent_at").iter_rows()
+        ],
+    )
+
+
 def plan_again(book: Book, rows: pl.DataFrame, reason: str, now: datetime) -> list[str]:
     """Plan rejected rows anew, after their cause is mended: each as the next revision, under a key of its own.
     Returns the ids of the rejected ones.
@@ -328,9 +346,11 @@ def _change(
         row = before[change["conversion_id"]]
         if all(row[name] == value for name, value in change.items()):
             continue
-        if not is_legal(row["state"], row["reason"], change["state"]):
+        back = change["state"] is not None and change["state"] == row["replayed_from"]
+        if not back and not is_legal(row["state"], row["reason"], change["state"]):
             raise IllegalTransition(f"{row['conversion_id']}: {row['state']} ({row['reason']}) -> {change['state']}")
-        differing.append({**change, "updated_at": now})
+        under_way = row["replayed_from"] if change["state"] in ("retry", "in_flight") else None
+        differing.append({**change, "replayed_from": under_way, "updated_at": now})
     book.update(CONVERSION, differing)
     return sorted(str(change["conversion_id"]) for change in differing)
 

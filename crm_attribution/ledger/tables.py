@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from crm_attribution.contracts import CONTRACTS
 
 CONVERSION, ATTEMPT, RECEIPT = "conversions.conversion", "delivery.attempt", "delivery.receipt"
-MIRRORED = (CONVERSION, ATTEMPT, RECEIPT)
+REPLAY = "delivery.replay"
+MIRRORED = (CONVERSION, ATTEMPT, RECEIPT, REPLAY)
 """Tables that the warehouse has a copy of."""
 
 VERSION = 1
@@ -22,7 +23,7 @@ METADATA = sa.MetaData()
 
 def _mirrored(name: str, *indexes: tuple[str, ...]) -> sa.Table:
     contract = CONTRACTS[name]
-    types = {pl.String: sa.Text, pl.Int64: sa.BigInteger, pl.Datetime: sa.BigInteger}
+    types = {pl.String: sa.Text, pl.Int64: sa.BigInteger, pl.Datetime: sa.BigInteger, pl.Boolean: sa.Boolean}
     columns = [
         sa.Column(
             column.name,
@@ -42,6 +43,7 @@ TABLES = {
     CONVERSION: _mirrored(CONVERSION, ("destination", "state")),
     ATTEMPT: _mirrored(ATTEMPT),
     RECEIPT: _mirrored(RECEIPT, ("destination", "next_ask_at")),
+    REPLAY: _mirrored(REPLAY),
 }
 """Contract -> table. `changed` is the serial number of the transaction that wrote the row last."""
 

@@ -14,6 +14,7 @@ import polars as pl
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.conversions import mirror
 from crm_attribution.conversions.recovery import recover as recover_ledger
+from crm_attribution.delivery.replay import Wish, queue
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.ledger import moves
@@ -84,6 +85,12 @@ def resolve(given: Settings, chosen: Chosen, decision: str, because: str) -> lis
         if decision == "again":
             return moves.plan_again(book, rows, f"again: {because}", now)
         return moves.reconcile(book, rows["conversion_id"], decision, f"decided: {because}", now)
+
+
+def replay(given: Settings, wish: Wish) -> list[dict[str, Any]]:
+    """Queue conversions to be sent again; what became of each id."""
+    with _at_work(given, "replay") as (pipeline, session):
+        return [answer.document() for answer in queue(session, pipeline.ledger, wish, pipeline.clock.now())]
 
 
 def read_ids(file: Path) -> list[str]:

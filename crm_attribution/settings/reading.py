@@ -72,6 +72,11 @@ class Settings:
         """Where the receiver writes."""
         return self.inbox / "webhooks"
 
+    @property
+    def replays(self) -> Path:
+        """Where the receiver writes wishes to send conversions again."""
+        return self.inbox / "replay"
+
     def make_data_dir(self) -> Path:
         """The data directory, which only its owner can enter; those who may read the published file can pass it."""
         path = self.data_dir

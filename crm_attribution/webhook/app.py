@@ -1,7 +1,8 @@
 """The ASGI application: verify, write one file, answer. It opens no database and waits only for the disk.
 
 `POST /webhooks/hubspot` takes HubSpot's signed deliveries, `POST /ingest/crm` what a workflow posts with our token,
-`GET /health` says whether it runs. 200 means: the delivery is on disk. 503 means: send it again, it is not.
+`POST /v1/replay` conversions to send again, whose answer `GET /v1/replay/{id}` gives; `GET /health` says whether it
+runs. 200 and 202 mean: it is on disk. 503 means: send it again, it is not.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from time import monotonic
 
 from starlette.applications import Starlette
@@ -25,6 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from crm_attribution.clock import Clock
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.hubspot import signature
+from crm_attribution.webhook import replay
 from crm_attribution.webhook.inbox import Inbox
 from crm_attribution.webhook.ingest import problems
 from crm_attribution.webhook.settings import ReceiverSettings
@@ -38,6 +41,7 @@ BODIES = 64
 """Largest bodies that are held in memory together: requests are limited by it, not connections."""
 
 HUBSPOT, INGEST, HEALTH = "/webhooks/hubspot", "/ingest/crm", "/health"
+REPLAY = "/v1/replay"
 
 
 class Refusal(Exception):
@@ -56,6 +60,7 @@ class Receiver:
     given: ReceiverSettings
     inbox: Inbox
     clock: Clock
+    wishes: Inbox
     held: int = 0
 
     async def hubspot(self, request: Request) -> Response:
@@ -70,30 +75,53 @@ class Receiver:
         async with self._body(request) as body:
             if not signature.matches(claimed, self.given.secrets, method=request.method, uri=self.given.url, body=body):
                 raise Refusal(401, "the signature does not match")
-            return await self._keep("hubspot", body)
+            await self._put(self.inbox, "hubspot", body)
+            return JSONResponse({"status": "kept"})
 
     async def ingest(self, request: Request) -> Response:
         """A workflow's post. What is malformed is sent back with the names of the fields: its author can mend it."""
         if not self.given.tokens:
             raise Refusal(503, "CRM_ATTRIBUTION_INGEST_TOKEN is not set")
-        if not self._knows(request):
-            raise Refusal(401, "the bearer token is missing or wrong")
+        self._authorized(request, self.given.tokens)
         async with self._body(request) as body:
             if wrong := problems(body):
                 raise Refusal(400, "malformed", wrong)
-            return await self._keep("ingest", body)
+            await self._put(self.inbox, "ingest", body)
+            return JSONResponse({"status": "kept"})
+
+    async def replay(self, request: Request) -> Response:
+        """Conversions to send again: queued for the next hourly run, which answers."""
+        self._may_replay(request)
+        async with self._body(request) as body:
+            if wrong := replay.problems(body):
+                raise Refusal(400, "malformed", wrong)
+            name = (await self._put(self.wishes, "replay", body)).stem
+        return JSONResponse({"ok": True, "status": "queued", "id": name}, 202, {"Location": f"{REPLAY}/{name}"})
+
+    async def replayed(self, request: Request) -> Response:
+        """What became of them."""
+        self._may_replay(request)
+        found = await run_in_threadpool(replay.answer_of, self.wishes, request.path_params["name"])
+        if found is None:
+            raise Refusal(404, "no such wish")
+        return Response(found[1], found[0], media_type="application/json")
+
+    def _may_replay(self, request: Request) -> None:
+        if not self.given.replay_tokens:
+            raise Refusal(503, "CRM_ATTRIBUTION_REPLAY_TOKEN is not set")
+        self._authorized(request, self.given.replay_tokens)
 
     async def health(self, _request: Request) -> Response:
         """Which routes are on."""
-        return JSONResponse({"status": "ok", "hubspot": self.given.takes_hubspot, "ingest": bool(self.given.tokens)})
+        on = {"ingest": bool(self.given.tokens), "replay": bool(self.given.replay_tokens)}
+        return JSONResponse({"status": "ok", "hubspot": self.given.takes_hubspot, **on})
 
-    async def _keep(self, kind: str, body: bytes) -> Response:
+    async def _put(self, inbox: Inbox, kind: str, body: bytes) -> Path:
         try:
-            await run_in_threadpool(self.inbox.put, kind, body, await self._now())
+            return await run_in_threadpool(inbox.put, kind, body, await self._now())
         except OSError as error:
             log.error("the inbox cannot be written: %s", error.strerror)
             raise Refusal(503, "the inbox cannot be written") from None
-        return JSONResponse({"status": "kept"})
 
     async def _now(self) -> datetime:
         """The sandbox's clock is asked over HTTP."""
@@ -128,11 +156,12 @@ class Receiver:
         finally:
             self.held -= size
 
-    def _knows(self, request: Request) -> bool:
+    def _authorized(self, request: Request, tokens: tuple[str, ...]) -> None:
         sent = [value for name, value in request.scope["headers"] if name == b"authorization"]
         scheme, _, token = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
-        known = [hmac.compare_digest(token.strip(), valid.encode()) for valid in self.given.tokens]
-        return scheme.lower() == b"bearer" and any(known)
+        known = [hmac.compare_digest(token.strip(), valid.encode()) for valid in tokens]
+        if scheme.lower() != b"bearer" or not any(known):
+            raise Refusal(401, "the bearer token is missing or wrong")
 
 
 def _answering(route: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
@@ -166,17 +195,21 @@ class _Log:
         try:
             await self._app(scope, receive, note)
         finally:
-            path = scope["path"] if scope["path"] in (HUBSPOT, INGEST, HEALTH) else "another path"
+            known = (HUBSPOT, INGEST, REPLAY, HEALTH)
+            asked = REPLAY if scope["path"].startswith(f"{REPLAY}/") else scope["path"]
+            path = asked if asked in known else "another path"
             method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST") else "another method"
             log.info("%s %s %d %.0f ms", method, path, status, 1000 * (monotonic() - began))
 
 
-def build(given: ReceiverSettings, inbox: Inbox, clock: Clock) -> ASGIApp:
+def build(given: ReceiverSettings, inbox: Inbox, wishes: Inbox, clock: Clock) -> ASGIApp:
     """The application; without a secret or token its route answers 503, so that the sender tries again later."""
-    receiver = Receiver(given, inbox, clock)
+    receiver = Receiver(given, inbox, clock, wishes)
     routes = [
         Route(HUBSPOT, _answering(receiver.hubspot), methods=["POST"]),
         Route(INGEST, _answering(receiver.ingest), methods=["POST"]),
+        Route(REPLAY, _answering(receiver.replay), methods=["POST"]),
+        Route(f"{REPLAY}/{{name}}", _answering(receiver.replayed), methods=["GET"]),
         Route(HEALTH, _answering(receiver.health), methods=["GET"]),
     ]
     return _Log(Starlette(routes=routes))

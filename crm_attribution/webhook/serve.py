@@ -99,8 +99,9 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
     _check(receiver)
     _log_to_standard_error(given)
     given.make_data_dir()
-    inbox = Inbox(given.webhooks)
+    inbox, wishes = Inbox(given.webhooks), Inbox(given.replays)
     inbox.prepare()
+    wishes.prepare()
     _allow_connections()
     try:
         listener = socket.create_server(
@@ -109,9 +110,14 @@ def receive(given: Settings, host: str, port: int, say: Callable[[str], None]) -
     except OSError as error:
         raise ConfigurationError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
     where = f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
-    off = [name for name, on in (("hubspot", receiver.takes_hubspot), ("ingest", bool(receiver.tokens))) if not on]
+    on = {
+        "hubspot": receiver.takes_hubspot,
+        "ingest": bool(receiver.tokens),
+        "replay": bool(receiver.replay_tokens),
+    }
+    off = [name for name, has_secret in on.items() if not has_secret]
     config = uvicorn.Config(
-        build(receiver, inbox, make_clock(given)),
+        build(receiver, inbox, wishes, make_clock(given)),
         http=_Protocol,  # h11 limits the size of headers
         ws="none",
         lifespan="off",
@@ -137,10 +143,10 @@ def _allow_connections() -> None:
 
 
 def _check(receiver: ReceiverSettings) -> None:
-    if not receiver.takes_hubspot and not receiver.tokens:
+    if not receiver.takes_hubspot and not receiver.tokens and not receiver.replay_tokens:
         raise ConfigurationError(
             "there is nothing to receive: set HUBSPOT_WEBHOOK_SECRET (the app's client secret) with"
-            " HUBSPOT_WEBHOOK_URL, or CRM_ATTRIBUTION_INGEST_TOKEN"
+            " HUBSPOT_WEBHOOK_URL, CRM_ATTRIBUTION_INGEST_TOKEN, or CRM_ATTRIBUTION_REPLAY_TOKEN"
         )
     if receiver.takes_hubspot and not re.fullmatch(r"https?://[^/\s]+/\S*", receiver.url):
         raise ConfigurationError(

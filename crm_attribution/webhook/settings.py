@@ -48,9 +48,17 @@ INGEST_TOKEN = Setting[tuple[str, ...]](
     (),
     secret=True,
 )
+REPLAY_TOKEN = Setting[tuple[str, ...]](
+    "CRM_ATTRIBUTION_REPLAY_TOKEN",
+    f"bearer token of `/v1/replay`, {INGEST_TOKEN_LENGTH} characters or more; two separated by a comma while one"
+    " replaces the other",
+    _tokens,
+    (),
+    secret=True,
+)
 BODY_LIMIT = whole("CRM_ATTRIBUTION_WEBHOOK_BODY_LIMIT", "largest delivery in bytes", BODY_BYTES, most=2**30)
 
-GROUP = Group("Receiver of webhooks", (SECRET, URL, SIGNATURES, INGEST_TOKEN, BODY_LIMIT))
+GROUP = Group("Receiver of webhooks", (SECRET, URL, SIGNATURES, INGEST_TOKEN, REPLAY_TOKEN, BODY_LIMIT))
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class ReceiverSettings:
     signatures: tuple[str, ...]
     tokens: tuple[str, ...] = field(repr=False)
     body_limit: int
+    replay_tokens: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def takes_hubspot(self) -> bool:
@@ -77,4 +86,5 @@ def receiver(given: Settings) -> ReceiverSettings:
         given[SIGNATURES],
         given[INGEST_TOKEN],
         BODY_BYTES if limit is None else limit,
+        given[REPLAY_TOKEN],
     )

@@ -58,9 +58,15 @@ class App:
     environment: dict[str, str] = field(default_factory=lambda: dict(ENVIRONMENT))
 
     def __post_init__(self) -> None:
-        inbox = Inbox(self.folder)
+        inbox, wishes = Inbox(self.folder), Inbox(self.wishes)
         inbox.prepare()
-        self.asgi = build(receiver(load(self.environment)), inbox, FixedClock(NOW))
+        wishes.prepare()
+        self.asgi = build(receiver(load(self.environment)), inbox, wishes, FixedClock(NOW))
+
+    @property
+    def wishes(self) -> Path:
+        """Where wishes to replay are kept."""
+        return self.folder.with_name(f"{self.folder.name}-replay")
 
     async def send(
         self,

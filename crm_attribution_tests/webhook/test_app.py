@@ -109,6 +109,7 @@ def test_without_its_secret_a_route_is_off_and_asks_to_be_tried_again(tmp_path: 
         "status": "ok",
         "hubspot": False,
         "ingest": True,
+        "replay": False,
     }
     app = App(tmp_path, {"HUBSPOT_WEBHOOK_SECRET": SECRET, "HUBSPOT_WEBHOOK_URL": "https://x.example/"})
     assert ingest(app, WORKFLOW).status == 503
@@ -258,3 +259,60 @@ def test_a_thousand_malformed_requests(tmp_path: Path):
     stored = [base64.b64decode(f["body_base64"]) if "body_base64" in f else f["body"].encode() for f in app.files()]
     assert sorted(stored) == sorted(kept)
     assert len(list(tmp_path.iterdir())) == len(kept)
+
+
+WISH = {"event_ids": ["deal_1_closedwon_2026-03-01T00:00:00Z"], "destinations": ["meta"], "reason": "asked"}
+REPLAY = {"CRM_ATTRIBUTION_REPLAY_TOKEN": TOKEN}
+
+
+def _wish(app: App, body: object, token: str = TOKEN) -> Posted:
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    return asyncio.run(app.send("/v1/replay", [json.dumps(body).encode()], headers))
+
+
+def _answer(app: App, name: str, token: str = TOKEN) -> Posted:
+    headers = [(b"authorization", f"Bearer {token}".encode())]
+    return asyncio.run(app.send(f"/v1/replay/{name}", [], headers, method="GET"))
+
+
+def test_a_wish_to_replay_is_queued_and_its_answer_is_given_when_there_is_one(tmp_path: Path):
+    app = App(tmp_path, REPLAY)
+    posted = _wish(app, WISH)
+    name = posted.json()["id"]
+    assert (posted.status, posted.json()["status"]) == (202, "queued")
+    assert (b"location", f"/v1/replay/{name}".encode()) in posted.headers
+    file = app.wishes / f"{name}.json"
+    assert json.loads(json.loads(file.read_text())["body"]) == WISH
+    assert (_answer(app, name).status, _answer(app, name).json()) == (202, {"status": "queued"})
+    told = app.wishes / "answered" / f"{name}.json"
+    told.parent.mkdir()
+    told.write_text('{"status": "done", "answers": []}')
+    assert (_answer(app, name).status, _answer(app, name).json()["answers"]) == (200, [])
+    assert _answer(app, "../secret").status == 404
+    assert _answer(app, name.replace("replay-", "replay-0")).status == 404
+    assert _answer(app, name, "another token of ours").status == 401
+    assert _wish(app, WISH, "another token of ours").status == 401
+    assert _wish(App(tmp_path / "off", {"CRM_ATTRIBUTION_INGEST_TOKEN": TOKEN}), WISH).status == 503
+
+
+@pytest.mark.parametrize(
+    ("body", "fields"),
+    [
+        ([], {"body"}),
+        ({}, {"destinations", "reason", "event_ids"}),
+        ({**WISH, "event_ids": "a"}, {"event_ids"}),
+        ({**WISH, "event_ids": [1]}, {"event_ids"}),
+        ({**WISH, "event_ids": ["a"] * 10_001}, {"event_ids"}),
+        ({**WISH, "hour": "2026-03-01T09:00:00Z"}, {"event_ids"}),
+        ({**WISH, "event_ids": [], "hour": "noon"}, {"hour"}),
+        ({**WISH, "state": "accepted"}, {"state"}),
+        ({**WISH, "reason": " "}, {"reason"}),
+        ({**WISH, "destinations": []}, {"destinations"}),
+        ({**WISH, "eventids": ["a"]}, {"eventids"}),
+    ],
+)
+def test_a_malformed_wish_is_sent_back_with_its_fields(tmp_path: Path, body: object, fields: set[str]):
+    app = App(tmp_path, REPLAY)
+    posted = _wish(app, body)
+    assert (posted.status, set(posted.json()["fields"])) == (400, fields)
+    assert list((app.wishes).glob("*.json")) == []

@@ -80,6 +80,70 @@ def resolve(
     click.echo(json.dumps(result) if as_json else f"{len(done)} conversions of {destination} are {words}")
 
 
+@click.command()
+@click.option("--event-id", "ids", multiple=True, help="Event, milestone or conversion id; may be repeated.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Such ids, one a line.")
+@click.option("--hour", type=Instant(), help="In place of ids: all that were ready in this hour.")
+@click.option("--milestone", help="With --hour: only this milestone.")
+@click.option("--state", help="With --hour: only those in this state.")
+@click.option("--destination", "to", multiple=True, required=True, help="Platform; may be repeated.")
+@click.option("--reason", "why", required=True, help="Why; it is kept with each conversion.")
+@_JSON
+@acts_on_errors
+def replay(
+    ids: tuple[str, ...],
+    file: Path | None,
+    hour: datetime | None,
+    milestone: str | None,
+    state: str | None,
+    to: tuple[str, ...],
+    why: str,
+    as_json: bool,
+) -> None:
+    """Send conversions again under the ids and keys they have: the next hour sends them, and each is counted once.
+
+    What the platform would count a second time is refused, with the reason.
+    """
+    from crm_attribution.delivery.replay import Wish
+    from crm_attribution.operations import ledger
+
+    named = [*ids, *(ledger.read_ids(file) if file else ())]
+    if bool(named) == (hour is not None):
+        raise click.UsageError("give ids by --event-id or --file, or an --hour")
+    if hour is None and (milestone or state):
+        raise click.UsageError("--milestone and --state go with --hour")
+    answers = ledger.replay(given_settings(), Wish(named, to, why, "command", hour, milestone, state))
+    if as_json:
+        click.echo(json.dumps(answers))
+        return
+    for answer in answers:
+        sent = ", ".join(answer["replayed_destinations"])
+        told = [f"sent again to {sent} by the next hour"] if sent else []
+        told += [f"not to {name}: {reason}" for name, reason in answer["refused"].items()]
+        click.echo(f"{answer['id']}: {'; '.join(told)}")
+
+
+@click.command()
+@_DESTINATION
+@click.option("--milestone", help="One business fact, by the id of its milestone or of an event of it.")
+@click.option("--hour", type=Instant(), help="What the sink of this hour would send now.")
+@click.option("--next", "upcoming", is_flag=True, help="What the next hour's would send; the default.")
+@click.option("--validate", is_flag=True, help="Have the platform check it without counting, where it can.")
+@_JSON
+@acts_on_errors
+def preview(
+    destination: str, milestone: str | None, hour: datetime | None, upcoming: bool, validate: bool, as_json: bool
+) -> None:
+    """Show the exact requests that would be sent, with personal data hashed, and what would not be sent and why."""
+    from crm_attribution.operations import preview as previewing
+
+    if sum((milestone is not None, hour is not None, upcoming)) > 1:
+        raise click.UsageError("--milestone, --hour and --next exclude each other")
+    asked = previewing.Asked(destination, milestone, hour, validate)
+    result = previewing.show_next(given_settings(), asked)
+    click.echo(json.dumps(result, indent=2)) if as_json else previewing.show(result)
+
+
 @click.group(name="ledger")
 def group() -> None:
     """The delivery ledger: what was planned and sent."""

@@ -5,11 +5,12 @@ import dagster as dg
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
 from crm_attribution.delivery.deliver import deliver
+from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING
-from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -40,6 +41,7 @@ def conversion(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
     with acting_on_errors(), pipeline.warehouse.session() as session:
         report = conversions.update(session, pipeline.ledger, pipeline.rules, pipeline.settings, now)
+        report.figures["wishes to replay"] = take(session, pipeline.ledger, pipeline.settings.inbox, pipeline.clock)
         return result(pipeline, CONVERSION, report, run_table_checks(session, CONVERSION))
 
 
@@ -111,5 +113,5 @@ sinks = [sink(destination) for destination in destinations().values()]
 assets = [
     conversion,
     *sinks,
-    *(written_beside(table, [f"delivery.{name}" for name in destinations()]) for table in (ATTEMPT, RECEIPT)),
+    *(written_beside(table, [f"delivery.{name}" for name in destinations()]) for table in (ATTEMPT, RECEIPT, REPLAY)),
 ]
