@@ -26,6 +26,7 @@ CLEAN = frozenset(
         "conversions.conversion",
         "delivery.attempt",
         "delivery.receipt",
+        "delivery.replay",
         "meta.change",
         "meta.fact",
     }
