@@ -13,6 +13,7 @@ STATES = [
     "accepted",
     "processed",
     "rejected",
+    "not_adjustable",
     "suppressed",
     "expired",
 ]
@@ -31,6 +32,11 @@ class Conversion(Model):
     event_id: str = field("carrier event")
     kind: str = field("conversion, restatement or retraction", isin=["conversion", "restatement", "retraction"])
     revision: int = field("0 for the conversion itself", ge=0)
+    adjusts: str = field("the conversion that a restatement or retraction is about", nullable=True)
+    cause: str = field(
+        "why there is one: amount, currency, merged, gone, reopened, or the reason for which the win no longer stands",
+        nullable=True,
+    )
     occurred_at: Timestamp = field("business time sent to the platform, UTC")
     ready_at: Timestamp = field("not to be sent before, UTC")
     expires_at: Timestamp = field("the platform's window for it ends, UTC")

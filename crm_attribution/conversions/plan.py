@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -13,6 +13,7 @@ from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
 from crm_attribution.conversions import mirror
 from crm_attribution.conversions import rules as planning
+from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations, not_configured, values
 from crm_attribution.destinations.base import Destination
 from crm_attribution.ledger import entries, moves
@@ -100,8 +101,16 @@ def _plan_one(
         updated = moves.refresh(book, planning.refresh(existing, milestones, events, plan, now))
         standing = planning.standing(existing, milestones, events).iter_rows()
         moved = moves.move(book, (Move(*row) for row in standing), now)
+        keys = None if changes.everything else changes.frame(MILESTONE)
+        told = restate(session, book, destination, mine, keys, _due(session, now), now)
         mirror.follow(session, book)
-    return len({*written, *updated, *moved})
+    return len({*written, *updated, *moved, *told})
+
+
+def _due(session: Session, now: datetime) -> datetime:
+    """Within the hour of this run, so that its sinks send it."""
+    end = session.state.watermark
+    return now if end is None else min(now, end - timedelta(seconds=1))
 
 
 def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, rules_module.Destination]]) -> None:

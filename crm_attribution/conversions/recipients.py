@@ -58,7 +58,8 @@ def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
         "occurred_at",
         "contact_id",
         "touch_id",
-        sent=pl.col("payload_hash").is_not_null(),
+        # a restatement is about whom the conversion was about
+        sent=pl.col("payload_hash").is_not_null() | pl.col("adjusts").is_not_null(),
         _family=planning.family(pl.col("milestone")),
     )
     return wanted.join(live.drop("milestone"), on=["_family", "milestone_id"], how="left").filter(

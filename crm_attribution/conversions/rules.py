@@ -145,7 +145,7 @@ def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame
         (pl.col("milestone") == rule.milestone) & (pl.col("subtype").is_null() | pl.col("subtype").is_in(rule.subtypes))
     )
     ready = pl.max_horizontal("observed_at", "ready_from", pl.col("occurred_at") + timedelta(minutes=settle))
-    value = _value(rule)
+    value = rule_value(rule)
     return mine.with_columns(
         action=pl.lit(rule.action),
         _family=family(pl.col("milestone")),
@@ -162,7 +162,7 @@ def _of_rule(plan_: Plan, rule: mapping.ConversionRule, milestones: pl.DataFrame
     )
 
 
-def _value(rule: mapping.ConversionRule) -> pl.Expr:
+def rule_value(rule: mapping.ConversionRule) -> pl.Expr:
     """The value a rule sends, in minor units: the current measure, or the change to recurring revenue of a renewal."""
     if rule.value is None:
         return pl.lit(None, pl.Int64)
@@ -198,16 +198,21 @@ def refresh(
         _currency="currency",
         _occurred="occurred_at",
         _heard=pl.max_horizontal("observed_at", "ready_from"),
-        **{f"_value_{rule.action}": _value(rule) for rule in plan_.rules.conversions},
+        _named="milestone",
+        **{f"_value_{number}": rule_value(rule) for number, rule in enumerate(plan_.rules.conversions)},
     )
     facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
-    unsent = existing.filter(pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0))
+    unsent = existing.filter(pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0) & pl.col("adjusts").is_null())
     rows = unsent.with_columns(_family=family(pl.col("milestone"))).join(facts, on=["_family", "milestone_id"])
     value, settle = pl.col("value"), pl.duration(minutes=plan_.defaults.settle_minutes)
     ruled = pl.col("action").is_in([rule.action for rule in plan_.rules.conversions])
-    for rule in plan_.rules.conversions:
-        mine = pl.col("action") == rule.action
-        value = pl.when(mine).then(f"_value_{rule.action}").otherwise(value)
+    # Of several rules of one action that of the fact's milestone, or the first where it has been renamed to another.
+    exact = [
+        (pl.col("action") == rule.action) & (pl.col("_named") == rule.milestone) for rule in plan_.rules.conversions
+    ]
+    for number, rule in reversed(list(enumerate(plan_.rules.conversions))):
+        mine = exact[number] | ((pl.col("action") == rule.action) & ~pl.any_horizontal(exact))
+        value = pl.when(mine).then(f"_value_{number}").otherwise(value)
         if rule.settle_minutes is not None:
             settle = pl.when(mine).then(pl.duration(minutes=rule.settle_minutes)).otherwise(settle)
     moved = pl.col("_occurred") != pl.col("occurred_at")
@@ -247,7 +252,7 @@ def standing(existing: pl.DataFrame, milestones: pl.DataFrame, events: pl.DataFr
     )
     facts = facts.unique(["_family", "milestone_id"], keep="first", maintain_order=True)
     newest = pl.col("revision") == pl.col("revision").max().over("action", "milestone_id")
-    rows = existing.filter(newest).with_columns(_family=family(pl.col("milestone")))
+    rows = existing.filter(pl.col("adjusts").is_null()).filter(newest).with_columns(_family=family(pl.col("milestone")))
     rows = rows.join(facts, on=["_family", "milestone_id"])
     unsent = pl.col("state").is_in(UNSENT) & (pl.col("attempts") == 0)
     duplicate = (pl.col("state") == "suppressed") & (pl.col("reason") == "duplicate")

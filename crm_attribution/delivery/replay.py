@@ -88,12 +88,15 @@ def replay(session: Session, book: Book, wish: Wish, now: datetime) -> list[Answ
             "milestone_id": fact["milestone_id"],
             "occurred_at": iso(fact["occurred_at"]),
         }
+    restated = set(
+        book.read_keys(CONVERSION, "adjusts", rows["conversion_id"], _C.state.in_([*entries.SENT]))["adjusts"]
+    )
     queued: dict[str, str] = {}
     noted: list[dict[str, Any]] = []
     for asked, answer in answers.items():
         mine = rows.filter(pl.col("asked") == asked)
         for name in wish.to:
-            _answer(answer, name, mine.filter(pl.col("destination") == name), queued, noted, now)
+            _answer(answer, name, mine.filter(pl.col("destination") == name), queued, noted, restated, now)
         answer.ok = bool(answer.replayed_destinations) and not answer.refused
     chosen = rows.unique("conversion_id").filter(pl.col("conversion_id").is_in(list(queued)))
     moves.replay(book, chosen, wish.why, now)
@@ -109,6 +112,7 @@ def _answer(
     rows: pl.DataFrame,
     queued: dict[str, str],
     noted: list[dict[str, Any]],
+    restated: set[str],
     now: datetime,
 ) -> None:
     """What becomes of one fact at one destination, which may have several actions for it."""
@@ -121,6 +125,8 @@ def _answer(
     limits = destinations()[name].limits
     for row in rows_of(rows):
         refused = None if row.conversion_id in queued else why_not_again(row, limits, now)
+        if row.conversion_id in restated:  # it would bring the old value back
+            refused = "restated"
         noted.append(
             {
                 "conversion_id": row.conversion_id,
@@ -185,6 +191,7 @@ def _rows_of(session: Session, book: Book, facts: pl.DataFrame, to: Sequence[str
     ).with_columns(_family=family(pl.col("_milestone")))
     frames = [entries.of_milestones(book, name, ids_frame("id", linked["milestone_id"])["id"]) for name in to]
     rows = pl.concat(frames).with_columns(_family=family(pl.col("milestone")))
+    rows = rows.filter(pl.col("adjusts").is_null())
     newest = pl.col("revision") == pl.col("revision").max().over("destination", "account", "action", "milestone_id")
     return rows.filter(newest).join(
         linked.select("asked", "milestone_id", "_family").unique(),

@@ -68,6 +68,7 @@ class Row:
     payload_hash: str | None
     released_at: datetime | None
     replayed_from: str | None
+    adjusts: str | None
 
     @classmethod
     def of(cls, record: Mapping[str, Any]) -> Row:
@@ -164,6 +165,8 @@ def ready(row: Row, resolved: Resolved) -> Ready:
         value=row.value,
         currency=row.currency,
         consent=resolved.consent,
+        adjusts=row.adjusts,
+        adjusted_at=None if row.adjusts is None else row.ready_at,
         person_id=resolved.person_id,
         contact_id=resolved.contact_id,
         email=resolved.email,

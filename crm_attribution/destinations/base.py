@@ -67,6 +67,7 @@ class Limits:
         actions: different actions in one request; None where the platform states no limit.
         future: how far ahead of the platform's clock an event may lie.
         calls_per_minute: None where the platform states none.
+        adjust_age: how long after a conversion it takes a restatement or retraction of it; None: as long as `max_age`.
     """
 
     batch: int
@@ -75,6 +76,7 @@ class Limits:
     actions: int | None = None
     future: timedelta = timedelta(minutes=1)
     calls_per_minute: int | None = None
+    adjust_age: timedelta | None = None
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,12 @@ class Resolved:
 
 @dataclass(frozen=True)
 class Ready:
-    """A conversion with everything a request needs; exists only between claim and send."""
+    """A conversion with everything a request needs; exists only between claim and send.
+
+    Attributes:
+        adjusts: of a restatement or retraction, the conversion_id under which the platform has the conversion.
+        adjusted_at: of those, when they are from, after the conversion.
+    """
 
     conversion_id: str
     action: str
@@ -125,6 +132,8 @@ class Ready:
     value: int | None
     currency: str | None
     consent: Consent = "granted"
+    adjusts: str | None = None
+    adjusted_at: datetime | None = None
     person_id: str | None = None
     contact_id: int | None = None
     email: str | None = field(default=None, repr=False)

@@ -103,9 +103,17 @@ class Google(ProcessesLater):
     key_field: ClassVar[str] = "transactionId"
     example_action: ClassVar[str] = "7081234567"
     option_names: ClassVar[Sequence[str]] = ("event_source",)
+    # A known transactionId restates the value; nothing takes a conversion back.
+    # https://developers.google.com/data-manager/api/devguides/events/google-ads/conversion-adjustments
+    kinds: ClassVar[frozenset[str]] = frozenset({"conversion", "restatement"})
     # 90 days is the longest click-through window of a conversion action.
     limits: ClassVar[Limits] = Limits(
-        batch=2000, max_age=timedelta(days=90), dedupe=timedelta(days=90), actions=10, calls_per_minute=300
+        batch=2000,
+        max_age=timedelta(days=90),
+        dedupe=timedelta(days=90),
+        actions=10,
+        calls_per_minute=300,
+        adjust_age=timedelta(days=55),
     )
     documentation: ClassVar[str] = (
         "https://developers.google.com/data-manager/api/devguides/events/google-ads/offline/send-events"
@@ -205,7 +213,7 @@ def _event(ready: Ready, reference: str, source: str) -> Json:
     granted = {"adUserData": "CONSENT_GRANTED", "adPersonalization": "CONSENT_GRANTED"}
     event: Json = {
         "destinationReferences": [reference],
-        "transactionId": ready.conversion_id,
+        "transactionId": ready.adjusts or ready.conversion_id,
         "eventTimestamp": iso(ready.occurred_at),
         "eventSource": source,
     }

@@ -19,6 +19,8 @@ TRANSITIONS: Mapping[str, frozenset[str]] = {
     "accepted": frozenset(),
     "processed": frozenset(),
     "rejected": frozenset(),
+    # What a platform cannot be told: a record of what it believes wrongly.
+    "not_adjustable": frozenset(),
     "suppressed": frozenset(),
     "expired": frozenset(),
 }

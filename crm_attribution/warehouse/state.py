@@ -113,6 +113,9 @@ class State:
     start = Value("start", INSTANT, "CRM_ATTRIBUTION_START of the first run: its first hour holds all history")
     watermark = Value("watermark", INSTANT, "end of the newest hour a run has stood for")
     ledger = Value("ledger", JSON, "id and serial number of the delivery ledger that the warehouse has a copy of")
+    restated = Values(
+        "restated", "destination", NUMBER, "serial number of the ledger when restatements were planned last"
+    )
     restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")

@@ -34,6 +34,7 @@ RELIABILITY_TABLE = {
     "accepted": set(),
     "processed": set(),
     "rejected": set(),
+    "not_adjustable": set(),
     "suppressed": set(),
     "expired": set(),
 }

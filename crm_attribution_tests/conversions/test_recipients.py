@@ -232,7 +232,7 @@ def due(number: str, fact: str, milestone: str = "customer_won", **more: Any) ->
 
 
 DUE: dict[str, Any] = {
-    **dict.fromkeys(("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash"), pl.String),
+    **dict.fromkeys(("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash", "adjusts"), pl.String),
     "contact_id": pl.Int64,
     "occurred_at": MOMENT,
 }

@@ -487,6 +487,10 @@ def tables() -> Tables:
             conversion("c1", "Lead", FACTS["acme_lead"], "accepted"),
             conversion("c2", "Lead", FACTS["birk_lead"], "held", "consent_unknown"),
             conversion("c3", "Purchase", FACTS["acme_won"], "pending"),
+            {**conversion("c4", "Renewal", FACTS["acme_won"], "processed"), "value": 120_00, "currency": "EUR",
+             "touch_id": SOCIAL},
+            {**conversion("c5", "Renewal", FACTS["acme_won"], "not_adjustable", "lost"), "kind": "retraction",
+             "revision": 1, "adjusts": "c4", "cause": "lost", "value": 0, "currency": "EUR"},
         ],
         "delivery.attempt": [
             attempt("b1", "c1", 1, "2026-03-11T01:00:00Z", "retry"),

@@ -111,7 +111,7 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
         *("marts.hygiene.what_to_do",),
         *("marts.funnel.subject", "marts.funnel.step_number", "marts.funnel.step"),
         *("marts.funnel.reached", "marts.funnel.milestones", "marts.funnel_value.milestones"),
-        *("marts.upload_health.conversions", "marts.account_journey.touches"),
+        *("marts.upload_health.conversions", "marts.account_journey.touches", "marts.delivery_exposure.conversions"),
         *("marts.account_value.deals_open", "marts.account_value.wins", "marts.milestone.linked_events"),
     }
 

@@ -224,7 +224,31 @@ def test_upload_health(marts: Session) -> None:
         ("Lead", "accepted", None, day(1), 1, 2, None, None, at("2026-03-11T02:00:00Z")),
         ("Lead", "held", "consent_unknown", day(10), 1, 0, *waiting),
         ("Purchase", "pending", None, day(1, 4), 1, 0, *waiting),
+        ("Renewal", "not_adjustable", "lost", day(1, 4), 1, 0, None, None, None),
+        ("Renewal", "processed", None, day(1, 4), 1, 0, None, None, None),
     ]
+
+
+def test_each_conversion_with_its_fact_click_and_value(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT conversion_id, kind, adjusts, cause, state, is_waiting, is_counted, sends, value, deal_id, account_id,"
+        " has_click, click_channel FROM marts.conversion ORDER BY 1",
+    )
+    assert found == [
+        ("c1", "conversion", None, None, "accepted", False, True, 2, None, None, "company:10", False, None),
+        ("c2", "conversion", None, None, "held", True, False, 0, None, None, "company:20", False, None),
+        ("c3", "conversion", None, None, "pending", True, False, 0, None, "501", "company:10", False, None),
+        ("c4", "conversion", None, None, "processed", False, True, 0, Decimal("120.00"), "501", "company:10", True,
+         "Paid Social"),
+        ("c5", "retraction", "c4", "lost", "not_adjustable", False, False, 0, Decimal("0.00"), "501", "company:10",
+         False, None),
+    ]  # fmt: skip
+
+
+def test_what_a_platform_believes_wrongly(marts: Session) -> None:
+    found = rows(marts, "SELECT * EXCLUDE (destination, ad_account) FROM marts.delivery_exposure")
+    assert found == [("Renewal", "EUR", "lost", False, 1, 120_00, 0, 120_00, Decimal("120.00"))]
 
 
 def test_absorbed_records_are_left_out_and_chains_followed(marts: Session) -> None:

@@ -9,8 +9,8 @@
 -- @column ad_account [not_null]: ad account or dataset on the platform; the platform's name where the settings name none
 -- @column action [not_null]: the platform's event name or conversion rule
 -- @column kind [not_null] [in conversion, restatement, retraction]: the conversion itself, or a later correction of it
--- @column state [not_null] [in pending, held, in_flight, retry, unknown, accepted, processed, rejected, suppressed,
---   expired]: where these conversions stand
+-- @column state [not_null] [in pending, held, in_flight, retry, unknown, accepted, processed, rejected, not_adjustable,
+--   suppressed, expired]: where these conversions stand
 -- @column reason: why they are in that state; the platform's code or ours
 -- @column occurred_on [not_null]: day the fact happened, in the account's time zone
 -- @column is_waiting [not_null]: not finished: it will be sent, looked at again, or decided by a person
