@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PEERS ?= build/peers
 unexport PYTHONDONTWRITEBYTECODE # compiling the tests anew costs each of their processes ten seconds
 
-.PHONY: help setup demo ui test test-fast laws stress mutants check format snapshots lock clean bench bench-peers
+.PHONY: help setup demo ui test test-fast laws crash-matrix stress mutants check format snapshots lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on t
 
 laws: setup ## every law of hypothesis with LAWS times the examples, drawn anew
 	LAWS=$(or $(LAWS),20) $(BIN)/python -m pytest -n 2 -m hypothesis
+
+crash-matrix: setup ## deliveries killed at random points: KILLS=10000 SEED=1; lost, doubled, ghost, unrecorded
+	$(BIN)/python -m crm_attribution_tests.crash_matrix --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
 
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress

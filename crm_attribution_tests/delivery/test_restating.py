@@ -59,7 +59,7 @@ class Office:
                 gone.append(("customer_won", deal.name))
                 continue
             linked = [deal.name, *(other.name for other in self.deals.values() if other.into == deal.name)]
-            state = {} if deal.live else {"state": "reversed", "reason": "lost"}
+            state: dict[str, Any] = {} if deal.live else {"state": "reversed", "reason": "lost"}
             rows.append(sample_rows.milestone("customer_won", deal.name, (NOW - 5 * HOUR).isoformat(), account="a",
                                               deal=str(len(rows)), linked_event_ids=linked,
                                               money=("EUR", deal.value, None, deal.value), **state))  # fmt: skip
