@@ -60,6 +60,7 @@ class Answering:
     def send(self, batch: Batch) -> Answered:
         """One request, outside any transaction. Every row gets an outcome in every case."""
         self.delivery.report.requests += 1
+        self.delivery.report.sent += len(batch.rows)
         request, headers = batch.request, self.delivery.headers(batch.request)
         try:
             answer = self.transport.send_once(request.method, request.path, json=request.json, headers=headers)
@@ -111,6 +112,9 @@ class Answering:
         note_receipts(book, self.delivery.destination, answered.batch.batch_id, answered.outcomes, now)
         self.delivery.checkpoint("settling")
         self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
+        for row, result in zip(rows, results, strict=True):
+            if result.state == "accepted" and row.value is not None and row.currency:
+                self.delivery.report.accepted[row.currency] += row.value
 
     def _react(self, book: Book, answered: Answered) -> None:
         """What an answer means for the rest of this delivery."""

@@ -50,6 +50,7 @@ class Claiming:
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
         actions = {row.conversion_id: row.action for row in rows_of(due)}
         self.delivery.queue.extend(batches(sendable, actions, self.delivery.destination.limits))
+        self.delivery.report.least = len(self.delivery.queue)
 
     def next(self, session: Session) -> Batch | None:
         """The next batch that has rows left, claimed."""

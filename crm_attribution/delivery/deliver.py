@@ -20,11 +20,12 @@ from crm_attribution.delivery.answering import Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
 from crm_attribution.delivery.processing import follow_up
-from crm_attribution.delivery.report import DeliveryReport
+from crm_attribution.delivery.report import STUCK, DeliveryReport
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations import not_configured, values
 from crm_attribution.destinations.base import Destination
 from crm_attribution.http.transport import Budget, Transport
+from crm_attribution.ledger import entries
 from crm_attribution.ledger.store import Ledger
 from crm_attribution.mapping import Rules
 from crm_attribution.settings import Settings
@@ -103,6 +104,9 @@ def deliver(
     finally:
         with warehouse.session() as session, session.transaction(), ledger.reading() as book:
             mirror.follow(session, book)
+            now = clock.now()
+            report.oldest_waiting = entries.oldest_waiting(book, destination.name, now)
+            report.stuck = entries.stuck(book, destination.name, now - STUCK)
     return report
 
 

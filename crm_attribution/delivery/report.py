@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from crm_attribution.clock import iso
+from crm_attribution.money import to_decimal
+
+STUCK = timedelta(hours=6)
 
 
 @dataclass
@@ -13,7 +18,12 @@ class DeliveryReport:
 
     Attributes:
         skipped: why nothing was selected (sending is off, not configured, not in the mapping).
-        requests: HTTP requests made.
+        requests: HTTP requests made that carry conversions.
+        least: requests that the platform's limits allow for what was to be sent.
+        sent: conversions in those requests, each time they were sent.
+        accepted: value of the conversions that were accepted, minor units by currency.
+        oldest_waiting: since when the one that has been due longest waits, whatever for.
+        stuck: conversions that have been due for more than `STUCK` and wait neither for a reason nor for a person.
         stopped: why it ended with rows still to be sent; they go out with a later delivery.
         alert: what a person must do before anything of this account can be sent again.
         warning: what a person should look at; nothing waits for it.
@@ -25,6 +35,11 @@ class DeliveryReport:
     destination: str
     skipped: str | None = None
     requests: int = 0
+    least: int = 0
+    sent: int = 0
+    accepted: Counter[str] = field(default_factory=Counter)
+    oldest_waiting: datetime | None = None
+    stuck: int = 0
     stopped: str | None = None
     alert: str | None = None
     warning: str | None = None
@@ -47,4 +62,16 @@ class DeliveryReport:
         texts = {"skipped": self.skipped, "stopped": self.stopped, "alert": self.alert, "warning": self.warning}
         words = {name: text for name, text in texts.items() if text}
         unsent = {f"identifiers left out: {name}": count for name, count in sorted(self.left_out.items())}
-        return {"requests": self.requests, **self.counts, **self.reasons, **unsent, **words}
+        values = {f"value accepted, {currency}": str(to_decimal(minor, currency)) for currency, minor in
+                  sorted(self.accepted.items())}  # fmt: skip
+        return {"requests": self.requests, **self._ratios(), **self.counts, **self.reasons, **values, **unsent, **words}
+
+    def _ratios(self) -> dict[str, int | str]:
+        found: dict[str, int | str] = {} if self.skipped else {"sent": self.sent}
+        if self.requests:
+            found["conversions per request"] = f"{self.sent / self.requests:.1f}"
+        if self.least:
+            found["requests ÷ least"] = f"{self.requests / self.least:.2f}"
+        if self.oldest_waiting is not None:
+            found["oldest waiting since"] = iso(self.oldest_waiting)
+        return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import lru_cache
 from typing import ClassVar
 
 from crm_attribution.clock import to_millis
@@ -92,7 +93,7 @@ class Meta(Destination):
         return None
 
     def accepts(self, ready: Ready) -> str | None:
-        if not any(name in _user(ready) for name in ("em", "ph", "fbc", "lead_id")):
+        if not _user(ready).keys() & {"em", "ph", "fbc", "lead_id"}:
             return "no_identifier"
         valued = ready.value is not None and ready.value >= 0 and bool(ready.currency)
         if not valued and (ready.action == _VALUED or ready.value is not None):
@@ -141,6 +142,7 @@ def _event(ready: Ready, options: Mapping[str, str]) -> Json:
     }
 
 
+@lru_cache(maxsize=4096)
 def _user(ready: Ready) -> Json:
     """https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters"""
     hashed = {

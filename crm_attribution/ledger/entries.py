@@ -57,6 +57,21 @@ def ended_uncertain(book: Book, destination: str) -> bool:
     return batch is not None and ("unknown" in found or None in found)
 
 
+def oldest_waiting(book: Book, destination: str, now: datetime) -> datetime | None:
+    """Since when the conversion that has been due longest waits; None where none does."""
+    waiting = _C.state.in_(["pending", "held", "in_flight", "retry", "unknown"])
+    found = book.connection.scalar(
+        sa.select(sa.func.min(_C.ready_at)).where(_C.destination == destination, waiting, _C.ready_at < micros(now))
+    )
+    return None if found is None else moment(found)
+
+
+def stuck(book: Book, destination: str, since: datetime) -> int:
+    """Conversions that have been due since before then, and that nothing holds."""
+    late = (_C.destination == destination, _C.state.in_(["pending", "in_flight", "retry"]), _C.ready_at < micros(since))
+    return int(book.connection.scalar(sa.select(sa.func.count()).where(*late)) or 0)
+
+
 def sent_by_hour(book: Book, destination: str, since: datetime) -> dict[tuple[str, datetime], int]:
     """How many conversions of each milestone were sent, by the hour they were ready in."""
     hour = (_C.ready_at - _C.ready_at % _HOUR).label("hour")

@@ -116,12 +116,11 @@ def leave(book: Book, batch_id: str, conversion_ids: Sequence[str], now: datetim
     Returns:
         False, with nothing written, where another sender has taken one of the rows over: the batch must not be sent.
     """
-    before = _by_id(book, conversion_ids)
-    if any(row["batch_id"] != batch_id or row["state"] != "in_flight" for row in before.values()):
+    held = (_C.batch_id == batch_id, _C.state == "in_flight")
+    if book.count(CONVERSION, *held) != len(set(conversion_ids)):
         return False
-    first = [(key, row["first_sent_at"] or now) for key, row in before.items()]
-    book.update(CONVERSION, [{"conversion_id": key, "first_sent_at": when} for key, when in first])
-    book.update(ATTEMPT, [{"batch_id": batch_id, "conversion_id": key, "left_at": now} for key in before])
+    book.set(CONVERSION, {"first_sent_at": now}, *held, _C.first_sent_at.is_(None))
+    book.set(ATTEMPT, {"left_at": now}, _A.batch_id == batch_id)
     return True
 
 

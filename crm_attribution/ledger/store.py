@@ -180,6 +180,11 @@ class Book:
         parts = [wanted[at : at + _AT_ONCE] for at in range(0, len(wanted), _AT_ONCE)]
         return pl.concat([_frame(table, []), *(self.read(table, of.in_(part), *where) for part in parts)])
 
+    def count(self, table: str, *where: sa.ColumnElement[bool]) -> int:
+        """How many rows match."""
+        found = sa.select(sa.func.count()).select_from(TABLES[table]).where(*where)
+        return int(self.connection.scalar(found) or 0)
+
     # --- writing
 
     def insert(self, table: str, rows: pl.DataFrame) -> pl.DataFrame:
@@ -213,6 +218,11 @@ class Book:
         )
         rows = [{f"{'key' if n in key else 'new'}_{n}": value for n, value in row.items()} for row in _plain(given)]
         self.connection.execute(statement, rows)
+
+    def set(self, table: str, values: Mapping[str, datetime], *where: sa.ColumnElement[bool]) -> None:
+        """Set instants of all rows that match."""
+        given = {name: micros(value) for name, value in values.items()}
+        self.connection.execute(TABLES[table].update().where(*where).values(**given, changed=self._next()))
 
     def put(self, table: sa.Table, row: Mapping[str, Any]) -> None:
         """Write a row of a small table, whether its key is there or not."""

@@ -40,7 +40,7 @@ def _mirrored(name: str, *indexes: tuple[str, ...]) -> sa.Table:
 
 
 TABLES = {
-    CONVERSION: _mirrored(CONVERSION, ("destination", "state"), ("adjusts",), ("milestone_id",)),
+    CONVERSION: _mirrored(CONVERSION, ("destination", "state"), ("batch_id",), ("adjusts",), ("milestone_id",)),
     ATTEMPT: _mirrored(ATTEMPT),
     RECEIPT: _mirrored(RECEIPT, ("destination", "next_ask_at")),
     REPLAY: _mirrored(REPLAY),

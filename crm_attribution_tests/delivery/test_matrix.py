@@ -54,7 +54,7 @@ def test_the_matrix_notices_that_planning_does_not_ignore_what_is_there(
     make: Make, counted: Counted, monkeypatch: pytest.MonkeyPatch
 ):
     def insert(self: Book, table: str, rows: pl.DataFrame) -> pl.DataFrame:
-        keys = rows["conversion_id"] if table == CONVERSION else []
+        keys: list[str] = rows["conversion_id"].to_list() if table == CONVERSION else []
         new = {"state": "pending", "payload_hash": None, "first_sent_at": None, "batch_id": None, "attempts": 0}
         self.update(CONVERSION, [{"conversion_id": key, **new} for key in keys])
         return real(self, table, rows)

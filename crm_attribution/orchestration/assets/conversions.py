@@ -29,6 +29,7 @@ from crm_attribution.orchestration.assets.common import (
 from crm_attribution.orchestration.resources import Pipeline
 
 CHECK = "account_can_send"
+BACKLOG = "no_backlog"
 
 
 @dg.multi_asset(
@@ -52,18 +53,25 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
         CHECK, asset=key_of(name), description="The platform takes our calls: token, permission and account."
     )
 
+    backlog_check = dg.AssetCheckSpec(
+        BACKLOG,
+        asset=key_of(name),
+        description="Nothing has been due for more than six hours without a reason to wait.",
+    )
+
     @dg.multi_asset(
         name=name.replace(".", "__"),
         specs=[_spec(name, destination)],
         backfill_policy=BACKFILL,
-        check_specs=[account_check],
+        check_specs=[account_check, backlog_check],
     )
     def asset(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Result:
         reason = conversions.why_not(destination, pipeline.rules, pipeline.settings)
         if reason is not None:
             pipeline.say(f"{name}: skipped, {reason}")
             return dg.MaterializeResult(
-                metadata={"skipped": reason}, check_results=[dg.AssetCheckResult(check_name=CHECK, passed=True)]
+                metadata={"skipped": reason},
+                check_results=[dg.AssetCheckResult(check_name=one, passed=True) for one in (CHECK, BACKLOG)],
             )
         with acting_on_errors():
             report = deliver(
@@ -103,8 +111,14 @@ def _shown(pipeline: Pipeline, name: str, report: DeliveryReport) -> Result:
     check = dg.AssetCheckResult(
         check_name=CHECK, passed=report.alert is None, metadata={"what to do": report.alert or "nothing"}
     )
+    backlog = dg.AssetCheckResult(
+        check_name=BACKLOG,
+        passed=not report.stuck,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"conversions": report.stuck, "stopped": report.stopped or "no"},
+    )
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(report.ended), **dict(report.facts())}, check_results=[check]
+        metadata={"dagster/row_count": len(report.ended), **dict(report.facts())}, check_results=[check, backlog]
     )
 
 
