@@ -22,10 +22,11 @@ import click
 from crm_attribution import settings, stopping
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.operations.commands import ledger as ledger_commands
+from crm_attribution.operations.commands import preflight as preflight_command
 from crm_attribution.operations.console import Instant, acts_on_errors, given_settings, say
 
 DEMO = Path("data/demo")
-CALL_HUBSPOT = ("backfill", "plan", "privacy-deletion")
+CALL_HUBSPOT = ("backfill", "plan", "preflight", "privacy-deletion")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -303,6 +304,7 @@ def status(as_json: bool) -> None:
 
 
 for command in (
+    preflight_command.preflight,
     ledger_commands.preview,
     ledger_commands.replay,
     ledger_commands.release,

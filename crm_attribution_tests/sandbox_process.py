@@ -156,8 +156,13 @@ class Sandbox:
         self._control("DELETE", "webhooks")
 
     def set_oauth(self, **settings: Any) -> dict[str, Any]:
-        """Set `rotate`, `revoked`, `expires_in`; what is good now, refresh_token and code included."""
+        """Set `rotate`, `revoked`, `expires_in`, `without` (scopes), `told`; what is good now, tokens included."""
         found: dict[str, Any] = self._control("PUT", "oauth", settings)
+        return found
+
+    def set_up(self, platform: str, **changes: list[str]) -> dict[str, Any]:
+        """What the account of a platform lacks: `missing`, `disabled`, `mistyped` ids of account, rules and actions."""
+        found: dict[str, Any] = self._control("PUT", f"setup/{platform}", changes)
         return found
 
     def set_limits(self, **limits: int) -> dict[str, Any]:

@@ -15,10 +15,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from crm_attribution import mapping
 from crm_attribution.attribution.models import models
 from crm_attribution.configuration import table
 from crm_attribution.destinations import destinations
 from crm_attribution.marts.discovery import discover
+from crm_attribution.preflight import register
 from crm_attribution.sources import sources
 from crm_attribution.sources.base import Source, columns
 
@@ -56,6 +58,17 @@ the part (the day, the month).
 | `twice_in_one_file` | remove the line, or give the file a column that tells the two apart, such as the ad group |
 """
 SOURCES = ROOT / "docs" / "sources.md"
+PRIVACY = ROOT / "docs" / "privacy.md"
+PRIVACY_TEXT = f"""# Which data leave for whom
+
+The register of data that leave for ad platforms, and of data of persons that are kept, under the mapping as shipped. It
+is made from the requests that the code builds for an invented person. `crm-attribution preflight --privacy` prints the
+same under your mapping. This page is generated: `make snapshots`.
+
+A conversion leaves only where the mapping names it for the platform, with consent, and for nobody in `suppression` or
+erased. A destination of your own file under `crm_attribution/destinations/` appears here by itself.
+
+{register.page(register.register(mapping.load()))}"""
 README = ROOT / "README.md"
 
 
@@ -109,6 +122,7 @@ def snapshots(seen: dict[str, Any]) -> dict[Path, str]:
     checks = [f"{name}{' (blocking)' if check['blocking'] else ''}" for name, check in seen["checks"].items()]
     return {
         SETTINGS: SETTINGS_TEXT,
+        PRIVACY: PRIVACY_TEXT,
         SOURCES: "\n".join([SOURCES_TEXT, *(of_source(source) for source in sources().values())]),
         README: readme(README.read_text(encoding="utf-8")),
         ORCHESTRATION / "asset_keys.txt": "".join(f"{key}\n" for key in sorted(seen["assets"])),

@@ -17,11 +17,12 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crm_attribution"
 
 ORDER = [
-    *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "settings"),
+    *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "findings"),
+    "settings",
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "http", "destinations", "mapping", "raw.rules"),
     *("warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "ledger", "configuration"),
-    *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy"),
+    *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy", "preflight"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]
 """Folders and root modules. Each imports only what stands before it; `sandbox` imports nothing of it. A part of a

@@ -10,24 +10,28 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar, Literal
 
+from crm_attribution.findings import ApiVersion, Finding
 from crm_attribution.http.answers import Answer
 from crm_attribution.settings import Group, Setting, text
 
 __all__ = [
     "Answer",
+    "ApiVersion",
     "Consent",
     "Destination",
+    "Finding",
     "Grant",
     "Limits",
     "Outcome",
     "Processed",
     "ProcessesLater",
+    "Question",
     "Ready",
     "Request",
     "Resolved",
@@ -225,6 +229,36 @@ class Processed:
     warnings: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What `questions` may know.
+
+    Attributes:
+        actions: those of the mapping, each once.
+        settings, options: as for `build`.
+        now: for requests that name a time.
+    """
+
+    actions: Sequence[str]
+    settings: Mapping[str, str] = field(repr=False)
+    options: Mapping[str, str]
+    now: datetime
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a platform is asked about an installation before anything is sent. It counts nothing by it.
+
+    Attributes:
+        about: what is looked at: `account`, `action 104012`.
+        read: what any answer to it means.
+    """
+
+    about: str
+    request: Request
+    read: Callable[[Answer], Finding]
+
+
 class Destination(ABC):
     """One platform.
 
@@ -239,6 +273,7 @@ class Destination(ABC):
         documentation: where the platform describes the call.
         example_action: an action as the mapping may name it.
         option_names: the `options` of its section of the mapping that `build` reads.
+        version: of the API, as the requests name it.
     """
 
     name: ClassVar[str]
@@ -253,6 +288,7 @@ class Destination(ABC):
     documentation: ClassVar[str]
     example_action: ClassVar[str]
     option_names: ClassVar[Sequence[str]] = ()
+    version: ClassVar[ApiVersion | None] = None
 
     @property
     def required(self) -> list[Setting[str]]:
@@ -305,6 +341,16 @@ class Destination(ABC):
     @abstractmethod
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """One outcome for every row, for any answer."""
+
+    def questions(self, asked: Asked) -> list[Question]:
+        """What `preflight` asks the platform: whether account and actions exist, are enabled and of the right type."""
+        del asked
+        return []
+
+    def not_checked(self, asked: Asked) -> list[Finding]:
+        """What `questions` leave open, with the reason."""
+        del asked
+        return []
 
     def is_own_refusal(self, answer: Answer) -> bool:
         """Whether an answer of 4xx has the shape of the platform's own refusals, which proves that nothing was applied.
@@ -365,6 +411,18 @@ def without_error(answer: Answer, batch: Sequence[Ready]) -> list[Outcome] | Non
     if settled is None and answer.status >= 400:
         return all_rows(batch, "transient", f"http_{answer.status}")
     return settled
+
+
+def told_by_status(about: str, answer: Answer, credential: str) -> Finding | None:
+    """What the HTTP status alone says to a question; None where the platform's own rules must read the answer."""
+    status = answer.status
+    if status == 401:
+        return Finding(about, "failed", "401: the access token is not accepted", f"renew it and set {credential}")
+    if status == 426:
+        return Finding(about, "failed", "426: the version of the API has ended", "update crm_attribution")
+    if status in (408, 429) or status >= 500 or status < 200 or not answer.readable:
+        return Finding(about, "cannot be checked", f"the platform answers {status}", "run preflight again later")
+    return None
 
 
 def date_of(answer: Answer) -> datetime | None:

@@ -11,23 +11,29 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, ClassVar
 
 from crm_attribution.clock import iso
 from crm_attribution.destinations.base import (
     Answer,
+    ApiVersion,
+    Asked,
     Ended,
+    Finding,
     Grant,
     Json,
     Limits,
     Outcome,
     Processed,
     ProcessesLater,
+    Question,
     Ready,
     Request,
     all_rows,
     refused,
     retry_after,
+    told_by_status,
     without_error,
 )
 from crm_attribution.destinations.normalise import google_hash
@@ -115,6 +121,9 @@ class Google(ProcessesLater):
         calls_per_minute=300,
         adjust_age=timedelta(days=55),
     )
+    version: ClassVar[ApiVersion | None] = ApiVersion(
+        "Google Data Manager API", "v1", None, "https://developers.google.com/data-manager/api/reference"
+    )
     documentation: ClassVar[str] = (
         "https://developers.google.com/data-manager/api/devguides/events/google-ads/offline/send-events"
     )
@@ -173,6 +182,19 @@ class Google(ProcessesLater):
         """https://developers.google.com/data-manager/api/reference/rest/v1/events/ingest"""
         return replace(request, json={**request.json, "validateOnly": True})
 
+    def questions(self, asked: Asked) -> list[Question]:
+        """Google has no call that shows a conversion action: each is asked for by an event of nobody's that is only
+        validated (https://developers.google.com/data-manager/api/reference/rpc/google.ads.datamanager.v1#errorreason)."""
+        found = []
+        for action in asked.actions:
+            event = Ready("preflight", action, "conversion", asked.now, None, None, email="nobody@example.com")
+            request = self.validate_only(self.build([event], asked.settings, asked.options))
+            about = f"action {action}"
+            found += (
+                [Question(about, request, partial(_action, about, self.account(asked.settings)))] if request else []
+            )
+        return found
+
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
         if isinstance(error, dict) and isinstance(error.get("status"), str) and answer.status >= 400:
@@ -203,6 +225,34 @@ class Google(ProcessesLater):
             errors.update(_counts(status, "errorInfo", "errorCounts"))
             warnings.update(_counts(status, "warningInfo", "warningCounts"))
         return Processed(ended, errors, warnings)
+
+
+def _action(about: str, account: str, answer: Answer) -> Finding:
+    error = answer.body.get("error") if isinstance(answer.body, dict) else None
+    reasons = {reason for _, reason in _violations(error)} if isinstance(error, dict) else set()
+    if "INVALID_CONVERSION_ACTION_ID" in reasons:
+        fix = f"name a conversion action that account {account} owns in the mapping (destinations.google.conversions)"
+        return Finding(about, "failed", f"account {account} has no such conversion action", fix)
+    if "INVALID_CONVERSION_ACTION_TYPE" in reasons:
+        fix = "make a conversion action that imports clicks, and name it in the mapping"
+        return Finding(about, "failed", "the conversion action takes no imported clicks", fix)
+    if answer.status == 403 or any(_OF_ACCOUNT.search(reason) for reason in reasons):
+        named = ", ".join(sorted(reasons)) or "PERMISSION_DENIED"
+        fix = (
+            "correct GOOGLE_ADS_CUSTOMER_ID, let the user of GOOGLE_REFRESH_TOKEN into the account (or name the manager"
+            " account in GOOGLE_ADS_LOGIN_CUSTOMER_ID), enable the Data Manager API in the project, and sign the terms"
+            " of customer data"
+        )
+        return Finding(about, "failed", f"account {account} takes nothing: {named}", fix)
+    if (told := told_by_status(about, answer, Google.credential)) is not None:
+        return told
+    if answer.status != 200:
+        named = ", ".join(sorted(reasons)) or "no reason that is known here"
+        return Finding(
+            about, "failed", f"Google answers {answer.status}: {named}", "look the reason up in Google's reference"
+        )
+    found = f"account {account} takes a validated event; Google does not say whether the action is enabled"
+    return Finding(about, "ok", found, "look in Google Ads > Goals > Conversions that it is enabled")
 
 
 def _actions(batch: Sequence[Ready]) -> list[str]:

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
+from functools import partial
 from typing import ClassVar
 
 from crm_attribution.clock import to_millis
 from crm_attribution.destinations.base import (
     Answer,
+    ApiVersion,
+    Asked,
     Destination,
+    Finding,
     Json,
     Limits,
     Outcome,
+    Question,
     Ready,
     Request,
     all_rows,
     plain_http,
     refused,
+    told_by_status,
 )
 from crm_attribution.destinations.normalise import linkedin_email_hash
 from crm_attribution.identifiers import normalise_click_id
@@ -30,6 +36,10 @@ from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "202609"
 """Pinned; a version lives about a year, then answers 426: https://learn.microsoft.com/en-us/linkedin/marketing/versioning"""
+
+ENDS = date(2027, 9, 15)
+"""A year after the version, as of those whose end is announced:
+https://learn.microsoft.com/en-us/linkedin/marketing/integrations/migrations"""
 
 _RULE_ID = re.compile(r"\d+", re.ASCII)
 _EMAIL, _CLICK = "SHA256_EMAIL", "LINKEDIN_FIRST_PARTY_ADS_TRACKING_UUID"
@@ -54,7 +64,7 @@ class LinkedIn(Destination):
         ),
         text(
             "LINKEDIN_ACCOUNT_ID",
-            "the ad account, where several share one data directory",
+            "the ad account: where several share one data directory, and for `preflight` to look at conversion rules",
             where="LinkedIn Campaign Manager: the number in the ad account's address",
         ),
     )
@@ -65,6 +75,9 @@ class LinkedIn(Destination):
     key_field: ClassVar[str] = "eventId"
     example_action: ClassVar[str] = "104012"
     limits: ClassVar[Limits] = Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
+    version: ClassVar[ApiVersion | None] = ApiVersion(
+        "LinkedIn Marketing API", API_VERSION, ENDS, "https://learn.microsoft.com/en-us/linkedin/marketing/versioning"
+    )
     documentation: ClassVar[str] = (
         "https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api"
     )
@@ -93,13 +106,33 @@ class LinkedIn(Destination):
         return [kind for kind, raw in given.items() if raw and kind not in sent]
 
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:  # noqa: ARG002
-        headers = {
-            "Authorization": f"Bearer {settings['LINKEDIN_ACCESS_TOKEN']}",
-            "LinkedIn-Version": API_VERSION,
-            "X-Restli-Protocol-Version": "2.0.0",
-            "X-RestLi-Method": "BATCH_CREATE",
-        }
+        headers = {**_headers(settings), "X-RestLi-Method": "BATCH_CREATE"}
         return Request("POST", "/rest/conversionEvents", headers, {"elements": [_event(row) for row in batch]})
+
+    def questions(self, asked: Asked) -> list[Question]:
+        """The ad account and each conversion rule:
+        https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversion-tracking"""
+        account = asked.settings.get("LINKEDIN_ACCOUNT_ID")
+        if not account:
+            return []
+        headers, urn = _headers(asked.settings), {"account": f"urn:li:sponsoredAccount:{account}"}
+        about = f"account {account}"
+        found = [Question(about, Request("GET", f"/rest/adAccounts/{account}", headers, {}), partial(_account, about))]
+        for action in asked.actions:
+            about = f"action {action}"
+            request = Request("GET", f"/rest/conversions/{action}", headers, {}, urn)
+            found.append(Question(about, request, partial(_rule, about, account)))
+        return found
+
+    def not_checked(self, asked: Asked) -> list[Finding]:
+        if asked.settings.get("LINKEDIN_ACCOUNT_ID"):
+            return []
+        fix = (
+            "set LINKEDIN_ACCOUNT_ID before the first conversion is planned: it is part of the key of each, so a later"
+            " change would send them as new ones"
+        )
+        known = "LinkedIn shows conversion rules by ad account, and LINKEDIN_ACCOUNT_ID is not set"
+        return [Finding(f"action {action}", "cannot be checked", known, fix) for action in asked.actions]
 
     def is_own_refusal(self, answer: Answer) -> bool:
         return isinstance(answer.body, dict) and answer.body.get("status") == answer.status
@@ -120,6 +153,53 @@ class LinkedIn(Destination):
         if not isinstance(elements, list) or len(elements) != len(batch):
             return all_rows(batch, "uncertain", "results_do_not_match")
         return [_element(item, row.conversion_id) for item, row in zip(elements, batch, strict=True)]
+
+
+def _headers(settings: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {settings['LINKEDIN_ACCESS_TOKEN']}",
+        "LinkedIn-Version": API_VERSION,
+        "X-Restli-Protocol-Version": "2.0.0",
+    }
+
+
+def _account(about: str, answer: Answer) -> Finding:
+    if (told := told_by_status(about, answer, LinkedIn.credential)) is not None:
+        return told
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if answer.status == 404:
+        return Finding(about, "failed", "there is no such ad account", "correct LINKEDIN_ACCOUNT_ID")
+    if answer.status != 200:
+        fix = "a token for conversions alone may not read the account; with the scope r_ads it is looked at"
+        return Finding(about, "cannot be checked", f"LinkedIn answers {answer.status}", fix)
+    if body.get("status") != "ACTIVE":
+        return Finding(about, "failed", "the ad account is not active", "activate it in LinkedIn Campaign Manager")
+    return Finding(about, "ok", "it exists and is active")
+
+
+def _rule(about: str, account: str, answer: Answer) -> Finding:
+    if (told := told_by_status(about, answer, LinkedIn.credential)) is not None:
+        return told
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if answer.status == 403:
+        fix = "grant the scope rw_conversions, and its user a role in the ad account"
+        return Finding(about, "failed", f"403: the token may not read the conversion rules of {account}", fix)
+    if answer.status == 404:
+        fix = (
+            "name an existing rule in the mapping (destinations.linkedin.conversions), or make one with this id's type"
+        )
+        return Finding(about, "failed", f"ad account {account} has no such conversion rule", fix)
+    if answer.status != 200:
+        fix = f"look in LinkedIn Campaign Manager whether rule and ad account {account} belong together"
+        return Finding(about, "failed", f"LinkedIn answers {answer.status}", fix)
+    if body.get("conversionMethod") != "CONVERSIONS_API":
+        fix = "make a rule with the method Conversions API and name it in the mapping"
+        return Finding(about, "failed", "the rule takes no events of the Conversions API", fix)
+    if body.get("enabled") is False:
+        return Finding(about, "failed", "the rule is not enabled", "enable it in LinkedIn Campaign Manager")
+    kind = body.get("type")
+    named = f", type {kind}" if isinstance(kind, str) and re.fullmatch(r"[A-Z_]{1,60}", kind) else ""
+    return Finding(about, "ok", f"it exists, is enabled and takes the Conversions API{named}")
 
 
 def _event(ready: Ready) -> Json:

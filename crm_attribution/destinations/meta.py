@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import lru_cache
 from typing import ClassVar
 
 from crm_attribution.clock import to_millis
 from crm_attribution.destinations.base import (
     Answer,
+    ApiVersion,
+    Asked,
     Destination,
+    Finding,
     Json,
     Limits,
     Outcome,
+    Question,
     Ready,
     Request,
     all_rows,
     refused,
     retry_after,
+    told_by_status,
     without_error,
 )
 from crm_attribution.destinations.normalise import meta_hash
@@ -32,12 +37,17 @@ from crm_attribution.money import to_json_number
 from crm_attribution.settings import Setting, secret, text
 
 API_VERSION = "v26.0"
-"""Pinned: supported for two years from 2026-07-29, https://developers.facebook.com/docs/graph-api/changelog"""
+"""Pinned, of 2026-07-29: https://developers.facebook.com/docs/graph-api/changelog"""
+
+ENDS = date(2027, 7, 29)
+"""The earlier: the Graph API keeps a version for two years, the Marketing API about one, and which of them binds
+conversions is not told."""
 
 TOO_OLD = 2804003
 BAD_PARAMETER = 100
 _THROTTLED = frozenset({4, 17, 32, 341, 368, 613, *range(80000, 80015)})
 _TRANSIENT = frozenset({1, 2, 5000})
+_BAD_TOKEN, _FORBIDDEN = 190, frozenset({10, 200, 294})
 _WRONG_ID = 33
 """Error codes of the Graph API: https://developers.facebook.com/docs/graph-api/guides/error-handling"""
 
@@ -80,6 +90,9 @@ class Meta(Destination):
     option_names: ClassVar[Sequence[str]] = ("crm_name", "action_source")
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
     limits: ClassVar[Limits] = Limits(batch=1000, max_age=timedelta(days=7), dedupe=timedelta(hours=48))
+    version: ClassVar[ApiVersion | None] = ApiVersion(
+        "Meta Graph API", API_VERSION, ENDS, "https://developers.facebook.com/docs/graph-api/changelog"
+    )
     documentation: ClassVar[str] = (
         "https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api"
     )
@@ -112,6 +125,14 @@ class Meta(Destination):
         }
         return Request("POST", f"/{API_VERSION}/{settings['META_DATASET_ID']}/events", {}, body)
 
+    def questions(self, asked: Asked) -> list[Question]:
+        """The dataset; event names need none to exist:
+        https://developers.facebook.com/docs/marketing-api/reference/ads-pixel"""
+        dataset = asked.settings["META_DATASET_ID"]
+        headers = {"Authorization": f"Bearer {asked.settings['META_ACCESS_TOKEN']}"}
+        request = Request("GET", f"/{API_VERSION}/{dataset}", headers, {}, {"fields": "id,name,is_unavailable"})
+        return [Question(f"dataset {dataset}", request, lambda answer: _dataset(f"dataset {dataset}", answer))]
+
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         error = answer.body.get("error") if isinstance(answer.body, dict) else None
         if isinstance(error, dict) and isinstance(error.get("code"), int) and answer.status >= 400:
@@ -123,6 +144,29 @@ class Meta(Destination):
         if isinstance(received, bool) or received != len(batch):
             return all_rows(batch, "uncertain", "results_do_not_match")
         return all_rows(batch, "accepted")
+
+
+def _dataset(about: str, answer: Answer) -> Finding:
+    error = answer.body.get("error") if isinstance(answer.body, dict) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if code == _BAD_TOKEN:
+        return Finding(about, "failed", "190: the access token is not accepted", f"renew it and set {Meta.credential}")
+    if code == BAD_PARAMETER:
+        found = "100: there is no such dataset, or the token has no access to it"
+        return Finding(about, "failed", found, "correct META_DATASET_ID, or make the token in this dataset's settings")
+    if code in _FORBIDDEN or answer.status == 403:
+        found = "the token may send, perhaps, and may not read the dataset"
+        return Finding(about, "cannot be checked", found, "look at the dataset in Meta Events Manager")
+    if code in _THROTTLED | _TRANSIENT:
+        return Finding(about, "cannot be checked", f"Meta answers {code}", "run preflight again later")
+    if (told := told_by_status(about, answer, Meta.credential)) is not None:
+        return told
+    if answer.status != 200:
+        fix = "look the code up: https://developers.facebook.com/docs/graph-api/guides/error-handling"
+        return Finding(about, "failed", f"Meta answers {answer.status}" + (f", code {code}" if code else ""), fix)
+    if isinstance(answer.body, dict) and answer.body.get("is_unavailable") is True:
+        return Finding(about, "failed", "the dataset is not available", "look at it in Meta Events Manager")
+    return Finding(about, "ok", "it exists and the token has access; event names need not be set up at Meta")
 
 
 def _event(ready: Ready, options: Mapping[str, str]) -> Json:

@@ -142,10 +142,15 @@ def _unauthorized(answer: Answer, where: str, credential: str) -> Unauthorized:
 
 
 def _forbidden(answer: Answer, where: str, credential: str) -> Forbidden:
-    scopes = sorted(set(_scopes(answer.body)))
+    scopes = missing_scopes(answer.body)
     if scopes:
         return Forbidden(f"{where}: missing scope {', '.join(scopes)}; add it to the app behind {credential}")
     return Forbidden(f"{where}: the token in {credential} may not do this (scope, product tier or disabled account)")
+
+
+def missing_scopes(body: object) -> list[str]:
+    """The scopes that the body of a 403 names."""
+    return sorted(set(_scopes(body)))
 
 
 def _scopes(body: object) -> Iterator[str]:

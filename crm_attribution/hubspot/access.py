@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Protocol
 
 from crm_attribution.clock import Clock
+from crm_attribution.findings import ApiVersion
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
-from crm_attribution.hubspot.paths import Paths
+from crm_attribution.hubspot.paths import UNDATED, VERSIONING, Paths
 from crm_attribution.hubspot.settings import (
     ACCESS_TOKEN,
     BASE_URL,
@@ -26,6 +28,8 @@ from crm_attribution.hubspot.token_file import TokenFile
 from crm_attribution.settings import Settings
 
 VERSION = "2026-09"
+API_VERSIONS = (ApiVersion("HubSpot CRM API", VERSION, date(2028, 3, 1), VERSIONING), *UNDATED)
+"""A dated version is supported for 18 months."""
 
 
 class Credential(Protocol):
@@ -97,7 +101,9 @@ def token_endpoint(given: Settings, version: str = VERSION) -> TokenEndpoint:
     return TokenEndpoint(transport, Paths.of(version).token, given[CLIENT_ID], given[CLIENT_SECRET])
 
 
-def open_transport(given: Settings, who: Credential, limits: Limits) -> Transport:
+def open_transport(
+    given: Settings, who: Credential, limits: Limits, *, attempts: int = 6, deadline_seconds: float = 300
+) -> Transport:
     """Calls to HubSpot as `who`, inside `limits`."""
     renew: Callable[[], bool] | None = who.renew if isinstance(who, OAuth) else None
     return Transport(
@@ -109,4 +115,6 @@ def open_transport(given: Settings, who: Credential, limits: Limits) -> Transpor
         budgets=limits.budgets,
         watch=limits,
         credential=who.setting,
+        attempts=attempts,
+        deadline_seconds=deadline_seconds,
     )

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from urllib.parse import quote
 
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.findings import ApiVersion
+
+VERSIONING = "https://developers.hubspot.com/docs/developer-tooling/platform/versioning"
+UNDATED = (
+    ApiVersion("HubSpot campaigns API", "2026-03", date(2027, 9, 1), VERSIONING),
+    ApiVersion(
+        "HubSpot APIs of forms, e-mail events, marketing events and account",
+        "v1 to v3",
+        date(2027, 9, 1),
+        "https://developers.hubspot.com/docs/api-reference/legacy/migration-guide",
+    ),
+)
+"""Versions of the paths that `Paths.of` does not date, and when they end."""
 
 
 def segment(value: str) -> str:
@@ -36,6 +50,7 @@ class Paths:
     marketing_events: str = "/marketing/v3/marketing-events"
     account: str = "/account-info/v3/details"
     usage: str = "/account-info/v3/api-usage/daily/private-apps"
+    private_app: str = "/oauth/v2/private-apps/get/access-token-info"
 
     @classmethod
     def of(cls, version: str) -> Paths:

@@ -11,6 +11,7 @@ from typing import TypeVar
 import polars as pl
 
 from crm_attribution.clock import Clock
+from crm_attribution.findings import Finding
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
 from crm_attribution.warehouse.connection import Warehouse
@@ -57,6 +58,7 @@ class StreamReport(Report):
         unaccounted: ranges of ids in which the two still differ; empty where none is known.
         unknown_properties: configured properties the portal does not have; None where they were not compared.
         not_read: why the stream could not be read, and what to do.
+        findings: what was found out about the installation; None where it was not looked at.
     """
 
     calls: int | None = None
@@ -68,6 +70,7 @@ class StreamReport(Report):
     unaccounted: str = ""
     unknown_properties: list[str] | None = None
     not_read: str | None = None
+    findings: list[Finding] | None = None
 
     def shown(self) -> Figures:
         unknown = self.unknown_properties

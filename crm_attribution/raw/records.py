@@ -64,8 +64,8 @@ class Wanted:
         return sha256(json.dumps([sorted(self.copied), sorted(self.tracked)]).encode()).hexdigest()[:16]
 
 
-def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
-    """The properties the rules and the product need."""
+def named_properties(rules: Rules, object_type: str) -> tuple[list[str], list[str]]:
+    """The properties the rules and the product need: those that are copied, and those whose history is read."""
     stages = [f"hs_lifecyclestage_{stage}_date" for stage in rules.lifecycle.stages]
     described = OBJECT_TYPES[object_type]
     became = [] if described.pipelines else stages
@@ -85,9 +85,15 @@ def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
         *ending,
     ]
     tracked = [*described.tracked, *rules.history[object_type], *answers, *ending]
+    return list(dict.fromkeys(copied)), list(dict.fromkeys(tracked))
+
+
+def wanted_of(warehouse: Warehouse, rules: Rules, object_type: str) -> Wanted:
+    """The properties the rules and the product need."""
+    copied, tracked = named_properties(rules, object_type)
     with warehouse.session() as session:
         home = session.scalar("SELECT company_currency FROM raw.account")
-    return Wanted(object_type, list(dict.fromkeys(copied)), list(dict.fromkeys(tracked)), home)
+    return Wanted(object_type, copied, tracked, home)
 
 
 @dataclass(frozen=True)

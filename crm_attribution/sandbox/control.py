@@ -1,5 +1,5 @@
-"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `clock`, `faults`, `log`, `webhooks`,
-`oauth`, `limits`, `properties`.
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `setup/{platform}`, `clock`, `faults`, `log`,
+`webhooks`, `oauth`, `limits`, `properties`.
 
 Its calls are never counted, limited or hit by faults.
 """
@@ -43,6 +43,7 @@ class Control:
         return [
             Route(f"{PREFIX}/calls", self._calls, methods=["GET", "DELETE"]),
             Route(f"{PREFIX}/received/{{platform}}", self._received),
+            Route(f"{PREFIX}/setup/{{platform}}", self._setup, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/clock", self._clock, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/faults", self._faults, methods=["GET", "PUT", "DELETE"]),
             Route(f"{PREFIX}/log", self._log, methods=["POST"]),
@@ -57,11 +58,17 @@ class Control:
             self._world.calls.clear()
         return Answer({"total": self._world.calls.total(), "routes": dict(sorted(self._world.calls.items()))})
 
-    async def _received(self, request: Request) -> Response:
+    def _platform(self, request: Request) -> Platform:
         platform = self._platforms.get(request.path_params["platform"])
         if platform is None:
             raise _bad(f"no such platform; known are {', '.join(self._platforms)}", 404)
-        inbox = platform.inbox
+        return platform
+
+    async def _setup(self, request: Request) -> Response:
+        return await _changed(request, self._platform(request).setup)
+
+    async def _received(self, request: Request) -> Response:
+        inbox = self._platform(request).inbox
         return Answer({"requests": inbox.requests, "received": inbox.received, "counted": inbox.counted})
 
     async def _clock(self, request: Request) -> Response:

@@ -1,4 +1,5 @@
-"""The tokens of one OAuth app installed in the account. Their ages follow the sandbox's clock.
+"""The tokens of one OAuth app installed in the account, the private app's token, and the scopes both have. The ages of
+the former follow the sandbox's clock.
 
 https://developers.hubspot.com/docs/api-reference/2026-03/authentication/manage-oauth-tokens. Taking a refresh token
 away leaves access tokens valid until they expire. That a refresh returns a new refresh token is not HubSpot's present
@@ -26,7 +27,10 @@ SCOPES = (
     "crm.schemas.deals.read",
     "forms",
     "content",
+    "crm.objects.marketing_events.read",
+    "marketing.campaigns.read",
 )
+PRIVATE_TOKEN = "pat-na1-sandbox-7c1d2b3a-0000-4000-8000-5a4db0c0ffee"  # noqa: S105 - the sandbox's own
 LIFETIME = 1800
 
 
@@ -38,14 +42,22 @@ class Grants:
         revoked: the refresh token is refused.
         expires_in: seconds an access token lives from its issue.
         code: an unused authorization code.
+        without: scopes both apps lack.
+        told: whether HubSpot tells the scopes of a token.
     """
 
     def __init__(self) -> None:
+        self.without: list[str] = []
+        self.told = True
         self.rotate, self.revoked, self.expires_in = False, False, LIFETIME
         self._issued = 0
         self._access: dict[str, int] = {}
         self.refresh_token = self._new("na1", 24)
         self.code = self._new("na1", 24)
+
+    @property
+    def scopes(self) -> list[str]:
+        return [scope for scope in SCOPES if scope not in self.without]
 
     def _new(self, start: str, length: int) -> str:
         """A new token, the same in every run."""
@@ -80,17 +92,20 @@ class Grants:
         return True
 
     def change(self, raw: Any) -> None:
-        """Set `rotate`, `revoked` and `expires_in`, all or none.
+        """Set `rotate`, `revoked`, `expires_in`, `without` and `told`, all or none.
 
         Raises:
             ValueError: naming the field that is not understood.
         """
-        kinds: dict[str, type] = {"rotate": bool, "revoked": bool, "expires_in": int}
+        kinds: dict[str, type] = {"rotate": bool, "revoked": bool, "expires_in": int, "without": list, "told": bool}
         if not isinstance(raw, dict) or not set(raw) <= set(kinds):
             raise ValueError(f"the body is an object of {', '.join(kinds)}")
         for name, value in raw.items():
             if type(value) is not kinds[name]:
                 raise ValueError(f"`{name}` has the wrong type")
+        unknown = set(raw.get("without", ())) - set(SCOPES)
+        if unknown:
+            raise ValueError(f"`without` names {min(unknown)}; known are {', '.join(SCOPES)}")
         if raw.get("expires_in", 1) < 1:
             raise ValueError("`expires_in` must be at least 1")
         for name, value in raw.items():
@@ -107,4 +122,6 @@ class Grants:
             "rotate": self.rotate,
             "revoked": self.revoked,
             "expires_in": self.expires_in,
+            "without": self.without,
+            "told": self.told,
         }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from crm_attribution.findings import worst
 from crm_attribution.hubspot import campaigns
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.orchestration import in_force
@@ -23,6 +24,7 @@ from crm_attribution.orchestration.assets.common import (
 )
 from crm_attribution.orchestration.budget import check_run
 from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.preflight import machine
 from crm_attribution.raw import webhooks as inbox
 from crm_attribution.raw.reading import StreamReport
 from crm_attribution.sources import sources
@@ -89,6 +91,8 @@ def _account(pipeline: Pipeline, hours: Window) -> StreamReport:
     report.figures |= pipeline.connections.credential.figures() | pipeline.connections.limits.figures()
     with pipeline.warehouse.session() as session:
         report.figures |= {"portal": str(session.state.portal_id), **in_force.shown(pipeline.settings, pipeline.rules)}
+        ledger = machine.ledger_of(session, pipeline.ledger)
+    report.findings = machine.look(pipeline.settings, pipeline.clock.now(), ledger)
     return report
 
 
@@ -114,6 +118,28 @@ def _before(source: Source) -> list[str]:
 
 def _webhooks(pipeline: Pipeline, _: Window) -> StreamReport:
     return inbox.load(pipeline.warehouse, pipeline.clock, pipeline.settings.inbox)
+
+
+def installation() -> Check:
+    """What `crm-attribution preflight` looks at without a call, every hour. The rest is judged hourly anyway:
+    scopes by the reads that need them, the mapping's names by their checks, platforms by the sinks."""
+    check = dg.AssetCheckSpec(
+        "preflight",
+        asset=key_of("raw.account"),
+        description="Versions of APIs, data directory, disk and delivery ledger are as they must be. A warning does not"
+        " fail it. `crm-attribution preflight` looks at HubSpot and the platforms too.",
+    )
+
+    def judge(report: StreamReport) -> dg.AssetCheckResult:
+        named = [one for one in report.findings or () if one.state in ("warning", "failed")]
+        return dg.AssetCheckResult(
+            check_name=check.name,
+            asset_key=check.asset_key,
+            passed=report.findings is not None and worst(report.findings) != "failed",
+            metadata={one.name: f"{one.state}: {one.found}; {one.fix}" for one in named},
+        )
+
+    return check, judge
 
 
 def complete(name: str) -> Check:
@@ -203,7 +229,7 @@ def _reconciliation() -> dg.AssetsDefinition:
 _RECORDS = [described.table for described in OBJECT_TYPES.values()]
 
 assets = [
-    extraction("raw.account", [], _account),
+    extraction("raw.account", [], _account, [installation()]),
     extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.owners()),
     extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.stages()),
     extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.forms()),

@@ -96,14 +96,24 @@ def refusal_body(world: World, status: int, fault: Fault | None, policy: str | N
         message = "Authentication credentials not found. This API supports OAuth 2.0 authentication."
         return {**body, "message": message, "category": "INVALID_AUTHENTICATION"}
     if status == 403:
-        scope = (fault.scope if fault else None) or "crm.objects.contacts.read"
-        message = "This app hasn't been granted all required scopes to make this call."
-        required = {
-            "message": "One or more of the following scopes are required.",
-            "context": {"requiredScopes": [scope]},
-        }
-        return {**body, "message": message, "category": "MISSING_SCOPES", "errors": [required]}
+        return unscoped_body(world, (fault.scope if fault else None) or "crm.objects.contacts.read")
     return {**body, "message": "internal error"}
+
+
+def unscoped_body(world: World, scope: str) -> Json:
+    """The body of a 403 for a scope that was not granted."""
+    required = {
+        "message": "One or more of the following scopes are required.",
+        "context": {"requiredScopes": [scope]},
+    }
+    message = "This app hasn't been granted all required scopes to make this call."
+    return {
+        "status": "error",
+        "correlationId": world.trace_id(),
+        "message": message,
+        "category": "MISSING_SCOPES",
+        "errors": [required],
+    }
 
 
 def expired_body(world: World, expired: int) -> Json:

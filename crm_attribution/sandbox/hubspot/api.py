@@ -14,11 +14,12 @@ from starlette.routing import BaseRoute
 
 from crm_attribution.sandbox.api import Answer, bearer, retry_headers
 from crm_attribution.sandbox.faults import Fault
+from crm_attribution.sandbox.grants import PRIVATE_TOKEN as TOKEN
 from crm_attribution.sandbox.hubspot import associations, marketing, oauth, objects, setup
-from crm_attribution.sandbox.hubspot.answers import expired_body, refusal_body
+from crm_attribution.sandbox.hubspot.answers import expired_body, refusal_body, unscoped_body
+from crm_attribution.sandbox.hubspot.scopes import scope_of
 from crm_attribution.sandbox.world import World
 
-TOKEN = "pat-na1-sandbox-7c1d2b3a-0000-4000-8000-5a4db0c0ffee"  # noqa: S105 - the sandbox's own
 LONGEST_QUERY = 16_000
 
 
@@ -44,7 +45,13 @@ class HubSpot:
         refused = None if token == TOKEN else self._app_token(token or "")
         if refused is None and len(request.scope["query_string"]) > LONGEST_QUERY:
             refused = Answer(refusal_body(self._world, 414, None), 414)
-        return refused or self._limit(request, private=token == TOKEN)
+        return refused or self._limit(request, private=token == TOKEN) or self._unscoped(request)
+
+    def _unscoped(self, request: Request) -> Response | None:
+        scope = scope_of(request.scope["path"])
+        if scope not in self._world.grants.without:
+            return None
+        return Answer(unscoped_body(self._world, scope), 403)
 
     def _app_token(self, token: str) -> Response | None:
         """The refusal of an OAuth access token that is unknown or too old."""

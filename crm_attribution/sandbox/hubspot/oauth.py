@@ -1,4 +1,4 @@
-"""OAuth tokens: issue, refresh, introspect, revoke.
+"""OAuth tokens: issue, refresh, introspect, revoke; and what a private app's token may do.
 
 https://developers.hubspot.com/docs/api-reference/2026-03/authentication/manage-oauth-tokens. Errors carry the fields of
 RFC 6749 in addition to HubSpot's own, with status 400: https://developers.hubspot.com/changelog/
@@ -14,13 +14,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from crm_attribution.sandbox.api import ApiError, Json
-from crm_attribution.sandbox.grants import CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, SCOPES, Grants
-from crm_attribution.sandbox.hubspot.answers import answer, world_of
+from crm_attribution.sandbox.api import ApiError, Json, bearer
+from crm_attribution.sandbox.grants import CLIENT_ID, CLIENT_SECRET, PRIVATE_TOKEN, REDIRECT_URI, Grants
+from crm_attribution.sandbox.hubspot.answers import answer, invalid, json_body, missing, world_of
 from crm_attribution.sandbox.hubspot.webhooks import APP_ID
 from crm_attribution.sandbox.instants import SECOND
 
 PREFIX = "/oauth/"
+TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - an address
 USER_ID = 9001
 VERSIONS = ("v1", "v3", "2026-03", "2026-09")
 PROBLEMS = {
@@ -38,7 +39,7 @@ def routes() -> Sequence[BaseRoute]:
         Route(f"{PREFIX}{version}{path}", endpoint, methods=["POST"])
         for version in VERSIONS
         for path, endpoint in (("/token", token), ("/token/introspect", introspect), ("/token/revoke", revoke))
-    ]
+    ] + [Route(TOKEN_INFO, private_app, methods=["POST"])]
 
 
 def _bad(request: Request, status: str) -> ApiError:
@@ -85,7 +86,7 @@ async def token(request: Request) -> Response:
     }
     if "/v1/" not in request.url.path:
         hub = world.portal.account["portalId"]
-        body |= {"token_use": "access_token", "hub_id": hub, "user_id": USER_ID, "scopes": list(SCOPES)}
+        body |= {"token_use": "access_token", "hub_id": hub, "user_id": USER_ID, "scopes": grants.scopes}
     return answer(body)
 
 
@@ -100,6 +101,8 @@ def _use(grants: Grants, asked: str, now: int) -> tuple[str, int] | None:
 async def introspect(request: Request) -> Response:
     world, form = world_of(request), await _form(request)
     _check_client(request, form)
+    if not world.grants.told:
+        raise missing(request)
     use = _use(world.grants, form.get("token", ""), world.portal.now)
     if use is None:
         return answer({"active": False})
@@ -115,10 +118,23 @@ async def introspect(request: Request) -> Response:
             "hub_id": hub,
             "hub_domain": f"portal-{hub}.example",
             "user_id": USER_ID,
-            "scopes": list(SCOPES),
+            "scopes": world.grants.scopes,
             "is_private_distribution": True,
         }
     )
+
+
+async def private_app(request: Request) -> Response:
+    """https://developers.hubspot.com/docs/api/private-apps: the token stands in the body, and
+    for an account in the EU in the header too."""
+    world = world_of(request)
+    body = await json_body(request)
+    if not world.grants.told:
+        raise missing(request)
+    if body.get("tokenKey") != PRIVATE_TOKEN or bearer(request) != PRIVATE_TOKEN:
+        raise invalid(request, "the token is not one of a private app")
+    hub = world.portal.account["portalId"]
+    return answer({"userId": USER_ID, "hubId": hub, "appId": APP_ID, "scopes": world.grants.scopes})
 
 
 async def revoke(request: Request) -> Response:

@@ -25,12 +25,47 @@ class Inbox:
     counted: list[Json] = field(default_factory=list)
 
 
+@dataclass
+class Setup:
+    """What the account lacks, by id: of the account itself, of conversion rules or actions. All else is there.
+
+    Attributes:
+        missing: does not exist.
+        disabled: exists and is switched off.
+        mistyped: a rule or action of another kind, which takes no events of the API.
+    """
+
+    missing: list[str] = field(default_factory=list)
+    disabled: list[str] = field(default_factory=list)
+    mistyped: list[str] = field(default_factory=list)
+
+    def change(self, raw: Any) -> None:
+        """Set lists of ids; those that are not named stay.
+
+        Raises:
+            ValueError: naming the field that is not understood.
+        """
+        names = sorted(vars(self))
+        if not isinstance(raw, dict) or not set(raw) <= set(names):
+            raise ValueError(f"the body is an object of {', '.join(names)}")
+        for name, ids in raw.items():
+            if not isinstance(ids, list) or not all(isinstance(item, str) for item in ids):
+                raise ValueError(f"`{name}` is a list of ids")
+        for name, ids in raw.items():
+            setattr(self, name, ids)
+
+    def shown(self) -> Json:
+        return dict(vars(self))
+
+
 class Platform(Api, Protocol):
     """An ad platform: an API with an inbox.
 
     Attributes:
         name: how the control path calls it.
+        setup: what its account lacks.
     """
 
     name: str
     inbox: Inbox
+    setup: Setup

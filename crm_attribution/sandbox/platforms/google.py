@@ -27,7 +27,7 @@ from starlette.routing import BaseRoute, Route
 from crm_attribution.sandbox.api import Answer, ApiError, bearer, retry_headers
 from crm_attribution.sandbox.faults import Fault
 from crm_attribution.sandbox.instants import DAY, MINUTE_MS
-from crm_attribution.sandbox.platforms.base import Inbox
+from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
@@ -75,7 +75,7 @@ class Google:
         self._world = world
         self._taken: dict[str, _Taken] = {}
         self._known: dict[tuple[str, str], Json] = {}
-        self.inbox = Inbox()
+        self.inbox, self.setup = Inbox(), Setup()
 
     def env(self, base_url: str) -> dict[str, str]:
         address = base_url + self.prefix
@@ -123,7 +123,9 @@ class Google:
             body = json.loads(await request.body())
         except ValueError:
             raise _error(400, "Invalid JSON payload received.") from None
-        problems = list(_problems(body))
+        if CUSTOMER in self.setup.missing:
+            raise _error(403, "The caller does not have permission")
+        problems = list(_problems(body)) or list(_lacking(body, self.setup))
         if problems:
             raise _error(400, "There was a problem with the request.", problems)
         number = self._world.trace_id()
@@ -210,6 +212,16 @@ def _problems(body: Any) -> Iterator[Problem]:
     references = {one.get("reference") for one in destinations if isinstance(one, dict)}
     for place, event in enumerate(events):
         yield from _event_problems(f"events[{place}]", event, references, body.get("encoding"))
+
+
+def _lacking(body: Json, setup: Setup) -> Iterator[Problem]:
+    """https://developers.google.com/data-manager/api/reference/rpc/google.ads.datamanager.v1#errorreason"""
+    for place, destination in enumerate(body["destinations"]):
+        action = destination["productDestinationId"]
+        if action in setup.missing:
+            yield f"destinations[{place}].product_destination_id", "INVALID_CONVERSION_ACTION_ID"
+        elif action in setup.mistyped:
+            yield f"destinations[{place}].product_destination_id", "INVALID_CONVERSION_ACTION_TYPE"
 
 
 def _destination_problems(at: str, destination: Any) -> Iterator[Problem]:

@@ -1,8 +1,9 @@
-"""LinkedIn Conversions API: `POST /linkedin/rest/conversionEvents`.
+"""LinkedIn Conversions API: `POST /linkedin/rest/conversionEvents`, `GET /linkedin/rest/conversions/{id}` and
+`GET /linkedin/rest/adAccounts/{id}`.
 
 https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api, limits and whole-batch
 422 answers as integrators report them. Versions live about a year; 202511 is gone. What LinkedIn does with two server
-events of one eventId is not documented, so every event counts.
+events of one eventId is not documented, so every event counts. Every rule there is belongs to the one ad account.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from starlette.routing import BaseRoute, Route
 from crm_attribution.sandbox.api import Answer, ApiError, bearer, retry_headers
 from crm_attribution.sandbox.faults import Fault
 from crm_attribution.sandbox.instants import DAY
-from crm_attribution.sandbox.platforms.base import Inbox
+from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
 TOKEN = "AQVsandboxLINKEDIN000000"  # noqa: S105 - the sandbox's own
+ACCOUNT = "507404993"
 MOST_EVENTS = 5000
 MAX_AGE = 90 * DAY
 OLDEST_VERSION = 202512
@@ -103,16 +105,21 @@ class LinkedIn:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.inbox = Inbox()
+        self.inbox, self.setup = Inbox(), Setup()
 
     def env(self, base_url: str) -> dict[str, str]:
         return {"LINKEDIN_BASE_URL": base_url + self.prefix, "LINKEDIN_ACCESS_TOKEN": TOKEN}
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/linkedin/rest/conversionEvents", self._events, methods=["POST"])]
+        return [
+            Route("/linkedin/rest/conversionEvents", self._events, methods=["POST"]),
+            Route("/linkedin/rest/conversions/{id}", self._rule),
+            Route("/linkedin/rest/adAccounts/{id}", self._account),
+        ]
 
     def admit(self, request: Request) -> Response | None:
-        self.inbox.requests += 1
+        if request.method == "POST":
+            self.inbox.requests += 1
         if bearer(request) != TOKEN:
             body = {"status": 401, "serviceErrorCode": 65600, "code": "INVALID_ACCESS_TOKEN"}
             return Answer({**body, "message": "Invalid access token"}, 401)
@@ -143,6 +150,35 @@ class LinkedIn:
         answer.headers.update(retry_headers(fault))
         return answer
 
+    async def _rule(self, request: Request) -> Response:
+        """https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversion-tracking"""
+        number, account = request.path_params["id"], request.query_params.get("account")
+        if account is None:
+            raise _error(400, "PARAM_MISSING", "Parameter account is required")
+        if account != f"urn:li:sponsoredAccount:{ACCOUNT}" or ACCOUNT in self.setup.missing:
+            raise _error(403, "ACCESS_DENIED", "Not enough permissions to access: conversions.GET")
+        if not number.isdigit() or number in self.setup.missing:
+            raise _error(404, "RESOURCE_NOT_FOUND", f"Conversion {number} not found")
+        method = "INSIGHT_TAG" if number in self.setup.mistyped else "CONVERSIONS_API"
+        return Answer(
+            {
+                "id": int(number),
+                "account": account,
+                "name": f"rule {number}",
+                "type": "QUALIFIED_LEAD",
+                "conversionMethod": method,
+                "enabled": number not in self.setup.disabled,
+            }
+        )
+
+    async def _account(self, request: Request) -> Response:
+        """https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads/account-structure/create-and-manage-accounts"""
+        number = request.path_params["id"]
+        if number != ACCOUNT or number in self.setup.missing:
+            raise _error(404, "RESOURCE_NOT_FOUND", f"Ad account {number} not found")
+        status = "CANCELED" if number in self.setup.disabled else "ACTIVE"
+        return Answer({"id": int(number), "name": "sandbox", "type": "BUSINESS", "status": status, "currency": "EUR"})
+
     async def _events(self, request: Request) -> Response:
         try:
             body = json.loads(await request.body())
@@ -165,11 +201,16 @@ class LinkedIn:
         lines: list[str] = []
         for position, event in enumerate(events):
             head = f"Index: {position}, " if batch else ""
-            for path, reason in _problems(event, self._world.portal.now):
+            for path, reason in (*_problems(event, self._world.portal.now), *self._lacking(event)):
                 lines.append(f"{head}ERROR :: {path} :: {reason}")
                 head = ""
         if lines:
             raise _error(422, "INVALID_DATA", "\n".join(lines))
+
+    def _lacking(self, event: Any) -> Iterator[tuple[str, str]]:
+        rule = str(event.get("conversion")).rpartition(":")[2] if isinstance(event, dict) else ""
+        if rule in (*self.setup.missing, *self.setup.mistyped):
+            yield "/conversion", "is no conversion rule that takes events of the Conversions API"
 
 
 def _error(status: int, code: str, message: str) -> ApiError:

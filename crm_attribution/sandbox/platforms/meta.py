@@ -1,4 +1,4 @@
-"""Meta Conversions API: `POST /meta/v{N}.0/{DATASET}/events`.
+"""Meta Conversions API: `POST /meta/v{N}.0/{DATASET}/events`, and the dataset itself, `GET /meta/v{N}.0/{DATASET}`.
 
 https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api: 1,000 events, any invalid one
 rejects the whole request, 7 days of age (62 for physical_store). Dedupe by event_name and event_id within 48 hours:
@@ -23,7 +23,7 @@ from starlette.routing import BaseRoute, Route
 from crm_attribution.sandbox.api import Answer, ApiError, bearer, retry_headers
 from crm_attribution.sandbox.faults import Fault
 from crm_attribution.sandbox.instants import DAY, HOUR, SECOND
-from crm_attribution.sandbox.platforms.base import Inbox
+from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
@@ -120,14 +120,17 @@ class Meta:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.inbox = Inbox()
+        self.inbox, self.setup = Inbox(), Setup()
         self._first: dict[tuple[str, str], int] = {}
 
     def env(self, base_url: str) -> dict[str, str]:
         return {"META_BASE_URL": base_url + self.prefix, "META_ACCESS_TOKEN": TOKEN, "META_DATASET_ID": DATASET}
 
     def routes(self) -> Sequence[BaseRoute]:
-        return [Route("/meta/v{version:int}.0/{dataset}/events", self._events, methods=["POST"])]
+        return [
+            Route("/meta/v{version:int}.0/{dataset}/events", self._events, methods=["POST"]),
+            Route("/meta/v{version:int}.0/{dataset}", self._dataset),
+        ]
 
     def admit(self, request: Request) -> Response | None:  # noqa: ARG002 - the token may stand in the body
         return None
@@ -165,16 +168,28 @@ class Meta:
             raise self._error(400, 100, "(#100) The body is not JSON", BAD_PARAMETER) from None
         return body if isinstance(body, dict) else {}
 
-    async def _events(self, request: Request) -> Response:
-        self.inbox.requests += 1
-        body = await self._body(request)
-        token = body.get("access_token") or request.query_params.get("access_token") or bearer(request)
+    def _check_access(self, request: Request, given: Any) -> None:
+        token = given or request.query_params.get("access_token") or bearer(request)
         if token != TOKEN:
             raise self._error(400, 190, "Invalid OAuth access token - Cannot parse access token")
         dataset = request.path_params["dataset"]
-        if dataset != DATASET:
+        if dataset != DATASET or dataset in self.setup.missing:
             problem = "does not exist, cannot be loaded due to missing permissions, or does not support this operation"
-            raise self._error(400, 100, f"Unsupported post request. Object with ID '{dataset}' {problem}", 33)
+            asked = f"Unsupported {request.method.lower()} request."
+            raise self._error(400, 100, f"{asked} Object with ID '{dataset}' {problem}", 33)
+
+    async def _dataset(self, request: Request) -> Response:
+        """https://developers.facebook.com/docs/marketing-api/reference/ads-pixel"""
+        self._check_access(request, None)
+        dataset = request.path_params["dataset"]
+        row = {"id": dataset, "name": "sandbox", "is_unavailable": dataset in self.setup.disabled}
+        wanted = {"id", *request.query_params.get("fields", "").split(",")}
+        return Answer({name: value for name, value in row.items() if name in wanted})
+
+    async def _events(self, request: Request) -> Response:
+        self.inbox.requests += 1
+        body = await self._body(request)
+        self._check_access(request, body.get("access_token"))
         events = self._checked(body.get("data"))
         self._count(events)
         return Answer({"events_received": len(events), "messages": [], "fbtrace_id": self._trace()})

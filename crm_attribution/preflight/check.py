@@ -1,0 +1,41 @@
+"""The whole check of an installation."""
+
+from __future__ import annotations
+
+from crm_attribution import mapping
+from crm_attribution.destinations import destinations
+from crm_attribution.errors import ConfigurationError, CrmAttributionError
+from crm_attribution.findings import Finding
+from crm_attribution.http.clock import make_clock
+from crm_attribution.ledger.settings import open_ledger
+from crm_attribution.preflight import machine, platforms, portal
+from crm_attribution.preflight.rules import portal as rule
+from crm_attribution.settings import Settings
+
+
+def check(given: Settings) -> list[Finding]:
+    """Everything, one finding after another. Nothing is written but an empty file that is taken away again.
+
+    Raises:
+        ConfigurationError: when the clock that the settings name cannot be read.
+    """
+    clock = make_clock(given)
+    now = clock.now()
+    try:
+        known, ledger = machine.kept(given, open_ledger(given))
+    except CrmAttributionError as error:
+        known, ledger = None, Finding("delivery ledger", "failed", str(error), "correct the ledger's settings")
+    found = machine.look(given, now, ledger)
+    found += [Finding("settings", "warning", message, "correct or remove it") for message in given.unknown]
+    try:
+        rules = mapping.load(given.mapping)
+    except ConfigurationError as error:
+        return [
+            Finding("mapping", "failed", str(error), "correct the mapping file; the rest was not looked at"),
+            *found,
+        ]
+    found = [*portal.look(given, rules, clock, known), *found]
+    for destination in destinations().values():
+        found += platforms.look(destination, rules, given, clock)
+    used = [name for name, one in destinations().items() if platforms.used(one, rules, given)]
+    return found + rule.own_sync(used)
