@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import ErrorDetails
 
 from crm_attribution.destinations import destinations
+from crm_attribution.findings import did_you_mean
 from crm_attribution.mapping.conversions import Destination
 
 _EXPECTED = {
@@ -70,7 +70,4 @@ def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:
 
 
 def _meant(name: str, names: list[str]) -> str:
-    close = get_close_matches(name.lower(), names, n=1, cutoff=0.7)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return f"; there are {', '.join(names)}" if names else ""
+    return did_you_mean(name, names) or (f"; there are {', '.join(names)}" if names else "")

@@ -14,7 +14,7 @@ from crm_attribution.settings import Settings
 
 
 def check(given: Settings) -> list[Finding]:
-    """Everything, one finding after another. Nothing is written but an empty file that is taken away again.
+    """Everything, one finding after another. Writes an empty file into the data directory and takes it away again.
 
     Raises:
         ConfigurationError: when the clock that the settings name cannot be read.

@@ -147,3 +147,32 @@ def test_an_app_has_a_hundred_and_ten_calls_and_no_day(start: Callable[..., Sand
     assert [status for status, _, _ in answers] == [200] * 110 + [429]
     assert answers[0][2]["x-hubspot-ratelimit-max"] == "110"
     assert not [name for name in answers[0][2] if "ratelimit-daily" in name]
+
+
+TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"
+
+
+def test_scopes_are_told_and_enforced(sandbox: Sandbox):
+    token = {"tokenKey": sandbox.env["HUBSPOT_ACCESS_TOKEN"]}
+    status, told = sandbox.hubspot("POST", TOKEN_INFO, token)
+    assert (status, told["hubId"], "forms" in told["scopes"]) == (200, 1000001, True)
+    sandbox.set_oauth(without=["forms", "crm.schemas.deals.read"])
+    assert "forms" not in sandbox.hubspot("POST", TOKEN_INFO, token)[1]["scopes"]
+    assert "forms" not in refresh(sandbox)[1]["scopes"]
+    for path, scope in (
+        ("/marketing/v3/forms", "forms"),
+        ("/crm/properties/2026-09/deals", "crm.schemas.deals.read"),
+    ):
+        status, answer = sandbox.hubspot("GET", path)
+        assert (status, answer["category"]) == (403, "MISSING_SCOPES")
+        assert answer["errors"][0]["context"] == {"requiredScopes": [scope]}
+    assert sandbox.hubspot("GET", "/crm/objects/2026-09/deals")[0] == 200
+    sandbox.set_oauth(told=False)
+    assert sandbox.hubspot("POST", TOKEN_INFO, token)[0] == 404
+    with pytest.raises(SandboxRefused, match="`without` names read_everything"):
+        sandbox.set_oauth(without=["read_everything"])
+
+
+def test_scopes_of_a_token_that_is_not_the_app_s_are_not_told(company: Sandbox):
+    assert company.hubspot("POST", TOKEN_INFO, {"tokenKey": "pat-na1-nobody"})[0] == 400
+    assert company.request("POST", TOKEN_INFO, {"tokenKey": company.env["HUBSPOT_ACCESS_TOKEN"]})[0] == 400

@@ -11,7 +11,7 @@ import pytest
 
 from crm_attribution.sandbox.instants import to_ms
 from crm_attribution_tests.sandbox.lines import NOW, day
-from crm_attribution_tests.sandbox_process import Sandbox
+from crm_attribution_tests.sandbox_process import Sandbox, SandboxRefused
 
 pytestmark = pytest.mark.sandbox
 
@@ -201,3 +201,31 @@ def test_clicks_since_is_inclusive(company: Sandbox):
     assert clicks(company, "since=today")[0] == 400
     assert clicks(company, "limit=1001")[0] == 400
     assert clicks(company, "", token="other")[0] == 401
+
+
+def test_what_an_account_lacks_is_answered_and_refused(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    headers = {
+        "Authorization": f"Bearer {sandbox.env['LINKEDIN_ACCESS_TOKEN']}",
+        "LinkedIn-Version": "202609",
+        "X-Restli-Protocol-Version": "2.0.0",
+    }
+
+    def rule(account: str = "?account=urn%3Ali%3AsponsoredAccount%3A507404993") -> tuple[int, Any]:
+        return sandbox.request("GET", f"/linkedin/rest/conversions/104001{account}", None, headers)[:2]
+
+    status, answer = rule()
+    assert (status, answer["enabled"], answer["conversionMethod"]) == (200, True, "CONVERSIONS_API")
+    assert rule("")[0] == 400
+    assert rule("?account=urn%3Ali%3AsponsoredAccount%3A1")[0] == 403
+    sandbox.set_up("linkedin", disabled=["104001"], mistyped=["104001"])
+    assert (rule()[1]["enabled"], rule()[1]["conversionMethod"]) == (False, "INSIGHT_TAG")
+    assert sandbox.set_up("linkedin", missing=["104001"])["disabled"] == ["104001"]
+    assert rule()[0] == 404
+    sandbox.set_up("meta", missing=[sandbox.env["META_DATASET_ID"]])
+    assert to_meta(sandbox, event())[1]["error"]["error_subcode"] == 33
+    assert sandbox.received("linkedin")["requests"] == 0
+    with pytest.raises(SandboxRefused, match="`missing` is a list of ids"):
+        sandbox.set_up("google", missing="7081230001")  # type: ignore[arg-type]
+    with pytest.raises(SandboxRefused, match="no such platform"):
+        sandbox.set_up("myspace")

@@ -13,7 +13,7 @@ from rich.table import Table
 from crm_attribution.findings import Finding, worst
 from crm_attribution.operations.console import acts_on_errors, given_settings
 
-_STATES = ("ok", "warning", "failed", "cannot be checked")
+_STATES = ("failed", "warning", "cannot be checked", "ok")
 
 
 @click.command()
@@ -40,10 +40,10 @@ def preflight(privacy: bool, as_json: bool) -> None:
 
 
 def show(found: Sequence[Finding]) -> None:
-    """For people."""
+    """For people: what somebody must act on comes first."""
     console = Console(markup=False, emoji=False)
     table = Table("name", "state", "found", "what to do", show_lines=True)
-    for one in found:
+    for one in sorted(found, key=lambda one: _STATES.index(one.state)):
         table.add_row(one.name, one.state, one.found, one.fix if one.state != "ok" else "")
     console.print(table)
     counts = {state: sum(one.state == state for one in found) for state in _STATES}
