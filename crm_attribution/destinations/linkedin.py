@@ -132,7 +132,7 @@ class LinkedIn(Destination):
             " change would send them as new ones"
         )
         known = "LinkedIn shows conversion rules by ad account, and LINKEDIN_ACCOUNT_ID is not set"
-        return [Finding(f"action {action}", "cannot be checked", known, fix) for action in asked.actions]
+        return [Finding(f"token and actions {', '.join(asked.actions)}", "cannot be checked", known, fix)]
 
     def is_own_refusal(self, answer: Answer) -> bool:
         return isinstance(answer.body, dict) and answer.body.get("status") == answer.status
