@@ -30,7 +30,7 @@ Make = Callable[..., Outbox]
 
 FACTS = ["a", "b", "c", "d", "e"]
 HITS = {"selecting": (1,), "selected": (1,)}
-KINDS = {destination.limits.dedupe is None: name for name, destination in reversed(sorted(SMALL.items()))}
+KINDS = {destination.limits.dedupe is None: name for name, destination in sorted(SMALL.items(), reverse=True)}
 """Whether a platform forgets our key -> a destination of that kind, which is killed three times as often."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
