@@ -26,7 +26,7 @@ from crm_attribution.operations.commands import preflight as preflight_command
 from crm_attribution.operations.console import Instant, acts_on_errors, given_settings, say
 
 DEMO = Path("data/demo")
-CALL_HUBSPOT = ("backfill", "plan", "preflight", "privacy-deletion")
+CALL_HUBSPOT = ("backfill", "plan", "preflight", "preview", "privacy-deletion")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -257,7 +257,9 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 
 @main.command()
 @click.argument("words", nargs=-1, required=True, metavar="[person|event|milestone|account|deal] ID")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows shown of each list.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Rows shown of each list."
+)
 @click.option("--show-personal", is_flag=True, help="Unmasked e-mails instead of a***@domain.")
 @click.option("--json", "as_json", is_flag=True)
 @acts_on_errors
@@ -281,7 +283,7 @@ def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) 
 
 @main.command()
 @click.argument("sql")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="Rows shown.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=50, show_default=True, help="Rows shown.")
 @click.option("--json", "as_json", is_flag=True, help="All rows, as one JSON list.")
 @acts_on_errors
 def query(sql: str, limit: int, as_json: bool) -> None:

@@ -110,7 +110,7 @@ class Replay(Model):
     conversion_id: str = field("conversion")
     asked_at: Timestamp = field("when, UTC")
     destination: str = field("platform")
-    asked_id: str = field("the event, milestone or conversion that was named; the milestone where a filter was given")
+    asked_id: str = field("the event, milestone or conversion that was named; itself where a filter was given")
     source: str = field("how it was asked: command, job or api", isin=["command", "job", "api"])
     why: str = field("the reason given")
     queued: bool = field("whether it is sent again")

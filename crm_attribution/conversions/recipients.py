@@ -11,6 +11,7 @@ from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.plan import deal_contacts
 from crm_attribution.destinations.base import Consent, Destination, Resolved
 from crm_attribution.mapping import Rules
+from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 NO_CONTACT = Resolved(consent="granted")
@@ -58,6 +59,7 @@ def _standing(session: Session, rows: pl.DataFrame) -> pl.DataFrame:
         "occurred_at",
         "contact_id",
         "touch_id",
+        _sent_person="person_id",
         # a restatement is about whom the conversion was about
         sent=pl.col("payload_hash").is_not_null() | pl.col("adjusts").is_not_null(),
         _family=planning.family(pl.col("milestone")),
@@ -73,8 +75,8 @@ def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.D
         "SELECT p.person_id AS _person, p.contact_id FROM identity.person p SEMI JOIN ids ON p.person_id = ids._person",
         ids=live.select("_person").drop_nulls().unique(),
     )
-    live = live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"})
-    base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact"]
+    live = _with_survivors(session, live.rename({"touch_id": "_sent_touch", "contact_id": "_sent_contact"}))
+    base = ["conversion_id", "occurred_at", "sent", "_sent_touch", "_sent_contact", "_sent_person", "_survivor"]
     person = live.select(*base, "_person").join(representatives, on="_person")
     people = person.select(
         *base,
@@ -92,6 +94,17 @@ def _candidates(session: Session, live: pl.DataFrame, label: str | None) -> pl.D
         .select(people.columns)
     )
     return pl.concat([people, deals]).with_columns(place=pl.int_range(pl.len()).over("conversion_id"))
+
+
+def _with_survivors(session: Session, live: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `_survivor`: the contact that has become of the one that was sent."""
+    merged = session.query(
+        "SELECT m.absorbed_id AS _sent_contact, m.survivor_id AS _survivor FROM raw.merge m"
+        " SEMI JOIN sent ON sent.contact_id = m.absorbed_id WHERE m.object_type = 'contacts'",
+        sent=records_frame("contact_id", live["_sent_contact"].drop_nulls()),
+    ).unique("_sent_contact")
+    found = live.join(merged, on="_sent_contact", how="left", maintain_order="left")
+    return found.with_columns(pl.coalesce("_survivor", "_sent_contact").alias("_survivor"))
 
 
 def _clicks(
@@ -149,7 +162,7 @@ def _clicks(
 
 def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
     """One contact per conversion: the one sent before, else labelled, else the latest click, else the earliest."""
-    sent = (pl.col("contact_id") == pl.col("_sent_contact")).fill_null(False)
+    sent = (pl.col("contact_id") == pl.col("_survivor")).fill_null(False)
     return (
         candidates.join(clicks, on=["conversion_id", "person_id"], how="left", maintain_order="left")
         .with_columns(_same=sent)
@@ -164,6 +177,11 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
         )
         .unique("conversion_id", keep="first", maintain_order=True)
         .filter(~pl.col("sent") | pl.col("_same"))
+        # a row that was sent keeps the person and the contact it had, also where they have been merged since
+        .with_columns(
+            contact_id=pl.when("sent").then("_sent_contact").otherwise("contact_id"),
+            person_id=pl.when("sent").then(pl.coalesce("_sent_person", "person_id")).otherwise("person_id"),
+        )
         .select("conversion_id", "contact_id", "person_id", "touch_id", "click_id", "clicked_at")
     )
 

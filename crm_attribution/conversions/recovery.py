@@ -10,7 +10,7 @@ import polars as pl
 from crm_attribution.conversions import mirror
 from crm_attribution.ledger.mark import MarkDamaged, Stand
 from crm_attribution.ledger.safety import why_unsafe
-from crm_attribution.ledger.store import Ledger
+from crm_attribution.ledger.store import Ledger, LedgerDamaged
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.warehouse.session import Session
 
@@ -71,10 +71,13 @@ def _marked(ledger: Ledger) -> tuple[Stand | None, bool]:
 
 
 def _stand(ledger: Ledger) -> Stand | None:
-    if not ledger.exists():
+    try:
+        if not ledger.exists():
+            return None
+        with ledger.reading() as book:
+            return book.stand
+    except LedgerDamaged:
         return None
-    with ledger.reading() as book:
-        return book.stand
 
 
 def _newer(copied: Stand, own: Stand, marked: Stand | None) -> bool:

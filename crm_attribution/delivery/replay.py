@@ -179,7 +179,7 @@ def _of_the_hour(book: Book, wish: Wish) -> pl.DataFrame:
         _C.ready_at < micros(wish.hour + timedelta(hours=1)),
         *(_C[name] == value for name, value in only.items() if value is not None),
     )
-    return rows.select(asked="milestone_id", event_id="milestone_id")
+    return rows.select(asked="conversion_id", event_id="milestone_id")
 
 
 def _rows_of(session: Session, book: Book, facts: pl.DataFrame, to: Sequence[str]) -> pl.DataFrame:
@@ -193,11 +193,10 @@ def _rows_of(session: Session, book: Book, facts: pl.DataFrame, to: Sequence[str
     rows = pl.concat(frames).with_columns(_family=family(pl.col("milestone")))
     rows = rows.filter(pl.col("adjusts").is_null())
     newest = pl.col("revision") == pl.col("revision").max().over("destination", "account", "action", "milestone_id")
-    return rows.filter(newest).join(
-        linked.select("asked", "milestone_id", "_family").unique(),
-        on=["milestone_id", "_family"],
-        maintain_order="left",
-    )
+    asked = linked.select("asked", "milestone_id", "_family").unique()
+    found = rows.filter(newest).join(asked, on=["milestone_id", "_family"], maintain_order="left")
+    itself = pl.col("asked").is_in(rows["conversion_id"].implode())  # a conversion is meant, not all of its fact
+    return found.filter(~itself | (pl.col("asked") == pl.col("conversion_id")))
 
 
 def queue(session: Session, ledger: Ledger, wish: Wish, now: datetime) -> list[Answer]:

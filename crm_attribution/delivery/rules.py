@@ -130,6 +130,8 @@ def decide(
     if row.kind not in destination.kinds:
         return end("suppressed", "not_adjustable")
     hold = _hold(row, resolved, destination, account, when_absent, now)
+    if hold is not None and row.replayed_from in KEPT:
+        return end("held", hold)  # a replay that cannot be sent now is over: the platform has it
     if hold is not None:
         return Decision("wait" if row.state == "retry" else "held", hold)
     if row.payload_hash is not None and resolved is not None and row.payload_hash != facts(row, resolved):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from functools import lru_cache
 from typing import ClassVar
 
 from crm_attribution.clock import to_millis
@@ -115,7 +114,8 @@ class Meta(Destination):
 
     def left_out(self, ready: Ready) -> list[str]:
         given = {"em": ready.email, "ph": ready.phone, "fbc": ready.clicked_at and ready.click_id}
-        return [name for name, raw in given.items() if raw and name not in _user(ready)]
+        user = _user(ready)
+        return [name for name, raw in given.items() if raw and name not in user]
 
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
         # The token is sent in the body: query strings end in access logs.
@@ -186,7 +186,6 @@ def _event(ready: Ready, options: Mapping[str, str]) -> Json:
     }
 
 
-@lru_cache(maxsize=4096)
 def _user(ready: Ready) -> Json:
     """https://developers.facebook.com/documentation/ads-commerce/conversions-api/parameters/customer-information-parameters"""
     hashed = {

@@ -7,7 +7,7 @@ force. A ledger that is gone, or older than it was, would send again what a plat
 from __future__ import annotations
 
 from crm_attribution.ledger.mark import MarkDamaged, Stand
-from crm_attribution.ledger.store import Ledger
+from crm_attribution.ledger.store import Ledger, LedgerDamaged
 
 WHAT_TO_DO = "nothing is sent until you have run: crm-attribution ledger recover"
 
@@ -23,7 +23,11 @@ def why_unsafe(ledger: Ledger, copied: Stand | None) -> str | None:
         marked = ledger.mark.read()
     except MarkDamaged:
         return f"safe mode: {ledger.mark.path.name} cannot be read; {WHAT_TO_DO}"
-    if not ledger.exists():
+    try:
+        there = ledger.exists()
+    except LedgerDamaged as error:
+        return f"safe mode: {error}; {WHAT_TO_DO}"
+    if not there:
         if marked is None and copied is None:
             return None
         return f"safe mode: {ledger.name} is gone, and conversions were sent before; {WHAT_TO_DO}"

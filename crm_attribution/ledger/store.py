@@ -34,6 +34,13 @@ class LedgerFailed(Terminal):
     """The ledger's database could not do what was asked: nothing of the transaction is stored."""
 
 
+class LedgerDamaged(LedgerFailed):
+    """SQLite's file is not what was written there."""
+
+
+_DAMAGED = ("file is not a database", "malformed", "unable to open database file")
+
+
 class Ledger:
     """One ledger, opened for each transaction.
 
@@ -140,7 +147,8 @@ class Ledger:
             yield
         except sa.exc.DBAPIError as error:
             why = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
-            raise LedgerFailed(f"{self.name}: {why}") from None
+            damaged = self.file is not None and any(text in why for text in _DAMAGED)
+            raise (LedgerDamaged if damaged else LedgerFailed)(f"{self.name}: {why}") from None
 
 
 class Book:

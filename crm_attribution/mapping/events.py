@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -26,6 +26,8 @@ Milestone = Literal[
     "customer_expanded",
 ]
 """Every milestone there is: what a rule about another one says would never happen."""
+
+MILESTONES: tuple[str, ...] = get_args(Milestone)
 
 Movement = Literal["revenue_new", "revenue_expanded", "revenue_renewed", "revenue_contracted", "revenue_churned"]
 """Of events.revenue: outcomes that are credited as the win they change."""

@@ -29,7 +29,28 @@ def read(published: Path, sql: str) -> pl.DataFrame:
             relation = connection.sql(sql)
             if relation is None:
                 raise ConfigurationError("the statement returns no rows: give one SELECT")
-            rows: pl.DataFrame = relation.pl()
-            return rows
+            return _rows(relation)
+    except TypeError:
+        raise ConfigurationError("the query is no text that can be read: use UTF-8 (LC_ALL=C.UTF-8)") from None
     except duckdb.Error as error:
         raise ConfigurationError(f"the query failed: {error}") from error
+
+
+def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """The rows of a query, of types that Polars has.
+
+    Raises:
+        ConfigurationError: for intervals, and timestamps beyond the year 9999.
+    """
+    try:
+        rows: pl.DataFrame = relation.pl()
+        rows.rows()  # infinite timestamps show only when they are looked at
+    except duckdb.Error:
+        raise
+    except BaseException as error:  # what Rust panics with is no Exception
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        raise ConfigurationError(
+            f"the query gives a value that cannot be shown ({type(error).__name__}): cast it to VARCHAR"
+        ) from None
+    return rows

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from crm_attribution import configuration, settings
-from crm_attribution.clock import iso, parse_instant
+from crm_attribution.clock import WallClock, iso, parse_instant
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.http.transport import Transport
@@ -30,6 +30,7 @@ from crm_attribution.orchestration.budget import BUDGET_TAG
 from crm_attribution.orchestration.instance import clear_dead_runs, dagster_home
 from crm_attribution.orchestration.resources import open_pipeline, progress
 from crm_attribution.orchestration.runs import run_hours
+from crm_attribution.warehouse.lock import RunLock
 
 SAMPLES = Path(__file__).parents[2] / "data"
 PORTAL = SAMPLES / "sample_portal.jsonl"
@@ -109,11 +110,13 @@ def _step(given: settings.Settings, control: Transport, start: datetime, end: da
 
 
 def _clean_slate(data_dir: Path) -> None:
-    """Remove an earlier demo; never anything else."""
+    """Remove an earlier demo; never anything else, and not while a run works on it."""
     if data_dir.exists() and any(data_dir.iterdir()):
         if not (data_dir / MARKER).exists():
             raise ConfigurationError(f"{data_dir} is not empty and no demo's directory: name another with --data-dir")
-        shutil.rmtree(data_dir)
+        holder = {"run_id": "demo", "command": "crm-attribution demo", "since": iso(WallClock().now())}
+        with RunLock(data_dir / "run.lock").acquire(0, holder):  # nobody works on what is deleted
+            shutil.rmtree(data_dir)
     data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     (data_dir / MARKER).write_text("made by crm-attribution demo; deleted by the next one\n", encoding="utf-8")
 
@@ -127,6 +130,7 @@ def _settle_environment(data_dir: Path, **more: str) -> settings.Settings:
             "CRM_ATTRIBUTION_START": iso(START),
             "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
             "CRM_ATTRIBUTION_SEND": "on",
+            "CRM_ATTRIBUTION_LEDGER_URL": "",  # the demo's conversions never reach another ledger
             **more,
         }
     )

@@ -71,8 +71,11 @@ def show_next(given: Settings, asked: Asked) -> dict[str, Any]:
 
 def _preview(pipeline: Pipeline, session: Session, destination: Destination, asked: Asked) -> Preview:
     newest = newest_hour_end(session.state)
-    if not pipeline.ledger.exists() or (unsafe := why_unsafe(pipeline.ledger, mirror.copied(session))):
-        raise ConfigurationError(unsafe if pipeline.ledger.exists() else "nothing was planned yet: run an hour first")
+    unsafe = why_unsafe(pipeline.ledger, mirror.copied(session))
+    if unsafe is None and not pipeline.ledger.exists():
+        unsafe = "nothing was planned yet: run an hour first"
+    if unsafe is not None:
+        raise ConfigurationError(unsafe)
     return preview(
         destination,
         settings=pipeline.settings,
@@ -94,7 +97,7 @@ def _events_of(session: Session, identifier: str) -> frozenset[str]:
         [identifier],
     )
     if found.is_empty():
-        raise ConfigurationError(f"no milestone has the event {identifier}: crm-attribution why {identifier}")
+        raise ConfigurationError(f"{identifier}: no milestone has this id, and none an event of this id")
     return frozenset(found["event_id"])
 
 
@@ -130,6 +133,7 @@ def show(result: dict[str, Any]) -> None:
         click.echo(f"{request['method']} {request['path']}")
         for name, value in request["headers"].items():
             click.echo(f"{name}: {value}")
+        click.echo(f"body_sha256: {request['body_sha256']}")
         click.echo(json.dumps(request["body"], indent=2))
         for row in request["conversions"]:
             left = ", ".join(row["identifiers_left_out"])

@@ -9,9 +9,11 @@ from rich.table import Table
 
 from crm_attribution.clock import iso
 from crm_attribution.contracts import SCHEMAS
+from crm_attribution.conversions.mirror import copied
 from crm_attribution.conversions.plan import why_not
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.marts.publish import read_manifest
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import materializations
@@ -87,6 +89,7 @@ def status(given: Settings) -> dict[str, Any]:
                 "newest_hour_ends": watermark and iso(watermark),
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
+                "ledger": why_unsafe(pipeline.ledger, copied(session)) or "in order",
                 "conversions": conversions_by_outcome(session),
             }
     except WarehouseBusy as error:

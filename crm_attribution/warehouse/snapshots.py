@@ -105,6 +105,7 @@ def names(data_dir: Path) -> list[str]:
 
 def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapshot:
     """Replace both files by the newest snapshot that is whole, or the one named. The caller holds the run lock.
+    One of before the first hour is put back only where it is named.
 
     The current files are moved to `damaged/`, not deleted.
 
@@ -112,7 +113,8 @@ def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapsh
         ConfigurationError: when there is no such snapshot, or none that is whole.
     """
     known = [snapshot for snapshot in snapshots(data_dir) if wanted in (None, snapshot.name)]
-    chosen = next((snapshot for snapshot in known if _whole(data_dir, snapshot)), None)
+    filled = [snapshot for snapshot in known if wanted is not None or snapshot.newest_hour_ends is not None]
+    chosen = next((snapshot for snapshot in filled if _whole(data_dir, snapshot)), None)
     if chosen is None:
         which = "no whole snapshot" if wanted is None else f"no whole snapshot {wanted}"
         there = ", ".join(names(data_dir)) or "none"

@@ -106,8 +106,14 @@ def test_who_is_sent_and_who_is_not(tmp_path: Path):
 WON = at("2026-03-10T12:00:00Z")
 MOMENT = pl.Datetime("us", "UTC")
 CANDIDATE: dict[str, Any] = {
-    **dict.fromkeys(("conversion_id", "person_id", "_sent_touch"), pl.String),
-    **{"contact_id": pl.Int64, "_sent_contact": pl.Int64, "occurred_at": MOMENT, "place": pl.Int64},
+    **dict.fromkeys(("conversion_id", "person_id", "_sent_touch", "_sent_person"), pl.String),
+    **{
+        "contact_id": pl.Int64,
+        "_sent_contact": pl.Int64,
+        "_survivor": pl.Int64,
+        "occurred_at": MOMENT,
+        "place": pl.Int64,
+    },
     **dict.fromkeys(("labelled", "sent"), pl.Boolean),
 }
 CLICK: dict[str, Any] = {
@@ -123,7 +129,7 @@ the ids otherwise than the age does."""
 
 def candidate(number: int, person: str = "p", **more: Any) -> dict[str, Any]:
     return {"conversion_id": "c", "contact_id": number, "person_id": person, "occurred_at": WON, "sent": False,
-            "labelled": False, "place": 0, **more}  # fmt: skip
+            "labelled": False, "place": 0, "_survivor": more.get("_sent_contact"), **more}  # fmt: skip
 
 
 def choose(candidates: list[dict[str, Any]], clicks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -232,7 +238,9 @@ def due(number: str, fact: str, milestone: str = "customer_won", **more: Any) ->
 
 
 DUE: dict[str, Any] = {
-    **dict.fromkeys(("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash", "adjusts"), pl.String),
+    **dict.fromkeys(
+        ("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash", "adjusts", "person_id"), pl.String
+    ),
     "contact_id": pl.Int64,
     "occurred_at": MOMENT,
 }
@@ -293,6 +301,21 @@ def test_a_fact_of_a_person_is_about_that_person_one_of_a_deal_about_its_contact
     persons = [("both", 1, "p1", 0, False), ("l", 1, "p1", 0, False)]
     assert found(None) == [*persons, ("w", 2, "p2", 1, False), ("w", 3, "p3", 0, False)]
     assert found("Payer") == [*persons, ("w", 2, "p2", 1, True), ("w", 3, "p3", 0, False)]
+
+
+@pytest.mark.warehouse
+def test_who_was_sent_stays_whom_it_is_about_where_they_have_been_merged_since(session: Session):
+    """A second send of one key is of the same person and contact; what is known of them is the survivor's."""
+    sample_rows.fill(session, {
+        "events.milestone": [sample_rows.milestone("lead_captured", "l", WON.isoformat(), person="older")],
+        "raw.contact": [sample_rows.record("8", email="now@buyer.example", properties='{"ad_consent": "granted"}')],
+        "raw.merge": [sample_rows.merge("contacts", "7", "8")],
+        "identity.person": [{"person_id": "older", "contact_id": "8", "first_seen": WON, "contacts": 1}],
+    })  # fmt: skip
+    sent = due("c", "l", "lead_captured", payload_hash="x", contact_id=7, person_id="younger")
+    found = resolver(destinations()["meta"], LOADED)(session, pl.DataFrame([sent], schema=DUE))["c"]
+    assert (found.contact_id, found.person_id, found.email) == (7, "younger", "now@buyer.example")
+    assert (found.consent, found.held) == ("granted", None)
 
 
 @pytest.mark.warehouse

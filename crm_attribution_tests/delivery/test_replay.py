@@ -152,9 +152,38 @@ def test_an_hour_is_named_in_place_of_ids(make: Make):
     outbox.change("c", state="unknown")
     hour = NOW - timedelta(hours=4)
     found = again(outbox, hour=hour, milestone="customer_won", state="accepted")
-    assert [answer.id for answer in found] == [f"{outbox.tag}a"]
+    keys = {name: row["conversion_id"] for name, row in outbox.rows().items()}
+    assert [answer.id for answer in found] == [keys["a"]]
     assert again(outbox, hour=hour, milestone="lead_captured") == []
-    assert {answer.id.removeprefix(outbox.tag) for answer in again(outbox, hour=hour)} == {"a", "c"}
+    assert {answer.id for answer in again(outbox, hour=hour)} == {keys["a"], keys["c"]}
+
+
+def test_of_a_fact_with_two_actions_only_the_conversion_that_is_named(make: Make):
+    outbox = make("meta")
+    facts(outbox, "a")
+    (first,) = outbox.plan("a")
+    (second,) = outbox.plan("a", action="Lead", state="suppressed", reason="before_activation")
+    outbox.deliver()
+    wish = Wish([first], ["meta"], "x", "command")
+    with outbox.warehouse.session() as session:
+        (answer,) = queue(session, outbox.ledger, wish, outbox.now)
+    assert (answer.ok, answer.refused) == (True, {})
+    (told,) = again(outbox, "a")
+    assert told.refused["meta"] in ("on_its_way", "suppressed: before_activation"), "of the fact both are looked at"
+    assert second != first
+
+
+def test_a_replay_that_cannot_be_sent_now_is_over(make: Make, counted: Counted):
+    """Its person cannot be resolved any more: the row says again what the platform had said."""
+    outbox = make("meta")
+    facts(outbox, "a")
+    outbox.plan("a")
+    outbox.deliver()
+    assert again(outbox, "a")[0].ok
+    outbox.people["a"] = None
+    outbox.deliver()
+    row = outbox.rows()["a"]
+    assert (row["state"], row["reason"], row["replayed_from"]) == ("accepted", "unresolved", None)
 
 
 def test_a_destination_that_does_not_exist_is_refused(make: Make):

@@ -117,7 +117,8 @@ def test_a_rejected_conversion_is_planned_again_as_a_revision_of_its_own(desk: D
         moves.plan_again(book, rows.head(1), "x", NOW)
 
 
-def test_a_lost_ledger_is_recovered_by_the_command_its_message_names(desk: Desk):
+@pytest.mark.parametrize("what", ["gone", "garbage", "a folder"])
+def test_a_lost_ledger_is_recovered_by_the_command_its_message_names(desk: Desk, what: str):
     desk.outbox.plan("a", "b", state="accepted")
     with desk.outbox.warehouse.session() as session:
         assert mirror.ready(session, desk.outbox.ledger) is None
@@ -125,9 +126,14 @@ def test_a_lost_ledger_is_recovered_by_the_command_its_message_names(desk: Desk)
     assert desk.json("ledger", "recover") == {"recovered": False, "reason": "the ledger is not in safe mode"}
     for path in desk.outbox.directory.glob("ledger.sqlite*"):
         path.unlink()
+    if what == "garbage":
+        (desk.outbox.directory / "ledger.sqlite").write_bytes(b"garbage" * 1000)
+    elif what == "a folder":
+        (desk.outbox.directory / "ledger.sqlite").mkdir()
+    assert "safe mode" in desk.run("status").output
     refused = desk.run("release", "--destination", "meta", "--reason", "volume_guard")
     assert refused.exit_code == 1
-    assert "ledger.sqlite is gone" in refused.output
+    assert ("ledger.sqlite is gone" in refused.output) == (what == "gone")
     assert "crm-attribution ledger recover" in refused.output
     done = desk.json("ledger", "recover")
     assert (done["recovered"], done["from"], done["conversions"]) == (True, "its copy in the warehouse", 2)
@@ -135,3 +141,10 @@ def test_a_lost_ledger_is_recovered_by_the_command_its_message_names(desk: Desk)
     assert Ledger(desk.outbox.directory).exists()
     assert desk.outbox.rows() == before
     assert desk.json("release", "--destination", "meta", "--reason", "volume_guard")["released"] == 0
+
+
+def test_an_address_of_the_ledger_that_is_none_is_refused_before_anything_runs(desk: Desk):
+    for address in ("nonsense", "sqlite:////tmp/x", "postgresql://a@b/c"):
+        done = CliRunner().invoke(main, ["status"], env={"CRM_ATTRIBUTION_LEDGER_URL": address})
+        assert (done.exit_code, "CRM_ATTRIBUTION_LEDGER_URL" in done.output) == (1, True)
+        assert address not in done.output

@@ -36,6 +36,8 @@ def ask(*words: str) -> Result:
         ("SELECT 1; SELECT 2", "several statements"),
         ("", "give one SELECT"),
         ("selekt", "syntax error"),
+        ("SELECT INTERVAL 1 MONTH", "cast it to VARCHAR"),
+        ("SELECT TIMESTAMP 'infinity'", "cast it to VARCHAR"),
     ],
 )
 def test_nothing_but_one_query_of_the_file(published: Path, sql: str, said: str) -> None:

@@ -16,7 +16,8 @@
 -- @column milestone [not_null]: what happened
 -- @column milestone_id [not_null]: the fact's id when it was planned; `crm-attribution why` explains it
 -- @column deal_id: HubSpot deal id of the fact as it is now; null for facts about persons, and where it is gone
--- @column account_id: the buying organisation of the fact as it is now
+-- @column account_id: the buying organisation of the fact as it is now: company:ID, domain:NAME where no company has it,
+--   or deal:ID for a deal without company
 -- @column occurred_at [not_null]: business time that is sent, UTC
 -- @column occurred_on [not_null]: its day in the account's time zone
 -- @column ready_at [not_null]: not sent before, UTC

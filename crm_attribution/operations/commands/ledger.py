@@ -9,10 +9,22 @@ from typing import Any
 
 import click
 
+from crm_attribution.contracts.conversions import STATES
+from crm_attribution.mapping.events import MILESTONES
 from crm_attribution.operations.console import Instant, acts_on_errors, given_settings
 
 _DESTINATION = click.option("--destination", required=True, help="Platform, as in the mapping.")
 _JSON = click.option("--json", "as_json", is_flag=True)
+
+
+def _full(hour: datetime | None) -> None:
+    if hour is not None and (hour.minute or hour.second or hour.microsecond):
+        raise click.UsageError("--hour must be a full hour, e.g. 2026-03-12T09:00:00Z")
+
+
+def _reason(given: str) -> None:
+    if not given.strip():
+        raise click.UsageError("give a reason: it is kept with each conversion")
 
 
 @click.command()
@@ -73,6 +85,7 @@ def resolve(
         raise click.UsageError(f"{file} names no id")
     if not everything and not named and reason is None and since is None and until is None:
         raise click.UsageError("name conversions by --id, --file, --reason, --from or --to; --all takes all of them")
+    _reason(because)
     chosen = ledger.Chosen(destination, named, reason, since, until)
     done = ledger.resolve(given_settings(), chosen, decision, because)
     result = {"destination": destination, "as": decision, "because": because, "resolved": len(done), "ids": done}
@@ -84,8 +97,8 @@ def resolve(
 @click.option("--event-id", "ids", multiple=True, help="Event, milestone or conversion id; may be repeated.")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Such ids, one a line.")
 @click.option("--hour", type=Instant(), help="In place of ids: all that were ready in this hour.")
-@click.option("--milestone", help="With --hour: only this milestone.")
-@click.option("--state", help="With --hour: only those in this state.")
+@click.option("--milestone", type=click.Choice(MILESTONES), help="With --hour: only this milestone.")
+@click.option("--state", type=click.Choice(STATES), help="With --hour: only those in this state.")
 @click.option("--destination", "to", multiple=True, required=True, help="Platform; may be repeated.")
 @click.option("--reason", "why", required=True, help="Why; it is kept with each conversion.")
 @_JSON
@@ -108,14 +121,20 @@ def replay(
     from crm_attribution.operations import ledger
 
     named = [*ids, *(ledger.read_ids(file) if file else ())]
+    if file and not named:
+        raise click.UsageError(f"{file} names no id")
     if bool(named) == (hour is not None):
         raise click.UsageError("give ids by --event-id or --file, or an --hour")
     if hour is None and (milestone or state):
         raise click.UsageError("--milestone and --state go with --hour")
+    _full(hour)
+    _reason(why)
     answers = ledger.replay(given_settings(), Wish(named, to, why, "command", hour, milestone, state))
     if as_json:
         click.echo(json.dumps(answers))
         return
+    if not answers:
+        click.echo("no conversion is meant by this")
     for answer in answers:
         sent = ", ".join(answer["replayed_destinations"])
         told = [f"sent again to {sent} by the next hour"] if sent else []
@@ -139,6 +158,7 @@ def preview(
 
     if sum((milestone is not None, hour is not None, upcoming)) > 1:
         raise click.UsageError("--milestone, --hour and --next exclude each other")
+    _full(hour)
     asked = previewing.Asked(destination, milestone, hour, validate)
     result = previewing.show_next(given_settings(), asked)
     click.echo(json.dumps(result, indent=2)) if as_json else previewing.show(result)
