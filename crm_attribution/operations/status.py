@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +17,7 @@ from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.marts.publish import read_manifest
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
-from crm_attribution.orchestration.runs import materializations
+from crm_attribution.orchestration.runs import failed_checks, materializations
 from crm_attribution.raw.webhooks import waiting
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.report import CALLS, CHANGED, MINIMUM_CALLS, ROWS
@@ -27,9 +28,9 @@ _PATIENCE = 5.0
 
 
 def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
-    """Rows and changes per table of a run, and what HubSpot was asked."""
+    """Rows and changes per table of a run, what HubSpot was asked, and which checks do not hold."""
     tables = materializations(given, run_id)
-    return {"tables": tables, **calls(tables)}
+    return {"tables": tables, **calls(tables), "failed_checks": failed_checks(given, run_id)}
 
 
 def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:
@@ -89,6 +90,7 @@ def status(given: Settings) -> dict[str, Any]:
                 "newest_hour_ends": watermark and iso(watermark),
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
+                "quarantine_reasons": quarantine_reasons(session),
                 "ledger": why_unsafe(pipeline.ledger, copied(session)) or "in order",
                 "conversions": conversions_by_outcome(session),
             }
@@ -106,12 +108,21 @@ def _authentication(pipeline: Pipeline) -> dict[str, Any]:
 
 
 def _quarantined(session: Session) -> dict[str, int]:
+    return {name: sum(reasons.values()) for name, reasons in quarantine_reasons(session).items()}
+
+
+def quarantine_reasons(session: Session) -> dict[str, dict[str, int]]:
+    """Refused rows and fields by table and reason (`column:check; …`), without their values."""
     tables = session.query("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'quarantine' ORDER BY 1")
-    counts = {
-        name: session.scalar(f"SELECT count(*) FROM quarantine.{name} WHERE NOT resolved")
+    found = {
+        name: dict(
+            session.query(
+                f"SELECT reasons, count(*) FROM quarantine.{name} WHERE NOT resolved GROUP BY 1 ORDER BY 2 DESC, 1"
+            ).iter_rows()
+        )
         for name in tables["table_name"]
     }
-    return {name: count for name, count in counts.items() if count}
+    return {name: reasons for name, reasons in found.items() if reasons}
 
 
 def show_run(result: dict[str, Any]) -> None:
@@ -122,6 +133,8 @@ def show_run(result: dict[str, Any]) -> None:
         table.add_row(name, str(facts.get(ROWS, "")), str(facts.get(CHANGED, "")))
     Console(markup=False, emoji=False).print(table)
     Console(markup=False, emoji=False).print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
+    for row in result["failed_checks"]:
+        click.echo(f"{row['severity']}: the check {row['check']} of {row['table']} does not hold")
 
 
 def show_status(result: dict[str, Any]) -> None:
@@ -133,6 +146,10 @@ def show_status(result: dict[str, Any]) -> None:
             for row in value:
                 table.add_row(row["destination"], row["state"], row["reason"] or "", str(row["conversions"]))
             console.print(table)
+        elif name == "quarantine_reasons":
+            for table_name, reasons in value.items():
+                for reason, count in reasons.items():
+                    console.print(f"  {count} in quarantine.{table_name}: {reason}", highlight=False, soft_wrap=True)
         elif isinstance(value, dict):
             console.print(f"{name}: " + (", ".join(f"{k} {v}" for k, v in value.items()) or "none"), highlight=False)
         else:

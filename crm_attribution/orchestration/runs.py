@@ -140,6 +140,27 @@ def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
     return tables
 
 
+def failed_checks(given: Settings, run_id: str) -> list[dict[str, str]]:
+    """Checks that do not hold after a run: table, check, severity (warning or error); errors first."""
+    found: dict[tuple[str, str], str] = {}
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        cursor, more = None, True
+        while more:
+            page = instance.get_records_for_run(
+                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, limit=1000
+            )
+            for record in page.records:
+                event = record.event_log_entry.dagster_event
+                told = None if event is None else event.asset_check_evaluation_data
+                if told is not None and not told.passed:
+                    severity = "warning" if told.severity is dg.AssetCheckSeverity.WARN else "error"
+                    found[".".join(told.asset_key.path), told.check_name] = severity
+            cursor, more = page.cursor, page.has_more
+    rows = [{"table": table, "check": check, "severity": severity} for (table, check), severity in found.items()]
+    return sorted(rows, key=lambda row: (row["severity"], row["table"], row["check"]))
+
+
 def _selected(select: str | None) -> list[dg.AssetKey] | None:
     if select is None:
         return None
