@@ -294,7 +294,7 @@ def test_the_milestones_a_rule_may_name_are_those_that_can_happen() -> None:
         ),
         (
             "destinations: {tiktok: {send_from: start, click_days: 9, options: {}, conversions: []}}",
-            "destinations.tiktok: there is no such destination; there are google, linkedin, meta",
+            "destinations.tiktok: there is no such destination; there are google, linkedin, meta, microsoft",
         ),
         ("touches: {channels: [{channel: X, kind: [clicks]}]}", "not 'clicks'"),
         ("spend: {utm_rules: [{utm_campaign: x}]}", "needs a condition: platform, ad_account"),

@@ -120,7 +120,9 @@ class Answering:
         """What an answer means for the rest of this delivery."""
         verdicts = {outcome.verdict for outcome in answered.outcomes}
         self.delivery.probing = "uncertain" in verdicts and self.delivery.destination.limits.dedupe is None
-        first = answered.outcomes[0]
+        first = next(
+            (one for one in answered.outcomes if one.verdict in ("stopped", "throttled")), answered.outcomes[0]
+        )
         keys = [row.conversion_id for row in answered.batch.rows]
         if "stopped" in verdicts:
             self.delivery.report.stopped = f"the platform refused the account ({first.code})"

@@ -49,7 +49,8 @@ class Claiming:
         self.delivery.checkpoint("selected")
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
         actions = {row.conversion_id: row.action for row in rows_of(due)}
-        self.delivery.queue.extend(batches(sendable, actions, self.delivery.destination.limits))
+        kinds = {row.conversion_id: row.kind for row in rows_of(due)}
+        self.delivery.queue.extend(batches(sendable, actions, kinds, self.delivery.destination.limits))
         self.delivery.report.least = len(self.delivery.queue)
 
     def next(self, session: Session) -> Batch | None:

@@ -102,7 +102,8 @@ def _narrow(delivery: Delivery, ledger: Ledger, milestone_ids: frozenset[str]) -
         rows = {row["conversion_id"]: row for row in entries.rows(book, keys).iter_rows(named=True)}
     wanted = [key for key in keys if rows[key]["milestone_id"] in milestone_ids]
     actions = {key: str(rows[key]["action"]) for key in wanted}
-    delivery.queue = deque(batches(wanted, actions, delivery.destination.limits))
+    kinds = {key: str(rows[key]["kind"]) for key in wanted}
+    delivery.queue = deque(batches(wanted, actions, kinds, delivery.destination.limits))
 
 
 def _sent_before(

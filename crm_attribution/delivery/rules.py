@@ -197,17 +197,20 @@ def claim(row: Row, resolved: Resolved) -> Claim:
     return Claim(row.conversion_id, facts(row, resolved), resolved.person_id, resolved.contact_id, resolved.touch_id)
 
 
-def batches(keys: Sequence[str], actions: Mapping[str, str], limits: Limits) -> Iterator[list[str]]:
+def batches(
+    keys: Sequence[str], actions: Mapping[str, str], kinds: Mapping[str, str], limits: Limits
+) -> Iterator[list[str]]:
     """The rows in their order, as many as fit into one request.
 
     Args:
-        actions: conversion_id -> action.
+        actions, kinds: conversion_id -> action, and -> kind.
     """
     batch: list[str] = []
     named: set[str] = set()
     for key in keys:
         many = limits.actions is not None and len(named | {actions[key]}) > limits.actions
-        if batch and (many or len(batch) == limits.batch):
+        other = limits.one_kind and batch and kinds[key] != kinds[batch[-1]]
+        if batch and (many or other or len(batch) == limits.batch):
             yield batch
             batch, named = [], set()
         batch.append(key)

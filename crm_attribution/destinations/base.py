@@ -72,6 +72,7 @@ class Limits:
         future: how far ahead of the platform's clock an event may lie.
         calls_per_minute: None where the platform states none.
         adjust_age: how long after a conversion it takes a restatement or retraction of it; None: as long as `max_age`.
+        one_kind: whether one request takes conversions or corrections of them, not both.
     """
 
     batch: int
@@ -81,6 +82,7 @@ class Limits:
     future: timedelta = timedelta(minutes=1)
     calls_per_minute: int | None = None
     adjust_age: timedelta | None = None
+    one_kind: bool = False
 
 
 @dataclass(frozen=True)
@@ -268,7 +270,7 @@ class Destination(ABC):
         base_url_setting: overrides `base_url`, for the sandbox or a proxy.
         credential: the setting a 401 message names.
         click_id: the click id column it wants; None where it takes none.
-        key_field: the platform's own field for our key.
+        key_field: the platform's own field for our key; None where it has none.
         kinds: which of conversion, restatement and retraction it can take.
         documentation: where the platform describes the call.
         example_action: an action as the mapping may name it.
@@ -282,7 +284,7 @@ class Destination(ABC):
     base_url_setting: ClassVar[str]
     credential: ClassVar[str]
     click_id: ClassVar[str | None]
-    key_field: ClassVar[str]
+    key_field: ClassVar[str | None]
     kinds: ClassVar[frozenset[str]] = frozenset({"conversion"})
     limits: ClassVar[Limits]
     documentation: ClassVar[str]

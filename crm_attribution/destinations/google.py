@@ -106,7 +106,7 @@ class Google(ProcessesLater):
     base_url_setting: ClassVar[str] = "GOOGLE_BASE_URL"
     credential: ClassVar[str] = "GOOGLE_REFRESH_TOKEN"
     click_id: ClassVar[str | None] = "gclid"
-    key_field: ClassVar[str] = "transactionId"
+    key_field: ClassVar[str | None] = "transactionId"
     example_action: ClassVar[str] = "7081234567"
     option_names: ClassVar[Sequence[str]] = ("event_source",)
     # A known transactionId restates the value; nothing takes a conversion back.

@@ -72,7 +72,7 @@ class LinkedIn(Destination):
     base_url_setting: ClassVar[str] = "LINKEDIN_BASE_URL"
     credential: ClassVar[str] = "LINKEDIN_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "li_fat_id"
-    key_field: ClassVar[str] = "eventId"
+    key_field: ClassVar[str | None] = "eventId"
     example_action: ClassVar[str] = "104012"
     limits: ClassVar[Limits] = Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
     version: ClassVar[ApiVersion | None] = ApiVersion(

@@ -84,7 +84,7 @@ class Meta(Destination):
     base_url_setting: ClassVar[str] = "META_BASE_URL"
     credential: ClassVar[str] = "META_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "fbclid"
-    key_field: ClassVar[str] = "event_id"
+    key_field: ClassVar[str | None] = "event_id"
     example_action: ClassVar[str] = "Purchase"
     option_names: ClassVar[Sequence[str]] = ("crm_name", "action_source")
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.

@@ -73,6 +73,23 @@ def google_email(raw: str | None) -> str | None:
     return f"{local}@{domain}" if local else None
 
 
+def microsoft_hash(field: str, raw: str | None, country: str | None = None) -> str | None:
+    """The hash of an email or phone; what is a hash already passes. Of every address the dots before the @ and what
+    follows a plus sign are left out: https://learn.microsoft.com/en-us/advertising/guides/uet-conversion-api-integration
+    """
+    text = visible(raw or "").lower()
+    if _SHA256.fullmatch(text):
+        return text
+    if field == "phone":
+        return _hashed(e164(text, country))
+    address = normalise_email(text)
+    if address is None:
+        return None
+    local, _, domain = address.rpartition("@")
+    local = local.partition("+")[0].replace(".", "")
+    return _hashed(f"{local}@{domain}") if local else None
+
+
 @lru_cache(maxsize=1024)
 def country_code(raw: str | None) -> str | None:
     """The two letters of a country by its code of two or three letters or its English name; None where it is none.

@@ -220,6 +220,8 @@ class Outbox:
 
 def email_of(event: Mapping[str, Any]) -> str:
     """The hashed address of a received event, any platform's."""
+    if "ConversionName" in event:
+        return str(event.get("HashedEmailAddress", ""))
     if "userData" in event:
         return next((i["emailAddress"] for i in event["userData"]["userIdentifiers"] if "emailAddress" in i), "")
     if "user_data" in event:

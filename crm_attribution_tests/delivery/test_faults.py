@@ -28,7 +28,7 @@ Make = Callable[..., Outbox]
 Counted = Callable[[Outbox], list[str]]
 Requests = Callable[[str], int]
 
-NAMES_BAD_ROWS = {"linkedin": 2, "google": 2}
+NAMES_BAD_ROWS = {"linkedin": 2, "google": 2, "microsoft": 1}
 """Requests of platforms whose refusal says which rows are bad; elsewhere they are searched for by halving."""
 
 LATER = NOW + timedelta(hours=8)

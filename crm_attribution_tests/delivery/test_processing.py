@@ -170,5 +170,5 @@ def test_a_revoked_refresh_token_is_named(outbox: Outbox):
 def test_a_request_has_no_more_actions_than_the_platform_takes():
     limits = Limits(batch=3, max_age=HALF, dedupe=None, actions=2)
     actions = {"a": "1", "b": "2", "c": "3", "d": "3", "e": "3", "f": "3"}
-    assert list(batches("abcdef", actions, limits)) == [["a", "b"], ["c", "d", "e"], ["f"]]
-    assert list(batches("", {}, limits)) == []
+    assert list(batches("abcdef", actions, {}, limits)) == [["a", "b"], ["c", "d", "e"], ["f"]]
+    assert list(batches("", {}, {}, limits)) == []

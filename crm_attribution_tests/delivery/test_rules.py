@@ -27,7 +27,7 @@ GUARD = VolumeGuard(floor=50, factor=5, days=28)
 _EMPTY = dict.fromkeys(
     [
         *("person_id", "contact_id", "touch_id", "reason", "next_attempt_at"),
-        *("first_sent_at", "payload_hash", "released_at"),
+        *("first_sent_at", "payload_hash", "released_at", "replayed_from", "adjusts"),
     ]
 )
 
@@ -69,7 +69,7 @@ def test_a_report_counts_reasons_where_there_are_some():
     report = DeliveryReport("meta")
     report.ended = {"a": ("accepted", None), "b": ("held", "no_value"), "c": ("held", "no_value")}
     assert report.reasons == {"held: no_value": 2}
-    assert report.facts() == {"requests": 0, "accepted": 1, "held": 2, "held: no_value": 2}
+    assert report.facts() == {"sent": 0, "requests": 0, "accepted": 1, "held": 2, "held: no_value": 2}
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def strings(value: Any) -> Iterator[str]:
 
 def keys_in(destination: Destination, value: Any) -> list[str]:
     """What stands in the platform's field for our key, in the order of the events."""
+    if destination.key_field is None:
+        return []
     if isinstance(value, dict):
         own = [value[destination.key_field]] if destination.key_field in value else []
         return own + [key for inner in value.values() for key in keys_in(destination, inner)]
@@ -102,7 +104,11 @@ def check_build(destination: Destination) -> None:
     text = json.dumps(request.json, allow_nan=False)
     again = destination.build(batch(destination, 3), dict(given), dict(OPTIONS))
     assert (json.dumps(again.json), again.path, dict(again.headers)) == (text, request.path, dict(request.headers))
-    assert keys_in(destination, request.json) == [row.conversion_id for row in rows]
+    if destination.key_field is None:
+        assert destination.limits.dedupe is None, "without a key it recognises none"
+        assert [len(events) for events in request.json.values() if isinstance(events, list)] == [len(rows)]
+    else:
+        assert keys_in(destination, request.json) == [row.conversion_id for row in rows]
     everything = [request.path, *request.headers.values(), *strings(request.json)]
     for private in PRIVATE:
         assert not any(private in one for one in everything), f"{private} leaves in plain text"

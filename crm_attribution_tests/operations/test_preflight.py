@@ -39,6 +39,7 @@ NOW = "2026-03-13T12:00:00Z"
 ACCOUNT = "507404993"
 STREAMS = "streams: {meetings: on, calls: on, marketing_events: on, campaigns: on}\n"
 RULES = mapping.load(SAMPLE_MAPPING)
+MICROSOFT = "  microsoft: {conversions: [{milestone: customer_won, action: Customer won, value: arr}]}\n"
 CONSENT = [{"value": value, "label": value, "hidden": False} for value in ("granted", "denied")]
 
 Look = Callable[..., dict[str, Finding]]
@@ -54,7 +55,8 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def look(sandbox: Sandbox, tmp_path: Path) -> Iterator[Look]:
     """Check an installation; what is not ok and was looked at, by name. All that a test takes away is put back."""
-    (tmp_path / "mapping.yaml").write_text(SAMPLE_MAPPING.read_text(encoding="utf-8") + STREAMS, encoding="utf-8")
+    sample = SAMPLE_MAPPING.read_text(encoding="utf-8").replace("\ndestinations:\n", f"\ndestinations:\n{MICROSOFT}")
+    (tmp_path / "mapping.yaml").write_text(sample + STREAMS, encoding="utf-8")
 
     def look(rules: str = "", **changes: str) -> dict[str, Finding]:
         file = tmp_path / "mapping.yaml"
@@ -213,6 +215,7 @@ def test_the_clock_beside_hubspot_s(apart: int, state: str):
             for action in ("7081230001", "7081230002")
             for lack in ("missing", "mistyped")
         ),
+        *(("microsoft", "action Customer won", lack, "Customer won") for lack in ("missing", "disabled", "mistyped")),
     ],
 )
 def test_each_account_and_action_is_named(

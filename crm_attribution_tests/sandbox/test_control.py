@@ -122,7 +122,7 @@ def test_calls_are_counted_by_route(sandbox: Sandbox):
 
 
 def test_unknown_platforms_are_named(sandbox: Sandbox):
-    with pytest.raises(SandboxRefused, match="known are google, linkedin, meta"):
+    with pytest.raises(SandboxRefused, match="known are google, linkedin, meta, microsoft"):
         sandbox.received("myspace")
 
 

@@ -1,4 +1,4 @@
-"""Clicks, Meta and LinkedIn over HTTP."""
+"""Clicks, Meta, LinkedIn and Microsoft over HTTP."""
 
 from __future__ import annotations
 
@@ -229,3 +229,106 @@ def test_what_an_account_lacks_is_answered_and_refused(start: Callable[..., Sand
         sandbox.set_up("google", missing="7081230001")  # type: ignore[arg-type]
     with pytest.raises(SandboxRefused, match="no such platform"):
         sandbox.set_up("myspace")
+
+
+def offline(number: int = 0, **more: Any) -> dict[str, Any]:
+    time = f"2026-03-09T20:00:{number:02}.000Z"
+    head = {"ConversionName": "Customer won", "ConversionTime": time, "MicrosoftClickId": f"click-{number}"}
+    return {**head, "HashedEmailAddress": HASH, "ConversionValue": 12.5, "ConversionCurrencyCode": "EUR", **more}
+
+
+def to_microsoft(
+    sandbox: Sandbox, *events: dict[str, Any], of: str = "OfflineConversions", **headers: str
+) -> tuple[int, Any]:
+    env = sandbox.env
+    form = {"grant_type": "refresh_token", "client_id": env["MICROSOFT_ADS_CLIENT_ID"],
+            "client_secret": env["MICROSOFT_ADS_CLIENT_SECRET"], "refresh_token": env["MICROSOFT_ADS_REFRESH_TOKEN"],
+            "scope": "https://ads.microsoft.com/msads.manage offline_access"}  # fmt: skip
+    address = f"{env['MICROSOFT_ADS_TOKEN_URL']}/common/oauth2/v2.0/token"
+    kind = {"Content-Type": "application/x-www-form-urlencoded"}
+    status, answer, *_ = sandbox.request("POST", address, urlencode(form).encode(), kind)
+    assert (status, answer["expires_in"]) == (200, 3599)
+    sent = {
+        "Authorization": f"Bearer {answer['access_token']}",
+        "DeveloperToken": env["MICROSOFT_ADS_DEVELOPER_TOKEN"],
+        "CustomerId": env["MICROSOFT_ADS_CUSTOMER_ID"],
+        "CustomerAccountId": env["MICROSOFT_ADS_ACCOUNT_ID"],
+        **headers,
+    }
+    address = f"{env['MICROSOFT_ADS_BASE_URL']}/CampaignManagement/v13/{of}/Apply"
+    return sandbox.request("POST", address, {of: list(events)}, sent)[:2]
+
+
+def adjustment(number: int, kind: str, **more: Any) -> dict[str, Any]:
+    named = {name: offline(number)[name] for name in ("ConversionName", "ConversionTime", "MicrosoftClickId")}
+    return {**named, "AdjustmentType": kind, "AdjustmentTime": "2026-03-09T21:00:00Z", **more}
+
+
+def test_microsoft_counts_the_first_of_a_click_time_and_goal(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    nobody = offline(1, MicrosoftClickId=None)
+    events = [offline(), offline(ConversionValue=99), offline(ConversionName="Other"), nobody, nobody]
+    assert to_microsoft(sandbox, *events) == (200, {"PartialErrors": []})
+    inbox = sandbox.received("microsoft")
+    assert (inbox["requests"], len(inbox["received"])) == (1, 5)
+    assert [one["ConversionValue"] for one in inbox["counted"]] == [12.5, 12.5, 12.5, 12.5]
+
+
+def test_microsoft_names_the_rows_it_does_not_take_and_takes_the_others(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    bad = [
+        offline(1, ConversionTime="2025-11-01T00:00:00Z"),
+        offline(2, ConversionTime="yesterday"),
+        offline(3, HashedEmailAddress="jane@example.com"),
+        offline(4, MicrosoftClickId=None, HashedEmailAddress=None),
+        offline(5, ConversionName=""),
+        offline(6, ConversionValue=-1),
+        offline(7, ConversionCurrencyCode="euro"),
+        offline(8, conversionId="ours"),
+    ]
+    status, answer = to_microsoft(sandbox, offline(), *bad, offline(9))
+    assert status == 200
+    assert [(one["Index"], one["ErrorCode"]) for one in answer["PartialErrors"]] == [
+        (1, "OfflineConversionTimeOutOfWindow"), (2, "OfflineConversionTimeInvalid"),
+        (3, "ConversionEmailAddressIsNotHashed"), (4, "OfflineConversionMicrosoftClickIdNullOrEmpty"),
+        (5, "OfflineConversionNameNullOrEmpty"), (6, "OfflineConversionValueInvalid"),
+        (7, "OfflineConversionCurrencyCodeInvalid"), (8, "ApiInputValidationError"),
+    ]  # fmt: skip
+    assert len(sandbox.received("microsoft")["counted"]) == 2
+
+
+def test_microsoft_restates_and_retracts_what_it_has(start: Callable[..., Sandbox]):
+    sandbox = start([])
+    of = "OfflineConversionAdjustments"
+    to_microsoft(sandbox, *(offline(number) for number in range(3)))
+    changes = [
+        adjustment(0, "Restate", AdjustmentValue=5, AdjustmentCurrencyCode="USD"),
+        adjustment(1, "Retract"),
+        adjustment(2, "Retract", AdjustmentValue=0),
+        adjustment(2, "Restate"),
+        adjustment(2, "Retract", AdjustmentTime=offline(2)["ConversionTime"]),
+        adjustment(9, "Retract"),
+    ]
+    _, answer = to_microsoft(sandbox, *changes, of=of)
+    assert [(one["Index"], one["ErrorCode"]) for one in answer["PartialErrors"]] == [
+        (2, "OfflineConversionAdjustmentValueNotExpected"), (3, "OfflineConversionAdjustmentValueRequired"),
+        (4, "OfflineConversionAdjustmentTimeEarlierThanConversionTime"),
+    ]  # fmt: skip
+    counted = sandbox.received("microsoft")["counted"]
+    assert [(one["ConversionValue"], one["ConversionCurrencyCode"]) for one in counted] == [(5, "USD"), (12.5, "EUR")]
+
+
+@pytest.mark.parametrize(
+    ("headers", "events", "status", "code"),
+    [
+        ({"Authorization": "Bearer old"}, 1, 401, "InvalidCredentials"),
+        ({"DeveloperToken": "no"}, 1, 401, "InvalidCredentials"),
+        ({"CustomerAccountId": "1"}, 1, 403, "UserIsNotAuthorized"),
+        ({}, 0, 400, "OfflineConversionsNullOrEmpty"),
+        ({}, 1001, 400, "OfflineConversionsLimitExceeded"),
+    ],
+)
+def test_microsoft_refuses_as_a_whole(ads: Sandbox, headers: dict[str, str], events: int, status: int, code: str):
+    answered, body = to_microsoft(ads, *([offline()] * events), **headers)
+    errors = body.get("Errors") or body["OperationErrors"]
+    assert (answered, errors[0]["ErrorCode"]) == (status, code)

@@ -82,7 +82,8 @@ def going_on(folder: Path, portal: Path, clock: str) -> Iterator[tuple[Project, 
     """A project on a data directory, with a sandbox at the clock, and the destinations of the old release: a new one
     uploads no history, so that it matters when it was set up."""
     with Sandbox.start(portal, clock) as sandbox:
-        known_then = {name: value for name, value in sandbox.env.items() if not name.startswith("GOOGLE_")}
+        since = ("GOOGLE_", "MICROSOFT_")
+        known_then = {name: value for name, value in sandbox.env.items() if not name.startswith(since)}
         env = {
             **known_then,
             "CRM_ATTRIBUTION_START": "2026-03-12T09:00:00Z",
