@@ -219,6 +219,7 @@ def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, 
     outbox = make(platform)
     outbox.plan("a", "b")
     with outbox.warehouse.session() as session:
+        session.state.watermark = NOW
         assert mirror.ready(session, outbox.ledger) is None
     snapshots.take(outbox.warehouse, NOW, timedelta(0))
     files = _kept(outbox)
@@ -245,6 +246,7 @@ def test_a_warehouse_that_is_put_back_or_gone_changes_nothing(make: Make, sandbo
     outbox = make(platform)
     outbox.plan("a", "b")
     with outbox.warehouse.session() as session:
+        session.state.watermark = NOW
         assert mirror.ready(session, outbox.ledger) is None
     snapshots.take(outbox.warehouse, NOW, timedelta(0))
     outbox.deliver()
