@@ -31,8 +31,11 @@ def owners(directory: Path) -> list[str]:
 
 @pytest.fixture
 def warehouse(tmp_path: Path) -> Warehouse:
+    """One that has seen an hour."""
     made = Warehouse(tmp_path)
     write(made, "1")
+    with made.session() as session:
+        session.state.watermark = NOON
     return made
 
 
@@ -81,6 +84,17 @@ def test_a_damaged_snapshot_is_passed_over(warehouse: Warehouse):
     assert owners(warehouse.directory) == ["1"]
     with pytest.raises(ConfigurationError, match=newer.name):
         snapshots.put_back(warehouse.directory, NOON, newer.name)
+
+
+def test_one_of_before_the_first_hour_is_put_back_only_where_it_is_named(tmp_path: Path):
+    """A warehouse that was lost is begun anew, and so is its snapshot: the newest is not the best."""
+    empty = Warehouse(tmp_path)
+    write(empty, "1")
+    taken = snapshots.take(empty, NOON, HOUR)
+    assert taken is not None
+    with pytest.raises(ConfigurationError, match=taken.name):
+        snapshots.put_back(empty.directory, NOON)
+    assert snapshots.put_back(empty.directory, NOON, taken.name) == taken
 
 
 def test_a_snapshot_whose_manifest_cannot_be_read_is_named(warehouse: Warehouse):
