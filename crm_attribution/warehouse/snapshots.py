@@ -61,7 +61,9 @@ def take(warehouse: Warehouse, now: datetime, every: timedelta) -> Snapshot | No
     if known and now - parse_instant(known[0].taken_at) < every:
         return None
     with warehouse.session() as session:
-        watermark = session.state.watermark
+        watermark, portal = session.state.watermark, session.state.portal_id
+    if watermark is None and portal is None:
+        return None  # it has read nothing: of a warehouse that was lost and begun anew it would be the newest
     root = warehouse.directory / FOLDER
     with warehouse.exclusive() as engine:
         for name in ("warehouse", "marts_file"):
@@ -105,7 +107,6 @@ def names(data_dir: Path) -> list[str]:
 
 def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapshot:
     """Replace both files by the newest snapshot that is whole, or the one named. The caller holds the run lock.
-    One of before the first hour is put back only where it is named.
 
     The current files are moved to `damaged/`, not deleted.
 
@@ -113,8 +114,7 @@ def put_back(data_dir: Path, now: datetime, wanted: str | None = None) -> Snapsh
         ConfigurationError: when there is no such snapshot, or none that is whole.
     """
     known = [snapshot for snapshot in snapshots(data_dir) if wanted in (None, snapshot.name)]
-    filled = [snapshot for snapshot in known if wanted is not None or snapshot.newest_hour_ends is not None]
-    chosen = next((snapshot for snapshot in filled if _whole(data_dir, snapshot)), None)
+    chosen = next((snapshot for snapshot in known if _whole(data_dir, snapshot)), None)
     if chosen is None:
         which = "no whole snapshot" if wanted is None else f"no whole snapshot {wanted}"
         there = ", ".join(names(data_dir)) or "none"

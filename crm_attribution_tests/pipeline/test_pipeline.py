@@ -106,7 +106,8 @@ def test_what_happened_since_is_sent_and_counted_once(played: Played) -> None:
             )
         )
     )
-    for platform in destinations():
+    assert len(accepted) >= 3, "those that the sample's mapping names"
+    for platform in accepted:
         seen = played.sandbox.received(platform)
         assert accepted[platform] > 10
         assert len(seen["received"]) == len(seen["counted"]) == accepted[platform]

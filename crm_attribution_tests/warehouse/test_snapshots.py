@@ -86,15 +86,14 @@ def test_a_damaged_snapshot_is_passed_over(warehouse: Warehouse):
         snapshots.put_back(warehouse.directory, NOON, newer.name)
 
 
-def test_one_of_before_the_first_hour_is_put_back_only_where_it_is_named(tmp_path: Path):
-    """A warehouse that was lost is begun anew, and so is its snapshot: the newest is not the best."""
+def test_of_a_warehouse_that_has_read_nothing_none_is_taken(tmp_path: Path):
+    """One that was lost and begun anew would have the newest snapshot, and the worst."""
     empty = Warehouse(tmp_path)
     write(empty, "1")
-    taken = snapshots.take(empty, NOON, HOUR)
-    assert taken is not None
-    with pytest.raises(ConfigurationError, match=taken.name):
-        snapshots.put_back(empty.directory, NOON)
-    assert snapshots.put_back(empty.directory, NOON, taken.name) == taken
+    assert snapshots.take(empty, NOON, HOUR) is None
+    with empty.session() as session:
+        session.state.portal_id = "7"
+    assert snapshots.take(empty, NOON, HOUR) is not None
 
 
 def test_a_snapshot_whose_manifest_cannot_be_read_is_named(warehouse: Warehouse):
