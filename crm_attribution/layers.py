@@ -219,7 +219,10 @@ LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAI
 
 PLANNING = Step(
     name="conversions",
-    reads=("events.milestone", "events.milestone_event", "identity.alias", "raw.association", "raw.contact"),
+    reads=(
+        *("events.event", "events.milestone", "events.milestone_event"),
+        *("identity.alias", "raw.association", "raw.contact"),
+    ),
     writes=(CONVERSION,),
     memory=(CONVERSION,),
 )

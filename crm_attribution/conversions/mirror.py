@@ -19,6 +19,8 @@ from crm_attribution.ledger.store import Book, Ledger
 from crm_attribution.ledger.tables import ATTEMPT, MIRRORED, TABLES
 from crm_attribution.warehouse.session import Session
 
+_KEPT_HERE = "SELECT count(*) > 0 FROM conversions.conversion"
+
 
 def ready(session: Session, ledger: Ledger) -> str | None:
     """Have a ledger with an up-to-date copy; why nothing may be planned or sent where it is not safe to.
@@ -31,8 +33,7 @@ def ready(session: Session, ledger: Ledger) -> str | None:
     if not ledger.exists():
         ledger.create()
     with ledger.writing() as book:
-        kept_here = session.scalar("SELECT count(*) FROM conversions.conversion")
-        if copied(session) is None and book.stand.serial == 0 and kept_here:
+        if copied(session) is None and book.stand.serial == 0 and session.scalar(_KEPT_HERE):
             take_over(session, book)
         stand = book.stand
         ledger.mark.raise_to(Stand(stand.ledger, 0))  # from now on a ledger that is gone is missed
@@ -75,8 +76,10 @@ def follow(session: Session, book: Book) -> None:
             session[name].replace(rows, None)
         elif rows.height:
             session[name].upsert(rows)
+    before = session.state.rule_since.all()
     for destination, milestone, action, send_from in entries.activations(book):
-        session.state.rule_since[destination, milestone, action] = send_from
+        if before.get(f"{destination}:{milestone}:{action}") != send_from:
+            session.state.rule_since[destination, milestone, action] = send_from
     session.state.ledger = {"ledger": stand.ledger, "serial": stand.serial}
 
 
@@ -84,7 +87,7 @@ def take_over(session: Session, book: Book) -> None:
     """Fill an empty ledger with the copy: of a release that kept it in the warehouse, or of a ledger that is lost."""
     for name in MIRRORED:
         rows = session.read(name)
-        if name == ATTEMPT:  # before there was a mark, every claim may have left
+        if name == ATTEMPT and copied(session) is None:  # before it was noted, every claim may have left
             rows = rows.with_columns(left_at=pl.coalesce("left_at", "started"))
         book.insert(name, rows)
     for key, since in session.state.rule_since.all().items():

@@ -188,17 +188,20 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
 
 def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
     known = rules.identifiers
-    places = {
-        "phone": _listed("c", known.phone),
-        "first_name": _listed("c", known.first_name),
-        "last_name": _listed("c", known.last_name),
-        "country": f"{_listed('c', known.country)} || {_listed('f', known.account_country)}",
-        "lead_id": _listed("c", known.lead_id),
+    read = {
+        "phone": [("c", known.phone)],
+        "first_name": [("c", known.first_name)],
+        "last_name": [("c", known.last_name)],
+        "country": [("c", known.country), ("f", known.account_country)],
+        "lead_id": [("c", known.lead_id)],
     }
-    named = [f"list_filter({values}, lambda one: trim(one) <> '')[1] AS {name}" for name, values in places.items()]
+    named = [
+        f"list_filter({_listed(places)}, lambda one: trim(one) <> '')[1] AS {name}" for name, places in read.items()
+    ]
+    bound = [("c", rules.consent.properties), *(place for places in read.values() for place in places)]
     return session.query(
         "SELECT i.*, c.email, c.archived, q.key IS NOT NULL OR d.key IS NOT NULL AS unreadable,"
-        f" {_listed('c', rules.consent.properties)} AS consent, {', '.join(named)}"
+        f" {_listed(bound[:1])} AS consent, {', '.join(named)}"
         " FROM chosen i LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = i.contact_id"
         " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id)"
         " LEFT JOIN raw.merge n ON n.object_type = 'companies' AND n.absorbed_id = c.associatedcompanyid"
@@ -206,6 +209,7 @@ def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFra
         f" LEFT JOIN ({_UNREADABLE.format('contact')}) q ON q.key = c.id::VARCHAR"
         f" LEFT JOIN ({_UNREADABLE.format('deal')}) d ON d.key = i.deal_id::VARCHAR"
         " ORDER BY i.conversion_id",
+        [[f'$."{name}"' for name in properties] for _, properties in bound],
         chosen=chosen,
     )
 
@@ -229,10 +233,10 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
     )
 
 
-def _listed(record: str, properties: Sequence[str]) -> str:
-    """The values of some properties of a record as a list in SQL, in their order."""
-    texts = [f"json_extract_string({record}.properties, '$.\"{name}\"')" for name in properties]
-    return f"[{', '.join(texts)}]::VARCHAR[]"
+def _listed(places: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """The values of properties of records as one list in SQL, in their order; their paths are parameters, one list for
+    each record."""
+    return " || ".join(f"coalesce(json_extract_string({record}.properties, ?::VARCHAR[]), [])" for record, _ in places)
 
 
 def _consent(texts: Sequence[str | None], rules: Rules) -> Consent:

@@ -62,10 +62,23 @@ def restate(
     facts = _facts(session, names, rules)
     linked = {*names, *facts}
     rows = entries.of_milestones(book, destination.name, linked).filter(pl.col("milestone").is_in(WINS))
+    changed = set() if milestones is None else set(milestones["milestone_id"])
+    rows = rows.filter(
+        ~pl.col("milestone_id").is_in(list(_unknown(session, set(rows["milestone_id"]) - set(facts) - changed)))
+    )
     done = adjust(platform_of(destination), rows.iter_rows(named=True), facts, ready_at, now)
     written = _write(book, done, now)
     session.state.restated[destination.name] = book.stand.serial
     return written
+
+
+def _unknown(session: Session, names: Iterable[str]) -> set[str]:
+    """Of events without a fact those that the warehouse does not have: after it was put back or begun anew they are not
+    derived yet, which does not mean that their fact is gone."""
+    found = session.query(
+        "SELECT named.id FROM named ANTI JOIN events.event e ON e.event_id = named.id", named=ids_frame("id", names)
+    )
+    return set(found["id"])
 
 
 def _write(book: Book, done: Adjustments, now: datetime) -> list[str]:

@@ -188,17 +188,28 @@ def _adjust_one(
         return
     if kind == "conversion" and _told_anew(chain, rows, done.new):
         return
+    if _ended(chain, kind, amount):
+        return
     done.new.append(_row(platform, chain, kind, amount, wanted, [*rows, *done.new], ready_at, now))
 
 
+def _ended(chain: Chain, kind: str, amount: Amount) -> bool:
+    """Whether the platform was told exactly this last, and it has ended without being taken: that is said once, and a
+    person plans it again (`crm-attribution resolve --as again`)."""
+    last = chain.told[-1] if chain.told else None
+    if last is None or last["state"] not in ("rejected", "expired", "suppressed") or last["reason"] == "superseded":
+        return False
+    return (last["kind"], last["value"], last["currency"]) == (kind, *amount)
+
+
 def _told_anew(chain: Chain, rows: Sequence[Row], planned: Sequence[Row]) -> bool:
-    """Whether a conversion that takes the place of one that was taken back is on its way."""
+    """Whether a conversion that takes the place of one that was taken back was planned, whatever has become of it."""
     base = chain.base
     return any(
         row["kind"] == "conversion"
         and row["revision"] > base["revision"]
         and (row["action"], row["milestone_id"]) == (base["action"], base["milestone_id"])
-        and row["state"] not in ("suppressed", "expired", "rejected")
+        and row["state"] != "suppressed"
         for row in (*rows, *planned)
     )
 

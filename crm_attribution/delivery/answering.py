@@ -113,7 +113,7 @@ class Answering:
         self.delivery.checkpoint("settling")
         self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
         for row, result in zip(rows, results, strict=True):
-            if result.state == "accepted" and row.value is not None and row.currency:
+            if result.state == "accepted" and row.kind == "conversion" and row.value is not None and row.currency:
                 self.delivery.report.accepted[row.currency] += row.value
 
     def _react(self, book: Book, answered: Answered) -> None:

@@ -126,7 +126,7 @@ def _send_all(
             if batch is not None and claiming.leave(batch):
                 answering.record(claiming.ledger, answering.send(batch))
             safe_point()  # nothing is in flight: a stop leaves no answer unrecorded
-            if delivery.nap:
+            if delivery.nap and not delivery.report.stopped:
                 sleep(delivery.nap)
                 delivery.nap = 0.0
 

@@ -5,7 +5,7 @@ They are queued with the ids and keys they have; the next delivery of the destin
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -78,9 +78,10 @@ class Answer:
 
 def replay(session: Session, book: Book, wish: Wish, now: datetime) -> list[Answer]:
     """Queue what may be sent again, and say of every id what became of it; in the order of the ids."""
-    facts = _facts(session, book, wish)
+    meant = _meant(book, wish)
+    facts = _facts(session, meant)
     rows = _rows_of(session, book, facts, wish.to)
-    answers = {asked: Answer(asked) for asked in dict.fromkeys([*wish.ids, *facts["asked"]])}
+    answers = {asked: Answer(asked) for asked in dict.fromkeys([*wish.ids, *meant["asked"]])}
     for fact in facts.iter_rows(named=True):
         answers[fact["asked"]].canonical_event = {
             "event_id": fact["milestone_id"],
@@ -145,17 +146,20 @@ def _answer(
             answer.replayed_destinations.append(name)
 
 
-def _facts(session: Session, book: Book, wish: Wish) -> pl.DataFrame:
-    """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known."""
-    named: Mapping[str, str] = {name: name for name in wish.ids}
-    ours = book.read_keys(CONVERSION, "conversion_id", named)
-    meant = pl.concat(
+def _meant(book: Book, wish: Wish) -> pl.DataFrame:
+    """asked, event_id: what each id may be an event of; of a conversion the event it was planned for."""
+    ours = book.read_keys(CONVERSION, "conversion_id", wish.ids)
+    return pl.concat(
         [
-            pl.DataFrame({"asked": list(named), "event_id": list(named)}, schema=_ASKED),
+            pl.DataFrame({"asked": list(wish.ids), "event_id": list(wish.ids)}, schema=_ASKED),
             ours.select(asked="conversion_id", event_id="milestone_id"),
             _of_the_hour(book, wish),
         ]
     ).unique(maintain_order=True)
+
+
+def _facts(session: Session, meant: pl.DataFrame) -> pl.DataFrame:
+    """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known."""
     return session.query(
         "SELECT DISTINCT ON (w.asked) w.asked, m.milestone, m.milestone_id, m.occurred_at FROM wanted w"
         " JOIN events.milestone_event e ON e.event_id = w.event_id"

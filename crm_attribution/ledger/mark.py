@@ -59,6 +59,7 @@ class Mark:
         self._write(stand, lower=True)
 
     def _write(self, stand: Stand, *, lower: bool) -> None:
+        new = not self.path.exists()
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -70,6 +71,8 @@ class Mark:
             line = f"{text} {_digest(text)}\n".ljust(SIZE)
             os.pwrite(descriptor, line.encode("ascii"), 0)
             os.fsync(descriptor)
+            if new:
+                _sync(self.path.parent)
         finally:
             os.close(descriptor)
 
@@ -79,6 +82,15 @@ class Mark:
             raise MarkDamaged(f"{self.path}: not what was written there")
         found = json.loads(text)
         return Stand(found["ledger"], found["serial"])
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(text: str) -> str:

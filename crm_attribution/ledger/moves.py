@@ -26,7 +26,7 @@ from crm_attribution.ledger.transitions import (
     is_legal,
 )
 
-_FACT = ["destination", "account", "action", "milestone_id", "kind"]
+_FACT = ["destination", "account", "action", "milestone_id"]
 _C, _A = TABLES[CONVERSION].c, TABLES[ATTEMPT].c
 
 
@@ -280,8 +280,8 @@ def replay(book: Book, rows: pl.DataFrame, why: str, now: datetime) -> None:
 
 
 def plan_again(book: Book, rows: pl.DataFrame, reason: str, now: datetime) -> list[str]:
-    """Plan rejected rows anew, after their cause is mended: each as the next revision, under a key of its own.
-    Returns the ids of the rejected ones.
+    """Plan rejected rows anew, after their cause is mended: each as the next revision, under a key of its own; a
+    correction stays one of the same conversion and person. Returns the ids of the rejected ones.
 
     Raises:
         IllegalTransition: when a row is not rejected, or has a newer revision.
@@ -292,13 +292,17 @@ def plan_again(book: Book, rows: pl.DataFrame, reason: str, now: datetime) -> li
         raise IllegalTransition("only the newest revision of a rejected conversion is planned again")
     parts = rows.select("destination", "account", "action", "milestone_id", pl.col("revision") + 1)
     keys = [delivery_key(*part) for part in parts.iter_rows()]
-    kept = ("destination", "account", "action", "milestone", "milestone_id", "event_id", "kind")
+    kept = ("destination", "account", "action", "milestone", "milestone_id", "event_id", "kind", "adjusts", "cause")
+    whom = {
+        name: pl.when(pl.col("adjusts").is_not_null()).then(name) for name in ("person_id", "contact_id", "touch_id")
+    }
     fact = ("occurred_at", "ready_at", "expires_at", "value", "currency")
     book.insert(
         CONVERSION,
         rows.select(
             *kept,
             *fact,
+            **whom,
             conversion_id=pl.Series(keys, dtype=pl.String),
             revision=pl.col("revision") + 1,
             state=pl.lit("pending"),

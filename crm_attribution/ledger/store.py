@@ -38,7 +38,7 @@ class LedgerDamaged(LedgerFailed):
     """SQLite's file is not what was written there."""
 
 
-_DAMAGED = ("file is not a database", "malformed", "unable to open database file")
+_DAMAGED = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 
 
 class Ledger:
@@ -147,8 +147,13 @@ class Ledger:
             yield
         except sa.exc.DBAPIError as error:
             why = str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
-            damaged = self.file is not None and any(text in why for text in _DAMAGED)
-            raise (LedgerDamaged if damaged else LedgerFailed)(f"{self.name}: {why}") from None
+            raise (LedgerDamaged if self._damaged(error) else LedgerFailed)(f"{self.name}: {why}") from None
+
+    def _damaged(self, error: sa.exc.DBAPIError) -> bool:
+        """Whether SQLite's file itself is at fault, and not room, rights or another process."""
+        if self.file is None:
+            return False
+        return self.file.is_dir() or getattr(error.orig, "sqlite_errorname", None) in _DAMAGED
 
 
 class Book:
@@ -203,8 +208,8 @@ class Book:
         """
         contract = CONTRACTS[table]
         wanted = contract.validate(contract.conform(rows))
-        first = contract.key[0]
-        known = self.read_keys(table, first, wanted[first])
+        texts = [name for name in contract.key if contract.polars_schema[name] == pl.String]
+        known = self.read_keys(table, texts[-1], wanted[texts[-1]])  # of a key of several the most particular
         new = wanted.join(known, on=list(contract.key), how="anti", maintain_order="left")
         if new.height:
             changed = self._next()

@@ -41,8 +41,8 @@ def _mirrored(name: str, *indexes: tuple[str, ...]) -> sa.Table:
 
 TABLES = {
     CONVERSION: _mirrored(CONVERSION, ("destination", "state"), ("batch_id",), ("adjusts",), ("milestone_id",)),
-    ATTEMPT: _mirrored(ATTEMPT),
-    RECEIPT: _mirrored(RECEIPT, ("destination", "next_ask_at")),
+    ATTEMPT: _mirrored(ATTEMPT, ("conversion_id",), ("destination", "left_at")),
+    RECEIPT: _mirrored(RECEIPT, ("receipt",), ("destination", "next_ask_at")),
     REPLAY: _mirrored(REPLAY),
 }
 """Contract -> table. `changed` is the serial number of the transaction that wrote the row last."""

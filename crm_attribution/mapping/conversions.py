@@ -11,16 +11,19 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.mapping.base import Days, Minutes, Section
 from crm_attribution.mapping.events import Measure, Milestone
 
+Property = Annotated[str, Field(pattern=r"^[^\s\"'\\]+$")]
+"""HubSpot's internal name of a property."""
+
 
 class Identifiers(Section):
     """The properties a person is recognised by, each list in the order of preference: the first that has a value."""
 
-    phone: list[str]
-    first_name: list[str]
-    last_name: list[str]
-    country: list[str]
-    account_country: list[str]
-    lead_id: list[str]
+    phone: list[Property]
+    first_name: list[Property]
+    last_name: list[Property]
+    country: list[Property]
+    account_country: list[Property]
+    lead_id: list[Property]
 
     @property
     def of_contact(self) -> list[str]:
@@ -31,7 +34,7 @@ class Identifiers(Section):
 class Consent(Section):
     """The contact properties with consent to advertising, and what their values mean: a denial in any of them wins."""
 
-    properties: list[str] = Field(min_length=1)
+    properties: list[Property] = Field(min_length=1)
     granted: list[str]
     denied: list[str]
     when_absent: Literal["withhold", "send"]

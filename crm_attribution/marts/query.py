@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from crm_attribution import stopping
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.engine import open_reader
 
@@ -48,7 +49,7 @@ def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:
     except duckdb.Error:
         raise
     except BaseException as error:  # what Rust panics with is no Exception
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if stopping.is_stop(error):
             raise
         raise ConfigurationError(
             f"the query gives a value that cannot be shown ({type(error).__name__}): cast it to VARCHAR"

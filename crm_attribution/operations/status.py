@@ -15,6 +15,7 @@ from crm_attribution.conversions.plan import why_not
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.ledger.safety import why_unsafe
+from crm_attribution.ledger.store import LedgerFailed
 from crm_attribution.marts.publish import read_manifest
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import failed_checks, materializations
@@ -91,12 +92,20 @@ def status(given: Settings) -> dict[str, Any]:
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
                 "quarantine_reasons": quarantine_reasons(session),
-                "ledger": why_unsafe(pipeline.ledger, copied(session)) or "in order",
+                "ledger": _ledger(pipeline, session),
                 "conversions": conversions_by_outcome(session),
             }
     except WarehouseBusy as error:
         answer["warehouse"] = str(error)
     return answer
+
+
+def _ledger(pipeline: Pipeline, session: Session) -> str:
+    """Whether it may be sent from; also where its database does not answer."""
+    try:
+        return why_unsafe(pipeline.ledger, copied(session)) or "in order"
+    except LedgerFailed as error:
+        return str(error)
 
 
 def _authentication(pipeline: Pipeline) -> dict[str, Any]:

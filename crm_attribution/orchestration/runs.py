@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
@@ -121,44 +121,39 @@ def selected(select: str | None) -> set[str] | None:
 def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
     """What a run's assets reported: table -> its plain figures."""
     tables: dict[str, dict[str, Any]] = {}
-    dagster_home(given)
-    with dg.DagsterInstance.get() as instance:
-        cursor, more = None, True
-        while more:
-            page = instance.get_records_for_run(
-                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_MATERIALIZATION, limit=1000
-            )
-            for record in page.records:
-                made = record.asset_materialization
-                if made is not None:
-                    tables[".".join(made.asset_key.path)] = {
-                        name: value.value
-                        for name, value in made.metadata.items()
-                        if isinstance(value.value, str | int | float | bool)
-                    }
-            cursor, more = page.cursor, page.has_more
+    for record in _events(given, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
+        made = record.asset_materialization
+        if made is not None:
+            tables[".".join(made.asset_key.path)] = {
+                name: value.value
+                for name, value in made.metadata.items()
+                if isinstance(value.value, str | int | float | bool)
+            }
     return tables
 
 
 def failed_checks(given: Settings, run_id: str) -> list[dict[str, str]]:
     """Checks that do not hold after a run: table, check, severity (warning or error); errors first."""
     found: dict[tuple[str, str], str] = {}
+    for record in _events(given, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        event = record.event_log_entry.dagster_event
+        told = None if event is None else event.asset_check_evaluation_data
+        if told is not None and not told.passed:
+            severity = "warning" if told.severity is dg.AssetCheckSeverity.WARN else "error"
+            found[".".join(told.asset_key.path), told.check_name] = severity
+    rows = [{"table": table, "check": check, "severity": severity} for (table, check), severity in found.items()]
+    return sorted(rows, key=lambda row: (row["severity"], row["table"], row["check"]))
+
+
+def _events(given: Settings, run_id: str, kind: dg.DagsterEventType) -> Iterator[dg.EventLogRecord]:
+    """A run's events of one type, in their order."""
     dagster_home(given)
     with dg.DagsterInstance.get() as instance:
         cursor, more = None, True
         while more:
-            page = instance.get_records_for_run(
-                run_id, cursor=cursor, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION, limit=1000
-            )
-            for record in page.records:
-                event = record.event_log_entry.dagster_event
-                told = None if event is None else event.asset_check_evaluation_data
-                if told is not None and not told.passed:
-                    severity = "warning" if told.severity is dg.AssetCheckSeverity.WARN else "error"
-                    found[".".join(told.asset_key.path), told.check_name] = severity
+            page = instance.get_records_for_run(run_id, cursor=cursor, of_type=kind, limit=1000)
+            yield from page.records
             cursor, more = page.cursor, page.has_more
-    rows = [{"table": table, "check": check, "severity": severity} for (table, check), severity in found.items()]
-    return sorted(rows, key=lambda row: (row["severity"], row["table"], row["check"]))
 
 
 def _selected(select: str | None) -> list[dg.AssetKey] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.wire import moment, read_json
 from crm_attribution.identifiers import record_id
@@ -9,14 +11,20 @@ from crm_attribution.identifiers import record_id
 RECORDS = tuple(one.singular for one in OBJECT_TYPES.values())
 
 
-def problems(body: bytes) -> dict[str, str]:
-    """What is wrong with a body, by field; empty where it can be taken. Never holds a value of the body."""
+def read_object(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+    """The object of a body, or why it has none."""
     try:
         given = read_json(body)
     except ValueError:
-        return {"body": "not JSON in UTF-8"}
-    if not isinstance(given, dict):
-        return {"body": "not a JSON object"}
+        return {}, {"body": "not JSON in UTF-8"}
+    return (given, {}) if isinstance(given, dict) else ({}, {"body": "not a JSON object"})
+
+
+def problems(body: bytes) -> dict[str, str]:
+    """What is wrong with a body, by field; empty where it can be taken. Never holds a value of the body."""
+    given, wrong = read_object(body)
+    if wrong:
+        return wrong
     found = {name: "missing" for name in ("source", "event") if not _is_text(given.get(name))}
     if moment(given.get("occurred_at")) is None:
         found["occurred_at"] = "missing, or neither ISO 8601 nor epoch milliseconds"

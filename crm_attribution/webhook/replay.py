@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from crm_attribution.hubspot.wire import moment, read_json
+from crm_attribution.hubspot.wire import moment
 from crm_attribution.webhook.inbox import Inbox
+from crm_attribution.webhook.ingest import read_object
 
 NAME = re.compile(r"\d{8}T\d{12}Z-replay-[0-9a-f]{16}")
 """Of a wish: its file's name, which is how its answer is asked for."""
@@ -16,12 +17,9 @@ MOST_IDS = 10_000
 
 def problems(body: bytes) -> dict[str, str]:
     """What is wrong with a body, by field; empty where it can be taken."""
-    try:
-        given = read_json(body)
-    except ValueError:
-        return {"body": "not JSON in UTF-8"}
-    if not isinstance(given, dict):
-        return {"body": "not a JSON object"}
+    given, wrong = read_object(body)
+    if wrong:
+        return wrong
     found = dict.fromkeys(given.keys() - _FIELDS, "not known")
     for name in ("event_ids", "destinations"):
         values = given.get(name, [])

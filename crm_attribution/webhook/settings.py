@@ -40,22 +40,17 @@ SIGNATURES = Setting[tuple[str, ...]](
     ("v3",),
     "`v3`",
 )
-INGEST_TOKEN = Setting[tuple[str, ...]](
-    "CRM_ATTRIBUTION_INGEST_TOKEN",
-    f"bearer token of `/ingest/crm`, {INGEST_TOKEN_LENGTH} characters or more; two separated by a comma while one"
-    " replaces the other",
-    _tokens,
-    (),
-    secret=True,
-)
-REPLAY_TOKEN = Setting[tuple[str, ...]](
-    "CRM_ATTRIBUTION_REPLAY_TOKEN",
-    f"bearer token of `/v1/replay`, {INGEST_TOKEN_LENGTH} characters or more; two separated by a comma while one"
-    " replaces the other",
-    _tokens,
-    (),
-    secret=True,
-)
+
+
+def _bearer(name: str, route: str) -> Setting[tuple[str, ...]]:
+    described = (
+        f"bearer token of `{route}`, {INGEST_TOKEN_LENGTH} characters or more; two separated by a comma while one"
+    )
+    return Setting(name, f"{described} replaces the other", _tokens, (), secret=True)
+
+
+INGEST_TOKEN = _bearer("CRM_ATTRIBUTION_INGEST_TOKEN", "/ingest/crm")
+REPLAY_TOKEN = _bearer("CRM_ATTRIBUTION_REPLAY_TOKEN", "/v1/replay")
 BODY_LIMIT = whole("CRM_ATTRIBUTION_WEBHOOK_BODY_LIMIT", "largest delivery in bytes", BODY_BYTES, most=2**30)
 
 GROUP = Group("Receiver of webhooks", (SECRET, URL, SIGNATURES, INGEST_TOKEN, REPLAY_TOKEN, BODY_LIMIT))

@@ -17,6 +17,7 @@ from crm_attribution.conversions import plan as conversions
 from crm_attribution.delivery.replay import Wish, queue
 from crm_attribution.destinations import destinations
 from crm_attribution.identifiers import sha256
+from crm_attribution.ledger import moves
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, email_of, with_limits
 from crm_attribution_tests.flow.chain import rules
@@ -266,3 +267,65 @@ def test_a_conversion_that_was_restated_is_not_replayed_with_its_old_value(offic
     with office.outbox.warehouse.session() as session:
         (answer,) = queue(session, office.outbox.ledger, wish, office.now)
     assert answer.refused == {"google": "restated"}
+
+
+@pytest.mark.parametrize("office", ["google", "microsoft"], indirect=True)
+def test_what_the_warehouse_does_not_know_yet_is_not_gone(office: Office):
+    """It was put back or begun anew: nothing is taken back because its milestones are not derived yet."""
+    office.deals = {name: Deal(name, 100_00) for name in ("a", "b")}
+    office.hour()
+    office.hour()
+    with office.outbox.warehouse.session() as session, session.transaction():
+        session.truncate(["events.milestone", "events.milestone_event"])
+        del session.state.restated[office.outbox.destination.name]
+    kept, office.deals = office.deals, {}
+    office.hour()
+    assert office.rows()["kind"].to_list() == ["conversion"] * 2
+    office.deals = kept
+    office.deals["b"].value = 90_00
+    office.hour()
+    assert believed(office) == {"a": 100_00, "b": 90_00}
+
+
+@pytest.mark.parametrize("office", ["google"], indirect=True)
+def test_a_fact_that_is_gone_is_taken_back(office: Office):
+    """Its event is there and tells of no milestone any more."""
+    office.deals["a"] = Deal("a", 100_00)
+    office.hour()
+    office.hour()
+    with office.outbox.warehouse.session() as session, session.transaction():
+        keys = pl.DataFrame({"milestone": ["customer_won"], "milestone_id": ["a"]})
+        session["events.milestone"].delete(keys)
+        session["events.milestone_event"].delete(keys)
+    office.deals = {}
+    office.hour()
+    assert office.rows().select("kind", "value", "cause").rows()[1:] == [("restatement", 0, "gone")]
+
+
+@pytest.mark.parametrize("office", ["google"], indirect=True)
+def test_a_correction_that_is_refused_is_told_once_and_again_only_when_a_person_says_so(office: Office):
+    office.deals["a"] = Deal("a", 100_00)
+    office.hour()
+    office.hour()
+    office.deals["a"].value = 150_00
+    office.hour()
+    told = office.rows().filter(pl.col("adjusts").is_not_null())
+    with office.outbox.ledger.writing() as book:
+        refused = {"conversion_id": told["conversion_id"][0], "state": "rejected", "reason": "INVALID"}
+        book.update(CONVERSION, [refused])
+    for _ in range(3):
+        office.hour()
+    assert office.rows()["revision"].to_list() == [0, 1], "not an hour after the other"
+    with office.outbox.ledger.writing() as book:
+        rejected = book.read(CONVERSION).filter(pl.col("state") == "rejected")
+        assert moves.plan_again(book, rejected, "again: mended", office.now) == rejected["conversion_id"].to_list()
+    again = office.rows().filter(pl.col("revision") == 2).row(0, named=True)
+    first = told.row(0, named=True)
+    same = ("kind", "adjusts", "cause", "value", "person_id", "contact_id", "touch_id")
+    assert {name: again[name] for name in same} == {name: first[name] for name in same}
+    office.hour()
+    assert believed(office) == {"a": 150_00}
+    office.deals["a"].value = 170_00
+    for _ in range(2):
+        office.hour()
+    assert believed(office) == {"a": 170_00}, "another value is told"
