@@ -236,7 +236,9 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
 def _listed(places: Sequence[tuple[str, Sequence[str]]]) -> str:
     """The values of properties of records as one list in SQL, in their order; their paths are parameters, one list for
     each record."""
-    return " || ".join(f"coalesce(json_extract_string({record}.properties, ?::VARCHAR[]), [])" for record, _ in places)
+    return " || ".join(
+        f"coalesce(json_extract_string({record}.properties, CAST(? AS VARCHAR[])), [])" for record, _ in places
+    )
 
 
 def _consent(texts: Sequence[str | None], rules: Rules) -> Consent:
