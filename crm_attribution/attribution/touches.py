@@ -84,7 +84,7 @@ _SHARED_OFFLINE = f"""
 """
 _ACTIVITIES = """
     SELECT a.* EXCLUDE (contact_id), min(contact_id) AS contact_id, person_id FROM (
-        SELECT kind, id, occurred_at, outcome, name, unnest(contact_ids) AS contact_id FROM raw.activity
+        SELECT kind, id, occurred_at, outcome, name, gone, unnest(contact_ids) AS contact_id FROM raw.activity
     ) AS a JOIN person_contact USING (contact_id) GROUP BY ALL ORDER BY kind, id, person_id
 """
 _OWNERS = """

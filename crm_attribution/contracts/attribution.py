@@ -61,6 +61,7 @@ class Touch(Model):
 
 TOLD_RULES = [
     "not_held",
+    "gone",
     "same_click_id",
     "same_visit",
     "repeated",
@@ -82,10 +83,11 @@ class Telling(Model):
     contact_id: int = hubspot_id("contact it is told of", nullable=True)
     touch_id: str = field("the touch it is another word about; null where it is about none", nullable=True)
     rule: str = field(
-        "not_held (a meeting or call that did not take place), same_click_id (one click id is one click; a submission"
-        " with it, where it is near), same_visit (a stronger telling of the person is near), repeated (the same is told"
-        " again at once), bot_click (only bots followed the link with this click id), not_a_click_id (a placeholder, a"
-        " cut one), url_encoded, offline (an import, an integration or a user made the contact)",
+        "not_held (a meeting or call that did not take place), gone (one that HubSpot does not have any more),"
+        " same_click_id (one click id is one click; a submission with it, where it is near), same_visit (a stronger"
+        " telling of the person is near), repeated (the same is told again at once), bot_click (only bots followed the"
+        " link with this click id), not_a_click_id (a placeholder, a cut one), url_encoded, offline (an import, an"
+        " integration or a user made the contact)",
         isin=TOLD_RULES,
     )
     origin: str = field("table and key of the source row")

@@ -23,6 +23,9 @@ SEARCH_PAGE = 200
 EVENT_PAGE = 100
 _MODIFIED = "hs_lastmodifieddate"
 
+ARCHIVED, MISSING = "archived", "missing"
+"""What became of an activity that HubSpot does not return any more: it is in the archive, or nowhere."""
+
 AROUND = timedelta(days=14)
 """How long after it began people of a marketing event are read again each hour: HubSpot moves no stamp for them."""
 
@@ -43,6 +46,11 @@ class Kind:
     at: tuple[str, ...]
     outcome: str
 
+    @property
+    def properties(self) -> list[str]:
+        """What is read of one."""
+        return [*self.at, self.outcome, _MODIFIED]
+
 
 KINDS = {
     "meetings": Kind("meeting", "meetings", ("hs_meeting_start_time", "hs_timestamp"), "hs_meeting_outcome"),
@@ -61,7 +69,7 @@ def changed_pages(
         body = {
             "filterGroups": [{"filters": [*window, _filter("hs_object_id", "GT", last)]}],
             "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
-            "properties": [*kind.at, kind.outcome, _MODIFIED],
+            "properties": kind.properties,
             "limit": SEARCH_PAGE,
         }
         answer = ask(body)
@@ -73,14 +81,15 @@ def changed_pages(
             return
 
 
-def count(ask: Callable[[Record], Record], since: datetime | None, until: datetime) -> int:
-    """How many unarchived activities were modified in `[since, until)`; one call."""
-    return int(ask({"filterGroups": [{"filters": _window(since, until)}], "limit": 1})["total"])
+def count(ask: Callable[[Record], Record], since: datetime | None, until: datetime | None) -> int:
+    """How many unarchived activities were modified in `[since, until)`, all where neither is given; one call."""
+    filters = _window(since, until)
+    return int(ask({"filterGroups": [{"filters": filters}] if filters else [], "limit": 1})["total"])
 
 
-def _window(since: datetime | None, until: datetime) -> list[dict[str, Any]]:
+def _window(since: datetime | None, until: datetime | None) -> list[dict[str, Any]]:
     first = [] if since is None else [_filter(_MODIFIED, "GTE", to_millis(since))]
-    return [*first, _filter(_MODIFIED, "LT", to_millis(until))]
+    return first if until is None else [*first, _filter(_MODIFIED, "LT", to_millis(until))]
 
 
 def _filter(name: str, operator: str, value: int) -> dict[str, Any]:
@@ -130,6 +139,7 @@ def activities(
             "occurred_at": moment(kind.at[-1], told),
             "outcome": _lower(texts.get(kind.outcome)),
             "name": None,
+            "event_id": None,
             "contact_ids": sorted(contacts.get(number, [])),
             "id": str(number),
         }
@@ -146,6 +156,7 @@ def attendance(event: Record, results: Sequence[Record], *, extracted_at: dateti
             "occurred_at": from_millis(state["occurredAt"]),
             "outcome": _lower(state.get("attendanceState")),
             "name": blank(event.get("eventName")),
+            "event_id": blank(event.get("objectId")),
             "contact_ids": [hubspot_id("contactId", ends["contact"]["contactId"])],
             "id": clean(result["id"]),
         }
@@ -165,7 +176,7 @@ def _parsed(
     refused: list[Refused] = []
     for result in results:
         try:
-            found.append({**convert(result), "kind": kind, "extracted_at": extracted_at})
+            found.append({**convert(result), "kind": kind, "gone": None, "extracted_at": extracted_at})
         except (ValueError, KeyError, TypeError) as error:
             refused.append(refuse({"id": result.get("id")}, TABLE, reason(error), key=f"{kind}:{result.get('id')}"))
     return Parsed(CONTRACTS[TABLE].sift(frame_of(TABLE, found)).rows, refused)

@@ -75,9 +75,21 @@ class HubSpotClient:
         """Meetings or calls modified in `[since, until)`. ⌈N/200⌉ calls."""
         return changed_pages(self._asker(kind.objects), kind, since, until)
 
-    def count_activities(self, kind: Kind, since: datetime | None, until: datetime) -> int:
-        """How many meetings or calls were modified in `[since, until)`; one call."""
+    def count_activities(self, kind: Kind, since: datetime | None = None, until: datetime | None = None) -> int:
+        """How many unarchived meetings or calls were modified in `[since, until)`, or are there at all; one call."""
         return count(self._asker(kind.objects), since, until)
+
+    def archived_activities(self, kind: Kind) -> set[str]:
+        """Ids of the archived meetings or calls. ⌈N/100⌉ calls."""
+        listing = list_pages(
+            self.transport, f"{self._paths.objects}/{kind.objects}", ["hs_object_id"], [], archived=True
+        )
+        return {str(row["id"]) for page in listing for row in page.records}
+
+    def read_activities(self, kind: Kind, ids: Sequence[str]) -> list[Record]:
+        """Those of the meetings or calls that are there and not archived. ⌈N/100⌉ calls."""
+        found = batch_results(self.transport, f"{self._paths.objects}/{kind.objects}", ids, kind.properties, [])
+        return [record for result in found for record in result.records]
 
     def marketing_events(self) -> list[Record]:
         """Every marketing event: objectId, eventName, startDateTime, updatedAt, …"""

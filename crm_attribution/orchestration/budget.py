@@ -129,8 +129,8 @@ def other_lines(forms: int, object_types: Collection[str]) -> list[Line]:
 
 def stream_lines(pipeline: Pipeline, since: datetime | None, now: datetime) -> list[Line]:
     """Streams that the mapping switches on: meetings and calls are counted, two calls a page (the page, and whose they
-    are). People of marketing events and campaigns that changed cannot be counted without reading them; of a stream that
-    the token may not read nothing is counted, as a run goes on without it."""
+    are) and one for how many HubSpot has. People of marketing events and campaigns that changed cannot be counted
+    without reading them; of a stream that the token may not read nothing is counted, as a run goes on without it."""
     hubspot, streams, lines = pipeline.connections.hubspot, pipeline.rules.streams, []
     for name, kind in KINDS.items():
         if getattr(streams, name):
@@ -140,7 +140,7 @@ def stream_lines(pipeline: Pipeline, since: datetime | None, now: datetime) -> l
                 lines.append(Line(name, {"search": 1}, at_least=True))
                 continue
             batches = ceil(found / SEARCH_PAGE)
-            calls = {"search": max(1, batches), "associations": batches}
+            calls = {"search": max(1, batches) + 1, "associations": batches}
             lines.append(Line(name, {limiter: n for limiter, n in calls.items() if n}, found, "search"))
     if streams.marketing_events:
         lines.append(Line("marketing events", {"burst": 1}, at_least=True))

@@ -8,6 +8,7 @@ from pathlib import Path
 from crm_attribution.clock import Clock
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Rules
+from crm_attribution.raw.activities import ActivityReader
 from crm_attribution.raw.campaigns import CampaignReader
 from crm_attribution.raw.completeness import Completeness
 from crm_attribution.raw.extract import RecordReader
@@ -31,6 +32,7 @@ class Readers:
         reference: the account, owners, pipeline stages, forms.
         properties: property definitions and what changed about them.
         streams: form submissions and clicks in marketing e-mails.
+        activities: meetings, calls and marketing-event attendance.
         campaigns: HubSpot's own campaigns with budget and spend.
         reconciliation: compares records with HubSpot, a bounded number a day.
         sources: what is read other than HubSpot.
@@ -40,6 +42,7 @@ class Readers:
     reference: ReferenceReader
     properties: PropertyReader
     streams: StreamReader
+    activities: ActivityReader
     campaigns: CampaignReader
     reconciliation: Reconciler
     sources: SourceReader
@@ -56,6 +59,7 @@ def readers(warehouse: Warehouse, hubspot: HubSpotClient, clock: Clock, rules: R
         reference=ReferenceReader(readings, hubspot),
         properties=PropertyReader(readings, hubspot, rules),
         streams=StreamReader(readings, hubspot, rules),
+        activities=ActivityReader(readings, hubspot, rules),
         campaigns=CampaignReader(readings, hubspot, rules),
         reconciliation=Reconciler(readings, hubspot, rules, completeness),
         sources=SourceReader(readings, inbox),

@@ -25,6 +25,9 @@ BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 OVERLAP = timedelta(minutes=10)
 """Read again before the window: HubSpot's search shows a change some moments late."""
 
+NOT_FOUND = 404
+"""Status of what a source does not have."""
+
 CHUNK = 1_000
 """Records stored at a time: one association call, and memory that does not grow with the portal."""
 

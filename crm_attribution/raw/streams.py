@@ -1,8 +1,8 @@
-"""HubSpot's streams that are dated by themselves: form submissions, clicks in marketing e-mails, activities."""
+"""HubSpot's streams that are dated by themselves: form submissions and clicks in marketing e-mails."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from math import ceil
@@ -10,20 +10,17 @@ from math import ceil
 import polars as pl
 
 from crm_attribution.errors import Forbidden, Rejected
-from crm_attribution.hubspot import activities, parse_email, parse_forms
+from crm_attribution.hubspot import parse_email, parse_forms
 from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.hubspot.parsed import Parsed
 from crm_attribution.mapping import Rules
-from crm_attribution.raw.associations import by_record
-from crm_attribution.raw.reading import BEGINNING, CHUNK, OVERLAP, Extraction, Readings, StreamReport, chunks
+from crm_attribution.raw.reading import BEGINNING, CHUNK, NOT_FOUND, OVERLAP, Extraction, Readings, StreamReport, chunks
 from crm_attribution.raw.rules.bot_clicks import mark_bots
 from crm_attribution.raw.rules.form_schedule import forms_due
-from crm_attribution.raw.tombstones import tombstones
 from crm_attribution.warehouse.session import Session
 
 _SUBMISSIONS = 50
 _EMAIL_EVENTS = 1_000
-_NOT_FOUND = 404
 
 SECOND_THOUGHTS = timedelta(hours=24)
 """How late HubSpot may filter or replace an e-mail event and the next hour still sees it."""
@@ -36,7 +33,7 @@ _EMAIL_CLICKS_FIX = (
 
 @dataclass(frozen=True)
 class StreamReader:
-    """Form submissions, clicks in marketing e-mails, and activities."""
+    """Form submissions and clicks in marketing e-mails."""
 
     readings: Readings
     hubspot: HubSpotClient
@@ -59,7 +56,7 @@ class StreamReader:
             try:
                 self._form(run, form_id, read_to if resumes else _earlier(read_to, run.since))
             except Rejected as error:
-                if error.status != _NOT_FOUND:
+                if error.status != NOT_FOUND:
                     raise
                 silent += 1
                 run.floor += 1
@@ -106,73 +103,13 @@ class StreamReader:
                 rows = Parsed(mark_bots(parsed.rows), parsed.refused)
                 self.readings.write(run, "raw.email_click", rows, ["id"], now)
         except (Forbidden, Rejected) as error:
-            if isinstance(error, Rejected) and error.status != _NOT_FOUND:
+            if isinstance(error, Rejected) and error.status != NOT_FOUND:
                 raise
             report = run.report()
             report.not_read = f"{error}. {_EMAIL_CLICKS_FIX}"
             return report
         run.floor = max(1, ceil(run.found / _EMAIL_EVENTS))
         return self.readings.end(run)
-
-    def activities(self, since: datetime | None) -> StreamReport:
-        """Meetings, calls and marketing-event attendance, each where `streams` of the mapping says so.
-
-        One that the token may not read is left as it is, and the report's `not_read` names it; the others are read.
-        """
-        report = StreamReport()
-        for name, read in (
-            ("meetings", self._objects),
-            ("calls", self._objects),
-            ("marketing_events", self._attendance),
-        ):
-            if not getattr(self.rules.streams, name):
-                report.figures[name] = f"off (streams.{name} in the mapping)"
-                continue
-            run = self.readings.begin(name, since, self.hubspot.transport)
-            try:
-                read(run)
-            except (Forbidden, Rejected) as error:
-                if isinstance(error, Rejected) and error.status != _NOT_FOUND:
-                    raise
-                told = f"{error}. Not read: {name}; grant the scope, or switch it off in the mapping (streams)"
-                report = replace(report.plus(run.report()), not_read="; ".join(filter(None, (report.not_read, told))))
-                continue
-            report = replace(report.plus(self.readings.end(run)), not_read=report.not_read)
-        return report
-
-    def _objects(self, run: Extraction) -> None:
-        """Meetings or calls that changed, with their contacts."""
-        kind, run.found = activities.KINDS[run.stream], 0
-        bound = None if run.since is None else run.since - OVERLAP
-        for page in self.hubspot.activities(kind, bound, run.window_end):
-            ids = [int(row["id"]) for row in page]
-            found = by_record(self.hubspot.associations(kind.objects, "contacts", ids))
-            contacts = {number: [int(end["toObjectId"]) for end in ends] for number, ends in found.items()}
-            now = self.readings.clock.now()
-            run.found += len(page)
-            run.floor += 2
-            parsed = activities.activities(kind, page, contacts, extracted_at=now)
-            self._store(run, parsed, now)
-        run.floor = max(1, run.floor)
-
-    def _attendance(self, run: Extraction) -> None:
-        """The people of marketing events that run, began in the last days or changed."""
-        run.found, events = 0, self.hubspot.marketing_events()
-        due = activities.events_due(events, run.since, run.window_end)
-        for event in due:
-            people, now = self.hubspot.participations(str(event["objectId"])), self.readings.clock.now()
-            run.found += len(people)
-            run.floor += max(1, ceil(len(people) / activities.EVENT_PAGE))
-            self._store(run, activities.attendance(event, people, extracted_at=now), now)
-        run.floor += max(1, ceil(len(events) / activities.EVENT_PAGE))
-
-    def _store(self, run: Extraction, parsed: Parsed, now: datetime) -> None:
-        """Store activities, without erased contacts; of nobody else's none is left."""
-        with self.readings.warehouse.session() as session:
-            erased = tombstones(session, "contacts", parsed.rows["contact_ids"].explode().drop_nulls())
-        left = pl.element().filter(~pl.element().is_in(list(erased)))
-        rows = parsed.rows.with_columns(pl.col("contact_ids").list.eval(left)) if erased else parsed.rows
-        self.readings.write(run, activities.TABLE, Parsed(rows, parsed.refused), ["kind", "id"], now)
 
 
 def _earlier(read_to: datetime | None, since: datetime | None) -> datetime | None:

@@ -126,6 +126,9 @@ class State:
     properties = Values("properties", "object type", JSON, "names of the copied and of the tracked properties read")
     swept = Values("swept", "object type", NUMBER, "record whose associations were read last, in rotation")
     reconciled = Values("reconciled", "object type", JSON, "listing cursor and highest id of the last reconciliation")
+    activity_difference = Values(
+        "activity_difference", "stream", NUMBER, "how many more activities are known here than HubSpot counted last"
+    )
     form_read_to = Values("form_read_to", "form", INSTANT, "newest submission of the form's last complete reading")
     rule_since = Values(
         "rule", "destination:milestone:action", TEXT, "copy of the ledger's: send_from of a rule when first seen"

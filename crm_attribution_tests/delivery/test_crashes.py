@@ -214,14 +214,19 @@ def test_a_ledger_that_is_behind_sends_nothing_until_it_is_recovered(
         assert _counted(outbox, sandbox) == ["a", "b", "c"]
 
 
-def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):
-    """The ledger forgets what was sent since; rows due by then are sent again only where our key is recognised."""
-    outbox = make(platform)
-    outbox.plan("a", "b")
+def _take_snapshot(outbox: Outbox) -> None:
+    """Of the warehouse, with a copy of the ledger in it."""
     with outbox.warehouse.session() as session:
         session.state.watermark = NOW
         assert mirror.ready(session, outbox.ledger) is None
     snapshots.take(outbox.warehouse, NOW, timedelta(0))
+
+
+def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):
+    """The ledger forgets what was sent since; rows due by then are sent again only where our key is recognised."""
+    outbox = make(platform)
+    outbox.plan("a", "b")
+    _take_snapshot(outbox)
     files = _kept(outbox)
     outbox.deliver()
     outbox.plan("c")  # planned and sent after the copies, and planned once more after they were put back
@@ -245,10 +250,7 @@ def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, 
 def test_a_warehouse_that_is_put_back_or_gone_changes_nothing(make: Make, sandbox: Sandbox, platform: str, lost: str):
     outbox = make(platform)
     outbox.plan("a", "b")
-    with outbox.warehouse.session() as session:
-        session.state.watermark = NOW
-        assert mirror.ready(session, outbox.ledger) is None
-    snapshots.take(outbox.warehouse, NOW, timedelta(0))
+    _take_snapshot(outbox)
     outbox.deliver()
     if lost == "put back":
         snapshots.put_back(outbox.directory, NOW)

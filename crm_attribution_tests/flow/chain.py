@@ -147,7 +147,7 @@ class Chain:
             found.records.read(object_type, since)
         found.streams.submissions(since)
         found.streams.email_clicks(since)
-        found.streams.activities(since)
+        found.activities.read(since)
         found.campaigns.read(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
         for source in (OFFLINE_TOUCHES, RATES_SOURCE, SPEND, COSTS):

@@ -144,12 +144,12 @@ def test_streams_that_are_on_are_counted_like_the_others(sandbox, env, tmp_path)
     plan = budget.make_plan(pipeline, START)
     lines = {line.stream: (line.records, dict(line.calls), line.at_least) for line in plan.lines[-4:]}
     assert lines == {
-        "meetings": (MEETINGS, {"search": 2, "associations": 2}, False),
+        "meetings": (MEETINGS, {"search": 3, "associations": 2}, False),
         "calls": (None, {"search": 1}, True),
         "marketing events": (None, {"burst": 1}, True),
         "campaigns": (None, {"burst": 1}, True),
     }
     sandbox.reset_calls()
-    pipeline.readers.streams.activities(None)
+    pipeline.readers.activities.read(None)
     asked = sandbox.calls()["routes"]
-    assert sum(number for route, number in asked.items() if "meetings" in route) == 2 + 2
+    assert sum(number for route, number in asked.items() if "meetings" in route) == 3 + 2

@@ -9,6 +9,7 @@ import pytest
 from crm_attribution.clock import iso
 from crm_attribution.hubspot.activities import KINDS, activities, attendance, events_due
 from crm_attribution.mapping import load
+from crm_attribution.raw.reading import StreamReport
 from crm_attribution_tests.flow.chain import Chain, rules
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import create, day, join, update
@@ -32,11 +33,11 @@ def test_what_changed_is_read_and_a_missing_scope_is_named_and_stops_nothing(tmp
         update(day(4), "meetings", 201, hs_meeting_outcome="CANCELED"),
     ]
     with Chain.start(tmp_path, lines, day(3), rules(tmp_path, ON)) as chain:
-        streams = chain.readers().streams
+        reader = chain.readers().activities
         chain.sandbox.faults(
             [{"route": "POST /crm/objects/*/calls/search", "kind": "403", "scope": "calls", "count": 1}]
         )
-        report = streams.activities(None)
+        report = reader.read(None)
         assert (report.rows, "calls" in str(report.not_read)) == (202, True)
         chain.run()
         touches = {row["touch_id"]: (row["touched_at"], row["channel"], row["campaign"])
@@ -46,12 +47,51 @@ def test_what_changed_is_read_and_a_missing_scope_is_named_and_stops_nothing(tmp
             "call:7:2": (at(day(2)), "Sales", None), "marketing_event:91:1": (at(day(2)), "Event", "webinar"),
         }  # fmt: skip
         chain.sandbox.set_clock(day(5))
-        later = chain.readers().streams.activities(at(day(4)))
+        later = chain.readers().activities.read(at(day(4)))
         assert (later.rows, later.changed) == (2, 1), "the meeting, and the event that began days ago"
         chain.derive()
         assert {row["touch_id"] for row in chain.table("attribution.touch")} == {"call:7:2", "marketing_event:91:1"}
-        off = chain.readers(load()).streams.activities(None)
+        off = chain.readers(load()).activities.read(None)
         assert (off.calls, len(off.figures)) == (None, 3)
+
+
+@pytest.mark.sandbox
+def test_what_is_archived_or_gone_is_no_touch_and_what_comes_back_is_one(tmp_path: Path):
+    """HubSpot dates no archiving. Its count tells; the archive and what cannot be read any more say which."""
+    lines = [
+        create(day(1), "contacts", 1, email="c1@firm.example"),
+        *(create(day(2), "meetings", n, hs_timestamp=day(2)) for n in (11, 12, 13)),
+        *(join(day(2), ("meetings", n), ("contacts", 1)) for n in (11, 12, 13)),
+        *({"at": day(2), "op": "attend", "attendance": {"event": event, "contact_id": "1", "name": "Webinar"}}
+          for event in ("8", "9")),
+        {"at": day(3), "op": "archive", "object": "meetings", "id": "11"},
+        create(day(3), "meetings", 14, hs_timestamp="soon"),
+        {"at": day(4), "op": "restore", "object": "meetings", "id": "11"},
+        {"at": day(4), "op": "privacy_delete", "object": "meetings", "id": "12"},
+    ]  # fmt: skip
+
+    def touches() -> set[str]:
+        chain.derive()
+        return {row["touch_id"] for row in chain.table("attribution.touch")}
+
+    def read(since: str) -> StreamReport:
+        return chain.readers().activities.read(at(since))
+
+    with Chain.start(tmp_path, lines, day(2, "12:00:00"), rules(tmp_path, ON)) as chain:
+        chain.run()
+        events = {"marketing_event:81:1", "marketing_event:91:1"}
+        assert touches() == {"meeting:11:1", "meeting:12:1", "meeting:13:1", *events}
+        chain.sandbox.set_clock(day(3, "12:00:00"))
+        read(day(3))
+        assert touches() == {"meeting:12:1", "meeting:13:1", *events}
+        assert {row["rule"] for row in chain.table("attribution.telling")} == {"gone"}
+        idle = read(day(3, "11:00:00"))
+        assert (idle.calls, idle.floor) == (idle.floor, idle.calls), "a difference that is known costs nothing"
+        chain.sandbox.set_clock(day(4, "12:00:00"))
+        read(day(4))
+        assert touches() == {"meeting:11:1", "meeting:13:1", *events}
+        gone = {row["id"]: row["gone"] for row in chain.table("raw.activity") if row["kind"] == "meeting"}
+        assert gone == {"11": None, "12": "missing", "13": None}
 
 
 def test_an_activity_that_cannot_be_read_is_refused_alone():

@@ -215,6 +215,7 @@ def _of_activities(activities: pl.DataFrame, rules: Touches) -> tuple[pl.DataFra
     """Touches of what took place, and what did not (`rule`)."""
     rows = activities.select(
         "outcome",
+        "gone",
         touch_id=pl.format("{}:{}:{}", "kind", "id", "contact_id"),
         touched_at="occurred_at",
         kind="kind",
@@ -229,5 +230,7 @@ def _of_activities(activities: pl.DataFrame, rules: Touches) -> tuple[pl.DataFra
     )
     outcomes = pl.format("{}:{}", "kind", pl.col("outcome").fill_null(""))
     missed = outcomes.is_in([f"{kind}:{name}" for kind, names in rules.not_held.items() for name in names])
-    not_held = rows.filter(missed).with_columns(into=pl.lit(None, pl.String), rule=pl.lit("not_held"))
-    return rows.filter(~missed).drop("outcome"), not_held.drop("outcome", "click_id_kinds", "_referrer")
+    why = pl.when(pl.col("gone").is_not_null()).then(pl.lit("gone")).when(missed).then(pl.lit("not_held"))
+    judged = rows.with_columns(into=pl.lit(None, pl.String), rule=why).drop("outcome", "gone")
+    held = judged.filter(pl.col("rule").is_null()).drop("into", "rule")
+    return held, judged.drop_nulls("rule").drop("click_id_kinds", "_referrer")

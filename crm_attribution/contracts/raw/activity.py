@@ -94,8 +94,8 @@ class OfflineTouch(Model):
 
 @table("raw.activity", key=("kind", "id"), journal={ACTIVITY: ("kind", "id")})
 class Activity(Model):
-    """Meetings, calls and the people of marketing events, where `streams` reads them. HubSpot's search knows no
-    archived ones: what was read stays as it was read last.
+    """Meetings, calls and the people of marketing events, where `streams` reads them. What HubSpot does not return any
+    more stays as it was read last, and is no touch.
 
     https://developers.hubspot.com/docs/api-reference/crm-meetings-v3/guide
     """
@@ -107,7 +107,14 @@ class Activity(Model):
         "hs_meeting_outcome, hs_call_status or attendanceState, lower case, words joined by _", nullable=True
     )
     name: str = field("name of the marketing event", nullable=True)
+    event_id: str = field("HubSpot id (objectId) of the marketing event", nullable=True)
     contact_ids: RecordIds = field("HubSpot contacts who took part")
+    gone: str = field(
+        "archived (HubSpot has it in its archive) or missing (HubSpot does not return it, or not as one of the event's"
+        " people); null while it is there",
+        nullable=True,
+        isin=["archived", "missing"],
+    )
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 
 

@@ -17,7 +17,7 @@ _SHOWN = {
     "raw.link_click": ("clicked_at", "link_slug", "destination_url", "contact_id"),
     "raw.form_submission": ("submitted_at", "email", "page_url", "link_click_id"),
     "raw.offline_touch": ("touched_at", "act", "contact_id", "email"),
-    "raw.activity": ("occurred_at", "kind", "outcome", "name"),
+    "raw.activity": ("occurred_at", "kind", "outcome", "name", "gone"),
     "raw.contact": ("id", "created_at"),
     "raw.property_history": ("timestamp", "property", "source_type"),
     "raw.email_click": ("created_at", "email_campaign_id", "recipient", "url"),

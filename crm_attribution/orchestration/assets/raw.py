@@ -250,7 +250,7 @@ assets = [
     extraction(
         "raw.activity",
         ["raw.account"],
-        lambda pipeline, hours: pipeline.readers.streams.activities(hours.since),
+        lambda pipeline, hours: pipeline.readers.activities.read(hours.since),
         [_is_read("raw.activity", dg.AssetCheckSeverity.WARN)],
     ),
     extraction(

@@ -135,10 +135,12 @@ def test_a_mailboxs_touch_belongs_to_the_account_all_its_owners_had_at_that_mome
 def test_a_meeting_that_took_place_is_a_touch_and_a_file_that_tells_it_too_is_not():
     """One that did not is a row with its rule. A file's dinner is another act, and so is its meeting of next day."""
     kinds = {"1": ("meeting", "completed"), "2": ("meeting", "no_show"), "3": ("call", None), "4": ("call", "busy"),
-             "5": ("marketing_event", "attended"), "6": ("marketing_event", "registered")}  # fmt: skip
+             "5": ("marketing_event", "attended"), "6": ("marketing_event", "registered"),
+             "7": ("meeting", "completed")}  # fmt: skip
     told = frame("raw.activity", [
         {"kind": kind, "id": number, "occurred_at": at(WHEN), "outcome": outcome, "name": None, "contact_ids": [1],
-         "extracted_at": at(WHEN)} for number, (kind, outcome) in kinds.items()
+         "gone": "archived" if number == "7" else None, "extracted_at": at(WHEN)}
+        for number, (kind, outcome) in kinds.items()
     ]).with_columns(person_id=pl.lit("p"), contact_id=pl.lit(1, pl.Int64))  # fmt: skip
     moments = {"a": (at(WHEN), "meeting"), "b": (at("03-05T09:31:00"), "meeting"), "c": (at(WHEN), "dinner")}
     files = frame("raw.offline_touch", [
@@ -155,5 +157,6 @@ def test_a_meeting_that_took_place_is_a_touch_and_a_file_that_tells_it_too_is_no
         ("call:4:1", None, "not_held"),
         ("marketing_event:6:1", None, "not_held"),
         ("meeting:2:1", None, "not_held"),
+        ("meeting:7:1", None, "gone"),
         ("offline:a", "meeting:1:1", "same_visit"),
     ]
