@@ -19,6 +19,11 @@ def at(text: str) -> datetime:
     return parse_instant(text if text[4:5] == "-" else f"2026-{text}Z")
 
 
+def utc(text: str) -> datetime:
+    """The same without a zone, as the marts have it."""
+    return at(text).replace(tzinfo=None)
+
+
 @cache
 def _template() -> Path:
     """An empty warehouse, made once for each process: creating all tables takes a second."""

@@ -23,6 +23,8 @@ class Manifest:
     storage_version: int
     modified_ns: int
     rows: dict[str, int]
+    tables: dict[str, str]
+    """table -> fingerprint of its columns, comments and rows."""
 
 
 def manifest_path(target: Path) -> Path:

@@ -110,6 +110,8 @@ def materialize(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> Model
         run(connection, f"CREATE OR REPLACE TEMP TABLE {_RESULT} AS {model.sql}", model.path)
         columns = _columns(connection, "temp", "main", "model_result")
         _check_columns(model, columns)
+        if model.schema == "marts":
+            columns = _without_zones(connection, columns)
         rows = _number(connection, f"SELECT count(*) FROM {_RESULT}")
         existing = _columns(connection, home, model.schema, model.name)
         created = existing != columns
@@ -177,6 +179,18 @@ def _check_columns(model: SqlModel, columns: Columns) -> None:
         raise ContractViolation(
             f"{model.path}: {', '.join(wide)} would be HUGEINT, which many clients cannot read; cast to BIGINT"
         )
+
+
+def _without_zones(connection: duckdb.DuckDBPyConnection, columns: Columns) -> Columns:
+    """Timestamps of the result as plain ones in UTC, and the new columns: DuckDB's Python client fetches those with a
+    zone only where pytz is installed (https://duckdb.org/docs/stable/clients/python/conversion)."""
+    for name, data_type in columns:
+        if data_type == "TIMESTAMP WITH TIME ZONE":
+            column = quote_identifier(name)
+            connection.execute(
+                f"ALTER TABLE {_RESULT} ALTER {column} SET DATA TYPE TIMESTAMP USING {column} AT TIME ZONE 'UTC'"
+            )
+    return _columns(connection, "temp", "main", "model_result")
 
 
 def _write_changes(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]) -> tuple[int, int]:

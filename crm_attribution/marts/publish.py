@@ -4,8 +4,9 @@ Readers open the published copy, never the writer's files. A new copy is renamed
 keeps its snapshot and the next one to open sees the new. The copy is of one moment: nothing is written to the marts
 file between its checkpoint and the end of the copy, which is checked, not assumed.
 
-The manifest `finance.manifest.json` is written after the file. A crash between the two leaves a manifest that does
-not match; the next publication sees that and publishes again.
+The manifest `finance.manifest.json` is written after the file, the snapshot in `finance/` with Parquet copies after it
+(`marts/copies.py`). A crash in between leaves a manifest that does not match, or no copies; the next publication sees
+that and publishes again, or makes them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,6 +23,8 @@ import duckdb
 
 from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, ContractViolation, Retryable, Terminal
+from crm_attribution.marts.about import ABOUT, Origin, write_about, write_dictionary
+from crm_attribution.marts.copies import keep_copies
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
 from crm_attribution.marts.models import SqlTest, run_test
 from crm_attribution.warehouse.engine import open_reader
@@ -53,6 +56,7 @@ class _Content:
 
     snapshot_id: str
     rows: dict[str, int]
+    tables: dict[str, str]
 
 
 def publish(
@@ -63,6 +67,8 @@ def publish(
     as_of: datetime,
     tests: Sequence[SqlTest],
     now: datetime,
+    of: Origin | None = None,
+    days: int = 0,
     rewrite: bool = False,
     mode: int = 0o400,
 ) -> Publication:
@@ -75,7 +81,10 @@ def publish(
             change.
         tests: every data test of the marts.
         now: for the manifest.
-        rewrite: publish although nothing changed, because the current file holds bytes of deleted rows.
+        of: where the figures come from, for `marts.about`.
+        days: for which the newest published file of each day is kept in `finance/`.
+        rewrite: publish although nothing changed, because the current file holds bytes of deleted rows; of the files
+            kept none stays.
         mode: of the published file; without a write bit, so that no reader opens it for writing by mistake.
 
     Raises:
@@ -86,20 +95,26 @@ def publish(
     alias = _alias(connection, marts_path)
     _refuse_wal(target)
     _clean_up(target)
-    stamp = _checkpoint(connection, alias, marts_path)
+    _checkpoint(connection, alias, marts_path)
     _run_tests(connection, tests)
     _check_marts_only(connection, alias)
-    content = _content(connection, alias)
+    write_dictionary(connection, alias)
+    content = _content(connection, alias, of or Origin())
     old = read_manifest(target)
     reason = "something was erased" if rewrite else _why(old, target, content)
     if reason is None and old is not None:
         target.chmod(mode)
-        if old.as_of != iso(as_of):
-            write_manifest(target, replace(old, as_of=iso(as_of)))
+        manifest = replace(old, as_of=iso(as_of))
+        if old != manifest:
+            write_manifest(target, manifest)
         manifest_path(target).chmod(mode | 0o200)
-        return Publication(False, "the marts have not changed", old.snapshot_id, old.rows, old.bytes, len(tests))
-    manifest = _replace_file(marts_path, target, stamp, content, as_of, now, mode)
-    return Publication(True, reason or "", manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests))
+    else:
+        write_about(connection, alias, of or Origin(), as_of, content.snapshot_id)
+        stamp = _checkpoint(connection, alias, marts_path)
+        manifest = _replace_file(marts_path, target, stamp, content, as_of, now, mode)
+    keep_copies(target, manifest, now=now, days=days, mode=mode, erased=rewrite)
+    why = reason or "the marts have not changed"
+    return Publication(reason is not None, why, manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests))
 
 
 def _replace_file(
@@ -134,6 +149,7 @@ def _replace_file(
         storage_version=STORAGE_VERSION_1_0,
         modified_ns=state.st_mtime_ns,
         rows=content.rows,
+        tables=content.tables,
     )
     write_manifest(target, manifest)
     manifest_path(target).chmod(mode | 0o200)
@@ -197,8 +213,9 @@ def _check_marts_only(connection: duckdb.DuckDBPyConnection, alias: str) -> None
         )
 
 
-def _content(connection: duckdb.DuckDBPyConnection, alias: str) -> _Content:
-    """Row counts, and an id that is the same exactly when tables, columns, comments and rows are the same.
+def _content(connection: duckdb.DuckDBPyConnection, alias: str, of: Origin) -> _Content:
+    """Row counts, and an id that is the same exactly when tables, columns, comments, rows and origin are the same. What
+    `marts.about` says of the snapshot itself is left out.
 
     A row's hash is hashed once more before summing: the first one combines columns by XOR, so that two rows which
     exchange a value would cancel out.
@@ -214,6 +231,10 @@ def _content(connection: duckdb.DuckDBPyConnection, alias: str) -> _Content:
         tables.setdefault(table, [comment]).append(column)
     rows: dict[str, int] = {}
     for table, description in tables.items():
+        if table == ABOUT:
+            rows[f"{SCHEMA}.{table}"] = 1
+            description.append(asdict(of))
+            continue
         columns = ", ".join(quote_identifier(str(column[0])) for column in description[1:] if isinstance(column, list))
         ((count, total, other),) = connection.execute(
             "SELECT count(*), sum(hash(row_hash))::VARCHAR, bit_xor(hash(row_hash, 1))::VARCHAR"
@@ -221,8 +242,15 @@ def _content(connection: duckdb.DuckDBPyConnection, alias: str) -> _Content:
         ).fetchall()
         rows[f"{SCHEMA}.{table}"] = count
         description.extend((count, total, other))
-    text = json.dumps(tables, sort_keys=True, ensure_ascii=False)
-    return _Content(hashlib.sha256(text.encode()).hexdigest()[:32], rows)
+    snapshot_id = _fingerprint(tables)
+    parts = {f"{SCHEMA}.{table}": _fingerprint(description) for table, description in tables.items()}
+    parts[f"{SCHEMA}.{ABOUT}"] = snapshot_id
+    return _Content(snapshot_id, rows, parts)
+
+
+def _fingerprint(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _why(old: Manifest | None, target: Path, content: _Content) -> str | None:

@@ -121,6 +121,14 @@ PUBLISHED_MODE = Setting(
 )
 
 
+PUBLISHED_DAYS = whole(
+    f"{OURS}PUBLISHED_DAYS",
+    "days for which the last published file of each day is kept in `finance/`, with its Parquet copies",
+    31,
+    most=3660,
+)
+
+
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
 
 
@@ -128,5 +136,9 @@ CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address
 
 
 PRODUCT = Group(
-    "The product", (DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE, ALERT_URL, CLOCK)
+    "The product",
+    (
+        *(DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE, PUBLISHED_DAYS),
+        *(ALERT_URL, CLOCK),
+    ),
 )

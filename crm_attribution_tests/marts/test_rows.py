@@ -8,7 +8,7 @@ from decimal import Decimal
 from crm_attribution.marts.models import run_test
 from crm_attribution.money import _EXPONENTS, exponent
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.helpers import at, rows
+from crm_attribution_tests.helpers import at, rows, utc
 from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.marts.sample_rows import ACME, BIRK
 
@@ -219,9 +219,9 @@ def test_upload_health(marts: Session) -> None:
         "SELECT action, state, reason, occurred_on, conversions, sends, oldest_waiting_since, next_expiry,"
         " newest_accepted_at FROM marts.upload_health ORDER BY action, state",
     )
-    waiting = (at("2026-03-11T00:00:00Z"), at("2026-03-18T00:00:00Z"), None)
+    waiting = (utc("2026-03-11T00:00:00Z"), utc("2026-03-18T00:00:00Z"), None)
     assert found == [
-        ("Lead", "accepted", None, day(1), 1, 2, None, None, at("2026-03-11T02:00:00Z")),
+        ("Lead", "accepted", None, day(1), 1, 2, None, None, utc("2026-03-11T02:00:00Z")),
         ("Lead", "held", "consent_unknown", day(10), 1, 0, *waiting),
         ("Purchase", "pending", None, day(1, 4), 1, 0, *waiting),
         ("Renewal", "not_adjustable", "lost", day(1, 4), 1, 0, None, None, None),

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.helpers import at, new_warehouse, rows
+from crm_attribution_tests.helpers import at, new_warehouse, rows, utc
 from crm_attribution_tests.marts.sample_rows import (
     Tables,
     attempt,
@@ -280,14 +280,14 @@ def test_what_waits_longest_and_what_was_sent_last(world: Session) -> None:
         " newest_send_at, newest_accepted_at, occurred_on FROM marts.upload_health"
         " WHERE action <> 'State' ORDER BY action, ad_account, kind, occurred_on DESC",
     )
-    accepted = ("Sale", "dataset-1", "conversion", 2, 3, None, None, at("2026-03-10T06:00:00Z"),
-                at("2026-03-12T03:00:00Z"), at("2026-03-12T04:00:00Z"), day(10))  # fmt: skip
-    never = (1, 0, None, None, at("2026-03-10T04:00:00Z"), None, None, day(10))
+    accepted = ("Sale", "dataset-1", "conversion", 2, 3, None, None, utc("2026-03-10T06:00:00Z"),
+                utc("2026-03-12T03:00:00Z"), utc("2026-03-12T04:00:00Z"), day(10))  # fmt: skip
+    never = (1, 0, None, None, utc("2026-03-10T04:00:00Z"), None, None, day(10))
     assert found == [
-        ("Lead", "dataset-1", "conversion", 2, 1, at("2026-03-11T05:00:00Z"), at("2026-03-18T05:00:00Z"),
-         at("2026-03-10T07:00:00Z"), at("2026-03-12T06:00:00Z"), None, day(10)),
-        ("Lead", "dataset-1", "conversion", 1, 0, at("2026-03-11T03:00:00Z"), at("2026-03-18T03:00:00Z"),
-         at("2026-03-10T03:00:00Z"), None, None, day(9)),
+        ("Lead", "dataset-1", "conversion", 2, 1, utc("2026-03-11T05:00:00Z"), utc("2026-03-18T05:00:00Z"),
+         utc("2026-03-10T07:00:00Z"), utc("2026-03-12T06:00:00Z"), None, day(10)),
+        ("Lead", "dataset-1", "conversion", 1, 0, utc("2026-03-11T03:00:00Z"), utc("2026-03-18T03:00:00Z"),
+         utc("2026-03-10T03:00:00Z"), None, None, day(9)),
         accepted,
         ("Sale", "dataset-1", "restatement", *never),
         ("Sale", "dataset-2", "conversion", *never),

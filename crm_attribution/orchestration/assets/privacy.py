@@ -14,6 +14,7 @@ from pydantic import Field
 from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.identifiers import record_ids
 from crm_attribution.layers import derive
+from crm_attribution.marts.about import origin
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
@@ -23,7 +24,7 @@ from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.rules import Trace
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
-from crm_attribution.settings import PUBLISHED_MODE
+from crm_attribution.settings import PUBLISHED_DAYS, PUBLISHED_MODE
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.state import newest_hour_end
@@ -121,6 +122,8 @@ def _publish(pipeline: Pipeline, as_of: datetime, now: datetime) -> str:
             tests=TESTS,
             now=now,
             rewrite=True,
+            of=origin(session.connection, pipeline.rules.version),
+            days=pipeline.settings[PUBLISHED_DAYS] or 0,
             mode=pipeline.settings[PUBLISHED_MODE],
         )
     return done.snapshot_id

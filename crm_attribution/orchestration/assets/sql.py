@@ -9,6 +9,7 @@ import dagster as dg
 from crm_attribution.clock import iso
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.marts.about import origin
 from crm_attribution.marts.lineage import column_lineage
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, materialize, order, run_test
 from crm_attribution.marts.publish import publish
@@ -20,7 +21,7 @@ from crm_attribution.orchestration.assets.common import (
     key_of,
     newest,
 )
-from crm_attribution.settings import PUBLISHED_MODE
+from crm_attribution.settings import PUBLISHED_DAYS, PUBLISHED_MODE
 from crm_attribution.warehouse.report import CHANGED, ROWS
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
@@ -160,7 +161,8 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     freshness_policy=catalog.freshness(PUBLICATION, hourly=False),
     description="finance.duckdb in the data directory (`file` in the metadata), the copy of the marts for finance. "
     "Every data test of the marts must pass, then the file is replaced in one step. Readers keep their snapshot; an "
-    "unchanged hour copies nothing.",
+    "unchanged hour copies nothing. The folder finance has the same tables as Parquet, and the files of days before. "
+    "The publication adds marts.about (what the file is) and marts.data_dictionary.",
 )
 def publication(pipeline: PipelineParam) -> Result:
     now = pipeline.clock.now()
@@ -174,6 +176,8 @@ def publication(pipeline: PipelineParam) -> Result:
             as_of=as_of,
             tests=TESTS,
             now=now,
+            of=origin(session.connection, pipeline.rules.version),
+            days=pipeline.settings[PUBLISHED_DAYS] or 0,
             mode=pipeline.settings[PUBLISHED_MODE],
         )
     pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
