@@ -21,7 +21,7 @@ ORDER = [
     "settings",
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "http", "destinations", "mapping", "raw.rules"),
-    *("warehouse", "marts", "hubspot", "clicks", "webhook", "sources", "ledger", "configuration"),
+    *("warehouse", "marts", "report", "hubspot", "clicks", "webhook", "sources", "ledger", "configuration"),
     *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy", "preflight"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]
@@ -50,6 +50,8 @@ RULES = [
     Rule("duckdb", ["warehouse/*", "marts/*"]),
     Rule("duckdb.connect", ["warehouse/engine.py"]),
     Rule("sqlalchemy", ["ledger/*", "orchestration/event_log.py"]),
+    Rule("vl_convert", ["report/charts.py"]),
+    Rule("jinja2", ["report/page.py"]),
     Rule("requests", ["http/*"]),
     Rule("urllib3", ["http/*"]),
     Rule("pandera", ["contracts/*"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import duckdb
@@ -20,21 +21,34 @@ def read(published: Path, sql: str) -> pl.DataFrame:
         ConfigurationError: when the file is not there, there are several statements, or DuckDB refuses the
             query; the message is DuckDB's.
     """
+    return read_all(published, {"": sql})[""]
+
+
+def read_all(published: Path, queries: Mapping[str, str]) -> dict[str, pl.DataFrame]:
+    """The rows of several queries, by their names, of one moment of the published file.
+
+    Raises:
+        ConfigurationError: as `read`.
+    """
     if not published.exists():
         raise ConfigurationError(f"{published} is not there yet: the first run that completes publishes it")
     try:
         with open_reader(published) as connection:
             connection.execute("SET enable_external_access = false")  # COPY … TO and ATTACH reach files beside it
-            if len(connection.extract_statements(sql)) > 1:
-                raise ConfigurationError("there are several statements: give one SELECT")
-            relation = connection.sql(sql)
-            if relation is None:
-                raise ConfigurationError("the statement returns no rows: give one SELECT")
-            return _rows(relation)
+            return {name: _answer(connection, sql) for name, sql in queries.items()}
     except TypeError:
         raise ConfigurationError("the query is no text that can be read: use UTF-8 (LC_ALL=C.UTF-8)") from None
     except duckdb.Error as error:
         raise ConfigurationError(f"the query failed: {error}") from error
+
+
+def _answer(connection: duckdb.DuckDBPyConnection, sql: str) -> pl.DataFrame:
+    if len(connection.extract_statements(sql)) > 1:
+        raise ConfigurationError("there are several statements: give one SELECT")
+    relation = connection.sql(sql)
+    if relation is None:
+        raise ConfigurationError("the statement returns no rows: give one SELECT")
+    return _rows(relation)
 
 
 def _rows(relation: duckdb.DuckDBPyRelation) -> pl.DataFrame:

@@ -30,6 +30,7 @@ from crm_attribution.orchestration.budget import BUDGET_TAG
 from crm_attribution.orchestration.instance import clear_dead_runs, dagster_home
 from crm_attribution.orchestration.resources import open_pipeline, progress
 from crm_attribution.orchestration.runs import run_hours
+from crm_attribution.report.build import PLACE
 from crm_attribution.warehouse.lock import RunLock
 
 SAMPLES = Path(__file__).parents[2] / "data"
@@ -86,6 +87,7 @@ def play(data_dir: Path, say: Say) -> dict[str, Any]:
         **result,
         "seconds": round(time.monotonic() - began, 1),
         "finance": str(pipeline.warehouse.finance_path),
+        "report": str(pipeline.warehouse.directory / PLACE),
         "data_dir": str(data_dir),
     }
 
@@ -271,6 +273,7 @@ def show(result: dict[str, Any]) -> None:
     console.print(_pivot("Annual recurring revenue won by channel and model", result["revenue"], "arr"))
     console.print(f"\nDone in {result['seconds']} s. Next:")
     console.print("  make ui                                 the runs, assets and checks in Dagster")
+    console.print(f"  {result['report']}  (a report to forward: open it in a browser)", highlight=False)
     console.print(f"  duckdb -readonly {result['finance']}  (or any DuckDB client from 1.1 on)", highlight=False)
     console.print(
         "    SELECT channel, currency, sum(credit) AS arr FROM marts.revenue_attribution\n"

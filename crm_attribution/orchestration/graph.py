@@ -10,7 +10,7 @@ import dagster as dg
 from crm_attribution import configuration
 from crm_attribution.destinations import destinations
 from crm_attribution.orchestration import catalog, in_force
-from crm_attribution.orchestration.assets import conversions, derived, raw, sql
+from crm_attribution.orchestration.assets import conversions, derived, raw, report, sql
 from crm_attribution.orchestration.assets.common import HOURLY, key_of
 from crm_attribution.orchestration.assets.privacy import privacy_deletion
 from crm_attribution.orchestration.assets.replay import replay
@@ -46,7 +46,7 @@ def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions
             their runs, and a run refuses an hour that is not over by itself.
     """
     facts = _settings()
-    assets = [*raw.assets, *derived.assets, *conversions.assets, *sql.assets]
+    assets = [*raw.assets, *derived.assets, *conversions.assets, *sql.assets, report.report]
     return dg.Definitions(
         assets=[asset.map_asset_specs(partial(_shown, hours=hours, facts=facts)) for asset in assets],
         resources={"pipeline": pipeline_resource},

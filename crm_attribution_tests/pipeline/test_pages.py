@@ -13,6 +13,7 @@ import pytest
 
 from crm_attribution_tests.pages import ROOT, Shown, commands
 from crm_attribution_tests.pipeline.project import SAMPLE_MAPPING
+from crm_attribution_tests.report import checked
 
 pytestmark = pytest.mark.pipeline
 
@@ -56,6 +57,11 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Played:
 def test_the_demo_prints_what_the_readme_shows(played: Played) -> None:
     (shown,) = DEMO
     assert shown.missing(played.printed) is None
+
+
+def test_each_figure_of_the_demo_s_report_stands_in_the_published_file(played: Played) -> None:
+    data = played.folder / "data" / "demo"
+    assert checked.differences(data / "reports" / "attribution.html", data / "finance.duckdb") == {}
 
 
 @pytest.mark.parametrize("shown", ON_DEMO, ids=lambda shown: f"{shown.page}: {shown.text[:60]}")

@@ -1,0 +1,1 @@
+"""The report of the published file: one HTML page that needs no network."""

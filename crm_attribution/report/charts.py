@@ -1,0 +1,130 @@
+"""Charts as SVG, drawn by Vega-Lite (https://vega.github.io/vega-lite/docs/). A chart shows rows of its section's table
+and no figure of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import vl_convert
+
+Row = Mapping[str, Any]
+Chart = Callable[[Sequence[Row]], str]
+
+WIDTH = 640
+_BAR, _GAP = 15, 9
+_COLOURS = [
+    "#2f5d8a",
+    "#d98032",
+    "#5b9a68",
+    "#b0413e",
+    "#7d6aa8",
+    "#8a6d4f",
+    "#c774a5",
+    "#6f7780",
+    "#a5a53a",
+    "#3f9aa6",
+]
+_CONFIG = {
+    "font": "sans-serif",
+    "background": "transparent",
+    "view": {"stroke": None},
+    "range": {"category": _COLOURS},
+    "axis": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "titleFontWeight": "normal",
+        "gridColor": "#e6e6e6",
+        "labelLimit": 220,
+    },
+    "legend": {
+        "labelFontSize": 12,
+        "titleFontSize": 12,
+        "orient": "top",
+        "title": None,
+        "columns": 4,
+        "labelLimit": 150,
+    },
+    "header": {"labelFontSize": 13, "labelFontWeight": "bold", "title": None},
+}
+
+
+def bars(category: str, value: str, series: str | None = None, facet: str | None = None) -> Chart:
+    """Horizontal bars, one per category, beside each other for each of the series; a chart per facet below each other.
+    Categories stand in the order of the rows."""
+
+    def draw(rows: Sequence[Row]) -> str:
+        names = list(dict.fromkeys(row[category] for row in rows))
+        kinds = list(dict.fromkeys(row[series] for row in rows)) if series else []
+        high = len(names) * (max(1, len(kinds)) * _BAR + _GAP)
+        encoding: dict[str, Any] = {
+            "y": {"field": category, "type": "nominal", "sort": names, "axis": {"title": None}},
+            "x": {"field": value, "type": "quantitative", "axis": {"title": None, "format": "~s"}},
+        }
+        if series:
+            encoding["yOffset"] = {"field": series, "sort": kinds}
+            encoding["color"] = {"field": series, "type": "nominal", "sort": kinds}
+        spec: dict[str, Any] = {"mark": {"type": "bar"}, "encoding": encoding, "width": WIDTH, "height": max(high, 40)}
+        if facet:
+            spec = {
+                "facet": {"row": {"field": facet, "type": "nominal", "header": {"labelOrient": "top"}}},
+                "spec": spec,
+            }
+        return _svg(spec, rows)
+
+    return draw
+
+
+def movements(month: str, parts: Mapping[str, int], line: str, facet: str) -> Chart:
+    """Stacked bars per month of what was gained (1) and lost (-1), by column, and a line of what stood at the end; a
+    chart per facet below each other."""
+
+    def draw(rows: Sequence[Row]) -> str:
+        long = [
+            {
+                month: row[month],
+                facet: row[facet],
+                "part": part,
+                "value": float(row[part]) * sign,
+                "stands": float(row[line]),
+            }
+            for row in rows
+            for part, sign in parts.items()
+        ]
+        x = {"field": month, "type": "ordinal", "axis": {"title": None, "labelAngle": -40}}
+        layers = [
+            {
+                "mark": {"type": "bar", "size": 22},
+                "encoding": {
+                    "x": x,
+                    "y": {"field": "value", "type": "quantitative", "axis": {"title": None, "format": "~s"}},
+                    "color": {"field": "part", "type": "nominal", "sort": list(parts)},
+                },
+            },
+            {
+                "mark": {"type": "line", "color": "#333333", "point": {"color": "#333333"}},
+                "encoding": {"x": x, "y": {"field": "stands", "type": "quantitative", "aggregate": "min"}},
+            },
+        ]
+        header = {"labelOrient": "top"}
+        return _svg(
+            {
+                "facet": {"row": {"field": facet, "type": "nominal", "header": header}},
+                "spec": {"layer": layers, "width": WIDTH, "height": 220},
+                "resolve": {"scale": {"y": "independent"}},
+            },
+            long,
+        )
+
+    return draw
+
+
+def _svg(spec: dict[str, Any], rows: Sequence[Row]) -> str:
+    values = [{name: _drawn(value) for name, value in row.items()} for row in rows]
+    svg: str = vl_convert.vegalite_to_svg({"data": {"values": values}, "config": _CONFIG, **spec})
+    return svg
+
+
+def _drawn(value: Any) -> Any:
+    """A value as JSON has it. Exact amounts are drawn as the nearest float: the table has them exactly."""
+    return value if value is None or isinstance(value, str | int | float) else float(value)

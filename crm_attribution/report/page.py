@@ -1,0 +1,115 @@
+"""The page as HTML, from the rows of its sections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import polars as pl
+
+from crm_attribution.report.sections import CARDS, SECTIONS, Section
+
+_TEMPLATE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
+
+FINGERPRINT = sha256("\n".join([_TEMPLATE, *(repr(section) for section in (CARDS, *SECTIONS))]).encode()).hexdigest()[
+    :12
+]
+"""Another one where the page or its queries are others."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a table: what is shown, and for a figure its exact value as text."""
+
+    shown: str
+    value: str | None = None
+
+
+def draw(section: Section, rows: pl.DataFrame) -> str:
+    """The chart of a section as SVG; empty without a chart or rows."""
+    return section.chart(rows.to_dicts()) if section.chart and rows.height else ""
+
+
+def render(about: Mapping[str, Any], rows: Mapping[str, pl.DataFrame], charts: Mapping[str, str], *, made: str) -> str:
+    """The whole page.
+
+    Args:
+        about: the row of marts.about.
+        rows: by the key of each section, and of the cards, what its query returned.
+        charts: by the key of their section, as SVG.
+        made: what the page is made of, kept in it.
+    """
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(_TEMPLATE)
+    cards = [(label, _text(value), unit, figure(value)) for label, value, unit in rows[CARDS.key].iter_rows()]
+    return template.render(
+        made=made,
+        about={name: _shown(value) for name, value in about.items()},
+        cards={"key": CARDS.key, "rows": cards, "sql": CARDS.sql},
+        sections=[_section(section, rows[section.key], charts.get(section.key, "")) for section in SECTIONS],
+    )
+
+
+def _section(section: Section, rows: pl.DataFrame, chart: str) -> dict[str, Any]:
+    table = rows if section.pivot is None else _pivoted(rows, *section.pivot)
+    return {
+        "key": section.key,
+        "title": section.title,
+        "lead": section.lead,
+        "empty": section.empty,
+        "sql": section.sql,
+        "chart": chart,
+        "columns": [
+            {"title": name.replace("_", " "), "number": _is_number(kind)} for name, kind in table.schema.items()
+        ],
+        "rows": [[_cell(value) for value in row] for row in table.iter_rows()],
+    }
+
+
+def _pivoted(rows: pl.DataFrame, names: str, values: str) -> pl.DataFrame:
+    """The values of one column beside each other, a column for each name; the other columns tell the rows."""
+    index = [column for column in rows.columns if column not in (names, values)]
+    return rows.pivot(names, index=index, values=values, maintain_order=True) if rows.height else rows
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        return Cell(_shown(value))
+    return Cell(figure(value), _text(value))
+
+
+def _is_number(kind: pl.DataType) -> bool:
+    return kind.is_integer() or kind.is_decimal()
+
+
+def figure(value: int | Decimal) -> str:
+    """A figure as people read it: thousands by comma, decimals without trailing zeros beyond two."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    text = _text(value)
+    decimals = len(text.partition(".")[2])
+    return f"{value:,.{2 if decimals <= 2 else decimals}f}"
+
+
+def _text(value: int | Decimal) -> str:
+    """The exact value, without zeros at its end."""
+    if isinstance(value, int):
+        return str(value)
+    whole, _, rest = f"{value:f}".partition(".")
+    return f"{whole}.{rest.rstrip('0')}" if rest.rstrip("0") else whole
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return value.isoformat() if isinstance(value, date) else str(value)
