@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Annotated, Any, TypeVar
 
 import pandera.polars as pa
 import polars as pl
+from pandera.api.polars.types import PolarsData
 from pandera.errors import SchemaErrors
 
 from crm_attribution.contracts.topics import Entry, Journal, entries
@@ -102,7 +104,7 @@ class Contract:
     def table(self) -> str:
         return self.name.split(".")[1]
 
-    @property
+    @cached_property
     def polars_schema(self) -> pl.Schema:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
@@ -192,8 +194,8 @@ class Contract:
     def _failures(self, frame: pl.DataFrame) -> pl.DataFrame:
         """_row, column, check of every value that breaks the contract."""
         none = pl.DataFrame(schema={"_row": pl.UInt32, "column": pl.String, "check": pl.String})
-        if frame.is_empty() and frame.schema == self.polars_schema:
-            return none  # most frames of an hour are empty
+        if frame.schema == self.polars_schema and self.holds(frame):
+            return none
         try:
             self.model.validate(frame, lazy=True)
         except SchemaErrors as error:
@@ -202,6 +204,31 @@ class Contract:
                 raise ContractViolation(f"{self.name}: wrong columns or types") from error
             return cases.select(pl.col("index").cast(pl.UInt32).alias("_row"), "column", "check")
         return none
+
+    def holds(self, frame: pl.DataFrame) -> bool:
+        """Whether rows of the contract's types surely break nothing: pandera's own checks in one query. Asked column by
+        column, as pandera does, each takes a millisecond."""
+        if frame.is_empty():
+            return True
+        filled = [frame[column.name] for column in self.columns if not column.nullable]
+        if any(values.null_count() or (values.dtype.is_float() and values.is_nan().any()) for values in filled):
+            return False
+        lazy = frame.lazy()
+        asked = None if self._asked is None else [check(PolarsData(lazy, name)) for name, check in self._asked]
+        return asked is not None and all(answer.to_series().all() for answer in pl.collect_all(asked))
+
+    @cached_property
+    def _asked(self) -> list[tuple[str, Callable[[PolarsData], pl.LazyFrame]]] | None:
+        """The value checks, each with its column; None where a contract has others than pandera's of one value."""
+        pa.Check.get_backend(pl.LazyFrame())  # registers pandera's checks for Polars
+        schema = self.model.to_schema()
+        checks = [(name, check) for name, column in schema.columns.items() for check in column.checks]
+        plain = all(check.ignore_na and pa.Check.is_builtin_check(check.name) for _, check in checks)
+        if not plain or schema.checks or schema.unique or any(column.unique for column in schema.columns.values()):
+            return None
+        return [
+            (name, partial(pa.Check.get_builtin_check_fn(check.name), **check.statistics)) for name, check in checks
+        ]
 
 
 def _reasons(cases: pl.DataFrame) -> pl.DataFrame:

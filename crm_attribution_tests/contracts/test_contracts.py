@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import duckdb
+import pandera.polars as pa
 import polars as pl
 import pytest
+from pandera.api.polars.types import PolarsData
+from pandera.errors import SchemaErrors
 
 from crm_attribution.contracts import CONTRACTS, Contract
-from crm_attribution.contracts.base import SCHEMAS
+from crm_attribution.contracts.base import SCHEMAS, Model, field
 from crm_attribution.errors import ContractViolation
 from crm_attribution.warehouse.schema import create_table, table_name
 
@@ -33,6 +37,11 @@ CONSTRAINED = {
     "object_type": "contacts", "from_type": "deals", "to_type": "contacts", "identifier_type": "email",
     "email": "a@b.example", "currency": "EUR", "probability": 0.5,
 }  # fmt: skip
+
+WRONG: dict[type[pl.DataType], tuple[Any, ...]] = {
+    pl.String: ("", "?", "contacts"), pl.Int64: (-1,), pl.Int32: (-1,), pl.Float64: (-1.0, 2.0, float("nan"))
+}  # fmt: skip
+"""Values that some column of their type does not take."""
 
 
 @pytest.fixture
@@ -120,6 +129,40 @@ def test_validate_says_which_checks_failed_and_no_value():
         CONTRACTS["raw.deal"].validate(BROKEN)
     assert "currency:str_matches" in str(caught.value)
     assert "Euro" not in str(caught.value)
+
+
+@ALL
+def test_a_row_is_good_exactly_where_pandera_finds_nothing(contract: Contract):
+    row = sample(contract)
+    wrong = [
+        row.with_columns(pl.lit(value, dtype=column.dtype).alias(column.name))
+        for column in contract.columns
+        for value in (None, *WRONG.get(type(column.dtype), ()))
+    ]
+    rows = pl.concat([row, *wrong])
+    try:
+        contract.model.validate(rows, lazy=True)
+        broken: set[int] = set()
+    except SchemaErrors as error:
+        broken = set(error.failure_cases["index"])
+    assert {number for number in range(rows.height) if not contract.holds(rows[number])} == broken
+    assert contract.split(rows)[1].height == len(broken) >= sum(not column.nullable for column in contract.columns)
+
+
+class Even(Model):
+    """Numbers with a check of their own."""
+
+    number: int = field("a number")
+
+    @pa.check("number")
+    def even(cls, data: PolarsData) -> pl.LazyFrame:
+        return data.lazyframe.select(pl.col(data.key) % 2 == 0)
+
+
+def test_a_check_that_is_not_pandera_s_own_holds_as_well():
+    column = replace(CONTRACTS["raw.deal"].columns[0], name="number")
+    good, bad = Contract("raw.even", ("number",), "", (column,), Even).split(pl.DataFrame({"number": [1, 2]}))
+    assert (good.rows(), bad.rows()) == ([(2,)], [(1, "number:even")])
 
 
 def test_wrong_columns_and_types_are_no_rows_fault():
