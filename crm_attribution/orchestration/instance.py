@@ -54,7 +54,9 @@ def dagster_home(given: Settings) -> Path:
     home = given.make_data_dir() / "dagster"
     config, mark = home / "dagster.yaml", home / ".initialised"
     wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
-    set_environment({"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir)})
+    set_environment(
+        {"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir), "DAGSTER_EVENT_BATCH_SIZE": "1000"}
+    )
     with RunLock(home / "init.lock").acquire(60, {"run_id": "initialise", "command": "set-up"}):
         if _is_ours(config, mark) and (not config.exists() or config.read_text(encoding="utf-8") != wanted):
             mark.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ import dagster as dg
 import pytest
 import yaml
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from crm_attribution.orchestration.event_log import KEPT, EventLog
 
@@ -106,3 +108,77 @@ def test_threads_share_a_file_and_a_wiped_log_begins_anew(home):
         looking.event_log_storage.wipe()
         assert looking.all_logs(known.run_id) == []
         assert looking.get_materialized_partitions(numbers.key) == set()
+
+
+def commits(home, storage) -> int:
+    """Transactions that one run writes."""
+    found: list[str] = []
+
+    def count(connection: Any) -> None:
+        found.append("commit")
+
+    event.listen(Engine, "commit", count)
+    try:
+        run(instance(home, storage), "a")
+    finally:
+        event.remove(Engine, "commit", count)
+    return len(found)
+
+
+def test_what_a_step_says_is_one_commit_and_a_reader_sees_all_of_it(home, monkeypatch):
+    monkeypatch.setenv("DAGSTER_EVENT_BATCH_SIZE", "1000")
+    run(instance(home, EventLog), "a")  # makes the files
+    stored: list[int] = []
+    together = EventLog._stored_together
+
+    def counted(log: EventLog, events: list[dg.EventLogEntry]) -> bool:
+        stored.append(len(events))
+        return together(log, events)
+
+    monkeypatch.setattr(EventLog, "_stored_together", counted)
+    one_by_one, now = commits(home, SqliteEventLogStorage), commits(home, EventLog)
+    assert now < one_by_one * 0.8
+    assert max(stored) > 3
+    with instance(home, EventLog) as looking:
+        log = looking.event_log_storage
+        assert isinstance(log, EventLog)
+        known = looking.get_runs()[0].run_id
+        waiting = [entry for entry in looking.all_logs(known) if entry.dagster_event_type == "STEP_OUTPUT"]
+        before = len(looking.all_logs(known))
+        for number, entry in enumerate(waiting, start=1):
+            log.store_event(entry)
+            assert log._waiting
+            assert len(looking.all_logs(known)) == before + number
+
+
+def test_an_event_that_cannot_be_stored_takes_no_other_along(home, monkeypatch):
+    run(instance(home, EventLog), "a")
+    with instance(home, EventLog) as looking:
+        log = looking.event_log_storage
+        assert isinstance(log, EventLog)
+        (known,) = looking.get_runs()
+        before = looking.all_logs(known.run_id)
+        outputs = [entry for entry in before if entry.dagster_event_type == "STEP_OUTPUT"]
+        insert, bad = log.prepare_insert_event, outputs[0]
+
+        def refuse(entry: Any) -> Any:
+            if entry is bad:
+                raise OSError("refused")
+            return insert(entry)
+
+        monkeypatch.setattr(log, "prepare_insert_event", refuse)
+        log.store_event(outputs[1])
+        log.store_event(bad)
+        with pytest.raises(OSError, match="refused"):
+            looking.all_logs(known.run_id)
+        assert len(looking.all_logs(known.run_id)) == len(before) + 1
+
+        def stop(entry: Any) -> Any:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(log, "prepare_insert_event", stop)
+        log.store_event(outputs[1])
+        with pytest.raises(KeyboardInterrupt):
+            looking.all_logs(known.run_id)
+        monkeypatch.setattr(log, "prepare_insert_event", insert)
+        assert len(looking.all_logs(known.run_id)) == len(before) + 2  # what a stop cut off is stored later
