@@ -61,7 +61,8 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
         pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
         check_closed(pipeline, pipeline.tags)
         _take_snapshot(pipeline, log)
-        yield pipeline
+        with pipeline.warehouse.kept_open():
+            yield pipeline
 
 
 def _take_snapshot(pipeline: Pipeline, log: logging.Logger) -> None:

@@ -1,6 +1,7 @@
 """The warehouse: `warehouse.duckdb` (raw … delivery) with `marts.duckdb` attached. Open late, close early.
 
-A transaction writes one of the two files, never both. No connection is held during HTTP.
+A transaction writes one of the two files, never both. No connection is held during HTTP, but for the fraction of a
+second that a run keeps the files open between two sessions (`Warehouse.kept_open`).
 """
 
 from __future__ import annotations
@@ -24,8 +25,29 @@ from crm_attribution.warehouse.session import Session
 
 # Row groups keep DuckDB's own size: with ROW_GROUP_SIZE 8192 a commit of DuckDB 2.0.0 failed with an internal error
 # after a few rounds of deleting and inserting.
+IDLE, LONGEST = 0.2, 1.0
+"""Seconds for which a run keeps the files open after a session, and in which sessions follow each other without letting
+another process have them."""
+
 MARTS_STORAGE = "v1.0.0"
 """Storage version of the marts file: DuckDB 1.1 and later can open it."""
+
+
+@dataclass
+class Open:
+    """Whether the files are open between two sessions.
+
+    Attributes:
+        kept: whether they may be (`Warehouse.kept_open`).
+        engine: that has them attached; None while they are closed.
+        since: when it attached them (monotonic seconds).
+        closing: closes them when no session follows.
+    """
+
+    kept: bool = False
+    engine: duckdb.DuckDBPyConnection | None = None
+    since: float = 0.0
+    closing: threading.Timer | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +67,7 @@ class Warehouse:
     _engines: dict[int, duckdb.DuckDBPyConnection] = field(default_factory=dict, repr=False, compare=False)
     _open_sessions: list[Session] = field(default_factory=list, repr=False, compare=False)
     _threads: threading.RLock = field(default_factory=threading.RLock, repr=False, compare=False)
+    _open: Open = field(default_factory=Open, repr=False, compare=False)
 
     @property
     def path(self) -> Path:
@@ -93,9 +116,31 @@ class Warehouse:
         with self._threads:
             if self._open_sessions:
                 raise WarehouseBusy("a session of this warehouse is open; close it before working on its files")
+            self._close()
             engine = self._engine()
             with self._attached(engine):
                 yield engine
+            self._close()
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Within it the files stay open for a moment between sessions that follow each other: attaching and detaching
+        them costs more than most sessions do. Other processes wait that moment longer."""
+        self._open.kept = True
+        try:
+            yield
+        finally:
+            self._open.kept = False
+            self._close()
+
+    def _close(self) -> None:
+        """Let the files go, where they are open and no session is."""
+        with self._threads:
+            if self._open.closing is not None:
+                self._open.closing.cancel()
+            if self._open.engine is not None and not self._open_sessions and self.path not in _damaged:
+                _detach(self._open.engine)
+                self._open.engine = None
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Once a process: what a dead rewriting left goes, tables are made and migrated."""
@@ -118,9 +163,11 @@ class Warehouse:
     @contextmanager
     def _attached(self, engine: duckdb.DuckDBPyConnection) -> Iterator[None]:
         """Both files attached. After an error that speaks of damage this process writes nothing more to them."""
+        kept = False
         try:
-            self._attach(engine)
+            self._reach(engine)
             yield
+            kept = self._open.kept and time.monotonic() - self._open.since < LONGEST
         except Exception as error:
             if interrupted(error):  # DuckDB puts its own error in the place of what the signal raised
                 raise KeyboardInterrupt from None
@@ -132,8 +179,21 @@ class Warehouse:
             engine.execute("PRAGMA disable_checkpoint_on_shutdown")
             raise damaged(self.path, what) from None  # the innermost message is the one that is shown
         finally:
-            if self.path not in _damaged:
+            if self.path not in _damaged and not kept:
                 _detach(engine)
+                self._open.engine = None
+            elif kept:
+                self._open.closing = threading.Timer(IDLE, self._close)
+                self._open.closing.daemon = True
+                self._open.closing.start()
+
+    def _reach(self, engine: duckdb.DuckDBPyConnection) -> None:
+        """Attach both files, unless the session before has left them open."""
+        if self._open.closing is not None:
+            self._open.closing.cancel()
+        if self._open.engine is not engine:
+            self._attach(engine)
+            self._open.engine, self._open.since = engine, time.monotonic()
 
     def _attach(self, engine: duckdb.DuckDBPyConnection) -> None:
         """Open both files, waiting for another process to release them."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from crm_attribution.contracts.topics import (
     Topic,
 )
 from crm_attribution.errors import ConfigurationError, ContractViolation, SessionOpen
-from crm_attribution.warehouse import schema
+from crm_attribution.warehouse import connection, schema
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lists
 from crm_attribution.warehouse.session import Session
@@ -285,3 +288,53 @@ def test_a_session_is_not_opened_inside_another(warehouse: Warehouse) -> None:
         pass
     with warehouse.session() as session:
         assert session.scalar("SELECT 1") == 1
+
+
+def open_elsewhere(warehouse: Warehouse) -> bool:
+    """Whether another process gets the file now."""
+    code = "import duckdb, sys; duckdb.connect(sys.argv[1]).close()"
+    return (
+        subprocess.run([sys.executable, "-c", code, str(warehouse.path)], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def test_a_run_keeps_the_files_open_for_a_moment_and_lets_them_go(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached: list[str] = []
+    attach = Warehouse._attach
+
+    def counted(self: Warehouse, engine: duckdb.DuckDBPyConnection) -> None:
+        attached.append("once")
+        attach(self, engine)
+
+    monkeypatch.setattr(Warehouse, "_attach", counted)
+    monkeypatch.setattr(connection, "IDLE", 30.0)
+    monkeypatch.setattr(connection, "LONGEST", 60.0)
+    with warehouse.kept_open():
+        for number in range(3):
+            with warehouse.session() as session:
+                session.state.extracted[str(number)] = NOON
+        assert len(attached) == 1
+        assert not open_elsewhere(warehouse)
+        with warehouse.exclusive() as engine:  # for work on the files: opened for itself, and closed behind it
+            assert engine.execute("SELECT count(*) FROM warehouse.meta.fact").fetchall() == [(3,)]
+        assert len(attached) == 2
+        assert open_elsewhere(warehouse)
+        with pytest.raises(ValueError, match="a step fails"), warehouse.session():
+            raise ValueError("a step fails")
+        assert open_elsewhere(warehouse)
+        monkeypatch.setattr(connection, "IDLE", 0.01)
+        with warehouse.session():
+            pass
+        time.sleep(0.5)  # nobody asks for them: they are let go
+        assert open_elsewhere(warehouse)
+        monkeypatch.setattr(connection, "LONGEST", 0.0)
+        monkeypatch.setattr(connection, "IDLE", 30.0)
+        with warehouse.session():
+            pass
+        assert open_elsewhere(warehouse)  # however fast sessions follow, others have their turn
+    with warehouse.session() as session:
+        assert set(session.state.extracted.all()) == {"0", "1", "2"}
+    assert open_elsewhere(warehouse)
