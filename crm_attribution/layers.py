@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from crm_attribution.attribution import credits, spend_campaigns, touches
+from crm_attribution.attribution import credits, parameters, spend_campaigns, touches
 from crm_attribution.contracts.topics import (
     ACCOUNT,
     ACCOUNT_DETAILS,
@@ -215,7 +215,19 @@ GAPS = Layer(
     writes=("events.gap", "events.stage"),
 )
 
-LAYERS = (IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAIGNS, TOUCHES, CREDITS, GAPS)
+PARAMETERS = Layer(
+    name="parameters",
+    update=parameters.update,
+    topics=(),
+    sections=("attribution", "spend"),
+    reads=(),
+    writes=("attribution.parameter",),
+)
+
+LAYERS = (
+    *(IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAIGNS, TOUCHES, CREDITS, GAPS),
+    PARAMETERS,
+)
 
 PLANNING = Step(
     name="conversions",

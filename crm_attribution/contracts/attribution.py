@@ -174,6 +174,19 @@ class ChannelEffect(Model):
     basis: str = field("fingerprint of the journeys it was learned from")
 
 
+@table("attribution.parameter", key=("name", "subject"))
+class Parameter(Model):
+    """What of the mapping the marts need to know."""
+
+    name: str = field(
+        "lookback_days (attribution.lookback_days of the outcome `subject`), gross_margin_percent"
+        " (spend.gross_margin_percent)",
+        isin=["lookback_days", "gross_margin_percent"],
+    )
+    subject: str = field("the outcome it holds for; empty: for everything")
+    value: int = field("days, or percent", ge=0)
+
+
 @table("attribution.spend_campaign", key=("platform", "ad_account", "campaign_id", "campaign_name"))
 class SpendCampaign(Model):
     """What the touches of each campaign in raw.ad_spend may be called, in the spelling of touches. marts.spend takes

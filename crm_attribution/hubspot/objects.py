@@ -145,7 +145,7 @@ DEALS = ObjectType(
     ),
     needed=(
         *("createdate", "hs_merged_object_ids", "hs_primary_associated_company"),
-        *("hs_is_closed", "hs_is_closed_won", "hs_exchange_rate", "amount_in_home_currency"),
+        *("hs_is_closed", "hs_is_closed_won", "hs_exchange_rate", "amount_in_home_currency", "closed_lost_reason"),
     ),
     tracked=(
         *("dealstage", "pipeline", "amount", "deal_currency_code", "closedate", "hubspot_owner_id"),

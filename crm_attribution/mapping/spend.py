@@ -43,6 +43,7 @@ class UtmRule(Section):
 
 
 class Spend(Section):
-    """Rules from a platform's campaign to a utm_campaign."""
+    """Rules from a platform's campaign to a utm_campaign, and the gross margin of recurring revenue."""
 
     utm_rules: list[UtmRule]
+    gross_margin_percent: Annotated[int, Field(ge=1, le=100)] | None

@@ -71,13 +71,13 @@ def discover(root: Path) -> list[SqlModel]:
 
 
 def order(models: Sequence[SqlModel]) -> list[SqlModel]:
-    """Sort the models so that each comes after those it reads; ties by key.
+    """Sort the models so that each comes after those that it or one of its tests reads; ties by key.
 
     Raises:
         ConfigurationError: when models read each other in a circle; the message shows the circle.
     """
     by_key = {model.key: model for model in models}
-    graph = {key: sorted(set(model.depends) & by_key.keys()) for key, model in sorted(by_key.items())}
+    graph = {key: sorted(_read_by(model) & by_key.keys()) for key, model in sorted(by_key.items())}
     sorter = graphlib.TopologicalSorter(graph)
     try:
         sorter.prepare()
@@ -93,6 +93,11 @@ def order(models: Sequence[SqlModel]) -> list[SqlModel]:
         ordered.extend(by_key[key] for key in ready)
         sorter.done(*ready)
     return ordered
+
+
+def _read_by(model: SqlModel) -> set[str]:
+    """The tables that a model or one of its tests reads, without its own: its tests run right after it."""
+    return {*model.depends, *(name for test in model.tests for name in test.depends)} - {model.key}
 
 
 def _key(root: Path, path: Path, name: str) -> tuple[str, str]:

@@ -125,6 +125,10 @@ def create_table(contract: Contract) -> str:
     return f"CREATE TABLE {table_name(contract.name)} ({columns})"
 
 
+QUARANTINE_COLUMNS = ("key", "reasons", "row", "source", "observed_at", "resolved", "stored")
+"""Columns of each table of the schema quarantine."""
+
+
 def create_quarantine(contract: Contract) -> str:
     """Refused rows of a raw table: key, failed checks, the row as JSON, when, whether it was mended since, and whether
     it was stored without the fields that failed."""

@@ -300,6 +300,21 @@ def attempt(batch: str, conversion_id: str, number: int, started: str, outcome: 
 
 ACME, BIRK = "company:10", "company:20"
 
+
+def entry(deal_id: str, name: str, to: str, moment: str, left: str | None = None, after: str | None = None) -> Row:
+    """A deal's entry into a stage, of the person who sells it."""
+    then = at(moment)
+    return {"event_id": f"e{deal_id}{to}{moment}", "event": name, "occurred_at": then, "observed_at": then,
+            "time_basis": "history", "object_type": "deals", "object_id": deal_id, "record_id": deal_id, "to_stage": to,
+            "pipeline": "default", "hubspot_label": to.title(), "left_at": at(left) if left else None,
+            "next_stage": after, "undone": False, "owner_id": "7", "mapping_version": "1"}  # fmt: skip
+
+
+def journey(outcome: Row, *channels: str, why: str | None = None) -> Row:
+    return {"milestone": outcome["milestone"], "milestone_id": outcome["milestone_id"], "scope": "account",
+            "touches": len(channels), "channels": list(channels), "unattributed_reason": why}  # fmt: skip
+
+
 FACTS = {
     "acme_lead": milestone("lead_captured", "m1", "2026-03-01T10:00:00Z", person="p1", account=ACME),
     "acme_mql": milestone("qualified_lead", "m2", "2026-03-03T10:00:00Z", person="p1", account=ACME),
@@ -349,6 +364,16 @@ MOVEMENTS = [
     movement("revenue_churned", "m5:1", "2026-07-02T10:00:00Z", FACTS["acme_renewed"], -60_000, "churn_date"),
     movement("revenue_new", "m8", "2026-03-20T09:00:00Z", FACTS["birk_reopened"], 70_000),
     movement("revenue_churned", "m8:1", "2026-03-25T09:00:00Z", FACTS["birk_reopened"], -70_000, "reopened"),
+]
+
+ENTRIES = [
+    entry("501", "crm_stage_changed", "started", "2026-03-06T09:00:00Z", "2026-03-08T21:00:00Z", "contractsent"),
+    entry("501", "proposal_sent", "contractsent", "2026-03-08T21:00:00Z", "2026-03-31T22:30:00Z", "closedwon"),
+    entry("501", "deal_amount_changed", "contractsent", "2026-03-09T21:00:00Z"),
+    entry("501", "deal_won", "closedwon", "2026-03-31T22:30:00Z"),
+    entry("503", "proposal_sent", "contractsent", "2026-03-12T09:00:00Z", "2026-03-13T09:00:00Z", "started"),
+    entry("503", "crm_stage_changed", "started", "2026-03-13T09:00:00Z"),
+    entry("508", "crm_stage_changed", "started", "2026-03-14T09:00:00Z") | {"record_id": "503"},
 ]
 
 SEARCH, LETTER, SOCIAL = "click:a", "form:f:1", "click:b"
@@ -482,6 +507,31 @@ def tables() -> Tables:
             *credited(as_outcome(MOVEMENTS[1]), [""], [""]),
             *credited(FACTS["yen_opportunity"], [""], [""]),
             SUPERSEDED,
+        ],
+        "attribution.journey": [
+            journey(FACTS["acme_opportunity"], "Paid Search", "E-mail"),
+            journey(FACTS["acme_won"], "Paid Search", "E-mail"),
+            journey(FACTS["acme_renewed"], why="no_touch"),
+            journey(FACTS["birk_opportunity"], "Paid Social"),
+            journey(FACTS["yen_opportunity"], why="no_touch"),
+            *(journey(as_outcome(change), why="no_touch") for change in MOVEMENTS[1:3]),
+        ],
+        "attribution.parameter": [
+            {"name": "lookback_days", "subject": "opportunity_created", "value": 90},
+            {"name": "lookback_days", "subject": "customer_won", "value": 365},
+            {"name": "gross_margin_percent", "subject": "", "value": 80},
+        ],
+        "events.event": ENTRIES,
+        "identity.edge": [
+            {"node_type": "contact", "node": "1", "identifier_type": "email", "identifier": CANARY, "contact_id": "1",
+             "rule": "primary_email", "source": "raw.contact:1"}
+        ],
+        "identity.click": [
+            {"click_id": name, "clicked_at": at(moment), "status": status, "reason": reason}
+            for name, moment, status, reason in (
+                ("a", "2026-03-01T09:00:00Z", "resolved", "contact_id"),
+                ("b", "2026-03-10T09:00:30Z", "pending", "contact_unknown"),
+            )
         ],
         "conversions.conversion": [
             conversion("c1", "Lead", FACTS["acme_lead"], "accepted"),

@@ -18,7 +18,7 @@ TESTS: dict[str, SqlTest] = {
 DATA_TESTS = {name for name, test in TESTS.items() if test.path.name.endswith(".test.sql")}
 
 BREAKS = {
-    "account_journey.everybody": "DELETE FROM marts.account_journey WHERE account_id = 'company:10'",
+    "account_progress.everybody": "DELETE FROM marts.account_progress WHERE account_id = 'company:10'",
     "account_value.conserved": "UPDATE marts.account_value SET won_amount_minor = won_amount_minor + 1 WHERE wins > 0",
     "funnel.everybody_once": "DELETE FROM marts.funnel WHERE subject = 'deal' AND step = 'opportunity_created'",
     "funnel.milestones": "UPDATE events.milestone SET milestone = 'trial_started' WHERE milestone_id = 'm2'",
@@ -36,6 +36,7 @@ BREAKS = {
     "revenue_attribution.nothing_lost": "DELETE FROM marts.revenue_attribution WHERE channel = 'Unattributed'",
     "revenue_attribution.only_counted": "UPDATE events.milestone SET state = 'reversed' WHERE milestone_id = 'm4'",
     "revenue_attribution.reasons": "UPDATE marts.revenue_attribution SET unattributed_reason = NULL",
+    "stage_duration.one_at_a_time": "UPDATE marts.stage_duration SET left_at = NULL WHERE left_at IS NOT NULL",
     "upload_health.known_attempts": "UPDATE delivery.attempt SET conversion_id = 'nobody'",
     "upload_health.nothing_lost": "DELETE FROM marts.upload_health WHERE state = 'held'",
     "upload_health.once": "UPDATE conversions.conversion SET milestone_id = 'm1' WHERE conversion_id = 'c2'",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.lineage import Lineage, column_lineage
+from crm_attribution.warehouse.schema import QUARANTINE_COLUMNS
 from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.marts import sample_rows
 
@@ -76,6 +77,9 @@ MODELS = sample_rows.models()
 KNOWN = {name: [column.name for column in contract.columns] for name, contract in CONTRACTS.items()} | {
     model.key: [column.name for column in model.columns] for model in MODELS
 }
+KNOWN |= {
+    f"quarantine.{name.removeprefix('raw.')}": list(QUARANTINE_COLUMNS) for name in CONTRACTS if name.startswith("raw.")
+}
 TRACED = {model.key: column_lineage(model.sql, {name: KNOWN[name] for name in model.depends}) for model in MODELS}
 
 
@@ -99,7 +103,7 @@ def ends() -> dict[tuple[str, str], set[tuple[str, str]]]:
 
 def test_lineage_ends_at_tables_of_the_pipeline() -> None:
     assert {table.split(".")[0] for found in ends().values() for table, _ in found} <= {
-        *("raw", "identity", "events", "attribution", "conversions", "delivery")
+        *("raw", "identity", "events", "attribution", "conversions", "delivery", "quarantine")
     }
 
 
@@ -111,8 +115,13 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
         *("marts.hygiene.what_to_do",),
         *("marts.funnel.subject", "marts.funnel.step_number", "marts.funnel.step"),
         *("marts.funnel.reached", "marts.funnel.milestones", "marts.funnel_value.milestones"),
-        *("marts.upload_health.conversions", "marts.account_journey.touches", "marts.delivery_exposure.conversions"),
+        *("marts.upload_health.conversions", "marts.account_progress.touches", "marts.delivery_exposure.conversions"),
         *("marts.account_value.deals_open", "marts.account_value.wins", "marts.milestone.linked_events"),
+        *("marts.account_journey.kind", "marts.campaign_roi.basis", "marts.campaign_roi.level"),
+        *("marts.campaign_roi.measure", "marts.campaign_roi.cohort_accounts", "marts.identity_quality.figure"),
+        *("marts.identity_quality.of_records", "marts.model_comparison.look_back_days"),
+        *("marts.pipeline_velocity.opportunities", "marts.pipeline_velocity.won", "marts.pipeline_velocity.lost"),
+        *("marts.pipeline_velocity.win_rate",),
     }
 
 

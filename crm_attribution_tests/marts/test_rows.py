@@ -187,12 +187,12 @@ def test_the_pipeline_shows_live_deals_only(marts: Session) -> None:
     ]  # fmt: skip
 
 
-def test_an_accounts_journey(marts: Session) -> None:
+def test_how_far_an_account_came(marts: Session) -> None:
     found = rows(
         marts,
         "SELECT account_id, account_name, is_target_account, entered_on, entry_touched_on, entry_channel, touches,"
         " lead_captured_on, opportunity_created_on, customer_won_on, last_expanded_on, days_touch_to_opportunity,"
-        " days_opportunity_to_won, deals_open, deals_won, deals_lost FROM marts.account_journey ORDER BY account_id",
+        " days_opportunity_to_won, deals_open, deals_won, deals_lost FROM marts.account_progress ORDER BY account_id",
     )
     acme = (day(1), day(1), "Paid Search", 2, day(1), day(6), day(1, 4), day(2, 5), 5, 26, 0, 2, 0)
     birk = (day(10), day(10), "Paid Social", 1, day(10), day(12), None, None, 2, None, 2, 0, 1)

@@ -40,7 +40,11 @@ MODELS = [model for model in sample_rows.models()
           if model.key in ("staging.currency", "staging.ad_spend", "marts.spend", "marts.cost")]  # fmt: skip
 
 RULES = LOADED.model_copy(
-    update={"spend": Spend.model_validate({"utm_rules": [{"campaign_name": ["DE | * | *"], "utm_campaign": "{1}"}]})}
+    update={
+        "spend": Spend.model_validate(
+            {"gross_margin_percent": None, "utm_rules": [{"campaign_name": ["DE | * | *"], "utm_campaign": "{1}"}]}
+        )
+    }
 )
 
 Line = dict[str, Any]

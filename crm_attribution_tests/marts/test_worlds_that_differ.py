@@ -182,7 +182,7 @@ def test_of_several_the_first_and_of_expansions_the_last(world: Session) -> None
         "SELECT account_id, entered_on, entry_touched_on, entry_channel, touches, lead_captured_on, qualified_lead_on,"
         " sales_qualified_lead_on, opportunity_created_on, proposal_sent_on, customer_won_on, last_expanded_on,"
         " days_touch_to_opportunity, days_lead_to_opportunity, days_opportunity_to_won, deals_open, deals_won,"
-        " deals_lost FROM marts.account_journey ORDER BY 1",
+        " deals_lost FROM marts.account_progress ORDER BY 1",
     )
     assert found == [
         (CORA, day(1), None, "Unattributed", 2, day(1), day(6), day(9), day(12), day(17), day(4, 4), day(11, 5),

@@ -17,6 +17,7 @@
 -- @column amount_minor: amount in minor units of the currency (cents)
 -- @column close_date: close date, UTC; an estimate while the deal is open
 -- @column owner_id: HubSpot owner id
+-- @column lost_reason: what HubSpot has as the reason it was lost (closed_lost_reason); an e-mail in it is withheld
 -- @column absorbed_records [not_null] [>= 0]: how many deals were merged into this one, as HubSpot lists them
 -- @column created_at [not_null]: when HubSpot created the record, UTC
 -- @column modified_at [not_null]: HubSpot's modified stamp, UTC
@@ -43,6 +44,7 @@ select
     live.amount as amount_minor,
     live.closedate as close_date,
     live.hubspot_owner_id as owner_id,
+    nullif(withheld(trim(live.properties ->> '$.closed_lost_reason')), '') as lost_reason,
     coalesce(len(live.merged_ids), 0)::bigint as absorbed_records,
     live.created_at,
     live.modified_at,

@@ -23,6 +23,7 @@ from crm_attribution.orchestration.assets.common import (
 )
 from crm_attribution.settings import PUBLISHED_DAYS, PUBLISHED_MODE
 from crm_attribution.warehouse.report import CHANGED, ROWS
+from crm_attribution.warehouse.schema import QUARANTINE_COLUMNS
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
 
@@ -50,7 +51,7 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
     columns = [dg.TableColumn(column.name, description=column.description) for column in model.columns]
     return dg.AssetSpec(
         key=key_of(model.key),
-        deps=[newest(name) if name in CONTRACTS else key_of(name) for name in model.depends],
+        deps=[newest(name) if name in CONTRACTS else key_of(name) for name in _assets_of(model)],
         description=model.description,
         group_name=catalog.group(model.key),
         kinds={"sql", "duckdb"},
@@ -59,6 +60,11 @@ def _spec(model: SqlModel) -> dg.AssetSpec:
         freshness_policy=catalog.freshness(model.key, hourly=False),
         metadata={"dagster/table_name": model.key, "dagster/column_schema": dg.TableSchema(columns)},
     )
+
+
+def _assets_of(model: SqlModel) -> list[str]:
+    """The tables a model reads, as assets: what waits in quarantine comes with the rows of raw that do not."""
+    return sorted({name.replace("quarantine.", "raw.", 1) for name in model.depends})
 
 
 @functools.cache
@@ -71,12 +77,17 @@ def _lineage(key: str) -> dict[str, dg.TableColumnLineage | str]:
     known = {name: [column.name for column in contract.columns] for name, contract in CONTRACTS.items()}
     known |= {model.key: [column.name for column in model.columns] for model in MODELS}
     model = next(model for model in MODELS if model.key == key)
+    known |= {name: list(QUARANTINE_COLUMNS) for name in model.depends if name.startswith("quarantine.")}
     try:
         traced = column_lineage(model.sql, {name: known[name] for name in model.depends if name in known})
     except ConfigurationError as error:
         return {"column lineage": str(error)}  # a query DuckDB runs is right; only its picture is missing
     deps = {
-        column: [dg.TableColumnDep(key_of(table), name) for table, name in sorted(sources)]
+        column: [
+            dg.TableColumnDep(key_of(table), name)
+            for table, name in sorted(sources)
+            if not table.startswith("quarantine.")
+        ]
         for column, sources in traced.items()
     }
     return {"dagster/column_lineage": dg.TableColumnLineage(deps)}

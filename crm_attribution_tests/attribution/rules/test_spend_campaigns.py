@@ -18,7 +18,10 @@ def called(
     """Place of the rule, and the campaign by rule, id and name."""
     row = {"platform": "google_ads", "ad_account": "12", "campaign_id": "DE_7", "campaign_name": name, **told}
     touches = LOADED.touches.model_dump() | {"campaigns": {"autumn": ["herbst*"]}}
-    sections = {"spend": Spend(utm_rules=list(rules)), "touches": Touches.model_validate(touches)}  # type: ignore[arg-type]
+    sections = {
+        "spend": Spend.model_validate({"utm_rules": rules, "gross_margin_percent": None}),
+        "touches": Touches.model_validate(touches),
+    }
     frame = pl.DataFrame([row]).select(*FIELDS, utm_campaign=pl.lit(utm, pl.String))
     (found,) = spend_campaigns(frame, LOADED.model_copy(update=sections)).drop(FIELDS).rows()
     return found

@@ -6,7 +6,7 @@ with expected as (
 ),
 
 shown as (
-    select account_id from marts.account_journey
+    select account_id from marts.account_progress
 )
 
 select 'missing' as what, * from (select * from expected except select * from shown)

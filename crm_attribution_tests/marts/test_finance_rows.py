@@ -1,0 +1,232 @@
+"""The marts finance opens a number with, on the sample rows: worked out by hand, or by other code from the rows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import date
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from crm_attribution.money import split
+from crm_attribution.warehouse.session import Session
+from crm_attribution_tests.helpers import rows, utc
+from crm_attribution_tests.marts import sample_rows
+from crm_attribution_tests.marts.sample_rows import ACME, BIRK
+
+MARCH, APRIL, MAY = date(2026, 3, 1), date(2026, 4, 1), date(2026, 5, 1)
+
+
+def test_which_touch_of_a_deal_gets_what(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT milestone_id, deal_id, model, touch_id, position, touches, days_before, weight, credit_minor, channel,"
+        " unattributed_reason FROM marts.deal_attribution WHERE measure = 'arr' AND milestone LIKE 'customer%'"
+        " ORDER BY ALL",
+    )
+    half = D("0.500000")
+    assert found == [
+        ("m4", "501", "first_touch", "click:a", 1, 2, 30, D("1.000000"), 120_001, "Paid Search", None),
+        ("m4", "501", "linear", "click:a", 1, 2, 30, half, 60_001, "Paid Search", None),
+        ("m4", "501", "linear", "form:f:1", 2, 2, 26, half, 60_000, "E-mail", None),
+        ("m5", "505", "first_touch", None, None, 0, None, None, -60_001, "Unattributed", "no_touch"),
+        ("m5", "505", "linear", None, None, 0, None, None, -60_001, "Unattributed", "no_touch"),
+    ]
+
+
+def test_how_long_a_deal_stays_in_a_stage(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT deal_id, stage_id, entered_at, left_at, days, next_stage_id, moved FROM marts.stage_duration"
+        " ORDER BY ALL",
+    )
+    assert found == [
+        ("501", "closedwon", utc("2026-03-31T22:30:00Z"), None, None, None, "stays"),
+        (
+            "501",
+            "contractsent",
+            utc("2026-03-08T21:00:00Z"),
+            utc("2026-03-31T22:30:00Z"),
+            D("23.06"),
+            "closedwon",
+            "won",
+        ),
+        (
+            "501",
+            "started",
+            utc("2026-03-06T09:00:00Z"),
+            utc("2026-03-08T21:00:00Z"),
+            D("2.50"),
+            "contractsent",
+            "forward",
+        ),
+        ("503", "contractsent", utc("2026-03-12T09:00:00Z"), utc("2026-03-13T09:00:00Z"), D("1.00"), "started", "back"),
+        ("503", "started", utc("2026-03-13T09:00:00Z"), utc("2026-03-14T09:00:00Z"), D("1.00"), "started", "back"),
+        ("503", "started", utc("2026-03-14T09:00:00Z"), None, None, None, "stays"),
+    ]
+
+
+def test_what_a_pipeline_brings_in_a_day(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT month, currency, opportunities, won, lost, win_rate, average_deal_minor, median_cycle_days,"
+        " velocity_minor FROM marts.pipeline_velocity ORDER BY ALL",
+    )
+    assert found == [
+        (MARCH, "EUR", 3, 0, 0, None, None, None, None),
+        (APRIL, "EUR", 0, 1, 0, D("1.000000"), 120_001, D("26.0"), 0),
+    ]
+
+
+def test_each_step_of_an_account_and_how_far_it_came(marts: Session) -> None:
+    steps = rows(
+        marts,
+        f"SELECT step, kind, what, channel, deal_id, contact_id, stage FROM marts.account_journey"
+        f" WHERE account_id = '{ACME}' ORDER BY step",
+    )
+    assert steps == [
+        (1, "touch", "link_click", "Paid Search", None, "1", None),
+        (2, "fact", "lead_captured", None, None, None, None),
+        (3, "fact", "qualified_lead", None, None, None, None),
+        (4, "touch", "form_submission", "E-mail", None, "1", None),
+        (5, "fact", "opportunity_created", None, "501", None, None),
+        (6, "fact", "customer_won", None, "501", None, None),
+        (7, "fact", "customer_expanded", None, "505", None, None),
+    ]
+    progress = rows(
+        marts,
+        "SELECT account_id, furthest_step, furthest_on, last_fact_on, influenced_open, influenced_won, currency,"
+        " influenced_open_minor, influenced_won_minor, owner_name FROM marts.account_progress ORDER BY ALL",
+    )
+    assert progress == [
+        (ACME, "customer_expanded", date(2026, 5, 2), date(2026, 5, 2), 0, 1, "EUR", None, 120_001, "(withheld)"),
+        (BIRK, "opportunity_created", date(2026, 3, 12), date(2026, 3, 12), 1, 0, "EUR", 45_000, None, None),
+        ("deal:502", "opportunity_created", date(2026, 3, 15), date(2026, 3, 15), 0, 0, None, None, None, None),
+    ]
+
+
+def test_a_shorter_window_moves_credit_to_later_touches(marts: Session) -> None:
+    """Acme's win has touches 30.56 and 26.5 days before it: the first is outside of 30 days."""
+    found = rows(
+        marts,
+        "SELECT model, look_back_days, channel, credit_minor, spread_minor FROM marts.model_comparison"
+        " WHERE milestone = 'customer_won' AND measure = 'arr' AND credit_minor <> 0 ORDER BY ALL",
+    )
+    whole, upper, lower = 120_001, *split(120_001, [1, 1])
+    assert found == [
+        ("first_touch", 30, "E-mail", whole, 0),
+        *(("first_touch", days, "Paid Search", whole, whole) for days in (60, 90, 180)),
+        ("first_touch", None, "Paid Search", whole, upper - 1),
+        ("last_touch", 30, "E-mail", whole, 0),
+        *(("last_touch", days, "E-mail", whole, whole) for days in (60, 90, 180)),
+        ("linear", 30, "E-mail", whole, 0),
+        *(
+            ("linear", days, channel, credit, spread)
+            for days, spread in ((60, whole), (90, whole), (180, whole), (None, lower))
+            for channel, credit in (("E-mail", lower), ("Paid Search", upper))
+        ),
+    ]
+
+
+def test_known_gaps_have_their_money(marts: Session) -> None:
+    found = rows(
+        marts, "SELECT gap, subject, detail, records, currency, amount_minor FROM marts.known_gaps ORDER BY ALL"
+    )
+    assert found == [
+        ("deal_without_facts", "506", None, 1, "EUR", 1_000),
+        ("stage_unknown", "9001", None, 2, None, None),
+        ("unattributed", "m5", "no_touch", 1, "EUR", 60_000),
+    ]
+
+
+def _roi() -> dict[tuple[Any, ...], dict[str, Any]]:
+    """marts.campaign_roi of the sample rows in the model linear, computed from the rows: revenue per campaign from the
+    credit of wins, spend per campaign, all in EUR."""
+    tables = sample_rows.tables()
+    facts = {(row["milestone"], row["milestone_id"]): row for row in tables["events.milestone"]}
+    campaigns = {row["touch_id"]: row["campaign"] for row in tables["attribution.touch"]}
+    found: dict[tuple[Any, ...], dict[str, Any]] = defaultdict(lambda: defaultdict(int))
+    for credit in tables["attribution.credit"]:
+        key = (credit["milestone"], credit["milestone_id"])
+        wins = credit["milestone"] in ("customer_won", "customer_expanded")
+        if credit["model"] != "linear" or credit.get("superseded_at") or not wins:
+            continue
+        campaign = campaigns.get(credit["touch_id"])
+        campaign = "(withheld)" if campaign and "@" in campaign else campaign
+        month = facts[key]["booked_on"].replace(day=1)
+        for basis, when in (("booking", month), ("cohort", MARCH)):  # all accounts entered in March
+            for level, where in (("campaign", campaign), ("total", None)):
+                row = found[basis, when, level, where]
+                measure = credit["measure"]
+                row[measure] += credit["credit"] if measure == "count" else credit["credit_home"]
+                if credit["milestone"] == "customer_won":
+                    row["customers"] += credit["credit"] if measure == "count" else 0
+                    row["new_mrr"] += credit["credit_home"] if measure == "mrr" else 0
+    worth = {
+        (row["starts_on"], row["currency"], row["amount"]): row["amount_home"] for row in tables["events.home_spend"]
+    }
+    for spend in tables["raw.ad_spend"]:
+        if spend["platform"] == "hubspot" and spend["campaign_id"] == "g1":
+            continue  # google_ads tells this campaign too
+        amount = worth[spend["date"], spend["currency"], spend["amount"]]
+        brand = spend["campaign_name"].lower().strip("!") == "brand" and spend["campaign_id"] != "79"
+        campaign = "brand" if brand else spend["campaign_name"] or None
+        by_id = spend["campaign_id"] and spend["campaign_id"] in campaigns.values()
+        campaign = spend["campaign_id"] if by_id else campaign
+        campaign = "(withheld)" if campaign and "@" in campaign else campaign
+        for basis in ("booking", "cohort"):
+            for level, where in (("campaign", campaign), ("total", None)):
+                row = found[basis, spend["date"].replace(day=1), level, where]
+                if amount is not None:
+                    row["spend"] += amount
+    for cost in tables["raw.cost"]:
+        amount = worth[cost["month"], cost["currency"], cost["amount"]]
+        if amount is not None:
+            for basis in ("booking", "cohort"):
+                found[basis, cost["month"], "total", None]["other"] += amount
+    return found
+
+
+def test_every_column_of_return_on_investment_is_what_other_code_makes_of_the_same_rows(marts: Session) -> None:
+    columns = (
+        "basis, month, level, campaign, measure, revenue_minor, spend_minor, cost_minor, new_customers, new_mrr_minor,"
+        " roas, paid_cac, cac, payback_months, payback_months_revenue"
+    )
+    shown = rows(marts, f"SELECT {columns} FROM marts.campaign_roi WHERE model = 'linear' AND currency = 'EUR'")
+    expected = _roi()
+    assert {row[:4] for row in shown} == set(expected)
+    for basis, month, level, campaign, measure, *figures in shown:
+        of = expected[basis, month, level, campaign]
+        spend, customers = of.get("spend"), D(of["customers"]) / 1_000_000
+        cost = of["other"] + (spend or 0) if "other" in of else None
+        spent = D(spend) if spend else None
+        paid = cost if level == "total" else spend
+        mrr = of["new_mrr"]
+        wanted = [
+            of[measure],
+            spend,
+            cost,
+            customers,
+            mrr or None,
+            _ratio(of[measure], spent if spent and spent > 0 else None, 4),
+            _ratio(spend, customers * 100, 2),
+            _ratio(cost, customers * 100, 2),
+            _ratio(None if paid is None else paid * 100, mrr * 80, 2),
+            _ratio(paid, mrr, 2),
+        ]
+        assert list(figures) == pytest.approx(wanted), (basis, month, level, campaign, measure)
+
+
+def _ratio(above: Any, below: Any, digits: int) -> D | None:
+    return None if above is None or not below else round(D(above) / D(below), digits)
+
+
+def test_cohorts_say_how_old_and_how_open_they_are(marts: Session) -> None:
+    found = rows(
+        marts,
+        "SELECT DISTINCT month, cohort_accounts, cohort_age_days, share_still_open, is_mature FROM marts.campaign_roi"
+        " WHERE basis = 'cohort' AND level = 'total' AND currency = 'EUR' ORDER BY ALL",
+    )
+    # 3 accounts, of which one is a customer; the newest fact is of 2026-05-02; the one customer took 31 days
+    assert found == [(MARCH, 3, 31, D("0.666667"), True), (APRIL, None, 1, None, False)]

@@ -1,0 +1,21 @@
+-- Every touch of an account and every fact of it that counts is one step, and the steps are numbered without a gap.
+with expected as (
+    select account_id, touch_id as id from attribution.touch where account_id is not null
+    union all
+    select account_id, milestone || milestone_id
+    from events.milestone
+    where state = 'live' and suppressed_by is null and account_id is not null
+),
+
+shown as (
+    select account_id, coalesce(touch_id, what || milestone_id) as id from marts.account_journey
+)
+
+select 'missing' as what, account_id, id from (select * from expected except all select * from shown)
+union all
+select 'no such step', account_id, id from (select * from shown except all select * from expected)
+union all
+select 'numbered with a gap', account_id, max(step)::varchar
+from marts.account_journey
+group by account_id
+having max(step) <> count(*)

@@ -1,0 +1,24 @@
+-- Per month, outcome, model, scope, measure, currency, channel and campaign the rows add up to marts.revenue_attribution.
+with opened as (
+    select
+        booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium, campaign,
+        sum(credit_minor)::bigint as credit, sum(credit_home_minor)::bigint as credit_home
+    from marts.deal_attribution
+    group by all
+),
+
+summed as (
+    select
+        booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium, campaign,
+        sum(credit_minor)::bigint as credit, sum(credit_home_minor)::bigint as credit_home
+    from marts.revenue_attribution
+    group by all
+)
+
+select 'missing' as what, * from (
+    select * from summed where credit <> 0 or coalesce(credit_home, 0) <> 0 except select * from opened
+)
+union all
+select 'not in marts.revenue_attribution', * from (
+    select * from opened where credit <> 0 or coalesce(credit_home, 0) <> 0 except select * from summed
+)
