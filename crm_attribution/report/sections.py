@@ -141,7 +141,7 @@ SELECT won.account_name AS account, won.deal_id::VARCHAR AS deal, won.booked_on 
     coalesce(won.home_currency, won.currency) AS currency,
     coalesce(won.amount_home, won.amount_current)::DECIMAL(18, 3) AS amount, journey.entry_channel,
     journey.entry_touched_on AS entered_on, journey.touches, journey.days_opportunity_to_won AS days_to_win
-FROM marts.milestone AS won LEFT JOIN marts.account_journey AS journey USING (account_id)
+FROM marts.milestone AS won LEFT JOIN marts.account_progress AS journey USING (account_id)
 WHERE won.milestone IN ('customer_won', 'customer_expanded') AND won.is_counted AND won.{_YEAR}
     AND coalesce(won.amount_home, won.amount_current) IS NOT NULL
 ORDER BY currency, amount DESC, deal LIMIT 10
@@ -153,7 +153,9 @@ ORDER BY currency, amount DESC, deal LIMIT 10
         title="Known gaps",
         lead="What the figures leave out or may have wrong, and what to do about it.",
         sql="""
-SELECT gap, subject, deals, what_to_do FROM marts.known_gaps ORDER BY gap, deals DESC NULLS LAST, subject
+SELECT gap, detail, currency, sum(records)::BIGINT AS records, sum(amount)::DECIMAL(18, 3) AS amount,
+    min(subject) AS for_example, any_value(what_to_do) AS what_to_do
+FROM marts.known_gaps GROUP BY gap, detail, currency ORDER BY gap, records DESC NULLS LAST, detail, currency
 """.strip(),
         empty="None is known.",
     ),
