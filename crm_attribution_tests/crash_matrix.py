@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import random
 import signal
 import sys
@@ -28,6 +27,7 @@ from pathlib import Path
 from crm_attribution_tests import postgres
 from crm_attribution_tests.delivery.killed import POINTS, work
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
+from crm_attribution_tests.forked import CONTEXT
 from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -41,8 +41,6 @@ class Matrix:
     def __init__(self, sandbox: Sandbox, folder: Path, seed: int, url: str = "") -> None:
         self.sandbox, self.folder, self.url = sandbox, folder, url
         self.rng = random.Random(seed)
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["crm_attribution_tests.delivery.killed"])
 
     def round(self, platform: str, number: int) -> tuple[int, Counter[str]]:
         """Kills in one round, and what is wrong at its end."""
@@ -62,7 +60,7 @@ class Matrix:
     def killed(self, outbox: Outbox, point: str, hit: int) -> bool:
         """Whether a delivery died at a point."""
         given = (outbox.directory, dict(outbox.env), outbox.destination.name, outbox.tag, point, hit, outbox.url)
-        process = self.context.Process(target=work, args=given)
+        process = CONTEXT.Process(target=work, args=given)
         process.start()
         process.join(60)
         if process.exitcode not in (0, -signal.SIGKILL):

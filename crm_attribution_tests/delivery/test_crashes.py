@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution_tests import postgres
 from crm_attribution_tests.delivery.killed import POINTS, work
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
+from crm_attribution_tests.forked import CONTEXT
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.crash]
@@ -32,9 +32,6 @@ FACTS = ["a", "b", "c", "d", "e"]
 HITS = {"selecting": (1,), "selected": (1,)}
 KINDS = {destination.limits.dedupe is None: name for name, destination in sorted(SMALL.items(), reverse=True)}
 """Whether a platform forgets our key -> a destination of that kind, which is killed three times as often."""
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["crm_attribution_tests.delivery.killed"])
 
 
 def kill(outbox: Outbox, point: str, hit: int) -> int | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import copy
 
 import pytest
 
-from crm_attribution_tests.pages import ROOT, Shown, commands
+from crm_attribution_tests import forked
+from crm_attribution_tests.pages import Shown, commands
 from crm_attribution_tests.pipeline.project import SAMPLE_MAPPING
 from crm_attribution_tests.report import checked
 
@@ -34,14 +33,8 @@ class Played:
 
 def run(folder: Path, *arguments: str) -> str:
     """Standard output of `crm-attribution …` in a folder."""
-    done = subprocess.run(
-        [sys.executable, "-m", "crm_attribution.cli", *arguments],
-        env={**{n: os.environ[n] for n in ("PATH", "HOME") if n in os.environ}, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        cwd=folder,
-        timeout=1200,
-    )
+    env = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    done = forked.command(arguments, env, folder, timeout=1200)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
