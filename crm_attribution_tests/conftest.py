@@ -31,7 +31,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     return (yield)
 
 
-_LONG = ("pipeline", "crash", "sandbox", "warehouse")
+_LONG = ("pipeline", "crash", "sandbox", "warehouse", "slow")
 """Markers of modules that take long, the longest first."""
 
 

@@ -1,6 +1,8 @@
 """The command line, and work that is to be killed, in processes forked from one that has imported everything: the start
 of a command is half of what a short one costs.
 
+Not Dagster's assets: importing them reads the first hour from the environment, which is the command's own.
+
 A process has one fork server, with one list of what it imports: whoever forks in a test takes `CONTEXT` from here.
 Importing starts no threads that hold locks: DuckDB, Polars and Arrow start theirs with the first query, and OpenBLAS,
 which starts its own when it is imported, is told not to.
@@ -24,8 +26,14 @@ CONTEXT.set_forkserver_preload(
         *("dagster._core.instance.runs.run_domain", "dagster._core.storage.legacy_storage"),
         *("dagster._core.storage.event_log.sqlite", "dagster._core.storage.local_compute_log_manager"),
         *("dagster._core.execution.job_backfill", "dagster._core.remote_representation", "rich.console", "rich.table"),
-        *(f"crm_attribution.orchestration.{name}" for name in ("graph", "runs", "event_log")),
-        *(f"crm_attribution.operations.{name}" for name in ("backfill", "demo", "query", "rebuild", "status", "why")),
+        *(
+            f"crm_attribution.orchestration.{name}"
+            for name in ("runs", "run_setup", "resources", "catalog", "event_log")
+        ),
+        *(
+            f"crm_attribution.operations.{name}"
+            for name in ("demo", "dry_run", "mapping_diff", "query", "rebuild", "status", "why")
+        ),
         *("crm_attribution.cli", "crm_attribution_tests.delivery.killed"),
     ]
 )
@@ -55,6 +63,7 @@ def command(
 def _run(arguments: list[str], env: dict[str, str], cwd: str, out: str, err: str) -> None:
     for path, number in ((out, 1), (err, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+    assert "crm_attribution.orchestration.assets.common" not in sys.modules, "it reads the environment when imported"
     os.environ.clear()
     os.environ.update(env)
     os.chdir(cwd)

@@ -140,8 +140,8 @@ while not select.select([sys.stdin], [], [], 0.05)[0]:
 def test_running_hours_again_sends_nothing_and_changes_no_mart_and_finance_reads_meanwhile(played: Played) -> None:
     before, sent = played.project.marts(), played.sandbox.received("meta")["requests"]
     command = [sys.executable, "-c", FINANCE, str(played.project.data_dir / "finance.duckdb")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as finance:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, text=True, stdin=pipe, stdout=pipe, stderr=pipe) as finance:
         try:
             played.project.hours(LATER, END)
             played.project.hours("2026-03-12T11:00:00Z", "2026-03-12T13:00:00Z")
