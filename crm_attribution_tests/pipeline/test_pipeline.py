@@ -130,7 +130,7 @@ def test_calls_are_the_least_possible(played: Played) -> None:
 
 FINANCE = """
 import duckdb, select, sys
-while not select.select([sys.stdin], [], [], 0.05)[0]:
+while not select.select([sys.stdin], [], [], 0.5)[0]:
     with duckdb.connect(sys.argv[1], read_only=True) as connection:
         print(connection.execute("SELECT count(*) FROM marts.milestone").fetchone()[0])
 """
@@ -148,7 +148,7 @@ def test_running_hours_again_sends_nothing_and_changes_no_mart_and_finance_reads
         finally:
             answers, errors = finance.communicate(timeout=60)
     assert (finance.returncode, errors) == (0, "")
-    assert len(answers.split()) > 10
+    assert len(answers.split()) > 1
     assert min(map(int, answers.split())) > 0
     assert played.sandbox.received("meta")["requests"] == sent
     assert played.project.marts() == before
