@@ -26,7 +26,7 @@ from crm_attribution.errors import ConfigurationError, ContractViolation, Retrya
 from crm_attribution.marts.about import ABOUT, Origin, write_about, write_dictionary
 from crm_attribution.marts.copies import keep_copies
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
-from crm_attribution.marts.models import SqlTest, run_test
+from crm_attribution.marts.models import SqlTest, TestResult, run_test
 from crm_attribution.warehouse.engine import open_reader
 from crm_attribution.warehouse.files import copy_file, put_in_place, read_storage_version
 from crm_attribution.warehouse.identifiers import quote_identifier
@@ -186,14 +186,20 @@ def _stamp(marts_path: Path) -> tuple[int, int, int]:
 def _run_tests(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest]) -> None:
     broken = []
     for test in tests:
-        result = run_test(connection, test, limit=0)
+        result = run_test(connection, test, limit=20)
         if not result.passed:
-            broken.append(f"{test.model} {test.name} ({result.bad_rows} bad rows; {test.path})")
+            broken.append(f"{test.model} {test.name} ({result.bad_rows} bad rows; {test.path}{_deals(result)})")
     if broken:
         raise Terminal(
             f"not published, the last published file stays: {len(broken)} of {len(tests)} data tests fail:"
             f" {'; '.join(broken)}. Run the named query to see the rows, correct their cause and publish again"
         )
+
+
+def _deals(result: TestResult) -> str:
+    """The deals of the first bad rows, where the test tells them."""
+    named = {str(deal) for row in result.sample for deal in (row.get("deal_id"), row.get("milestone_id")) if deal}
+    return f"; of {', '.join(sorted(named)[:5])}" if named else ""
 
 
 def _check_marts_only(connection: duckdb.DuckDBPyConnection, alias: str) -> None:

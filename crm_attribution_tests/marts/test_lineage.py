@@ -121,7 +121,7 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
         *("marts.campaign_roi.measure", "marts.campaign_roi.cohort_accounts", "marts.identity_quality.figure"),
         *("marts.identity_quality.of_records", "marts.model_comparison.look_back_days"),
         *("marts.pipeline_velocity.opportunities", "marts.pipeline_velocity.won", "marts.pipeline_velocity.lost"),
-        *("marts.pipeline_velocity.win_rate",),
+        *("marts.pipeline_velocity.win_rate", "marts.reconciliation.warehouse_deals"),
     }
 
 

@@ -12,6 +12,7 @@
 -- @column is_closed [not_null]: the deal's stage is won or lost by its pipeline's metadata, unless your mapping names the
 --   stage; where no list of pipelines names it, by HubSpot's hs_is_closed
 -- @column is_won [not_null]: likewise won
+-- @column is_won_in_hubspot [not_null]: HubSpot's own flag (hs_is_closed_won), whatever the mapping says
 -- @column deal_type: newbusiness, existingbusiness or the portal's own
 -- @column currency: ISO 4217 code of the deal
 -- @column amount_minor: amount in minor units of the currency (cents)
@@ -39,6 +40,7 @@ select
     stage.probability,
     coalesce(meant.meaning <> 'open', lower(live.properties ->> '$.hs_is_closed') = 'true', false) as is_closed,
     coalesce(meant.meaning = 'won', lower(live.properties ->> '$.hs_is_closed_won') = 'true', false) as is_won,
+    coalesce(lower(live.properties ->> '$.hs_is_closed_won') = 'true', false) as is_won_in_hubspot,
     live.dealtype as deal_type,
     live.currency,
     live.amount as amount_minor,
