@@ -35,6 +35,7 @@ from crm_attribution.warehouse.lock import RunLock
 
 SAMPLES = Path(__file__).parents[2] / "data"
 PORTAL = SAMPLES / "sample_portal.jsonl"
+INBOX = SAMPLES / "sample_inbox"
 MAPPING = SAMPLES / "sample_mapping.yaml"
 WORKSPACE = Path(__file__).parents[2] / "workspace.yaml"
 
@@ -58,6 +59,7 @@ def play(data_dir: Path, say: Say) -> dict[str, Any]:
     _clean_slate(data_dir)
     with sandbox(data_dir, START + HOUR, say) as control:
         given = _settle_environment(data_dir)
+        shutil.copytree(INBOX, given.inbox, dirs_exist_ok=True)
         steps = [(START, START + HOUR), (START + HOUR, RANGE_END)]
         steps += [(RANGE_END + n * HOUR, RANGE_END + (n + 1) * HOUR) for n in range(3)]
         runs = [_step(given, control, start, end, say) for start, end in steps]
@@ -273,7 +275,7 @@ def show(result: dict[str, Any]) -> None:
     console.print(_pivot("Annual recurring revenue won by channel and model", result["revenue"], "arr"))
     console.print(f"\nDone in {result['seconds']} s. Next:")
     console.print("  make ui                                 the runs, assets and checks in Dagster")
-    console.print(f"  {result['report']}  (a report to forward: open it in a browser)", highlight=False)
+    console.print(f"  {result['report']}  (open it in a browser)", highlight=False, soft_wrap=True)
     console.print(f"  duckdb -readonly {result['finance']}  (or any DuckDB client from 1.1 on)", highlight=False)
     console.print(
         "    SELECT channel, currency, sum(credit) AS arr FROM marts.revenue_attribution\n"

@@ -34,6 +34,10 @@ class Section:
     empty: str = "Nothing to show."
 
 
+_ONE_MODEL = """(SELECT coalesce(max(model) FILTER (model = 'linear'), min(model))
+        FROM marts.revenue_attribution WHERE model <> 'self_reported')"""
+"""One that every figure of a table is of: linear where it is in use."""
+
 _YEAR = """booked_month > (SELECT date_trunc('month', as_of) - INTERVAL 12 MONTH FROM marts.about)
     AND booked_month <= (SELECT as_of FROM marts.about)"""
 
@@ -71,7 +75,7 @@ SELECT label, value, unit FROM (
         (100 * sum(credit) FILTER (channel = 'Unattributed') / nullif(sum(credit), 0))::DECIMAL(18, 1), '%'
     FROM marts.revenue_attribution
     WHERE milestone IN ('customer_won', 'customer_expanded') AND measure = 'count' AND scope = 'account'
-        AND model = (SELECT min(model) FROM marts.revenue_attribution WHERE model <> 'self_reported') AND {_YEAR}
+        AND model = {_ONE_MODEL} AND {_YEAR}
     UNION ALL SELECT 4, 'Open pipeline', sum(amount)::DECIMAL(18, 3), currency
     FROM marts.pipeline
     WHERE status = 'open' AND NOT is_suppressed AND currency IS NOT NULL GROUP BY currency
@@ -115,6 +119,22 @@ GROUP BY step, step_number ORDER BY step_number
         empty="No account has entered the funnel in these months.",
     ),
     Section(
+        key="roi",
+        title="Spend and what it brought",
+        lead="Spend on ads in these months and the recurring revenue that one model credits to the same campaign in"
+        " them. A ratio is empty without spend. marts.campaign_roi has the other models, cohorts, CAC and payback.",
+        sql=f"""
+SELECT campaign, currency, model, sum(spend)::DECIMAL(18, 3) AS spend, sum(revenue)::DECIMAL(18, 3) AS arr,
+    (sum(revenue) / nullif(sum(spend), 0))::DECIMAL(18, 2) AS roas
+FROM marts.campaign_roi
+WHERE basis = 'booking' AND level = 'campaign' AND scope = 'account' AND measure = 'arr' AND model = {_ONE_MODEL}
+    AND {_YEAR.replace("booked_month", "month")}
+GROUP BY ALL HAVING sum(spend) IS NOT NULL ORDER BY currency, sum(spend) DESC, campaign LIMIT 20
+""".strip(),
+        chart=bars("campaign", "arr", facet="currency"),
+        empty="No spend is known: put files into inbox/spend (docs/sources.md).",
+    ),
+    Section(
         key="arr",
         title="ARR bridge",
         lead="Annual recurring revenue: opening + new + expansion - contraction - churn = closing, to the cent. The"
@@ -147,6 +167,44 @@ WHERE won.milestone IN ('customer_won', 'customer_expanded') AND won.is_counted 
 ORDER BY currency, amount DESC, deal LIMIT 10
 """.strip(),
         empty="No win with an amount in these months.",
+    ),
+    Section(
+        key="journeys",
+        title="How the largest wins came",
+        lead="Each touch of the five largest of these wins and what one model gives it. Credit without a touch says"
+        " why.",
+        sql=f"""
+WITH won AS (
+    SELECT milestone, milestone_id, row_number() OVER (
+        ORDER BY coalesce(amount_home, amount_current) DESC, deal_id) AS place
+    FROM marts.milestone
+    WHERE milestone IN ('customer_won', 'customer_expanded') AND is_counted AND {_YEAR}
+        AND coalesce(amount_home, amount_current) IS NOT NULL
+    QUALIFY place <= 5)
+SELECT coalesce(account_name, account_id) AS account, deal_id::VARCHAR AS deal, touched_at, kind, channel, campaign,
+    unattributed_reason AS without_touch, coalesce(home_currency, currency) AS currency,
+    coalesce(credit_home, credit)::DECIMAL(18, 3) AS amount
+FROM marts.deal_attribution JOIN won USING (milestone, milestone_id)
+WHERE measure = 'amount' AND scope = 'account' AND model = {_ONE_MODEL}
+ORDER BY place, touched_at NULLS LAST, touch_id
+""".strip(),
+        empty="No win with an amount in these months.",
+    ),
+    Section(
+        key="reconciliation",
+        title="Reconciliation with HubSpot",
+        lead="Closed-won amounts as HubSpot itself adds them up, by the month of the close date, beside what the"
+        " warehouse counts as wins, what is credited to touches and what is not. What is not explained is 0, or nothing"
+        " is published; marts.reconciliation names each reason in between.",
+        sql="""
+SELECT strftime(booked_month, '%Y-%m') AS month, currency, hubspot_deals, hubspot::DECIMAL(18, 3) AS hubspot,
+    warehouse_deals AS our_deals, warehouse::DECIMAL(18, 3) AS warehouse, attributed::DECIMAL(18, 3) AS attributed,
+    unattributed::DECIMAL(18, 3) AS unattributed, difference_minor AS not_explained
+FROM marts.reconciliation
+WHERE booked_month > (SELECT date_trunc('month', as_of) - INTERVAL 12 MONTH FROM marts.about)
+ORDER BY booked_month DESC, currency
+""".strip(),
+        empty="No deal is won.",
     ),
     Section(
         key="gaps",
