@@ -240,12 +240,21 @@ PLANNING = Step(
 )
 """`conversions.plan.update`: a cursor per destination, the settings and the clock besides the rules."""
 
+TELLING = Step(
+    name="told",
+    reads=("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
+    writes=(CONVERSION,),
+    memory=(CONVERSION,),
+)
+"""`conversions.plan.plan_touches`, of what is planned from touches; a part of planning."""
+
 SENDING = Step(
     name="delivery",
     reads=(
         *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
+        *("raw.offline_touch", "raw.account"),
     ),
     writes=(ATTEMPT, RECEIPT, CONVERSION),
     memory=(ATTEMPT, RECEIPT, CONVERSION),
@@ -254,7 +263,7 @@ SENDING = Step(
 
 REPLAYING = Step(
     name="replay",
-    reads=("events.milestone", "events.milestone_event"),
+    reads=("events.milestone", "events.milestone_event", "attribution.touch"),
     writes=(REPLAY, CONVERSION),
     memory=(REPLAY, CONVERSION),
 )

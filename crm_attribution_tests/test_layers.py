@@ -20,7 +20,7 @@ from crm_attribution.conversions import plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
-from crm_attribution.layers import LAYERS, PLANNING, SENDING, Step
+from crm_attribution.layers import LAYERS, PLANNING, SENDING, TELLING, Step
 from crm_attribution.sources.costs import SOURCE as COSTS
 from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.warehouse.connection import Warehouse
@@ -36,8 +36,8 @@ from crm_attribution_tests.sandbox_process import Line
 pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
-PLATFORMS = [destinations()[name] for name in ("meta", "google")]
-"""One that says at once what became of a request, one that says it later."""
+PLATFORMS = [destinations()[name] for name in ("meta", "google", "hubspot_events")]
+"""One that says at once what became of a request, one that says it later, and HubSpot."""
 GOOGLE = """  google: {conversions: [{milestone: customer_won, action: "7081230002", value: arr}]}
 """
 MAPPING = (
@@ -145,12 +145,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     file = folder / "inbox" / "touches" / "fair.csv"
     file.write_text(fair, encoding="utf-8")
     utime(file, (at("2026-02-21").timestamp(),) * 2)
-    found = {step.name: Traced() for step in (*LAYERS, PLANNING, SENDING)}
+    found = {step.name: Traced() for step in (*LAYERS, PLANNING, TELLING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         chain.rates("2026-03-05,USD,EUR,0.9")
         chain.drop(SPEND, "date,platform,ad_account,currency,campaign_id,amount", "2026-03-05,google,1,USD,7,10.00")
         chain.drop(COSTS, "month,kind,currency,amount", "2026-03,tools,USD,10.00")
-        given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"})
+        env = {**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"}
+        given = configuration.load(env)
+        telling = configuration.load({**env, "CRM_ATTRIBUTION_WRITE_BACK": "on"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)
             chain.read(at(before) if before else None)
@@ -160,15 +162,18 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                         layers.run(layer, session, chain.mapping, at(stop))
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
+                with recorded(session, found[TELLING.name]):
+                    plan.plan_touches(session, chain.ledger, PLATFORMS[-1], chain.mapping, telling, at(stop))
         for platform in PLATFORMS:
+            now = at(STOPS[2] if platform.plans_from == "touches" else LAST_DAY)
             sent = deliver(
                 platform,
-                settings=given,
+                settings=telling,
                 rules=chain.mapping,
                 warehouse=Watched(chain.warehouse.directory, found[SENDING.name]),
                 ledger=chain.ledger,
-                clock=FixedClock(at(LAST_DAY)),
-                window_end=at(LAST_DAY),
+                clock=FixedClock(now),
+                window_end=now,
                 resolve=resolver(platform, chain.mapping),
             )
             assert sent.requests > 0
@@ -177,7 +182,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(found, journalled)
 
 
-@pytest.mark.parametrize("step", [*LAYERS, PLANNING, SENDING], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [*LAYERS, PLANNING, TELLING, SENDING], ids=lambda step: step.name)
 def test_a_step_reads_and_writes_what_it_declares(seen: Run, step: Step):
     traced = seen.traced[step.name]
     assert sorted(traced.writes) == sorted(step.writes)

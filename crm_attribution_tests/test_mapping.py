@@ -310,3 +310,30 @@ def test_a_mistake_is_told_in_words_of_the_file(override: Load, text: str, said:
         override(text)
     assert said in str(refused.value)
     assert not re.search(r"Input should|Value error|instance of|Extra inputs", str(refused.value))
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("batch: 501", "batch", "HubSpot takes at most 500 events in a request"),
+        ("contact_by: matching_id", "events", "contact_by: matching_id needs `matching: {event_property: …"),
+        ('rules: [{on: link_click, event: "*"}]', "rules.0.event", "must begin with a letter"),
+        ("rules: [{on: link_click, event: pe4242_clicked}]", "rules.0.event", "leave pe…_ out"),
+        ("rules: [{on: email_click}]", "rules.0.on", "must be 'link_click', 'offline_touch' or '*'"),
+        ("rules: [{on: link_click, condition: {tags: []}}]", "condition", "an empty list never holds"),
+        ('properties: {x: "{title}"}', "properties.x", "there is no {title}; there are channel, source"),
+        ('properties: {X: "a"}', "properties.X", "must begin with a letter"),
+        ('note: "{link_title"', "note", "a brace is not closed"),
+    ],
+)
+def test_what_hubspot_cannot_be_told_is_refused_at_its_place(override: Load, text: str, where: str, what: str):
+    (line,) = problems(override, f"write_back:\n  events:\n    {text}\n")
+    assert re.search(r"line [23]: write_back\.events", line)
+    assert where in line
+    assert what in line
+
+
+def test_hubspot_gets_no_conversions(override: Load):
+    section = "{send_from: start, click_days: 1, options: {}, conversions: []}"
+    (line,) = problems(override, f"destinations: {{hubspot_events: {section}}}\n")
+    assert "what it is told stands under `write_back`" in line

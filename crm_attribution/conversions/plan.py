@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import mirror
+from crm_attribution.conversions import mirror, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations, not_configured, values
@@ -60,9 +60,10 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
         report.skipped |= {destination.name: unsafe for destination in wanted}
         return report
     if wanted:
-        _activate(session, ledger, [(one.name, rules.destinations[one.name]) for one in wanted])
+        _activate(session, ledger, [(one.name, rules.named(one.name)) for one in wanted])
     for destination in wanted:
-        report.changed += _plan_one(session, ledger, destination, rules, settings, now)
+        planned = plan_touches if destination.plans_from == "touches" else _plan_one
+        report.changed += planned(session, ledger, destination, rules, settings, now)
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
@@ -76,9 +77,31 @@ def why_not(destination: Destination, rules: Rules, settings: Settings) -> str |
     """Why nothing is planned for or sent to a destination; None where it is."""
     if not settings.send:
         return "sending is switched off (CRM_ATTRIBUTION_SEND=off)"
-    if destination.name not in rules.destinations or not rules.destinations[destination.name].conversions:
-        return f"no conversions under destinations.{destination.name} in the mapping"
+    if destination.plans_from == "touches" and not settings.write_back:
+        return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK=off)"
+    if not rules.named(destination.name):
+        return not_named(destination)
     return not_configured(destination, settings)
+
+
+def not_named(destination: Destination) -> str:
+    """Why the mapping gives a destination nothing to do."""
+    if destination.plans_from == "touches":
+        return f"no rules under write_back.events of the mapping with told_as: {destination.told_as}"
+    return f"no conversions under destinations.{destination.name} in the mapping"
+
+
+def plan_touches(
+    session: Session, ledger: Ledger, destination: Destination, rules: Rules, settings: Settings, now: datetime
+) -> int:
+    """Plan what HubSpot is told of touches; how many rows are new."""
+    account = destination.account(values(destination, settings))
+    signature = f"{rules.signature('write_back')}:{account}"
+    following = session.following(consumer(destination.name), told.TOPICS, signature)
+    with following as changes, ledger.writing() as book:  # the ledger commits first
+        new = told.plan(session, book, destination, account, rules, settings.start, changes, now)
+        mirror.follow(session, book)
+    return len(new)
 
 
 def _plan_one(
@@ -113,7 +136,7 @@ def _due(session: Session, now: datetime) -> datetime:
     return now if end is None else min(now, end - timedelta(seconds=1))
 
 
-def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, rules_module.Destination]]) -> None:
+def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, Sequence[tuple[str, str]]]]) -> None:
     """Remember from when each rule sends, where it is seen for the first time: at the first planning of all, by its
     `send_from`; later, from the newest hour on, so that it uploads no history."""
     watermark = session.state.watermark
@@ -121,9 +144,9 @@ def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, rule
         seen = {(name, milestone, action) for name, milestone, action, _ in entries.activations(book)}
         since = "start" if not seen or watermark is None else iso(watermark)
         for name, mine in wanted:
-            for rule in mine.conversions:
-                if (name, rule.milestone, rule.action) not in seen:
-                    entries.activate(book, name, rule.milestone, rule.action, since)
+            for milestone, action in mine:
+                if (name, milestone, action) not in seen:
+                    entries.activate(book, name, milestone, action, since)
 
 
 def _effective(book: Book, name: str, mine: rules_module.Destination) -> rules_module.Destination:

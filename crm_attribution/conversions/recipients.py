@@ -8,8 +8,10 @@ from typing import Any
 import polars as pl
 
 from crm_attribution.conversions import rules as planning
+from crm_attribution.conversions import told
+from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.plan import deal_contacts
-from crm_attribution.destinations.base import Consent, Destination, Resolved
+from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
@@ -29,6 +31,8 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
     latest eligible click of that platform, else the earliest created. A row claimed before keeps its person and click.
     A row whose milestone is no longer live is left out, and so held.
     """
+    if destination.plans_from == "touches":
+        return told.resolver(destination, rules)
     mine = rules.destinations[destination.name]
 
     def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
@@ -217,7 +221,7 @@ def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFra
 def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
     held = "record_unreadable" if row["unreadable"] else "contact_archived" if row["archived"] else None
     return Resolved(
-        consent=_consent(row["consent"], rules),
+        consent=consent_of(row["consent"], rules),
         held=held,
         person_id=row["person_id"],
         contact_id=row["contact_id"],
@@ -239,11 +243,3 @@ def _listed(places: Sequence[tuple[str, Sequence[str]]]) -> str:
     return " || ".join(
         f"coalesce(json_extract_string({record}.properties, CAST(? AS VARCHAR[])), [])" for record, _ in places
     )
-
-
-def _consent(texts: Sequence[str | None], rules: Rules) -> Consent:
-    """Consent by the values of its properties, of which a multiple-choice one may have several: a denial wins."""
-    given = {part.strip().lower() for text in texts for part in (text or "").split(";")}
-    if given & {value.lower() for value in rules.consent.denied}:
-        return "denied"
-    return "granted" if given & {value.lower() for value in rules.consent.granted} else "absent"

@@ -50,7 +50,7 @@ class Claiming:
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
         actions = {row.conversion_id: row.action for row in rows_of(due)}
         kinds = {row.conversion_id: row.kind for row in rows_of(due)}
-        self.delivery.queue.extend(batches(sendable, actions, kinds, self.delivery.destination.limits))
+        self.delivery.queue.extend(batches(sendable, actions, kinds, self.delivery.limits))
         self.delivery.report.least = len(self.delivery.queue)
 
     def next(self, session: Session) -> Batch | None:
@@ -107,7 +107,7 @@ class Claiming:
     def _guard(self, book: Book, due: Sequence[Row], decisions: dict[str, Decision]) -> None:
         wanted = (Decision("send"), Decision("held", "volume_guard"))
         fresh = [row for row in due if row.state != "retry" and decisions[row.conversion_id] in wanted]
-        if not fresh:
+        if not fresh or self.delivery.destination.plans_from == "touches":  # many clicks at once are no bulk edit
             return
         guard = self.delivery.rules.conversions.volume_guard
         since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)
@@ -142,7 +142,7 @@ class Claiming:
             if not batch:
                 return None
             events = [ready(row, resolved[row.conversion_id]) for row in batch]
-            options = self.delivery.rules.destinations[self.delivery.destination.name].options
+            options = self.delivery.rules.options(self.delivery.destination.name)
             request = self.delivery.destination.build(events, self.delivery.settings, options)
             self.delivery.report.left_out.update(
                 name for event in events for name in self.delivery.destination.left_out(event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -12,7 +12,7 @@ from crm_attribution.clock import Clock
 from crm_attribution.delivery.access import Access
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy, Row
-from crm_attribution.destinations.base import Destination, Ready, Request, Resolved
+from crm_attribution.destinations.base import Destination, Limits, Ready, Request, Resolved
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 
@@ -52,6 +52,9 @@ class Delivery:
 
     def __post_init__(self) -> None:
         self.account = self.destination.account(self.settings)
+        self.limits: Limits = self.destination.limits
+        if self.destination.plans_from == "touches":
+            self.limits = replace(self.limits, batch=min(self.limits.batch, self.rules.write_back.events.batch))
 
     def renew(self) -> None:
         """Have an access token for the next request, or stop: before anything is claimed for it."""

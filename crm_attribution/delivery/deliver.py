@@ -20,7 +20,7 @@ from crm_attribution.delivery.answering import Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
 from crm_attribution.delivery.processing import follow_up
-from crm_attribution.delivery.report import STUCK, DeliveryReport
+from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations import not_configured, values
 from crm_attribution.destinations.base import Destination
@@ -106,7 +106,7 @@ def deliver(
             mirror.follow(session, book)
             now = clock.now()
             report.oldest_waiting = entries.oldest_waiting(book, destination.name, now)
-            report.stuck = entries.stuck(book, destination.name, now - STUCK)
+            report.stuck = entries.stuck(book, destination.name, now - destination.stuck_after)
     return report
 
 
@@ -134,6 +134,8 @@ def _send_all(
 def _skipped(destination: Destination, settings: Settings, rules: Rules) -> str | None:
     if not settings.send:
         return "sending is switched off (CRM_ATTRIBUTION_SEND)"
-    if destination.name not in rules.destinations:
+    if destination.plans_from == "touches" and not settings.write_back:
+        return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK)"
+    if destination.plans_from == "milestones" and destination.name not in rules.destinations:
         return "not in the mapping's `destinations`"
     return not_configured(destination, settings)

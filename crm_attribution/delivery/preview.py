@@ -103,7 +103,7 @@ def _narrow(delivery: Delivery, ledger: Ledger, milestone_ids: frozenset[str]) -
     wanted = [key for key in keys if rows[key]["milestone_id"] in milestone_ids]
     actions = {key: str(rows[key]["action"]) for key in wanted}
     kinds = {key: str(rows[key]["kind"]) for key in wanted}
-    delivery.queue = deque(batches(wanted, actions, kinds, delivery.destination.limits))
+    delivery.queue = deque(batches(wanted, actions, kinds, delivery.limits))
 
 
 def _sent_before(
@@ -115,7 +115,7 @@ def _sent_before(
     frame = frame.filter(frame["state"].is_in(["accepted", "processed", "rejected", "unknown"]))
     frame = frame.filter(frame["payload_hash"].is_not_null())
     resolved = resolve(session, frame) if frame.height else {}
-    options = delivery.rules.destinations[delivery.destination.name].options
+    options = delivery.rules.options(delivery.destination.name)
     made = []
     for row in rows_of(frame):
         if (known := resolved.get(row.conversion_id)) is not None:
@@ -147,6 +147,8 @@ def _previewed(
     destination: Destination, batch: Batch, secrets: tuple[str, ...], *, sent_before: bool = False
 ) -> Previewed:
     request = batch.request
+    if destination.plans_from == "touches":  # HubSpot may know a person by the address itself
+        secrets = (*secrets, *(event.email for event in batch.ready if event.email))
     body = encoded(request.json, None) or b""
     shown = {
         "method": request.method,

@@ -33,7 +33,7 @@ class Wish:
     """What a person wants to be sent again.
 
     Attributes:
-        ids: of events, milestones or conversions; an event means the milestone it is linked to.
+        ids: of events, milestones, touches or conversions; an event means the milestone it is linked to.
         to: destinations.
         why: the reason, kept with each conversion.
         source: `command`, `job` or `api`.
@@ -118,7 +118,7 @@ def _answer(
 ) -> None:
     """What becomes of one fact at one destination, which may have several actions for it."""
     if answer.canonical_event is None:
-        answer.refused[name] = "no such event, milestone or conversion"
+        answer.refused[name] = "no such event, milestone, touch or conversion"
         return
     if rows.is_empty():
         answer.refused[name] = "nothing is planned there for it"
@@ -161,10 +161,13 @@ def _meant(book: Book, wish: Wish) -> pl.DataFrame:
 def _facts(session: Session, meant: pl.DataFrame) -> pl.DataFrame:
     """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known."""
     return session.query(
-        "SELECT DISTINCT ON (w.asked) w.asked, m.milestone, m.milestone_id, m.occurred_at FROM wanted w"
+        "SELECT DISTINCT ON (asked) asked, milestone, milestone_id, occurred_at FROM ("
+        "SELECT w.asked, m.milestone, m.milestone_id, m.occurred_at, m.state FROM wanted w"
         " JOIN events.milestone_event e ON e.event_id = w.event_id"
         " JOIN events.milestone m ON m.milestone = e.milestone AND m.milestone_id = e.milestone_id"
-        " ORDER BY w.asked, m.state, m.milestone",
+        " UNION ALL BY NAME"
+        " SELECT w.asked, t.kind AS milestone, t.touch_id AS milestone_id, t.touched_at AS occurred_at"
+        " FROM wanted w JOIN attribution.touch t ON t.touch_id = w.event_id) ORDER BY asked, state, milestone",
         wanted=meant,
     )
 
@@ -189,8 +192,8 @@ def _of_the_hour(book: Book, wish: Wish) -> pl.DataFrame:
 def _rows_of(session: Session, book: Book, facts: pl.DataFrame, to: Sequence[str]) -> pl.DataFrame:
     """Rows of the ledger that are about some facts, planned under any event of them, with `asked`."""
     linked = session.query(
-        "SELECT f.asked, f.milestone AS _milestone, e.event_id AS milestone_id FROM facts f"
-        " JOIN events.milestone_event e USING (milestone, milestone_id)",
+        "SELECT f.asked, f.milestone AS _milestone, coalesce(e.event_id, f.milestone_id) AS milestone_id FROM facts f"
+        " LEFT JOIN events.milestone_event e USING (milestone, milestone_id)",
         facts=facts,
     ).with_columns(_family=family(pl.col("_milestone")))
     frames = [entries.of_milestones(book, name, ids_frame("id", linked["milestone_id"])["id"]) for name in to]

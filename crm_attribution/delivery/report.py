@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from crm_attribution.clock import iso
 from crm_attribution.money import to_decimal
-
-STUCK = timedelta(hours=6)
 
 
 @dataclass
@@ -23,7 +21,8 @@ class DeliveryReport:
         sent: conversions in those requests, each time they were sent.
         accepted: value of the conversions that were accepted, minor units by currency.
         oldest_waiting: since when the one that has been due longest waits, whatever for.
-        stuck: conversions that have been due for more than `STUCK` and wait neither for a reason nor for a person.
+        stuck: conversions that have been due for longer than the destination's `stuck_after` and wait neither for a
+            reason nor for a person.
         stopped: why it ended with rows still to be sent; they go out with a later delivery.
         alert: what a person must do before anything of this account can be sent again.
         warning: what a person should look at; nothing waits for it.

@@ -179,6 +179,7 @@ def ready(row: Row, resolved: Resolved) -> Ready:
         last_name=resolved.last_name,
         country=resolved.country,
         lead_id=resolved.lead_id,
+        details=resolved.details,
     )
 
 

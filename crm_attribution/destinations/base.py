@@ -39,6 +39,9 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
+Source = Literal["milestones", "touches"]
+"""What a destination's rows are planned from: business facts (ad platforms), or touches (what HubSpot is told)."""
+
 Consent = Literal["granted", "denied", "absent"]
 
 Verdict = Literal["accepted", "rejected", "transient", "uncertain", "refused", "throttled", "stopped", "unsent"]
@@ -104,6 +107,7 @@ class Resolved:
         click_id: the platform's own (`Destination.click_id` names which), case as it came.
         clicked_at: when that click was first seen.
         lead_id: Meta's lead id, where the contact has one.
+        details: what else is sent, by the platform's own names; of write-backs only.
     """
 
     consent: Consent
@@ -120,6 +124,7 @@ class Resolved:
     last_name: str | None = field(default=None, repr=False)
     country: str | None = field(default=None, repr=False)
     lead_id: str | None = field(default=None, repr=False)
+    details: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -150,6 +155,7 @@ class Ready:
     last_name: str | None = field(default=None, repr=False)
     country: str | None = field(default=None, repr=False)
     lead_id: str | None = field(default=None, repr=False)
+    details: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -276,6 +282,11 @@ class Destination(ABC):
         example_action: an action as the mapping may name it.
         option_names: the `options` of its section of the mapping that `build` reads.
         version: of the API, as the requests name it.
+        plans_from: what its rows are planned from. From touches: it is HubSpot, which is told by `write_back` of the
+            mapping, may know persons by their record id, and gets nothing without CRM_ATTRIBUTION_WRITE_BACK=on.
+        told_as: of those, which `write_back.events.told_as` of the mapping puts it in use.
+        stuck_after: how long a row may be due before the check of its asset says so.
+        taken: statuses that say without a body that a whole request is taken.
     """
 
     name: ClassVar[str]
@@ -291,6 +302,10 @@ class Destination(ABC):
     example_action: ClassVar[str]
     option_names: ClassVar[Sequence[str]] = ()
     version: ClassVar[ApiVersion | None] = None
+    plans_from: ClassVar[Source] = "milestones"
+    told_as: ClassVar[str | None] = None
+    stuck_after: ClassVar[timedelta] = timedelta(hours=6)
+    taken: ClassVar[frozenset[int]] = frozenset()
 
     @property
     def required(self) -> list[Setting[str]]:
@@ -316,6 +331,11 @@ class Destination(ABC):
         """
         del action, value
         return None
+
+    def action_of(self, name: str, portal: str) -> str:
+        """The platform's name of an action that a rule of `write_back` names, in a HubSpot account."""
+        del portal
+        return name
 
     @abstractmethod
     def accepts(self, ready: Ready) -> str | None:

@@ -31,6 +31,7 @@ from crm_attribution.mapping.reading import SHIPPED, load
 from crm_attribution.mapping.rules import Rules
 from crm_attribution.mapping.spend import Spend, UtmRule
 from crm_attribution.mapping.touches import ChannelRule, Touches
+from crm_attribution.mapping.write_back import EventRule, WriteBack
 
 __all__ = [
     "SHIPPED",
@@ -47,6 +48,7 @@ __all__ = [
     "Currency",
     "Deals",
     "Destination",
+    "EventRule",
     "Extraction",
     "Forms",
     "Identity",
@@ -62,6 +64,7 @@ __all__ = [
     "ValueSource",
     "Values",
     "VolumeGuard",
+    "WriteBack",
     "load",
     "send_from",
 ]

@@ -70,7 +70,7 @@ class ConversionRule(Section):
     @field_validator("send_from")
     @classmethod
     def _instant(cls, text: str | None) -> str | None:
-        return None if text is None else _send_from(text)
+        return None if text is None else send_from_text(text)
 
 
 class Destination(Section):
@@ -85,10 +85,15 @@ class Destination(Section):
     @field_validator("send_from")
     @classmethod
     def _instant(cls, text: str) -> str:
-        return _send_from(text)
+        return send_from_text(text)
 
 
-def _send_from(text: str) -> str:
+def send_from_text(text: str) -> str:
+    """Check a `send_from` of the mapping.
+
+    Raises:
+        ValueError: for what is neither `start` nor a time.
+    """
     if text != "start":
         try:
             parse_instant(text)

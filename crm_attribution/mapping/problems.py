@@ -45,11 +45,15 @@ def described(problem: ErrorDetails, shipped: Mapping[str, Any]) -> str:
 def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[int | str, ...], str]]:
     """What destinations refuse in their sections of the mapping: path and message of each entry."""
     known = destinations()
+    ads = [name for name, one in known.items() if one.plans_from == "milestones"]
     for name, section in mapped.items():
         where: tuple[int | str, ...] = ("destinations", name)
         destination = known.get(name)
         if destination is None:
-            yield where, "there is no such destination" + _meant(name, list(known))
+            yield where, "there is no such destination" + _meant(name, ads)
+            continue
+        if destination.plans_from != "milestones":
+            yield where, "is HubSpot, which gets no conversions: what it is told stands under `write_back`"
             continue
         for option in sorted(section.options.keys() - set(destination.option_names)):
             yield (

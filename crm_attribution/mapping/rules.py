@@ -13,6 +13,7 @@ from crm_attribution.mapping.identity import Accounts, Clicks, Identity
 from crm_attribution.mapping.raw import Extraction, PropertyLists, Streams
 from crm_attribution.mapping.spend import Spend
 from crm_attribution.mapping.touches import Touches
+from crm_attribution.mapping.write_back import WriteBack
 
 
 class Rules(Section):
@@ -40,6 +41,19 @@ class Rules(Section):
     consent: Consent
     conversions: ConversionDefaults
     destinations: dict[str, Destination]
+    write_back: WriteBack
+
+    def named(self, destination: str) -> list[tuple[str, str]]:
+        """What a destination is told of, and as what: milestone or kind of touch, and action, each pair once."""
+        mine = self.destinations.get(destination)
+        if mine is None:
+            return self.write_back.named(destination)
+        return list(dict.fromkeys((rule.milestone, rule.action) for rule in mine.conversions))
+
+    def options(self, destination: str) -> dict[str, str]:
+        """What `Destination.build` is told of the mapping."""
+        mine = self.destinations.get(destination)
+        return self.write_back.options() if mine is None else mine.options
 
     def signature(self, *sections: str) -> str:
         """A fingerprint of some sections: when it changes, what was derived from them is derived again."""

@@ -93,11 +93,12 @@ def _events_of(session: Session, identifier: str) -> frozenset[str]:
     """All events of the business fact that an id names: of a milestone, or of an event that is linked to one."""
     found = session.query(
         "SELECT DISTINCT o.event_id FROM events.milestone_event e JOIN events.milestone_event o"
-        " USING (milestone, milestone_id) WHERE e.event_id = ?",
-        [identifier],
+        " USING (milestone, milestone_id) WHERE e.event_id = ?"
+        " UNION ALL SELECT touch_id FROM attribution.touch WHERE touch_id = ?",
+        [identifier, identifier],
     )
     if found.is_empty():
-        raise ConfigurationError(f"{identifier}: no milestone has this id, and none an event of this id")
+        raise ConfigurationError(f"{identifier}: no milestone or touch has this id, and no milestone an event of it")
     return frozenset(found["event_id"])
 
 

@@ -50,13 +50,18 @@ def sends(destination: Destination, given: Settings, rules: Rules | str) -> str:
     reason = why_not(destination, rules, given)
     if reason:
         return f"nothing: {reason}"
-    return ", ".join(rule.milestone for rule in rules.destinations[destination.name].conversions)
+    return ", ".join(dict.fromkeys(fact for fact, _ in rules.named(destination.name)))
 
 
 def sending(destination: Destination, given: Settings, rules: Rules | str) -> dict[str, str]:
     """What a sink is sent, to whose account, from when on; each rule of the mapping as milestone -> action."""
     facts = {"sends": sends(destination, given, rules)}
-    if isinstance(rules, str) or destination.name not in rules.destinations:
+    if isinstance(rules, str):
+        return facts
+    if destination.plans_from == "touches":
+        since = {"send from": iso(mapping.send_from(rules.write_back.send_from, given.start))}
+        return {**facts, **since, **{f"rule: {kind}": name for kind, name in rules.named(destination.name)}}
+    if destination.name not in rules.destinations:
         return facts
     mine = rules.destinations[destination.name]
     if why_not(destination, rules, given) is None:

@@ -37,5 +37,6 @@ def check(given: Settings) -> list[Finding]:
     found = [*portal.look(given, rules, clock, known), *found]
     for destination in destinations().values():
         found += platforms.look(destination, rules, given, clock)
-    used = [name for name, one in destinations().items() if platforms.used(one, rules, given)]
+    ads = {name: one for name, one in destinations().items() if one.plans_from == "milestones"}
+    used = [name for name, one in ads.items() if platforms.used(one, rules, given)]
     return found + rule.own_sync(used)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from crm_attribution.clock import Clock
+from crm_attribution.conversions.plan import not_named
 from crm_attribution.delivery.access import Access, access_to
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.destinations import not_configured, values
@@ -18,13 +19,13 @@ from crm_attribution.settings import Settings
 
 def used(destination: Destination, rules: Rules, given: Settings) -> bool:
     """Whether it is configured and has conversions in the mapping."""
-    return not_configured(destination, given) is None and bool(actions(destination, rules))
+    switched_on = destination.plans_from == "milestones" or given.write_back
+    return switched_on and not_configured(destination, given) is None and bool(actions(destination, rules))
 
 
 def actions(destination: Destination, rules: Rules) -> list[str]:
     """Its actions in the mapping, each once."""
-    mine = rules.destinations.get(destination.name)
-    return list(dict.fromkeys(one.action for one in mine.conversions)) if mine else []
+    return list(dict.fromkeys(action for _, action in rules.named(destination.name)))
 
 
 def look(destination: Destination, rules: Rules, given: Settings, clock: Clock) -> list[Finding]:
@@ -37,10 +38,10 @@ def look(destination: Destination, rules: Rules, given: Settings, clock: Clock) 
 
 def _look(destination: Destination, rules: Rules, given: Settings, clock: Clock) -> list[Finding]:
     named, set_ = actions(destination, rules), values(destination, given)
+    if destination.plans_from == "touches" and not given.write_back:
+        return [Finding("use", "ok", "not in use: CRM_ATTRIBUTION_WRITE_BACK is off")]
     if not named:
-        return [
-            Finding("use", "ok", f"not in use: no conversions under destinations.{destination.name} in the mapping")
-        ]
+        return [Finding("use", "ok", f"not in use: {not_named(destination)}")]
     if (missing := not_configured(destination, given)) is not None:
         some = any(setting.name in set_ for setting in destination.required)
         fix = "set what is missing" if some else "nothing, where it is not to be used"
@@ -52,7 +53,7 @@ def _look(destination: Destination, rules: Rules, given: Settings, clock: Clock)
             fix = f"check {destination.credential} and the client it was granted to"
             return [Finding("access token", "failed" if refused.person else "cannot be checked", refused.reason, fix)]
         found.append(Finding("access token", "ok", "the platform gives one"))
-    asked = Asked(named, set_, rules.destinations[destination.name].options, clock.now())
+    asked = Asked(named, set_, rules.options(destination.name), clock.now())
     transport = transport_for(destination, given)
     found += [_answered(question, transport, access) for question in destination.questions(asked)]
     found += destination.not_checked(asked)

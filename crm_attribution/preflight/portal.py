@@ -72,7 +72,7 @@ def _scopes(inspection: Inspection, given: Settings, who: Credential, rules: Rul
         refusal, problem = _tried(f"HubSpot scope {need.scope}", partial(inspection.refused, need.scope))
         refused = None if refusal is None else refusal.scopes
         found.append(problem or rule.scope(need, granted=listed, refused=refused))
-    return [*found, rule.writing(granted)]
+    return [*found, *rule.writing(granted, on=given.write_back)]
 
 
 def _named(client: HubSpotClient, inspection: Inspection, rules: Rules) -> list[Finding]:

@@ -102,13 +102,13 @@ def register(rules: Rules) -> Register:
     recipients = []
     for name, destination in destinations().items():
         mine = rules.destinations.get(name)
-        conversions = (
-            [{"milestone": one.milestone, "action": one.action, "value": one.value} for one in mine.conversions]
-            if mine
-            else []
-        )
-        options = mine.options if mine else {}
-        sent = list(_sent(destination, options))
+        rated = mine.conversions if mine else []
+        values: dict[tuple[str, str], str | None] = {(one.milestone, one.action): one.value for one in rated}
+        conversions = [
+            {"milestone": fact, "action": action, "value": values.get((fact, action))}
+            for fact, action in rules.named(name)
+        ]
+        sent = list(_sent(destination, rules.options(name)))
         recipients.append(Recipient(name, sent, destination.click_id, conversions, destination.documentation))
     tables = {name: Kept(CONTRACTS[name].description, end) for name, end in RETENTION.items()}
     return Register(recipients, rules.consent.model_dump(), rules.identifiers.model_dump(), tables)

@@ -29,6 +29,8 @@ SCOPES = (
     "content",
     "crm.objects.marketing_events.read",
     "marketing.campaigns.read",
+    "analytics.behavioral_events.send",
+    "behavioral_events.event_definitions.read_write",
 )
 PRIVATE_TOKEN = "pat-na1-sandbox-7c1d2b3a-0000-4000-8000-5a4db0c0ffee"  # noqa: S105 - the sandbox's own
 LIFETIME = 1800

@@ -90,6 +90,16 @@ MAPPING = Setting[Path | None](
 SEND = Setting(f"{OURS}SEND", "`on` or `off`, for all destinations", _on_or_off, True, "`on`", empty_is_wrong=True)
 
 
+WRITE_BACK = Setting(
+    f"{OURS}WRITE_BACK",
+    "`on` or `off`: whether HubSpot is told what `write_back` of the mapping names",
+    _on_or_off,
+    False,
+    "`off`",
+    empty_is_wrong=True,
+)
+
+
 LOCK_WAIT = Setting(
     f"{OURS}LOCK_WAIT", "seconds a run waits for another one", _seconds, 900.0, "900", empty_is_wrong=True
 )
@@ -138,7 +148,7 @@ CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address
 PRODUCT = Group(
     "The product",
     (
-        *(DATA_DIR, START, MAPPING, SEND, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE, PUBLISHED_DAYS),
-        *(ALERT_URL, CLOCK),
+        *(DATA_DIR, START, MAPPING, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
+        *(PUBLISHED_DAYS, ALERT_URL, CLOCK),
     ),
 )

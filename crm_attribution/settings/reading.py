@@ -12,7 +12,17 @@ from typing import Any
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.settings.base import Group, Setting, T, listed
-from crm_attribution.settings.product import DATA_DIR, LOCK_WAIT, MAPPING, MEMORY, OURS, PUBLISHED_MODE, SEND, START
+from crm_attribution.settings.product import (
+    DATA_DIR,
+    LOCK_WAIT,
+    MAPPING,
+    MEMORY,
+    OURS,
+    PUBLISHED_MODE,
+    SEND,
+    START,
+    WRITE_BACK,
+)
 
 _OF_OTHERS = "DAGSTER_"
 
@@ -54,6 +64,10 @@ class Settings:
     @property
     def send(self) -> bool:
         return self[SEND]
+
+    @property
+    def write_back(self) -> bool:
+        return self[WRITE_BACK]
 
     @property
     def lock_wait_seconds(self) -> float:

@@ -24,7 +24,7 @@ from crm_attribution.sources.rows import Row, listed
 
 PAGE = 1_000
 _UTM = ("utm_source", "utm_medium", "utm_campaign", "utm_term", "utm_content")
-_PLAIN = ("link_slug", "country", "device", "referrer", "user_agent", "method", "ip_hash")
+_PLAIN = ("link_slug", "link_title", "short_url", "country", "device", "referrer", "user_agent", "method", "ip_hash")
 
 BASE_URL = text(
     "CLICKS_BASE_URL",

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from crm_attribution import configuration
 from crm_attribution.conversions import plan as conversions
+from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.recipients import (
     NO_CONTACT,
     _candidates,
     _choose,
     _clicks,
-    _consent,
     _details,
     _resolved,
     _standing,
@@ -167,7 +167,7 @@ def test_values_of_consent_are_compared_in_any_case_and_archived_contacts_are_he
                            "first_name", "last_name", "country", "lead_id"))  # fmt: skip
     several = {("yes", None): "granted", (None, "yes"): "granted", ("yes", "no"): "denied", (None, None): "absent"}
     for texts_of_both, told in several.items():
-        assert _consent(texts_of_both, mapping) == told
+        assert consent_of(texts_of_both, mapping) == told
     texts = {"yes": "granted", "YES; no": "denied", "No": "denied", "other": "absent"}
     for text, told in texts.items():
         row = {**known, "consent": [text], "unreadable": False, "archived": False}

@@ -57,7 +57,8 @@ SMALL = {name: small(destination) for name, destination in destinations().items(
 
 
 def emulator(destination: Destination, env: Mapping[str, str]) -> str:
-    """The sandbox's platform that stands for a destination: the first part of the address it gives for it.
+    """The sandbox's platform that stands for a destination: the first part of the address it gives for it. A part of
+    HubSpot has HubSpot's address and is called like the destination.
 
     Raises:
         AssertionError: where there is none.
@@ -68,7 +69,7 @@ def emulator(destination: Destination, env: Mapping[str, str]) -> str:
         f"the sandbox has no counterpart of {destination.name}: it does not set {', '.join(missing)};"
         " add one in crm_attribution/sandbox/platforms/"
     )
-    return urlsplit(env[destination.base_url_setting]).path.strip("/").split("/")[0]
+    return urlsplit(env[destination.base_url_setting]).path.strip("/").split("/")[0] or destination.name
 
 
 def conversion(
@@ -101,12 +102,17 @@ def conversion(
     }
 
 
+def contact_of(milestone_id: str) -> int:
+    """The contact a business fact is about."""
+    return int(sha256(milestone_id)[:12], 16)
+
+
 def resolved(milestone_id: str, **changes: Any) -> Resolved:
     """A person with everything, identified by the business fact."""
     known = {
         "consent": "granted",
         "person_id": f"person_{milestone_id}",
-        "contact_id": int(sha256(milestone_id)[:12], 16),
+        "contact_id": contact_of(milestone_id),
         "touch_id": f"click:{milestone_id}",
         "email": f"{milestone_id}@example.com",
         "click_id": f"Click-{milestone_id}",
@@ -139,10 +145,16 @@ class Outbox:
         self.warehouse = Warehouse(self.directory)
         self.ledger = Ledger(self.directory, self.url)
         self.rules = RULES
+        self.env = {**self.env, "CRM_ATTRIBUTION_WRITE_BACK": "on"}
 
     @property
     def emulator(self) -> str:
         return emulator(self.destination, self.env)
+
+    @property
+    def path(self) -> str:
+        """What the paths of its calls begin with in the sandbox."""
+        return urlsplit(self.env[self.destination.base_url_setting]).path
 
     @property
     def forgets(self) -> bool:
@@ -194,6 +206,7 @@ class Outbox:
     def counted(self, events: Iterable[Mapping[str, Any]], names: Iterable[str]) -> list[str]:
         """Which of our business facts are among events, once per event: identified by the person, never by our key."""
         marks = {sha256(f"{self.tag}{name}@example.com"): name for name in names}
+        marks |= {str(contact_of(self.tag + name)): name for name in list(marks.values())}
         return sorted(marks[mark] for mark in map(email_of, events) if mark in marks)
 
     def rows(self) -> dict[str, dict[str, Any]]:
@@ -219,7 +232,9 @@ class Outbox:
 
 
 def email_of(event: Mapping[str, Any]) -> str:
-    """The hashed address of a received event, any platform's."""
+    """The hashed address of a received event, any platform's; of HubSpot's events the contact."""
+    if "objectId" in event:
+        return str(event["objectId"])
     if "ConversionName" in event:
         return str(event.get("HashedEmailAddress", ""))
     if "userData" in event:

@@ -51,11 +51,15 @@ class Scripted:
 def route(outbox: Outbox) -> str:
     """Every upload to the platform."""
     request = outbox.destination.build([conformance.ready(outbox.destination)], outbox.values, {"crm_name": "HubSpot"})
-    return f"POST /{outbox.emulator}{request.path}"
+    return f"POST {outbox.path}{request.path}"
 
 
-def refusable(outbox: Outbox) -> tuple[dict[str, Any], str]:
+def refusable(outbox: Outbox, *names: str) -> tuple[dict[str, Any], str]:
     """What makes a row that we believe in one that the platform refuses, and the code it gives for it."""
+    if outbox.destination.plans_from == "touches":
+        lacking = {"details": {"no_such_property": "x"}}
+        outbox.people |= {name: resolved(outbox.tag + name, **lacking) for name in names}
+        return {}, "VALIDATION_ERROR"
     if outbox.destination.name == "google":  # of what is too old it says so later
         return {"currency": "EURO"}, "INVALID_CURRENCY_CODE"
     # Older than the platform allows, younger than we believe.
@@ -169,7 +173,7 @@ def test_one_bad_row_is_found_and_costs_nobody_else(
     bad = names[0] if position == "first" else names[-1]
     if size > 1:
         outbox.plan(*(name for name in names if name != bad))
-    columns, code = refusable(outbox)
+    columns, code = refusable(outbox, bad)
     outbox.plan(bad, **columns)
     report = outbox.deliver()
     assert outbox.reasons()[bad] == ("rejected", code)
@@ -182,7 +186,7 @@ def test_one_bad_row_is_found_and_costs_nobody_else(
 def test_every_row_is_bad(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.destination = with_limits(outbox.destination, batch=5)
-    columns, code = refusable(outbox)
+    columns, code = refusable(outbox, *"abcde")
     outbox.plan("a", "b", "c", "d", "e", **columns)
     outbox.deliver()
     assert set(outbox.reasons().values()) == {("rejected", code)}

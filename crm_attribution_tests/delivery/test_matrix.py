@@ -155,7 +155,7 @@ def test_a_token_that_is_revoked_between_batches_stops_the_account_and_loses_not
 ):
     outbox = make(platform)
     outbox.plan(*FACTS)
-    upload: dict[str, Any] = {"route": f"POST /{outbox.emulator}/*", "kind": "401_expired"}
+    upload: dict[str, Any] = {"route": f"POST {outbox.path}/*", "kind": "401_expired"}
 
     def revoke(point: str) -> None:
         if point == "settled" and "accepted" in outbox.states().values():

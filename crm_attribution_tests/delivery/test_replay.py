@@ -60,7 +60,7 @@ def test_what_was_accepted_is_sent_again_and_counted_once(
         "event_id": f"{outbox.tag}a", "milestone": "customer_won", "milestone_id": f"{outbox.tag}a",
         "occurred_at": "2026-03-10T07:00:00Z"}  # fmt: skip
     assert (found[2].ok, found[2].canonical_event) == (False, None)
-    assert found[2].refused == {platform: "no such event, milestone or conversion"}
+    assert found[2].refused == {platform: "no such event, milestone, touch or conversion"}
     if outbox.forgets:
         assert [answer.refused for answer in found[:2]] == [{platform: "key_not_recognised"}] * 2
         assert [answer.ok for answer in found[:2]] == [False, False]

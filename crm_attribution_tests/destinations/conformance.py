@@ -135,7 +135,10 @@ def check_accepts(destination: Destination) -> None:
     nobody: dict[str, Any] = {"email": None, "click_id": None, "clicked_at": None, "phone": None, "person_id": None}
     names: dict[str, Any] = {"first_name": None, "last_name": None, "country": None, "contact_id": None}
     assert destination.accepts(ready(destination, **nobody, **names)) == "no_identifier"
-    assert destination.accepts(ready(destination, email="nonsense", click_id=None, phone="12")) == "no_identifier"
+    assert (
+        destination.accepts(ready(destination, email="nonsense", click_id=None, phone="12", contact_id=None))
+        == "no_identifier"
+    )
     for changes in ({"email": None}, {"click_id": None}, {"value": 0}, {"currency": "JPY"}, {"currency": "KWD"}):
         row = ready(destination, **changes)
         if destination.accepts(row) is None:

@@ -49,7 +49,8 @@ def test_read_of_nothing_and_of_garbage(destination: Destination, status: int, s
     rows = conformance.batch(destination, size)
     for body, readable in ((None, True), ("<html>", False), ([], True), ({}, True), ({"error": {}}, True)):
         outcomes = conformance.check_read(destination, Answer(status, {}, body, readable), rows)
-        assert not any(outcome.verdict == "accepted" for outcome in outcomes), body
+        if body is not None or status not in destination.taken:
+            assert not any(outcome.verdict == "accepted" for outcome in outcomes), body
         if status == 400:
             assert not any(outcome.verdict in ("rejected", "refused") for outcome in outcomes), "a proxy's refusal"
 

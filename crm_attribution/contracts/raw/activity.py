@@ -49,6 +49,8 @@ class LinkClick(Model):
     received_at: Timestamp = field("when the link service recorded it, UTC")
     link_slug: str = field("slug of the tracked link", nullable=True)
     link_tags: Strings = field("tags of the tracked link", nullable=True)
+    link_title: str = field("title of the tracked link", nullable=True)
+    short_url: str = field("the tracked link itself, as it is shared", nullable=True)
     destination_url: str = field("where the link leads")
     contact_id: int = hubspot_id("HubSpot contact id carried by the link (eid)", nullable=True)
     utm_source: str = field("utm_source", nullable=True)

@@ -1,5 +1,7 @@
 """conversions/conversion: the outbox, and delivery/*: one sink per destination, which sends everything due."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
@@ -9,7 +11,7 @@ from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
-from crm_attribution.layers import PLANNING, SENDING
+from crm_attribution.layers import PLANNING, SENDING, TELLING
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
@@ -34,7 +36,7 @@ BACKLOG = "no_backlog"
 
 @dg.multi_asset(
     name="conversions__conversion",
-    specs=[spec(CONVERSION, PLANNING.reads)],
+    specs=[spec(CONVERSION, [*PLANNING.reads, *TELLING.reads])],
     check_specs=table_checks(CONVERSION),
     backfill_policy=BACKFILL,
 )
@@ -56,7 +58,8 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
     backlog_check = dg.AssetCheckSpec(
         BACKLOG,
         asset=key_of(name),
-        description="Nothing has been due for more than six hours without a reason to wait.",
+        description=f"Nothing has been due for more than {destination.stuck_after // timedelta(hours=1)} h without a"
+        " reason to wait.",
     )
 
     @dg.multi_asset(

@@ -69,16 +69,18 @@ def scope(need: Need, *, granted: bool | None, refused: Sequence[str] | None) ->
     return Finding(name, "ok", f"{need.what} can be read")
 
 
-def writing(granted: Sequence[str] | None) -> Finding:
-    """Scopes for writing: nothing is written to HubSpot."""
+def writing(granted: Sequence[str] | None, *, on: bool) -> list[Finding]:
+    """Scopes for writing of the token that reads. `on`: HubSpot is written to, and what writes looks at its own."""
+    if on:
+        return []
+    name, found = "HubSpot scopes for writing", "not needed: nothing is written to HubSpot"
     if granted is None:
-        return Finding("HubSpot scopes for writing", "ok", "not needed yet: nothing is written to HubSpot")
-    write = sorted(name for name in granted if name.endswith(".write"))
-    found = "not needed yet: nothing is written to HubSpot"
+        return [Finding(name, "ok", found)]
+    write = sorted(one for one in granted if one.endswith((".write", ".send", ".read_write")))
     if not write:
-        return Finding("HubSpot scopes for writing", "ok", f"{found}, and none is granted")
+        return [Finding(name, "ok", f"{found}, and none is granted")]
     fix = "a key that only reads is enough"
-    return Finding("HubSpot scopes for writing", "ok", f"{found}; granted are {', '.join(write)}", fix)
+    return [Finding(name, "ok", f"{found}; granted are {', '.join(write)}", fix)]
 
 
 def account(details: Json, daily: str | None, known: str | None) -> list[Finding]:

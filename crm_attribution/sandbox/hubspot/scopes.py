@@ -15,6 +15,10 @@ _BY_PATH = {
     "/marketing/v3/campaigns": "marketing.campaigns.read",
     "/marketing/campaigns/": "marketing.campaigns.read",
 }
+_EVENTS = {
+    "send": "analytics.behavioral_events.send",
+    "event-definitions": "behavioral_events.event_definitions.read_write",
+}
 _OBJECTS = ("contacts", "companies", "deals")
 """Others (meetings, calls) are read with the scope of contacts."""
 
@@ -29,4 +33,6 @@ def scope_of(path: str) -> str | None:
             return f"crm.schemas.{name}.read"
         if family in ("objects", "associations", "pipelines"):
             return f"crm.objects.{name}.read"
+    if path.startswith("/events/"):
+        return _EVENTS["event-definitions" if "event-definitions" in path else "send"]
     return next((scope for start, scope in _BY_PATH.items() if path.startswith(start)), None)

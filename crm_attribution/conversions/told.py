@@ -1,0 +1,170 @@
+"""What HubSpot is told of touches: planned once for each, and whose it is, read at the moment of claiming."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
+from crm_attribution.conversions import told_rules
+from crm_attribution.conversions.consent import consent_of
+from crm_attribution.destinations.base import Destination, Resolved
+from crm_attribution.errors import ConfigurationError
+from crm_attribution.ledger import entries
+from crm_attribution.ledger.store import Book
+from crm_attribution.ledger.tables import CONVERSION
+from crm_attribution.mapping import Rules, send_from
+from crm_attribution.mapping.write_back import TOLD_KINDS
+from crm_attribution.warehouse.changes import Changes
+from crm_attribution.warehouse.frames import ids_frame
+from crm_attribution.warehouse.session import Session
+
+TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT)
+
+_TOUCHES = f"""
+SELECT t.touch_id, t.kind, t.touched_at, k.received_at, t.person_id, t.contact_id, t.channel, t.source, t.medium,
+    t.campaign, k.utm_term, k.utm_content, k.link_slug, k.link_tags, k.link_title, k.short_url, k.destination_url,
+    k.referrer, k.country, k.device, o.act
+FROM attribution.touch t
+LEFT JOIN raw.link_click k ON t.kind = 'link_click' AND t.touch_id = 'click:' || k.click_id
+LEFT JOIN raw.offline_touch o ON t.kind = 'offline_touch' AND t.touch_id = 'offline:' || o.touch_id
+WHERE t.kind IN ({", ".join(f"'{kind}'" for kind in TOLD_KINDS)})
+"""
+
+
+def plan(
+    session: Session,
+    book: Book,
+    destination: Destination,
+    account: str,
+    rules: Rules,
+    start: datetime,
+    changes: Changes,
+    now: datetime,
+) -> list[str]:
+    """Plan the touches of changed persons and accounts; returns the new conversion ids.
+
+    Args:
+        start: what `send_from: start` means.
+
+    Raises:
+        ConfigurationError: where the HubSpot account was not read yet.
+    """
+    portal = portal_of(session)
+    touches = _changed(session, changes)
+    existing = session.query(
+        "SELECT DISTINCT milestone_id FROM conversions.conversion SEMI JOIN ids ON milestone_id = ids.touch_id"
+        " WHERE destination = ?",
+        [destination.name],
+        ids=touches.select("touch_id").unique(),
+    )
+    events = rules.write_back.events
+    seen = {(kind, name): since for of, kind, name, since in entries.activations(book) if of == destination.name}
+    since = {}
+    for (kind, name), first in seen.items():
+        wanted = told_rules.begins(events, name, kind, rules.write_back.send_from)
+        since[kind, name] = send_from(first if wanted == "start" else wanted, start)
+    made = told_rules.Plan(
+        destination.name,
+        account,
+        events,
+        since,
+        lambda name: destination.action_of(name, portal),
+        destination.limits.max_age,
+    )
+    new = told_rules.plan(made, touches, existing, now)
+    return book.insert(CONVERSION, new)["conversion_id"].to_list() if new.height else []
+
+
+def portal_of(session: Session) -> str:
+    """The id of the HubSpot account.
+
+    Raises:
+        ConfigurationError: where it was not read yet.
+    """
+    found = session.scalar("SELECT min(portal_id) FROM raw.account")
+    if found is None:
+        raise ConfigurationError("HubSpot's account has not been read yet: materialize raw/account first")
+    return str(found)
+
+
+def _changed(session: Session, changes: Changes) -> pl.DataFrame:
+    if changes.everything:
+        return session.query(_TOUCHES)
+    persons, accounts = changes.frame(TOUCH_PERSON), changes.frame(TOUCH_ACCOUNT)
+    return session.query(
+        _TOUCHES + " AND (t.person_id IN (SELECT person_id FROM persons)"
+        " OR (t.person_id IS NULL AND t.account_id IN (SELECT account_id FROM accounts)))",
+        persons=persons,
+        accounts=accounts,
+    )
+
+
+def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+    """Due rows -> the contact of each touch and what is told of it. A row claimed before keeps its contact. A touch
+    that is none any more is left out, and so held."""
+    events = rules.write_back.events
+
+    def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
+        touches = session.query(
+            _TOUCHES + " AND t.touch_id IN (SELECT touch_id FROM ids)", ids=ids_frame("touch_id", rows["milestone_id"])
+        )
+        found = told_rules.rule_of(events, touches)
+        known = rows.select("conversion_id", "action", touch_id="milestone_id", _sent="payload_hash",
+                            _person="person_id", _contact="contact_id").join(found, on="touch_id")  # fmt: skip
+        portal = portal_of(session)
+        contacts = _contacts(session, known, rules)
+        return {
+            row["conversion_id"]: _resolved(row, contacts.get(row["conversion_id"]), destination, rules, portal)
+            for row in known.iter_rows(named=True)
+        }
+
+    return resolve
+
+
+def _contacts(session: Session, known: pl.DataFrame, rules: Rules) -> dict[str, dict[str, Any]]:
+    """conversion_id -> the contact as it is now, through merges: id, email, archived, consent, matching."""
+    wanted = known.select(
+        "conversion_id",
+        contact_id=pl.when(pl.col("_sent").is_not_null()).then("_contact").otherwise("contact_id").cast(pl.Int64),
+    ).drop_nulls()
+    matching = rules.write_back.events.matching
+    properties = [[f'$."{name}"' for name in rules.consent.properties]]
+    properties.append([f'$."{matching.contact_property}"'] if matching else [])
+    rows = session.query(
+        "SELECT w.conversion_id, c.id AS contact_id, c.email, c.archived,"
+        " coalesce(json_extract_string(c.properties, CAST(? AS VARCHAR[])), []) AS consent,"
+        " coalesce(json_extract_string(c.properties, CAST(? AS VARCHAR[])), []) AS matching"
+        " FROM wanted w LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = w.contact_id"
+        " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, w.contact_id) ORDER BY w.conversion_id",
+        properties,
+        wanted=wanted,
+    )
+    return {row["conversion_id"]: row for row in rows.iter_rows(named=True)}
+
+
+def _resolved(
+    row: dict[str, Any], contact: dict[str, Any] | None, destination: Destination, rules: Rules, portal: str
+) -> Resolved:
+    """Whose touch it is. Without a contact it has no identifier, and is held for that."""
+    events = rules.write_back.events
+    rule = None if row["rule"] is None else events.rules[row["rule"]]
+    if row["_sent"] is None and (rule is None or destination.action_of(row["event"], portal) != row["action"]):
+        return Resolved("granted", held="no_rule_any_more")
+    texts = {} if rule is None else told_rules.details(events, rule, row)
+    told = contact or {"contact_id": None, "email": None, "archived": False, "consent": [], "matching": []}
+    if events.matching is not None and any(told["matching"]):
+        texts[events.matching.event_property] = told["matching"][0]
+    strict = rule is not None and rule.consent == "granted"
+    return Resolved(
+        consent=consent_of(told["consent"], rules) if strict else "granted",
+        held="contact_archived" if told["archived"] else None,
+        person_id=row["_person"] if row["_sent"] else row["person_id"],
+        contact_id=row["_contact"] if row["_sent"] else told["contact_id"],
+        touch_id=row["touch_id"],
+        email=told["email"],
+        details=texts,
+    )

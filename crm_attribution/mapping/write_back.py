@@ -1,0 +1,171 @@
+"""Section `write_back`: what HubSpot is told of touches it does not know."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from string import Formatter
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from crm_attribution.destinations import destinations
+from crm_attribution.mapping.base import Section
+from crm_attribution.mapping.conversions import Property, send_from_text
+
+TOLD_KINDS = ("link_click", "offline_touch")
+"""Touches that HubSpot does not report itself. What it reported is never told back to it."""
+
+FIELDS = (
+    *("channel", "source", "medium", "campaign", "utm_term", "utm_content"),
+    *("link_slug", "link_tags", "link_title", "short_url", "destination_url", "referrer", "country", "device"),
+    *("act", "kind", "touch_id"),
+)
+"""What a text of the mapping may name in braces: the touch's own, and of the link or the file it came from."""
+
+MOST_BATCH = 500
+_EVENT = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+_QUALIFIED = re.compile(r"pe\d+_")
+
+
+def _event(name: str) -> str:
+    """https://developers.hubspot.com/docs/api/events/custom-events"""
+    if _QUALIFIED.match(name):
+        raise ValueError("leave pe…_ out: the prefix with the account's id is put before it")
+    if not _EVENT.fullmatch(name):
+        raise ValueError("must begin with a letter, of a-z, 0-9, _ and -, at most 50 characters")
+    return name
+
+
+def _text(text: str) -> str:
+    try:
+        named = [(name, spec, how) for _, name, spec, how in Formatter().parse(text) if name is not None]
+    except ValueError:
+        raise ValueError("a brace is not closed: write {link_title}, and {{ for a brace itself") from None
+    wrong = [name for name, spec, how in named if name not in FIELDS or spec or how]
+    if wrong:
+        raise ValueError(f"there is no {{{wrong[0]}}}; there are {', '.join(FIELDS)}")
+    return text
+
+
+EventName = Annotated[str, AfterValidator(_event)]
+Text = Annotated[str, AfterValidator(_text)]
+"""Names of `FIELDS` in braces stand for their values."""
+
+Texts = dict[EventName, Text | None]
+"""Property of the event -> its text; null takes a default one away."""
+
+
+class Condition(Section):
+    """What a touch must be. Every list that is given must have a match; `*` stands for anything, case is ignored."""
+
+    tags: list[str] | None = None
+    links: list[str] | None = None
+    channels: list[str] | None = None
+    sources: list[str] | None = None
+    mediums: list[str] | None = None
+    campaigns: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _holds_sometimes(self) -> Condition:
+        empty = sorted(name for name in self.model_fields_set if not getattr(self, name))
+        if empty:
+            raise ValueError(f"{', '.join(empty)}: an empty list never holds; leave it out")
+        return self
+
+
+class EventRule(Section):
+    """Which touches are which event. The first rule that holds is the touch's.
+
+    Attributes:
+        on: the kind of touch; `*`: each of them, under its own name where no `event` is given.
+        event: the event's name, without HubSpot's prefix.
+        properties: above those of `events`.
+        consent: whether the person's consent must be granted, as for an advertisement.
+        skip: touches that are no event.
+    """
+
+    on: Literal["link_click", "offline_touch", "*"]
+    condition: Condition = Condition()
+    event: EventName | None = None
+    properties: Texts = {}
+    consent: Literal["any", "granted"] = "any"
+    skip: bool = False
+    send_from: str | None = None
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str | None) -> str | None:
+        return None if text is None else send_from_text(text)
+
+    def names(self) -> Iterator[tuple[str, str]]:
+        """Kind of touch and name of its event."""
+        for kind in TOLD_KINDS if self.on == "*" else (self.on,):
+            yield kind, self.event or kind
+
+
+class Matching(Section):
+    """The custom matching id of the event definitions: the event's property that carries the contact's."""
+
+    event_property: EventName
+    contact_property: Property
+
+
+class Events(Section):
+    """Touches as custom events of HubSpot, or as notes where the account has none (below Enterprise)."""
+
+    told_as: Literal["event", "note"]
+    batch: Annotated[int, Field(ge=1)]
+    contact_by: Literal["object_id", "email", "matching_id"]
+    matching: Matching | None
+    properties: Texts
+    note: Text
+    rules: list[EventRule]
+
+    @field_validator("batch")
+    @classmethod
+    def _taken(cls, batch: int) -> int:
+        if batch > MOST_BATCH:
+            raise ValueError(f"HubSpot takes at most {MOST_BATCH} events in a request")
+        return batch
+
+    @model_validator(mode="after")
+    def _can_match(self) -> Events:
+        if self.contact_by == "matching_id" and self.matching is None:
+            raise ValueError("contact_by: matching_id needs `matching: {event_property: …, contact_property: …}`")
+        return self
+
+    def texts(self, rule: EventRule) -> dict[str, str]:
+        """The properties of a rule's events over the default ones."""
+        merged: dict[str, str | None] = {**self.properties, **rule.properties}
+        return {name: text for name, text in merged.items() if text is not None}
+
+    @property
+    def names(self) -> list[str]:
+        """Every event that a rule names, each once."""
+        return list(dict.fromkeys(name for rule in self.rules if not rule.skip for _, name in rule.names()))
+
+
+class WriteBack(Section):
+    """What HubSpot is told; nothing without CRM_ATTRIBUTION_WRITE_BACK=on."""
+
+    send_from: str
+    events: Events
+
+    @field_validator("send_from")
+    @classmethod
+    def _instant(cls, text: str) -> str:
+        return send_from_text(text)
+
+    def named(self, destination: str) -> list[tuple[str, str]]:
+        """What a destination is told of, and as what: kind of touch and name, each once."""
+        known = destinations().get(destination)
+        if known is None or known.told_as != self.events.told_as:
+            return []
+        return list(dict.fromkeys(pair for rule in self.events.rules if not rule.skip for pair in rule.names()))
+
+    def options(self) -> dict[str, Any]:
+        """For `Destination.build`."""
+        by = self.events.contact_by
+        matching = self.events.matching
+        return {"contact_by": by} | ({"matching": matching.event_property} if matching else {})
