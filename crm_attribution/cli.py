@@ -23,10 +23,11 @@ from crm_attribution import settings, stopping
 from crm_attribution.errors import CrmAttributionError
 from crm_attribution.operations.commands import ledger as ledger_commands
 from crm_attribution.operations.commands import preflight as preflight_command
+from crm_attribution.operations.commands import provision as provision_command
 from crm_attribution.operations.console import Instant, acts_on_errors, given_settings, say
 
 DEMO = Path("data/demo")
-CALL_HUBSPOT = ("backfill", "plan", "preflight", "preview", "privacy-deletion")
+CALL_HUBSPOT = ("backfill", "plan", "preflight", "preview", "privacy-deletion", "provision")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -307,6 +308,7 @@ def status(as_json: bool) -> None:
 
 for command in (
     preflight_command.preflight,
+    provision_command.provision,
     ledger_commands.preview,
     ledger_commands.replay,
     ledger_commands.release,

@@ -29,6 +29,7 @@ __all__ = [
     "Grant",
     "Limits",
     "Outcome",
+    "Piece",
     "Processed",
     "ProcessesLater",
     "Question",
@@ -267,6 +268,21 @@ class Question:
     read: Callable[[Answer], Finding]
 
 
+@dataclass(frozen=True)
+class Piece:
+    """Something that must exist on the platform before rows are sent.
+
+    Attributes:
+        about: what it is: `event tracked_link_clicked`.
+        look: asks whether it is there.
+        lacking: from any answer to it, the requests that make what is missing, each with its name; or what is wrong.
+    """
+
+    about: str
+    look: Request
+    lacking: Callable[[Answer], list[tuple[str, Request]] | Finding]
+
+
 class Destination(ABC):
     """One platform.
 
@@ -367,6 +383,13 @@ class Destination(ABC):
     def questions(self, asked: Asked) -> list[Question]:
         """What `preflight` asks the platform: whether account and actions exist, are enabled and of the right type."""
         del asked
+        return []
+
+    def pieces(
+        self, wanted: Mapping[str, Sequence[str]], settings: Mapping[str, str], options: Mapping[str, str]
+    ) -> list[Piece]:
+        """What must exist there, for `crm-attribution provision`. `wanted`: name -> its properties, by the mapping."""
+        del wanted, settings, options
         return []
 
     def not_checked(self, asked: Asked) -> list[Finding]:

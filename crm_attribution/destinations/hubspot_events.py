@@ -20,6 +20,7 @@ from crm_attribution.destinations.base import (
     Json,
     Limits,
     Outcome,
+    Piece,
     Question,
     Ready,
     Request,
@@ -49,7 +50,7 @@ class HubSpotEvents(HubSpot):
     limits: ClassVar[Limits] = Limits(
         batch=500, max_age=timedelta(days=90), dedupe=timedelta(days=365), calls_per_minute=300
     )
-    option_names: ClassVar[Sequence[str]] = ("contact_by", "matching")
+    option_names: ClassVar[Sequence[str]] = ("contact_by", "matching", "matching_contact")
     told_as: ClassVar[str | None] = "event"
     taken: ClassVar[frozenset[int]] = frozenset({204})
     scopes: ClassVar[Sequence[str]] = (
@@ -76,11 +77,90 @@ class HubSpotEvents(HubSpot):
         return super().read_refusal(answer, batch)
 
     def questions(self, asked: Asked) -> list[Question]:
-        found = super().questions(asked)
-        request = Request("GET", DEFINITIONS, headers(asked.settings), {}, {"limit": "500"})
-        return found + [
-            Question(f"event {name}", request, partial(_defined, f"event {name}", name)) for name in asked.actions
+        token, found = headers(asked.settings), super().questions(asked)
+        for name in asked.actions:
+            about = f"event {name}"
+            found.append(Question(about, _search(name, token), partial(_defined, about, name)))
+        return found
+
+    def pieces(
+        self, wanted: Mapping[str, Sequence[str]], settings: Mapping[str, str], options: Mapping[str, str]
+    ) -> list[Piece]:
+        token, matching = headers(settings), None
+        if options.get("contact_by") == "matching_id":
+            rule = {"eventPropertyName": options["matching"], "targetObjectPropertyName": options["matching_contact"]}
+            matching = {"primaryObjectRule": rule}
+        return [
+            Piece(f"event {name}", _search(name, token), partial(_missing, name, properties, token, matching))
+            for name, properties in wanted.items()
         ]
+
+
+def _search(name: str, token: Mapping[str, str]) -> Request:
+    return Request("GET", DEFINITIONS, token, {}, {"searchString": name, "includeProperties": "true"})
+
+
+def _missing(
+    name: str, properties: Sequence[str], token: Mapping[str, str], matching: Json | None, answer: Answer
+) -> list[tuple[str, Request]] | Finding:
+    """What an event and its properties lack: https://developers.hubspot.com/docs/api-reference/2026-03/events/define-events"""
+    about = f"event {name}"
+    if (told := _told(about, answer)) is not None:
+        return told
+    own = [one for one in properties if not one.startswith("hs_")]
+    found = _definition(answer, name)
+    if found is None:
+        body = {
+            "name": name,
+            "label": _label(name),
+            "description": "a touch that crm_attribution tells of",
+            "primaryObject": "CONTACT",
+            "includeDefaultProperties": True,
+            "propertyDefinitions": [_property(one) for one in own],
+            **({"customMatchingId": matching} if matching else {}),
+        }
+        return [(about, Request("POST", DEFINITIONS, token, body))]
+    known = {str(one.get("name")): str(one.get("type")) for one in found.get("properties") or []}
+    other = {one: known[one] for one in properties if known.get(one) not in (None, "string", "enumeration")}
+    if other:
+        named = ", ".join(f"{one} ({kind})" for one, kind in other.items())
+        fix = "name another property in the mapping (write_back.events), or archive that one in HubSpot"
+        return Finding(about, "failed", f"it has properties that are no text: {named}", fix)
+    if matching and (found.get("customMatchingId") or {}) != matching:
+        fix = "HubSpot fixes the matching id when an event is made: name another event in the mapping"
+        return Finding(about, "failed", "it was made without the custom matching id of the mapping", fix)
+    path = f"{DEFINITIONS}/{found.get('fullyQualifiedName') or name}/property"
+    lacking = [one for one in own if one not in known]
+    return [(f"property {one} of {about}", Request("POST", path, token, _property(one))) for one in lacking]
+
+
+def _property(name: str) -> Json:
+    return {"name": name, "label": _label(name), "type": "string"}
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").replace("-", " ").capitalize()
+
+
+def _definition(answer: Answer, name: str) -> Json | None:
+    """The definition of an event in an answer that lists some."""
+    body = answer.body if isinstance(answer.body, dict) else {}
+    results = [one for one in body.get("results") or [] if isinstance(one, dict)]
+    names = (re.sub(r"^pe\d+_", "", str(one.get("fullyQualifiedName") or one.get("name"))) for one in results)
+    return next((one for one, named in zip(results, names, strict=True) if named == name), None)
+
+
+def _told(about: str, answer: Answer) -> Finding | None:
+    """What an answer without a list of definitions means."""
+    if (told := told_by_status(about, answer, HubSpotEvents.credential)) is not None:
+        return told
+    if answer.status == 403:
+        lacking = ", ".join(missing_scopes(answer.body)) or "behavioral_events.event_definitions.read_write"
+        fix = "grant it; an account below Enterprise has no custom events: write_back: {events: {told_as: note}}"
+        return Finding(about, "failed", f"403: missing scope {lacking}", fix)
+    if answer.status != 200:
+        return Finding(about, "cannot be checked", f"HubSpot answers {answer.status}", "run it again later")
+    return None
 
 
 def _event(ready: Ready, options: Mapping[str, str]) -> Json:
@@ -110,21 +190,11 @@ def cut(name: str, text: str) -> str:
 
 
 def _defined(about: str, name: str, answer: Answer) -> Finding:
-    if (told := told_by_status(about, answer, HubSpotEvents.credential)) is not None:
+    if (told := _told(about, answer)) is not None:
         return told
-    if answer.status == 403:
-        lacking = ", ".join(missing_scopes(answer.body)) or "behavioral_events.event_definitions.read_write"
-        return Finding(
-            about, "failed", f"403: missing scope {lacking}", "grant it, or the account has no custom events"
-        )
-    body = answer.body if isinstance(answer.body, dict) else {}
-    results = [one for one in body.get("results") or [] if isinstance(one, dict)]
-    if answer.status != 200:
-        return Finding(about, "cannot be checked", f"HubSpot answers {answer.status}", "run preflight again later")
-    known = {re.sub(r"^pe\d+_", "", str(one.get("fullyQualifiedName") or one.get("name"))) for one in results}
-    if name in known:
+    if _definition(answer, name) is not None:
         return Finding(about, "ok", "it is defined")
-    return Finding(about, "failed", "the account has no such event", "run `crm-attribution write-back setup`")
+    return Finding(about, "failed", "the account has no such event", "run `crm-attribution provision`")
 
 
 DESTINATION = HubSpotEvents()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from string import Formatter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
@@ -164,8 +164,20 @@ class WriteBack(Section):
             return []
         return list(dict.fromkeys(pair for rule in self.events.rules if not rule.skip for pair in rule.names()))
 
-    def options(self) -> dict[str, Any]:
+    def options(self) -> dict[str, str]:
         """For `Destination.build`."""
         by = self.events.contact_by
         matching = self.events.matching
-        return {"contact_by": by} | ({"matching": matching.event_property} if matching else {})
+        if matching is None:
+            return {"contact_by": by}
+        return {"contact_by": by, "matching": matching.event_property, "matching_contact": matching.contact_property}
+
+    def wanted(self, destination: str) -> dict[str, list[str]]:
+        """What must exist in HubSpot for a destination: name -> its properties."""
+        events, found = self.events, dict[str, list[str]]()
+        for rule in events.rules:
+            for pair in rule.names():
+                if pair in self.named(destination) and not rule.skip:
+                    found.setdefault(pair[1], []).extend(events.texts(rule))
+        matching = [events.matching.event_property] if events.matching else []
+        return {name: list(dict.fromkeys([*listed, *matching])) for name, listed in found.items()}

@@ -29,6 +29,7 @@ SCOPES = (
     "content",
     "crm.objects.marketing_events.read",
     "marketing.campaigns.read",
+    "crm.objects.contacts.write",
     "analytics.behavioral_events.send",
     "behavioral_events.event_definitions.read_write",
 )

@@ -235,6 +235,8 @@ def email_of(event: Mapping[str, Any]) -> str:
     """The hashed address of a received event, any platform's; of HubSpot's events the contact."""
     if "objectId" in event:
         return str(event["objectId"])
+    if "associations" in event:
+        return str(event["associations"][0]["to"]["id"])
     if "ConversionName" in event:
         return str(event.get("HashedEmailAddress", ""))
     if "userData" in event:

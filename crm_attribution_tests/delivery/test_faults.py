@@ -57,7 +57,9 @@ def route(outbox: Outbox) -> str:
 def refusable(outbox: Outbox, *names: str) -> tuple[dict[str, Any], str]:
     """What makes a row that we believe in one that the platform refuses, and the code it gives for it."""
     if outbox.destination.plans_from == "touches":
-        lacking = {"details": {"no_such_property": "x"}}
+        lacking: dict[str, Any] = {"details": {"no_such_property": "x"}}
+        if outbox.destination.told_as == "note":
+            lacking = {"contact_id": -1}
         outbox.people |= {name: resolved(outbox.tag + name, **lacking) for name in names}
         return {}, "VALIDATION_ERROR"
     if outbox.destination.name == "google":  # of what is too old it says so later

@@ -33,6 +33,8 @@ def scope_of(path: str) -> str | None:
             return f"crm.schemas.{name}.read"
         if family in ("objects", "associations", "pipelines"):
             return f"crm.objects.{name}.read"
+    if path.startswith("/crm/objects/notes"):  # they are only written here
+        return "crm.objects.contacts.write"
     if path.startswith("/events/"):
         return _EVENTS["event-definitions" if "event-definitions" in path else "send"]
     return next((scope for start, scope in _BY_PATH.items() if path.startswith(start)), None)

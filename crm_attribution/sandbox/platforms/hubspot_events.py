@@ -118,8 +118,11 @@ class HubSpotEvents:
         }
 
     async def _list(self, request: Request) -> Response:
-        del request
-        return Answer({"results": [self._shown(one) for one in self._definitions().values()]})
+        sought = request.query_params.get("searchString", "")
+        found = [self._shown(one) for name, one in self._definitions().items() if sought in name]
+        if request.query_params.get("includeProperties") != "true":
+            found = [{name: value for name, value in one.items() if name != "properties"} for one in found]
+        return Answer({"results": found})
 
     async def _define(self, request: Request) -> Response:
         body = await json_body(request)
