@@ -97,7 +97,9 @@ class HubSpot(Destination):
 
     def questions(self, asked: Asked) -> list[Question]:
         """The scopes of the token: https://developers.hubspot.com/docs/api/scopes"""
-        request = Request("POST", TOKEN_INFO, {}, {"tokenKey": asked.settings["HUBSPOT_WRITE_TOKEN"]})
+        request = Request(
+            "POST", TOKEN_INFO, headers(asked.settings), {"tokenKey": asked.settings["HUBSPOT_WRITE_TOKEN"]}
+        )
         return [Question(f"scope {scope}", request, partial(_scope, scope)) for scope in self.scopes]
 
 

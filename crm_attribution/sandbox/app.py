@@ -130,7 +130,7 @@ def build(world: World) -> tuple[Starlette, list[Api]]:
     """The application and the APIs it serves."""
     platforms = create_all(world)
     apis: list[Api] = [HubSpot(world), ClickApi(world), *platforms]
-    routes = [*control.Control(world, platforms).routes(), *(route for api in apis for route in api.routes())]
+    routes = [*control.Control(world, platforms).routes(), *(route for api in reversed(apis) for route in api.routes())]
     app = Starlette(
         routes=routes,
         middleware=[Middleware(Gate, world=world, apis=apis)],

@@ -40,7 +40,7 @@ def test_the_attempt_log_tells_every_send(make: Make, platform: str):
     outbox.deliver()
     log = outbox.attempts()
     assert [(row["attempt"], row["outcome"]) for row in log] == [(1, "accepted")] * 3
-    assert {row["http_status"] for row in log} <= {200, *outbox.destination.taken}
+    assert {row["http_status"] for row in log} <= {200, 201, 204}
     assert len({row["batch_id"] for row in log}) == 2
     assert {row["payload_hash"] for row in log} == {row["payload_hash"] for row in outbox.rows().values()}
     assert all(row["finished"] is not None for row in log)
