@@ -70,7 +70,7 @@ class HubSpotNotes(HubSpot):
         if self.is_own_refusal(answer) and (verdict := _verdict(answer.body)) is not None:
             if verdict[0] == "stopped" or len(batch) == 1:
                 return all_rows(batch, *verdict)
-            return all_rows(batch, "refused", verdict[1])
+            return all_rows(batch, "refused", verdict[1] or "known")
         return super().read_refusal(answer, batch)
 
     def read_success(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
@@ -119,12 +119,12 @@ def _note(ready: Ready) -> Json:
     }
 
 
-def _verdict(error: object) -> tuple[Verdict, str] | None:
+def _verdict(error: object) -> tuple[Verdict, str | None] | None:
     """What an error means that is about our property. A note with this key is there already: an earlier request was
     applied. How HubSpot refuses a value that is not unique is not documented; these are words it was seen to use."""
     text = json.dumps(error)
     if any(word in text for word in _TAKEN):
-        return "accepted", "known"
+        return "accepted", None
     if "PROPERTY_DOESNT_EXIST" in text and KEY in text:
         return "stopped", "property_is_not_there"
     code = error.get("category") if isinstance(error, dict) else None

@@ -59,7 +59,7 @@ def refusable(outbox: Outbox, *names: str) -> tuple[dict[str, Any], str]:
     if outbox.destination.plans_from == "touches":
         lacking: dict[str, Any] = {"details": {"no_such_property": "x"}}
         if outbox.destination.told_as == "note":
-            lacking = {"contact_id": -1}
+            lacking = {"contact_id": 0}
         outbox.people |= {name: resolved(outbox.tag + name, **lacking) for name in names}
         return {}, "VALIDATION_ERROR"
     if outbox.destination.name == "google":  # of what is too old it says so later

@@ -147,7 +147,7 @@ def test_what_is_read_sent_and_published_goes_stale_visibly(assets):
 
 
 def test_one_job_runs_the_whole_chain(seen):
-    assert seen["jobs"] == ["hourly", "inbox", "privacy_deletion", "reconcile", "replay"]
+    assert seen["jobs"] == ["hourly", "inbox", "privacy_deletion", "provision", "reconcile", "replay"]
     assert seen["job_assets"] == sorted(set(seen["assets"]) - DAILY)
 
 

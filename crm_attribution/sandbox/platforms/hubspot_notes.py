@@ -8,6 +8,7 @@ the start; `setup` takes it away (`missing`) or makes it one that is not unique 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,6 +141,6 @@ class HubSpotNotes:
             return f"hs_note_body has more than {LONGEST} characters"
         for one in note.get("associations") or []:
             types = one.get("types") if isinstance(one, dict) else None
-            if not types or not str((one.get("to") or {}).get("id", "")).isdigit():
+            if not types or not re.fullmatch(r"[1-9]\d*", str((one.get("to") or {}).get("id", ""))):
                 return "an association has `to` with an id and `types`"
         return None
