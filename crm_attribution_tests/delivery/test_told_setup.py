@@ -92,6 +92,9 @@ def test_preflight_names_the_scope_and_the_event_that_lack(sandbox: Sandbox, tmp
     sandbox.set_oauth(without=["analytics.behavioral_events.send"])
     assert wrong(mapping.load()) == {"hubspot_events: scope analytics.behavioral_events.send"}
     sandbox.set_oauth(without=[])
+    nobody = configuration.load({**sandbox.env, **ON, "HUBSPOT_WRITE_TOKEN": "nobody-knows-it"})
+    found = platforms.look(destination, mapping.load(), nobody, clock)
+    assert "renew it and set HUBSPOT_WRITE_TOKEN" in {one.fix for one in found if one.state == "failed"}
     sandbox.set_up("hubspot_notes", missing=["crm_attribution_key"])
     notes = rules(tmp_path, "write_back: {events: {told_as: note}}\n")
     found = platforms.look(destinations()["hubspot_notes"], notes, given, clock)

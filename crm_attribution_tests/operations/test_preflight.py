@@ -239,7 +239,14 @@ def test_an_account_that_is_not_there_stops_all_of_its_actions(
 
 
 @pytest.mark.parametrize(
-    "setting", [one.name for each in destinations().values() for one in each.required if one.secret]
+    "setting",
+    [
+        one.name
+        for each in destinations().values()
+        if each.plans_from == "milestones"  # what writes to HubSpot is off: delivery/test_told_setup.py
+        for one in each.required
+        if one.secret
+    ],
 )
 def test_each_token_of_a_platform_is_named(look: Look, setting: str):
     found = look(**{setting: "nobody-knows-it"})

@@ -122,7 +122,9 @@ def test_calls_are_counted_by_route(sandbox: Sandbox):
 
 
 def test_unknown_platforms_are_named(sandbox: Sandbox):
-    with pytest.raises(SandboxRefused, match="known are google, linkedin, meta, microsoft"):
+    with pytest.raises(
+        SandboxRefused, match="known are google, hubspot_events, hubspot_notes, linkedin, meta, microsoft"
+    ):
         sandbox.received("myspace")
 
 
