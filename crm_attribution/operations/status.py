@@ -76,7 +76,8 @@ def status(given: Settings) -> dict[str, Any]:
         "finance_as_of": manifest.as_of if manifest else None,
         "finance_published_at": manifest.published_at if manifest else None,
         "destinations": {
-            name: why_not(destination, pipeline.rules, given) or "sends" for name, destination in destinations().items()
+            destination.name: why_not(destination, pipeline.rules, given) or "sends"
+            for destination in sorted(destinations().values(), key=lambda one: (one.plans_from, one.name))
         },
         "hubspot": _authentication(pipeline),
         "unknown_settings": "; ".join(given.unknown) or "none",
