@@ -28,7 +28,7 @@ A file is a header and one SELECT:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,7 @@ __all__ = [
     "TestResult",
     "discover",
     "materialize",
+    "model_columns",
     "order",
     "run_test",
 ]
@@ -93,11 +94,17 @@ class TestResult:
         return self.bad_rows == 0
 
 
-def materialize(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> ModelResult:
+def _nothing() -> None:
+    pass
+
+
+def materialize(
+    connection: duckdb.DuckDBPyConnection, model: SqlModel, before_writing: Callable[[], None] = _nothing
+) -> ModelResult:
     """Run the whole query and write only the rows in which its result differs from the table.
 
     The connection must not be inside a transaction. The rows are written in one transaction; where nothing differs
-    nothing is written.
+    nothing is written. `before_writing` is called where something does.
 
     Raises:
         ContractViolation: when the result's columns are not the documented ones.
@@ -118,9 +125,10 @@ def materialize(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> Model
         if created:
             deleted = _number(connection, f"SELECT count(*) FROM {table}") if existing else 0
             inserted = rows
+            before_writing()
             run(connection, f"CREATE OR REPLACE TABLE {table} AS FROM {_RESULT}", model.path)
         else:
-            inserted, deleted = _write_changes(connection, table, [name for name, _ in columns])
+            inserted, deleted = _write_changes(connection, table, [name for name, _ in columns], before_writing)
     finally:
         _drop(connection, _RESULT, _CHANGES)
     _write_comments(connection, model, home)
@@ -149,6 +157,11 @@ def _home(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> str:
             f"{model.path}: schema {model.schema} exists {where}; it must exist in exactly one attached database"
         )
     return str(found[0][0])
+
+
+def model_columns(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> Columns:
+    """Names and types of a model's table as it is; empty when there is none."""
+    return _columns(connection, _home(connection, model), model.schema, model.name)
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> Columns:
@@ -193,7 +206,9 @@ def _without_zones(connection: duckdb.DuckDBPyConnection, columns: Columns) -> C
     return _columns(connection, "temp", "main", "model_result")
 
 
-def _write_changes(connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str]) -> tuple[int, int]:
+def _write_changes(
+    connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], before_writing: Callable[[], None]
+) -> tuple[int, int]:
     """Make `table` hold the rows of the result, as often as the result holds them: rows inserted and deleted."""
     columns = ", ".join(quote_identifier(name) for name in names)
     connection.execute(
@@ -206,6 +221,7 @@ def _write_changes(connection: duckdb.DuckDBPyConnection, table: str, names: Seq
     deleted = _number(connection, f"SELECT coalesce(-sum({_COPIES}), 0)::BIGINT FROM {_CHANGES} WHERE {_COPIES} < 0")
     if not inserted and not deleted:
         return 0, 0
+    before_writing()
     same = " AND ".join(f"old.{quote_identifier(n)} IS NOT DISTINCT FROM gone.{quote_identifier(n)}" for n in names)
     surplus = (
         f"SELECT old.rowid FROM {table} AS old JOIN {_CHANGES} AS gone ON gone.{_COPIES} < 0 AND {same}"

@@ -186,6 +186,11 @@ def revenue_movements(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("DELETE FROM meta.cursor WHERE consumer IN ('milestones', 'home_values', 'credits')")
 
 
+def versions_of_tables(connection: duckdb.DuckDBPyConnection) -> None:
+    """Changes of tables are counted from now on (`warehouse/versions.py`): every model runs once."""
+    connection.execute("DELETE FROM meta.model")
+
+
 MIGRATIONS: dict[int, Migration] = {
     1: credit_new_recurring_revenue,
     2: number_columns,
@@ -199,4 +204,5 @@ MIGRATIONS: dict[int, Migration] = {
     10: unattributed_reasons,
     11: home_currency,
     12: revenue_movements,
+    13: versions_of_tables,
 }

@@ -16,13 +16,16 @@ from crm_attribution.errors import CommitLost, ConfigurationError
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.migrations import MIGRATIONS, create_marker
 
-SCHEMA_VERSION = 13
+SCHEMA_VERSION = 14
 
 _META_TABLES = {
     "schema_version": "version INTEGER NOT NULL",
     "migration": "version INTEGER NOT NULL, name VARCHAR NOT NULL, applied_at TIMESTAMPTZ NOT NULL",
     "change": "seq BIGINT NOT NULL, topic VARCHAR NOT NULL, key VARCHAR[] NOT NULL",
     "cursor": "consumer VARCHAR NOT NULL, seq BIGINT NOT NULL, signature VARCHAR NOT NULL",
+    "version": "name VARCHAR NOT NULL, version BIGINT NOT NULL",
+    "model": "name VARCHAR NOT NULL, signature VARCHAR NOT NULL, inputs JSON NOT NULL, ran VARCHAR NOT NULL,"
+    " rows BIGINT NOT NULL",
     "fact": "name VARCHAR NOT NULL, value VARCHAR NOT NULL",
 }
 """No keys: nothing in the warehouse has an index."""

@@ -18,6 +18,7 @@ from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.sql import Sql
 from crm_attribution.warehouse.state import State
 from crm_attribution.warehouse.tables import Table, places
+from crm_attribution.warehouse.versions import watched
 
 NOT_KEPT = "a commit returned without an error and kept nothing: nothing of this step is stored; run it again"
 
@@ -32,10 +33,10 @@ class Session(Sql):
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        super().__init__(connection)
+        super().__init__(watched(connection))
         self.journal = Journal(self)
         self.quarantine = Quarantine(self)
-        self.state = State(connection)
+        self.state = State(self.connection)
         self._dry_run = False
 
     def __getitem__(self, name: str) -> Table:

@@ -15,7 +15,7 @@ from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.identifiers import record_ids
 from crm_attribution.layers import derive
 from crm_attribution.marts.about import origin
-from crm_attribution.marts.models import materialize
+from crm_attribution.marts.current import Models
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS
@@ -102,8 +102,9 @@ def _erase_rows(
     with pipeline.warehouse.session() as session:
         erased = privacy.erase(session, pipeline.ledger, traces, now)
         derive(session, pipeline.rules, as_of)
+        models = Models(session, as_of)
         for model in MODELS:
-            materialize(session.connection, model)
+            models.run(model)
         left = mentions(session, traces)
         if kept := sorted(CLEAN & left.keys()):
             raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")
