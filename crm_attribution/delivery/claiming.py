@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ import polars as pl
 
 from crm_attribution.clock import iso
 from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
+from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.rules import Decision, Row, batches, claim, decide, guarded, hour_of, ready, recovered
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.ledger import entries, moves
@@ -21,11 +23,13 @@ from crm_attribution.warehouse.session import Session
 
 @dataclass
 class Claiming:
-    """Selects and claims. `resolve` reads consent and identifiers of the rows about to be sent, in the warehouse."""
+    """Selects and claims. `resolve` reads consent and identifiers of the rows about to be sent, in the warehouse;
+    `looking` tells which held rows are looked at again, without it all are."""
 
     delivery: Delivery
     ledger: Ledger
     resolve: Resolve
+    looking: Looking | None = None
 
     def select(self, session: Session, window_end: datetime) -> None:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
@@ -41,12 +45,19 @@ class Claiming:
                 self.delivery.report.paused_until = until
                 self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
                 return
-            due = entries.due(book, name, window_end, now)
+            again = None if self.looking is None else self.looking.again(session, book.stand, window_end)
+            resting = entries.held(book, name, window_end)
+            due = entries.due(book, name, window_end, now, again)
             decisions = self._decide(session, due, now)
             self._guard(book, rows_of(due), decisions)
             self._place(book, rows_of(due), decisions, now)
+            stand = book.stand
             self.delivery.checkpoint("selecting")
+        if self.looking is not None:
+            self.looking.looked(session, stand, window_end)
         self.delivery.checkpoint("selected")
+        looked = Counter(due.filter(pl.col("state") == "held")["reason"])
+        self.delivery.report.resting = Counter(resting) - looked
         sendable = [key for key in due["conversion_id"] if decisions[key].to == "send"]
         actions = {row.conversion_id: row.action for row in rows_of(due)}
         kinds = {row.conversion_id: row.kind for row in rows_of(due)}

@@ -19,6 +19,7 @@ from crm_attribution.delivery.access import access_to
 from crm_attribution.delivery.answering import Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
+from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.processing import follow_up
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy
@@ -54,6 +55,7 @@ def deliver(
     clock: Clock,
     window_end: datetime,
     resolve: Resolve,
+    looking: Looking | None = None,
     transport: Sender | None = None,
     policy: Policy | None = None,
     rng: random.Random | None = None,
@@ -66,6 +68,7 @@ def deliver(
         rules: the mapping.
         warehouse: read only, but for its copy of the ledger.
         resolve: reads consent and identifiers of the rows about to be sent.
+        looking: tells which held rows are looked at again; by default all are.
         transport: HTTP to the platform; by default made from the settings.
         sleep: waits while the platform throttles, at most `policy.patience` seconds in all.
         checkpoint: where tests crash it.
@@ -92,7 +95,7 @@ def deliver(
         report.stopped = report.alert = mirror.ready(session, ledger)
     if report.stopped:
         return report
-    claiming = Claiming(delivery, ledger, resolve)
+    claiming = Claiming(delivery, ledger, resolve, looking)
     rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
     transport = transport or transport_for(destination, settings)
     answering = Answering(delivery, transport, rng)

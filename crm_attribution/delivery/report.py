@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -28,6 +29,7 @@ class DeliveryReport:
         warning: what a person should look at; nothing waits for it.
         paused_until: the platform asked for it.
         ended: state and reason each row it looked at was left in.
+        resting: rows that are held still, by reason; nothing that it could go by has changed.
         left_out: how many identifiers were not sent because it is not certain what they mean, by the platform's name.
     """
 
@@ -44,17 +46,27 @@ class DeliveryReport:
     warning: str | None = None
     paused_until: datetime | None = None
     ended: dict[str, tuple[str, str | None]] = field(default_factory=dict, repr=False)
+    resting: Counter[str | None] = field(default_factory=Counter, repr=False)
     left_out: Counter[str] = field(default_factory=Counter, repr=False)
 
     @property
     def counts(self) -> dict[str, int]:
         """Rows by the state they were left in."""
-        return dict(sorted(Counter(state for state, _ in self.ended.values()).items()))
+        return dict(sorted(self._by(lambda state, _: state).items()))
 
     @property
     def reasons(self) -> dict[str, int]:
         """Rows by `state: reason`, where there is one."""
-        return dict(sorted(Counter(f"{state}: {why}" for state, why in self.ended.values() if why).items()))
+        return dict(sorted(self._by(lambda state, why: f"{state}: {why}" if why else None).items()))
+
+    def _by(self, name: Callable[[str, str | None], str | None]) -> Counter[str]:
+        """Rows that were due, by a name for their end; those without one are left out."""
+        ends = Counter(self.ended.values()) + Counter({("held", why): count for why, count in self.resting.items()})
+        found: Counter[str] = Counter()
+        for end, count in ends.items():
+            if (called := name(*end)) is not None:
+                found[called] += count
+        return found
 
     def facts(self) -> dict[str, int | str]:
         """Figures by name, for metadata."""

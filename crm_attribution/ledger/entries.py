@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 import polars as pl
@@ -17,15 +18,52 @@ _C, _A = TABLES[CONVERSION].c, TABLES[ATTEMPT].c
 _HOUR = 3_600_000_000
 
 
-def due(book: Book, destination: str, before: datetime, now: datetime) -> pl.DataFrame:
-    """Rows that might be sent, oldest fact first: planned for before the window's end, or to be retried by now."""
+@dataclass(frozen=True)
+class Again:
+    """Held rows to be looked at again.
+
+    Attributes:
+        conversion_ids: about something that changed.
+        serial: of the ledger when they were looked at last: rows written since are looked at.
+        until: end of the window of then: rows that are ready later have not been looked at yet.
+    """
+
+    conversion_ids: Sequence[str]
+    serial: int
+    until: datetime
+
+
+_BY_TIME = ("in_future", "record_unreadable", "volume_guard")
+"""Reasons that go, or count for others, though nothing of the row changes."""
+
+
+def due(book: Book, destination: str, before: datetime, now: datetime, again: Again | None = None) -> pl.DataFrame:
+    """Rows that might be sent, oldest fact first: planned for before the window's end, or to be retried by now; of held
+    ones those to be looked at again, by default all."""
     waited = _C.next_attempt_at.is_(None) | (_C.next_attempt_at <= micros(now))
-    return book.read(
-        CONVERSION,
-        _C.destination == destination,
-        _C.ready_at < micros(before),
-        _C.state.in_(["pending", "held"]) | ((_C.state == "retry") & waited),
-    ).sort("occurred_at", "conversion_id")
+    mine = (_C.destination == destination, _C.ready_at < micros(before))
+    waiting = (_C.state == "pending") | ((_C.state == "retry") & waited)
+    held = _C.state == "held"
+    if again is None:
+        return book.read(CONVERSION, *mine, waiting | held).sort("occurred_at", "conversion_id")
+    fresh = (
+        (_C.changed > again.serial)
+        | (_C.ready_at >= micros(again.until))
+        | (_C.expires_at <= micros(now))
+        | _C.first_sent_at.is_not(None)
+        | _C.replayed_from.is_not(None)
+        | _C.reason.in_(_BY_TIME)
+    )
+    touched = book.read_keys(CONVERSION, "conversion_id", again.conversion_ids, *mine, held & ~fresh)
+    found = book.read(CONVERSION, *mine, waiting | (held & fresh))
+    return pl.concat([found, touched]).sort("occurred_at", "conversion_id")
+
+
+def held(book: Book, destination: str, before: datetime) -> dict[str | None, int]:
+    """How many rows that are due are held, by their reason."""
+    mine = (_C.destination == destination, _C.ready_at < micros(before), _C.state == "held")
+    found = book.connection.execute(sa.select(_C.reason, sa.func.count()).where(*mine).group_by(_C.reason))
+    return {row[0]: int(row[1]) for row in found}
 
 
 def rows(book: Book, conversion_ids: Iterable[str]) -> pl.DataFrame:

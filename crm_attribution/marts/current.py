@@ -17,7 +17,7 @@ import duckdb
 
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.marts.models import ModelResult, SqlModel, materialize
+from crm_attribution.marts.models import ModelResult, SqlModel, materialize, model_columns
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.macros import MACROS
 from crm_attribution.warehouse.session import Session
@@ -76,10 +76,9 @@ class Models:
 
     def _count(self, model: SqlModel) -> int | None:
         """Rows of its table; None where there is none."""
-        try:
-            return int(self._session.scalar(f"SELECT count(*) FROM {quote_identifier(model.schema, model.name)}"))
-        except duckdb.CatalogException:
+        if not model_columns(self._session.connection, model):
             return None
+        return int(self._session.scalar(f"SELECT count(*) FROM {quote_identifier(model.schema, model.name)}"))
 
 
 def _reads(model: SqlModel) -> list[str]:

@@ -116,6 +116,9 @@ class State:
     restated = Values(
         "restated", "destination", NUMBER, "serial number of the ledger when restatements were planned last"
     )
+    looked = Values(
+        "looked", "destination", JSON, "ledger, serial number and window of the last look at held conversions"
+    )
     restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")

@@ -7,9 +7,10 @@ import dagster as dg
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
 from crm_attribution.delivery.deliver import deliver
+from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
-from crm_attribution.destinations import destinations
+from crm_attribution.destinations import destinations, values
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING, TELLING
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
@@ -86,6 +87,9 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 clock=pipeline.clock,
                 window_end=window(context).end,
                 resolve=recipients.resolver(destination, pipeline.rules),
+                looking=Looking(
+                    destination.name, destination.account(values(destination, pipeline.settings)), pipeline.rules
+                ),
             )
         return _shown(pipeline, name, report)
 
@@ -121,7 +125,8 @@ def _shown(pipeline: Pipeline, name: str, report: DeliveryReport) -> Result:
         metadata={"conversions": report.stuck, "stopped": report.stopped or "no"},
     )
     return dg.MaterializeResult(
-        metadata={"dagster/row_count": len(report.ended), **dict(report.facts())}, check_results=[check, backlog]
+        metadata={"dagster/row_count": sum(report.counts.values()), **dict(report.facts())},
+        check_results=[check, backlog],
     )
 
 
