@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-import phonenumbers
 import pycountry
 
 from crm_attribution.identifiers import normalise_email, sha256, visible
@@ -137,11 +136,15 @@ def e164(raw: str | None, country: str | None = None) -> str | None:
     whole = _valid(f"+{text}", None) if len(bare) >= _WITH_COUNTRY and not bare.startswith("0") else None
     if region is None or national is None or whole is None or national == whole:
         return national or whole
+    import phonenumbers  # its tables take long to load, and most hours send no number
+
     code = phonenumbers.country_code_for_region(region)
     return whole if whole.startswith(f"+{code}") else None
 
 
 def _valid(text: str, region: str | None) -> str | None:
+    import phonenumbers
+
     try:
         number = phonenumbers.parse(text, region)
     except phonenumbers.NumberParseException:

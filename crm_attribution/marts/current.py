@@ -33,10 +33,11 @@ class Standing:
 
 
 class Models:
-    """The models of a warehouse that is open, as of the end of its newest hour."""
+    """The models of a warehouse that is open, as of the end of its newest hour; nothing else writes meanwhile."""
 
     def __init__(self, session: Session, as_of: datetime) -> None:
         self._session, self._as_of = session, as_of
+        self._versions: dict[str, int] | None = None  # of the tables, until a model runs
 
     def standing(self, model: SqlModel) -> Standing | None:
         """Since when the table holds what its inputs give and its tests pass; None where it has to run."""
@@ -57,8 +58,11 @@ class Models:
         def before_writing() -> None:
             count_change(self._session.connection, [model.key])
 
-        self.doubt(model)
-        return materialize(self._session.connection, model, before_writing)
+        self._session.connection.execute("DELETE FROM meta.model WHERE name = ?", [model.key])
+        try:
+            return materialize(self._session.connection, model, before_writing)
+        finally:
+            self._versions = None
 
     def holds(self, model: SqlModel, rows: int) -> None:
         """It has run, and all its tests pass."""
@@ -67,12 +71,10 @@ class Models:
             [model.key, signature(model), self._inputs(model), iso(self._as_of), rows],
         )
 
-    def doubt(self, model: SqlModel) -> None:
-        self._session.connection.execute("DELETE FROM meta.model WHERE name = ?", [model.key])
-
     def _inputs(self, model: SqlModel) -> str:
-        known = versions(self._session.connection)
-        return json.dumps({name: known.get(name, 0) for name in _reads(model)})
+        if self._versions is None:
+            self._versions = versions(self._session.connection)
+        return json.dumps({name: self._versions.get(name, 0) for name in _reads(model)})
 
     def _count(self, model: SqlModel) -> int | None:
         """Rows of its table; None where there is none."""

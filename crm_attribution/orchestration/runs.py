@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
@@ -69,6 +70,9 @@ def _execute(
         Stopped: when a signal ended it.
         Terminal: when it fails; the message is that of the first failed step.
     """
+    if not gc.isenabled():  # the command line switched it off while everything was loaded, which is there to stay
+        gc.freeze()
+        gc.enable()
     run_id = str(uuid4())
     note_process(given, run_id, iso(WallClock().now()))
     with stopping.watched(), dg.DagsterInstance.get() as instance:

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 Ints = NDArray[np.integer[Any]]
 
@@ -28,6 +26,9 @@ def labels(nodes: int, u: Ints, v: Ints) -> Ints:
         u: one end of each edge.
         v: the other end.
     """
+    from scipy.sparse import coo_matrix  # most hours bring no edge that needs it, and loading it takes long
+    from scipy.sparse.csgraph import connected_components
+
     index = np.int32 if nodes < 2**31 else np.int64
     ones = np.ones(len(u), np.int8)
     graph = coo_matrix((ones, (u.astype(index, copy=False), v.astype(index, copy=False))), shape=(nodes, nodes))
