@@ -29,9 +29,12 @@ from crm_attribution.contracts.topics import (
     PERSON,
     TOUCH_PERSON,
 )
+from crm_attribution.destinations import values
+from crm_attribution.destinations.base import Destination
 from crm_attribution.ledger.entries import Again
 from crm_attribution.ledger.mark import Stand
 from crm_attribution.mapping import Rules
+from crm_attribution.settings import Settings
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
@@ -49,6 +52,13 @@ class Looking:
     account: str
     rules: Rules
     _seen: Changes | None = None
+
+    @classmethod
+    def of(cls, destination: Destination, rules: Rules, settings: Settings) -> Looking | None:
+        """None for a destination whose rows are about touches: all of those are looked at."""
+        if destination.plans_from == "touches":
+            return None
+        return cls(destination.name, destination.account(values(destination, settings)), rules)
 
     @property
     def consumer(self) -> str:

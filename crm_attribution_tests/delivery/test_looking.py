@@ -106,7 +106,8 @@ def test_what_is_held_is_looked_at_when_its_reason_may_have_gone(tmp_path: Path)
         assert look(chain, day(3, "13:10:00"), day(3, "13:00:00"))[0] < 8
         assert look(chain, day(4, "00:10:00"), day(3, "13:10:00"))[0] >= 8  # once a day
         with chain.warehouse.session() as session, chain.ledger.reading() as book:
-            mine = Looking("meta", META.account(values(META, SETTINGS)), chain.mapping)
+            mine = Looking.of(META, chain.mapping, SETTINGS)
+            assert mine is not None
             end = at(day(4, "01:00:00"))
             assert mine.again(session, book.stand, end) is not None
             assert mine.again(session, Stand("another ledger", 99), end) is None

@@ -10,7 +10,7 @@ from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
-from crm_attribution.destinations import destinations, values
+from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING, TELLING
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
@@ -87,9 +87,7 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 clock=pipeline.clock,
                 window_end=window(context).end,
                 resolve=recipients.resolver(destination, pipeline.rules),
-                looking=Looking(
-                    destination.name, destination.account(values(destination, pipeline.settings)), pipeline.rules
-                ),
+                looking=Looking.of(destination, pipeline.rules, pipeline.settings),
             )
         return _shown(pipeline, name, report)
 
