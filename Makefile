@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 PEERS ?= build/peers
 unexport PYTHONDONTWRITEBYTECODE # compiling the tests anew costs each of their processes ten seconds
 
-.PHONY: help setup demo ui test test-fast laws crash-matrix stress mutants check format snapshots lock clean bench bench-peers
+.PHONY: help setup demo ui old-clients test test-fast laws crash-matrix stress mutants check format snapshots lock clean bench bench-peers
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,11 @@ bench-peers: ## dlt, tap-hubspot, marketing-attribution-models in build/peers, e
 	$(PEERS)/tap-hubspot/bin/python -m pip install --quiet 'tap-hubspot==4.5.0'
 	$(PYTHON) -m venv $(PEERS)/attribution
 	$(PEERS)/attribution/bin/python -m pip install --quiet 'marketing-attribution-models==2.1.1'
+
+old-clients: ## asks the questions of docs/finance.md on the demo's file, in DuckDB 1.1 with nothing else installed
+	$(PYTHON) -m venv build/duckdb-1.1
+	build/duckdb-1.1/bin/python -m pip install --quiet 'duckdb==1.1.3'
+	build/duckdb-1.1/bin/python crm_attribution_tests/questions.py data/demo/finance.duckdb
 
 clean: ## remove the demo's data
 	rm -rf data/demo

@@ -260,7 +260,7 @@ def authorize(redirect_uri: str, code: str | None, scopes: tuple[str, ...]) -> N
 
 
 @main.command()
-@click.argument("words", nargs=-1, required=True, metavar="[person|event|milestone|account|deal] ID")
+@click.argument("words", nargs=-1, required=True, metavar="[person|event|milestone|account|deal|number] ID")
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="Rows shown of each list."
 )
@@ -273,15 +273,20 @@ def why(words: tuple[str, ...], limit: int, show_personal: bool, as_json: bool) 
     A person is named by its id (a former one too), contact:ID, email:ADDRESS or a click id as gclid:VALUE; an account
     by company:ID, domain:NAME or deal:ID; a milestone by its id or that of one of its events; a deal by its id. An id
     alone is enough: a number alone is a deal's.
+
+    `why number marts.TABLE COLUMN=VALUE …` opens rows of a mart: what they are made of, its touches and source rows.
     """
     from crm_attribution.operations.why import KINDS
     from crm_attribution.operations.why import command as explanation
 
     *named, identifier = words
-    if len(named) > 1 or any(kind not in KINDS for kind in named):
+    if named and named[0] == "number":
+        tree = explanation.why_number(given_settings(), words[1], words[2:], limit, show_personal=show_personal)
+    elif len(named) > 1 or any(kind not in KINDS for kind in named):
         raise click.UsageError(f"give an id, or one of {', '.join(KINDS)} and an id")
-    kind = named[0] if named else None
-    tree = explanation.why(given_settings(), kind, identifier, limit, show_personal=show_personal)
+    else:
+        kind = named[0] if named else None
+        tree = explanation.why(given_settings(), kind, identifier, limit, show_personal=show_personal)
     click.echo(json.dumps(tree.as_dict(), indent=2)) if as_json else explanation.show(tree)
 
 

@@ -17,6 +17,7 @@ import pytest
 from crm_attribution.destinations import destinations
 from crm_attribution.marts.publish import read_storage_version
 from crm_attribution_tests.pipeline.project import ROOT, SAMPLE_MAPPING, SAMPLE_PORTAL, Project
+from crm_attribution_tests.questions import answers, questions
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.pipeline
@@ -216,6 +217,22 @@ def test_the_queries_of_the_readme_run(played: Played) -> None:
     assert len(blocks) >= 2
     for sql in blocks:
         assert played.project.finance(sql), sql
+
+
+def test_the_questions_of_finance_are_answered_in_ten_lines(played: Played) -> None:
+    """`make old-clients` asks them in DuckDB 1.1."""
+    asked = questions()
+    assert len(asked) >= 15
+    assert {question: sql for question, sql in asked.items() if len(sql.strip().splitlines()) > 10} == {}
+    found = answers(str(played.project.data_dir / "finance.duckdb"))
+    assert {question: count for question, count in found.items() if not count} == {}
+
+
+def test_no_column_needs_a_package_beside_duckdb(played: Played) -> None:
+    types = "SELECT DISTINCT data_type FROM duckdb_columns() WHERE schema_name = 'marts'"
+    kinds = {kind for (kind,) in played.project.finance(types)}
+    plain = {"VARCHAR", "BIGINT", "INTEGER", "BOOLEAN", "DATE", "TIMESTAMP"}
+    assert {kind for kind in kinds if not kind.startswith("DECIMAL")} <= plain
 
 
 def test_bad_rows_wait_in_quarantine_with_their_reason(played: Played) -> None:

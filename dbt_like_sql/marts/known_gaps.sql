@@ -14,7 +14,8 @@
 -- @column currency: ISO 4217 code of the amount
 -- @column amount_minor: amounts of the deals it concerns as HubSpot has them now, minor units; null where none is known
 -- @column amount: the same in the currency's unit
--- @column first_at: earliest of their entries, milestones or days of spend, or when it was refused, UTC
+-- @column first_at: earliest of their entries, milestones or days of spend, or when a deal was refused, UTC; null for what
+--   else waits in quarantine, which has it
 -- @column what_to_do [not_null]: how to close it
 -- @unique: gap, subject, detail, currency
 with named as (
@@ -41,31 +42,31 @@ with named as (
 ),
 
 refused as (
-    select 'contacts' as kind, key, reasons, observed_at, stored from quarantine.contact where not resolved
+    select 'contacts' as kind, key, reasons, stored from quarantine.contact where not resolved
     union all
-    select 'companies', key, reasons, observed_at, stored from quarantine.company where not resolved
+    select 'companies', key, reasons, stored from quarantine.company where not resolved
     union all
-    select 'deals', key, reasons, observed_at, stored from quarantine.deal where not resolved
+    select 'deals', key, reasons, stored from quarantine.deal where not resolved
 ),
 
 waiting as (
-    select 'raw.link_click' as source, reasons, observed_at from quarantine.link_click where not resolved
+    select 'raw.link_click' as source, reasons from quarantine.link_click where not resolved
     union all
-    select 'raw.form_submission', reasons, observed_at from quarantine.form_submission where not resolved
+    select 'raw.form_submission', reasons from quarantine.form_submission where not resolved
     union all
-    select 'raw.email_click', reasons, observed_at from quarantine.email_click where not resolved
+    select 'raw.email_click', reasons from quarantine.email_click where not resolved
     union all
-    select 'raw.offline_touch', reasons, observed_at from quarantine.offline_touch where not resolved
+    select 'raw.offline_touch', reasons from quarantine.offline_touch where not resolved
     union all
-    select 'raw.activity', reasons, observed_at from quarantine.activity where not resolved
+    select 'raw.activity', reasons from quarantine.activity where not resolved
     union all
-    select 'raw.property_history', reasons, observed_at from quarantine.property_history where not resolved
+    select 'raw.property_history', reasons from quarantine.property_history where not resolved
     union all
-    select 'raw.ad_spend', reasons, observed_at from quarantine.ad_spend where not resolved
+    select 'raw.ad_spend', reasons from quarantine.ad_spend where not resolved
     union all
-    select 'raw.cost', reasons, observed_at from quarantine.cost where not resolved
+    select 'raw.cost', reasons from quarantine.cost where not resolved
     union all
-    select 'raw.exchange_rate', reasons, observed_at from quarantine.exchange_rate where not resolved
+    select 'raw.exchange_rate', reasons from quarantine.exchange_rate where not resolved
 ),
 
 fact as (
@@ -106,14 +107,14 @@ found as (
         1,
         deal.currency,
         max(deal.amount_minor),
-        min(refused.observed_at)
+        null
     from refused
     left join staging.deal as deal on refused.kind = 'deals' and deal.deal_id = refused.key
     where refused.kind <> 'deals' or coalesce(refused.stored, false)
     group by coalesce(refused.stored, false), refused.kind, refused.key, deal.currency
     union all
     select
-        'rows_refused', source, null, regexp_replace(reasons, '\([^;]*\)', '', 'g'), count(*), null, null, min(observed_at)
+        'rows_refused', source, null, regexp_replace(reasons, '\([^;]*\)', '', 'g'), count(*), null, null, null
     from waiting
     group by source, regexp_replace(reasons, '\([^;]*\)', '', 'g')
     union all

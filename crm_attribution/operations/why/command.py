@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.operations.why import Node, explain
+from crm_attribution.mapping import Rules
+from crm_attribution.operations.why import Node, explain, number
+from crm_attribution.operations.why.tree import Context
 from crm_attribution.orchestration.resources import open_pipeline, open_warehouse
 from crm_attribution.settings import Settings
+from crm_attribution.warehouse.session import Session
 
 _PATIENCE = 5.0
 """Seconds to wait for the writer's file: a question, not a run."""
@@ -29,12 +35,32 @@ def why(given: Settings, kind: str | None, asked: str, limit: int = 20, *, show_
         WarehouseBusy: a run holds the warehouse.
         ConfigurationError: the warehouse is empty.
     """
+    with _opened(given) as (session, rules):
+        return explain(session, kind, asked, rules, limit=limit, show_personal=show_personal)
+
+
+def why_number(
+    given: Settings, table: str, conditions: Sequence[str], limit: int = 20, *, show_personal: bool = False
+) -> Node:
+    """The tree behind the rows of a mart.
+
+    Raises:
+        NotKnown: no row is so.
+        WarehouseBusy: a run holds the warehouse.
+        ConfigurationError: the warehouse is empty, or there is no such mart or column.
+    """
+    with _opened(given) as (session, rules):
+        return number.explain(Context(session, rules, limit, show_personal), table, conditions)
+
+
+@contextmanager
+def _opened(given: Settings) -> Iterator[tuple[Session, Rules]]:
     rules = open_pipeline(given).rules
     warehouse = open_warehouse(given, _PATIENCE)
     if not warehouse.path.exists():
         raise ConfigurationError("the warehouse is empty: materialize the first hour (crm-attribution backfill)")
     with warehouse.session() as session:
-        return explain(session, kind, asked, rules, limit=limit, show_personal=show_personal)
+        yield session, rules
 
 
 def show(node: Node, console: Console | None = None) -> None:

@@ -140,7 +140,7 @@ def _touch(context: Context, row: Row, shares: list[Node], click: Row | None) ->
         "contact": row["contact_id"] and str(row["contact_id"]),
         "account": row["account_id"],
     }
-    behind = [*shares, *_source_row(context, row["origin"])]
+    behind = [*shares, *source_row(context, row["origin"])]
     if click is not None:
         resolution = {"status": click["status"], "by": click["reason"], "form": click["form_id"],
                       "submission": click["conversion_id"]}  # fmt: skip
@@ -148,7 +148,7 @@ def _touch(context: Context, row: Row, shares: list[Node], click: Row | None) ->
     return context.node(row["touch_id"], facts, behind)
 
 
-def _source_row(context: Context, origin: str) -> list[Node]:
+def source_row(context: Context, origin: str) -> list[Node]:
     """The row of raw that a touch names."""
     table, _, key = origin.partition(":")
     one, _, other = key.partition(":")
