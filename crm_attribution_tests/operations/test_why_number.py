@@ -113,9 +113,9 @@ def test_what_cannot_be_asked_is_told_with_what_can(world: tuple[Session, Contex
     _, context = world
     with pytest.raises(ConfigurationError, match="there is no mart nothing; there are account_journey, "):
         number.explain(context, "nothing", ())
-    with pytest.raises(ConfigurationError, match="'chanel=x' is no condition.*booked_on, booked_month"):
+    with pytest.raises(ConfigurationError, match=r"'chanel=x' is no condition.*booked_on, booked_month"):
         number.explain(context, "revenue_attribution", ("chanel=x",))
-    with pytest.raises(NotKnown, match="no row with model = circular; there are .*linear"):
+    with pytest.raises(NotKnown, match=r"no row with model = circular; there are .*linear"):
         number.explain(context, "revenue_attribution", ("model=circular",))
     mixed = number.explain(context, "revenue_attribution", ("model=linear",))
     assert mixed.facts["not_added_up"] == "rows of several: scope, measure; name one of each"

@@ -67,10 +67,10 @@ def explain(context: Context, table: str, conditions: Sequence[str]) -> Node:
     wanted = _parsed(name, columns, conditions)
     rows = _rows(context, name, {quote_identifier(column): value for column, value in wanted.items()})
     if not rows:
-        return _nothing(context, name, columns, wanted)
+        return _nothing(context, name, wanted)
     asked = {column: value if value is not None else "null" for column, value in wanted.items()}
     return context.node(
-        f"marts.{name}", {**asked, "rows": len(rows), **_sums(rows)}, _opened(context, name, columns, wanted, rows)
+        f"marts.{name}", {**asked, "rows": len(rows), **_sums(rows)}, _opened(context, name, wanted, rows)
     )
 
 
@@ -136,9 +136,7 @@ def _sums(rows: Sequence[Row]) -> dict[str, Any]:
     return {name: _shown(value) for name, value in found.items()}
 
 
-def _opened(
-    context: Context, name: str, columns: Mapping[str, str], wanted: Mapping[str, str | None], rows: Sequence[Row]
-) -> list[Node]:
+def _opened(context: Context, name: str, wanted: Mapping[str, str | None], rows: Sequence[Row]) -> list[Node]:
     """The rows it is made of, and how each came about."""
     opening = OPENINGS.get(name)
     if opening is None:
@@ -164,10 +162,10 @@ def _row(context: Context, name: str, row: Row) -> Node:
     """One row, and what lies behind it: of credit the touch, else the milestone or the known gaps of the deal."""
     what = row.get("milestone") or row.get("gap") or row.get("kind") or name
     title = f"{what} {row.get('deal_id') or row.get('milestone_id') or row.get('account_id') or ''}".strip()
-    return context.node(title, _facts(row), [*_behind(context, name, row), *_gaps(context, row)])
+    return context.node(title, _facts(row), [*_behind(context, row), *_gaps(context, row)])
 
 
-def _behind(context: Context, name: str, row: Row) -> list[Node]:
+def _behind(context: Context, row: Row) -> list[Node]:
     touch_id, milestone_id = row.get("touch_id"), row.get("milestone_id")
     if touch_id is not None:
         return _touch(context, touch_id)
@@ -201,7 +199,7 @@ def _gaps(context: Context, row: Row) -> list[Node]:
     ]
 
 
-def _nothing(context: Context, name: str, columns: Mapping[str, str], wanted: Mapping[str, str | None]) -> Node:
+def _nothing(context: Context, name: str, wanted: Mapping[str, str | None]) -> Node:
     """There is no such row: the known gaps of the deal or stage that was named, else what values there are."""
     named = {value for column, value in wanted.items() if value and column in ("deal_id", "subject", "milestone_id")}
     gaps = [
