@@ -19,13 +19,21 @@ class Quarantine:
 
     def add(self, name: str, bad: pl.DataFrame, *, observed_at: datetime) -> None:
         """Keep refused rows (`key`, `reasons`, `row`, `source`, `stored`) once per key and reason; `stored` tells that
-        the row was stored without the fields that could not be read."""
+        the row was stored without the fields that could not be read. What waits already, just as it is, stays since
+        when it does."""
         table = f"quarantine.{q(CONTRACTS[name].table)}"
         if bad.is_empty():
             return
         stored = pl.col("stored") if "stored" in bad.columns else pl.lit(False).alias("stored")
         rows = bad.select("key", "reasons", "row", "source", stored).unique(maintain_order=True)
         self._sql.materialise("_bad", rows)
+        both = "key, reasons, row::VARCHAR AS row, source, stored"
+        waiting = f"SELECT {both} FROM {table} t WHERE NOT resolved AND key IN (SELECT key FROM _bad)"
+        self._sql.connection.execute(
+            "CREATE OR REPLACE TEMP TABLE _other AS SELECT DISTINCT key FROM"
+            f" ((SELECT {both} FROM _bad EXCEPT {waiting}) UNION ALL ({waiting} EXCEPT SELECT {both} FROM _bad))"
+        )
+        self._sql.connection.execute("DELETE FROM temp._bad WHERE key NOT IN (SELECT key FROM _other)")
         self._sql.connection.execute(f"DELETE FROM {table} t USING _bad b WHERE t.key = b.key")
         self._sql.connection.execute(
             f"INSERT INTO {table} (key, reasons, row, source, observed_at, resolved, stored)"
@@ -33,6 +41,7 @@ class Quarantine:
             [observed_at],
         )
         self._sql.connection.execute("DROP TABLE temp._bad")
+        self._sql.connection.execute("DROP TABLE temp._other")
 
     def waiting(self, name: str) -> list[str]:
         """Keys of refused rows that have not come in good order since."""

@@ -29,6 +29,7 @@ from crm_attribution.warehouse import connection, schema
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.migrations import MIGRATIONS, journal_keys_as_lists
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.versions import versions
 from crm_attribution_tests.laws import TIMES
 
 pytestmark = pytest.mark.warehouse
@@ -338,3 +339,29 @@ def test_a_run_keeps_the_files_open_for_a_moment_and_lets_them_go(
     with warehouse.session() as session:
         assert set(session.state.extracted.all()) == {"0", "1", "2"}
     assert open_elsewhere(warehouse)
+
+
+def test_what_is_refused_again_just_as_it_is_waits_since_before(warehouse: Warehouse) -> None:
+    def told(*rows: tuple[str, str, str]) -> pl.DataFrame:
+        return pl.DataFrame(
+            [{"key": key, "reasons": why, "row": f'{{"a": {row}}}', "source": "search"} for key, why, row in rows]
+        )
+
+    def waits(session: Session) -> list[tuple[str, str, int]]:
+        return session.connection.execute(
+            "SELECT key, reasons, hour(observed_at) FROM quarantine.contact WHERE NOT resolved ORDER BY ALL"
+        ).fetchall()
+
+    with warehouse.session() as session:
+        first = told(("1", "A", "1"), ("1", "B", "1"), ("2", "A", "1"))
+        session.quarantine.add("raw.contact", first, observed_at=NOON)
+        counted = versions(session.connection)
+        session.quarantine.add("raw.contact", first, observed_at=NOON + timedelta(hours=1))
+        assert waits(session) == [("1", "A", 12), ("1", "B", 12), ("2", "A", 12)]
+        assert versions(session.connection) == counted
+        later = told(("1", "A", "1"), ("2", "A", "2"))  # a reason is gone, another value is refused
+        session.quarantine.add("raw.contact", later, observed_at=NOON + timedelta(hours=2))
+        assert waits(session) == [("1", "A", 14), ("2", "A", 14)]
+        session.quarantine.resolve("raw.contact", pl.Series(["2"]))
+        session.quarantine.add("raw.contact", told(("2", "A", "2")), observed_at=NOON + timedelta(hours=3))
+        assert waits(session) == [("1", "A", 14), ("2", "A", 15)]
