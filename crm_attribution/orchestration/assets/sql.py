@@ -16,6 +16,7 @@ from crm_attribution.marts.lineage import column_lineage
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, model_columns, order, run_test
 from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration import catalog
+from crm_attribution.orchestration.assets import shown
 from crm_attribution.orchestration.assets.common import (
     PipelineParam,
     Result,
@@ -139,7 +140,7 @@ def _standing(session: Session, known: Models, model: SqlModel) -> Result | None
     names = [COLUMNS, *(test.name for test in tests_of(model))]
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
-        metadata={**unchanged, **_described(model, standing.rows, 0, found)},
+        metadata={**unchanged, **_described(model, standing.rows, 0, found), **shown.of_mart(session, model.key)},
         check_results=[
             dg.AssetCheckResult(check_name=name, asset_key=key_of(model.key), passed=True, metadata=unchanged)
             for name in names
@@ -162,7 +163,10 @@ def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
         known.holds(model, outcome.rows)
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
-        metadata=_described(model, outcome.rows, outcome.changed_rows, outcome.columns),
+        metadata={
+            **_described(model, outcome.rows, outcome.changed_rows, outcome.columns),
+            **shown.of_mart(session, model.key),
+        },
         check_results=[_check(model, COLUMNS, rules), *(_check(model, one.test.name, [one]) for one in results)],
     )
 
