@@ -33,8 +33,9 @@ test-fast: setup ## rules, parsers, contracts, models, HTTP: under a minute on t
 laws: setup ## every law of hypothesis with LAWS times the examples, drawn anew
 	LAWS=$(or $(LAWS),20) $(BIN)/python -m pytest -n 2 -m hypothesis
 
-crash-matrix: setup ## deliveries killed at random points: KILLS=10000 SEED=1; lost, doubled, ghost, unrecorded
-	$(BIN)/python -m crm_attribution_tests.crash_matrix --kills $(or $(KILLS),1000) --seed $(or $(SEED),1)
+crash-matrix: setup ## deliveries killed and raced: KILLS=10000 RACES=200 SEED=1; lost, doubled, ghost, unrecorded
+	$(BIN)/python -m crm_attribution_tests.crash_matrix --kills $(or $(KILLS),1000) --races $(or $(RACES),200) \
+		--seed $(or $(SEED),1)
 
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress

@@ -136,6 +136,8 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
         run_id = run_hours(given, start, end, select=select, tags=tags)
     result = {"run_id": run_id, "calls_to_plan": planned, **reporting.run_summary(given, run_id)}
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_run(result)
+    if (unsafe := backfilling.unsent(result["tables"])) is not None:
+        raise click.ClickException(unsafe)
 
 
 @main.command()
@@ -146,12 +148,8 @@ def backfill(start: datetime, end: datetime, select: str | None, force: bool, as
 def plan(start: datetime, end: datetime, as_json: bool) -> None:
     """Count what a backfill would ask of HubSpot: calls, minutes at the account's limits, share of the day."""
     from crm_attribution.operations import backfill as backfilling
-    from crm_attribution.orchestration import budget
-    from crm_attribution.orchestration.resources import open_pipeline
 
-    if start >= end:
-        raise click.ClickException("the range needs --from before --to")
-    made = budget.make_plan(open_pipeline(given_settings()), start)
+    made = backfilling.plan(given_settings(), start, end)
     click.echo(json.dumps(made.document(), indent=2)) if as_json else backfilling.show(made)
 
 
@@ -312,6 +310,20 @@ def status(as_json: bool) -> None:
 
     result = reporting.status(given_settings())
     click.echo(json.dumps(result, indent=2)) if as_json else reporting.show_status(result)
+
+
+@main.command()
+@click.option("--table", help="Of one table, such as raw.contact.")
+@click.option("--reason", help="Only where this text is in FIELD:REASON.")
+@click.option("--limit", type=click.IntRange(1, 1_000_000), default=100, show_default=True, help="Fields shown.")
+@click.option("--json", "as_json", is_flag=True)
+@acts_on_errors
+def quarantine(table: str | None, reason: str | None, limit: int, as_json: bool) -> None:
+    """The rows that were refused: each field with its reason and what to do about it; no values."""
+    from crm_attribution.operations import quarantine as listing
+
+    result = listing.listed(given_settings(), listing.Asked(table, reason, limit))
+    click.echo(json.dumps(result, indent=2)) if as_json else listing.show(result)
 
 
 for command in (

@@ -10,7 +10,7 @@ from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import settings as hubspot
 from crm_attribution.ledger import settings as ledger
-from crm_attribution.settings import Group, Setting, Settings
+from crm_attribution.settings import Group, Setting, Settings, of_account
 from crm_attribution.sources import sources
 from crm_attribution.webhook import settings as webhook
 
@@ -48,8 +48,17 @@ def table() -> str:
     for group in groups():
         rows = [f"| `{one.name}` | {_meaning(one)} | {one.where} | {one.shown} |" for one in group.settings]
         head = ["| name | meaning | where to get it | default |", "| --- | --- | --- | --- |"]
-        sections.append("\n".join([f"## {group.title}", "", *head, *rows]) + "\n")
+        more = ["", _accounts(group)] if group.per_account else []
+        sections.append("\n".join([f"## {group.title}", "", *head, *rows, *more]) + "\n")
     return "\n".join(sections)
+
+
+def _accounts(group: Group) -> str:
+    example = of_account(group.account_setting, "eu")
+    return (
+        f"A further account, `account: eu` of a rule of the mapping, has `__EU` after the names: `{example}` is"
+        " required, what else is not set is as above."
+    )
 
 
 def _meaning(setting: Setting[Any]) -> str:

@@ -48,7 +48,7 @@ from crm_attribution.contracts.topics import (
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
-from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, QUALITY, RECEIPT, REPLAY
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.report import Report
@@ -256,8 +256,8 @@ SENDING = Step(
         *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
         *("raw.offline_touch", "raw.account"),
     ),
-    writes=(ATTEMPT, RECEIPT, CONVERSION),
-    memory=(ATTEMPT, RECEIPT, CONVERSION),
+    writes=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),
+    memory=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),
 )
 """`delivery.deliver` with `conversions.recipients`, of every destination."""
 

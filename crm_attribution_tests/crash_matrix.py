@@ -1,12 +1,15 @@
-"""`make crash-matrix KILLS=10000 SEED=1`: deliveries killed at random points, judged by the business facts received.
+"""`make crash-matrix KILLS=10000 RACES=200 SEED=1`: deliveries killed at random points, and side by side.
 
 Every round plans conversions at each destination found, kills deliveries at random points until one lives, and compares
-what the platform counts with what the ledger says. One line of JSON per destination and one in all:
+what the platform counts with what the ledger says, by the business facts received. A race is the same with two to eight
+deliveries at once, of which some are killed. One line of JSON per destination and one in all:
 
     lost        facts that were neither counted nor wait, and are not unknown
     doubled     facts counted more than once
     ghost       accepted in the ledger, not at the platform
     unrecorded  counted by the platform, neither accepted nor unknown in the ledger
+    stuck       deliveries of a race that did not end in two minutes
+    failed      deliveries of a race that ended neither well nor because another one held the warehouse too long
 """
 
 from __future__ import annotations
@@ -22,10 +25,11 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from crm_attribution_tests import postgres
-from crm_attribution_tests.delivery.killed import POINTS, work
+from crm_attribution_tests.delivery.killed import BUSY, POINTS, work
 from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
 from crm_attribution_tests.forked import CONTEXT
 from crm_attribution_tests.helpers import new_warehouse
@@ -33,6 +37,8 @@ from crm_attribution_tests.sandbox_process import Sandbox
 
 FACTS = ["a", "b", "c", "d", "e"]
 JUDGED = ("lost", "doubled", "ghost", "unrecorded")
+RACED = ("stuck", "failed")
+PATIENCE = 120.0
 
 
 class Matrix:
@@ -44,28 +50,57 @@ class Matrix:
 
     def round(self, platform: str, number: int) -> tuple[int, Counter[str]]:
         """Kills in one round, and what is wrong at its end."""
-        directory = self.folder / f"{platform}{number}"
+        outbox = self._planned(f"{platform}{number}", platform)
+        kills = 0
+        for _ in range(self.rng.randint(1, 6)):
+            kills += self.killed(outbox, self.rng.choice(POINTS), self.rng.choice((1, 1, 2, 3)))
+        return kills, self._ended(outbox)
+
+    def race(self, platform: str, number: int) -> Counter[str]:
+        """What is wrong after two to eight deliveries at once; one in four dies on its way."""
+        outbox = self._planned(f"{platform}-race{number}", platform)
+        racers = []
+        for _ in range(self.rng.randint(2, 8)):
+            point = self.rng.choice(POINTS) if self.rng.random() < 0.25 else "never"
+            racers.append(self._sender(outbox, point, 1))
+        for racer in racers:
+            racer.start()
+        until = time.monotonic() + PATIENCE
+        for racer in racers:
+            racer.join(max(0.0, until - time.monotonic()))
+        stuck = [racer for racer in racers if racer.exitcode is None]
+        for racer in stuck:
+            racer.kill()
+            racer.join()
+        failed = sum(racer.exitcode not in (0, BUSY, -signal.SIGKILL) for racer in racers)
+        return self._ended(outbox) + Counter(stuck=len(stuck), failed=failed)
+
+    def _planned(self, name: str, platform: str) -> Outbox:
+        directory = self.folder / name
         new_warehouse(directory)
         url = postgres.new_database(self.url) if self.url else ""
         outbox = Outbox(directory, self.sandbox.env, SMALL[platform], url=url)
         outbox.plan(*FACTS)
-        kills = 0
-        for _ in range(self.rng.randint(1, 6)):
-            kills += self.killed(outbox, self.rng.choice(POINTS), self.rng.choice((1, 1, 2, 3)))
+        return outbox
+
+    def _ended(self, outbox: Outbox) -> Counter[str]:
         outbox.now = NOW + timedelta(hours=1)
         outbox.deliver()
         outbox.deliver()
-        return kills, judged(outbox, outbox.counted(self.sandbox.received(outbox.emulator)["counted"], FACTS))
+        return judged(outbox, outbox.counted(self.sandbox.received(outbox.emulator)["counted"], FACTS))
 
     def killed(self, outbox: Outbox, point: str, hit: int) -> bool:
         """Whether a delivery died at a point."""
-        given = (outbox.directory, dict(outbox.env), outbox.destination.name, outbox.tag, point, hit, outbox.url)
-        process = CONTEXT.Process(target=work, args=given)
+        process = self._sender(outbox, point, hit)
         process.start()
         process.join(60)
         if process.exitcode not in (0, -signal.SIGKILL):
             raise AssertionError(f"a delivery ended with {process.exitcode} at {point}")
         return process.exitcode == -signal.SIGKILL
+
+    def _sender(self, outbox: Outbox, point: str, hit: int) -> ForkServerProcess:
+        given = (outbox.directory, dict(outbox.env), outbox.destination.name, outbox.tag, point, hit, outbox.url)
+        return CONTEXT.Process(target=work, args=given)
 
 
 def judged(outbox: Outbox, counted: list[str]) -> Counter[str]:
@@ -94,6 +129,7 @@ def matrix(seed: int, *, in_postgresql: bool = False) -> Iterator[Matrix]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--races", type=int, default=200, help="over all destinations")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true", help="the ledger in PostgreSQL")
     given = parser.parse_args()
@@ -107,13 +143,18 @@ def main() -> int:
             number += 1
             if number % 20 == 0:
                 print(f"{sum(one['kills'] for one in found.values())} kills", file=sys.stderr)
+        for number in range(given.races):
+            name = list(found)[number % len(found)]
+            found[name].update(playing.race(name, number), races=1)
+            if (number + 1) % 20 == 0:
+                print(f"{number + 1} races", file=sys.stderr)
+    figures = ("rounds", "kills", "races", *JUDGED, *RACED)
     for name, counts in found.items():
-        print(json.dumps({"destination": name, **{kind: counts[kind] for kind in ("rounds", "kills", *JUDGED)}}))
+        print(json.dumps({"destination": name, **{kind: counts[kind] for kind in figures}}))
     total = sum(found.values(), Counter[str]())
     seconds = round(time.monotonic() - began)
-    print(json.dumps({"seed": given.seed, "seconds": seconds, "kills": total["kills"],
-                      **{kind: total[kind] for kind in JUDGED}}))  # fmt: skip
-    return 1 if any(total[kind] for kind in JUDGED) else 0
+    print(json.dumps({"seed": given.seed, "seconds": seconds, **{kind: total[kind] for kind in figures}}))
+    return 1 if any(total[kind] for kind in (*JUDGED, *RACED)) else 0
 
 
 if __name__ == "__main__":

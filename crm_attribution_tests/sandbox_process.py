@@ -134,6 +134,10 @@ class Sandbox:
         found: dict[str, Any] = self._control("GET", f"received/{platform}")
         return found
 
+    def tell_by_browser(self, platform: str, account: str, action: str, key: str) -> None:
+        """The platform's pixel or tag tells an event."""
+        self._control("POST", f"browser/{platform}", {"account": account, "action": action, "key": key})
+
     def clock(self) -> str:
         return str(self._control("GET", "clock")["now"])
 

@@ -23,6 +23,7 @@ from crm_attribution.marts.discovery import discover
 from crm_attribution.preflight import register
 from crm_attribution.sources import sources
 from crm_attribution.sources.base import Source, columns
+from crm_attribution.sources.fixes import FIXES
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = ROOT / "docs" / "settings.md"
@@ -34,28 +35,19 @@ the file, and is none is reported by every command, in the run's log and by `sta
 the product itself (`CRM_ATTRIBUTION_…`) is refused. This page is generated: `make snapshots`.
 
 {table()}"""
-SOURCES_TEXT = """# Sources
+_WHAT_TO_DO = "\n".join(f"| `{reason}` | {what} |" for reason, what in FIXES.items())
+SOURCES_TEXT = f"""# Sources
 
 What is read besides HubSpot. Times are ISO 8601 (without a zone they are UTC); columns that are not listed are left
 out. This page is generated: `make snapshots`.
 
 A row that cannot be read waits in `quarantine.TABLE`, and the check `nothing_in_quarantine` fails. Its reason names the
-column and what is wrong. Correct the file and drop it again; of a table whose parts are told again, with all rows of
-the part (the day, the month).
+column and what is wrong; `crm-attribution quarantine` lists them. Correct the file and drop it again; of a table whose
+parts are told again, with all rows of the part (the day, the month).
 
 | reason | what to do |
 | --- | --- |
-| `missing` | give the column a value |
-| `not_a_date`, `not_a_month` | write 2026-03-31; a month as 2026-03 or as its first day |
-| `not_a_time` | write 2026-03-31T14:00:00Z; without a zone it is UTC |
-| `not_a_whole_number`, `negative` | digits only, from 0 |
-| `not_an_amount` | a decimal number with a point, no separators of thousands, below 10^14 minor units |
-| `more_digits_than_EUR_has` | round to the currency's minor unit, or correct the currency |
-| `not_an_ISO_4217_code` | three letters: EUR |
-| `not_a_number_above_zero` | a decimal number with a point, at most 18 digits on each side |
-| `not_a_name` | a name with letters or digits |
-| `not_an_address` | an e-mail such as ann@firm.com, or name the contact by its id |
-| `twice_in_one_file` | remove the line, or give the file a column that tells the two apart, such as the ad group |
+{_WHAT_TO_DO}
 """
 SOURCES = ROOT / "docs" / "sources.md"
 PRIVACY = ROOT / "docs" / "privacy.md"

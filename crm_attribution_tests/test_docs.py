@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from crm_attribution.cli import main
 from crm_attribution.configuration import groups
 from crm_attribution.marts.discovery import discover
+from crm_attribution.settings import of_account
 from crm_attribution_tests.pages import PAGES, ROOT, Shown, blocks, commands
 from crm_attribution_tests.test_architecture import ORDER, PACKAGE
 
@@ -80,6 +81,7 @@ def test_every_make_target_named_is_there() -> None:
 def test_every_setting_named_is_declared() -> None:
     known = {setting.name for group in groups() for setting in group.settings}
     beginnings = "|".join(sorted({name.split("_")[0] for name in known}))
+    known |= {of_account(setting.name, "eu") for group in groups() for setting in group.per_account}
     assert set(re.findall(rf"\b((?:{beginnings})_[A-Z_]*[A-Z])\b", EVERYTHING)) - known == set()
 
 

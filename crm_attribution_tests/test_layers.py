@@ -163,7 +163,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
                 with recorded(session, found[TELLING.name]):
-                    plan.plan_touches(session, chain.ledger, PLATFORMS[-1], chain.mapping, telling, at(stop))
+                    (told,) = plan.accounts_of(PLATFORMS[-1], chain.mapping, telling)
+                    plan.plan_touches(session, chain.ledger, told, chain.mapping, telling, at(stop))
         for platform in PLATFORMS:
             now = at(STOPS[2] if platform.plans_from == "touches" else LAST_DAY)
             sent = deliver(

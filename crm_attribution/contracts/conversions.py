@@ -54,6 +54,10 @@ class Conversion(Model):
         "first send that may have been applied, UTC: the platform's duplicate window starts here", nullable=True
     )
     payload_hash: str = field("SHA-256 of what, when, how much and whose, fixed at the first claim", nullable=True)
+    browser_event_id: str = field(
+        "id of the same event as the browser told it, sent in place of conversion_id, fixed at the first claim",
+        nullable=True,
+    )
     released_at: Timestamp = field("when a person lifted a hold: the volume guard lets it pass, UTC", nullable=True)
     replayed_from: str = field("state it is replayed from, while the replay is under way", nullable=True)
     planned_at: Timestamp = field("when it was planned, UTC", log=True)
@@ -100,7 +104,24 @@ class Receipt(Model):
     errors: str = field(
         "conversions that failed by the platform's reason, JSON object of counts", nullable=True, json=True
     )
-    warnings: str = field("conversions with a warning, likewise", nullable=True, json=True)
+    warnings: str = field(
+        "conversions with a warning by reason, likewise; of a field, as the answer named it at once: REASON (field)",
+        nullable=True,
+        json=True,
+    )
+
+
+@table("delivery.quality", key=("destination", "account", "read_on", "action", "measure"))
+class Quality(Model):
+    """What a platform says about the events of an account as a whole, read once a day, where it tells."""
+
+    destination: str = field("platform")
+    account: str = field("ad account or dataset")
+    read_on: str = field("day it was read on, UTC: 2026-03-10")
+    action: str = field("the platform's event name; empty where it is about all")
+    measure: str = field("the platform's name of the figure; not_told: the token may not read it; no_events: none")
+    hundredths: int = field("the figure in hundredths; null where it is not told", nullable=True)
+    read_at: Timestamp = field("when, UTC", log=True)
 
 
 @table("delivery.replay", key=("conversion_id", "asked_at"))

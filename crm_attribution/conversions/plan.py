@@ -14,7 +14,8 @@ from crm_attribution.contracts.topics import MILESTONE
 from crm_attribution.conversions import mirror, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
-from crm_attribution.destinations import destinations, not_configured, values
+from crm_attribution.destinations import destinations
+from crm_attribution.destinations.accounts import Account, accounts
 from crm_attribution.destinations.base import Destination
 from crm_attribution.ledger import entries, moves
 from crm_attribution.ledger.store import Book, Ledger
@@ -30,14 +31,15 @@ from crm_attribution.warehouse.state import Figures
 TOPICS = (MILESTONE,)
 
 
-def consumer(destination: str) -> str:
-    """Each destination has its own cursor: one configured later plans from the beginning, as suppressed history."""
-    return f"conversions:{destination}"
+def consumer(account: str) -> str:
+    """Each account (`Account.key`) has its own cursor: one configured later plans from the beginning, as suppressed
+    history."""
+    return f"conversions:{account}"
 
 
 @dataclass
 class Planning(Report):
-    """What was planned, and of each destination that was skipped, why."""
+    """What was planned, and of each destination or account that was skipped, why."""
 
     skipped: dict[str, str] = field(default_factory=dict)
 
@@ -46,24 +48,30 @@ class Planning(Report):
 
 
 def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, now: datetime) -> Planning:
-    """Plan new rows and refresh the value of unsent ones; for configured destinations, where sending is on.
+    """Plan new rows and refresh the value of unsent ones; for configured accounts, where sending is on.
 
     Rows are planned by key, in the ledger, before the cursor in the warehouse moves: what is planned again is there
     already.
     """
     report = Planning()
-    reasons = {name: why_not(destination, rules, settings) for name, destination in destinations().items()}
-    wanted = [destinations()[name] for name, reason in reasons.items() if reason is None]
+    wanted: list[Account] = []
+    for name, destination in destinations().items():
+        reason = why_not(destination, rules, settings)
+        if reason is not None:
+            report.skipped[name] = reason
+            continue
+        mine = accounts_of(destination, rules, settings)
+        wanted += [account for account in mine if account.missing is None]
+        report.skipped |= {account.title: account.missing for account in mine if account.missing is not None}
     unsafe = mirror.ready(session, ledger) if wanted else None
-    report.skipped |= {name: reason for name, reason in reasons.items() if reason is not None}
     if unsafe is not None:
-        report.skipped |= {destination.name: unsafe for destination in wanted}
+        report.skipped |= {account.title: unsafe for account in wanted}
         return report
     if wanted:
-        _activate(session, ledger, [(one.name, rules.named(one.name)) for one in wanted])
-    for destination in wanted:
-        planned = plan_touches if destination.plans_from == "touches" else _plan_one
-        report.changed += planned(session, ledger, destination, rules, settings, now)
+        _activate(session, ledger, [(one.key, named_of(one, rules)) for one in wanted])
+    for account in wanted:
+        planned = plan_touches if account.destination.plans_from == "touches" else _plan_one
+        report.changed += planned(session, ledger, account, rules, settings, now)
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
@@ -81,7 +89,36 @@ def why_not(destination: Destination, rules: Rules, settings: Settings) -> str |
         return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK=off)"
     if not rules.named(destination.name):
         return not_named(destination)
-    return not_configured(destination, settings)
+    missing = [account.missing for account in accounts_of(destination, rules, settings)]
+    return None if None in missing else "; ".join(filter(None, missing))
+
+
+def accounts_of(destination: Destination, rules: Rules, settings: Settings) -> list[Account]:
+    """The accounts of a destination that the mapping has rules for, also those that cannot be used."""
+    mine = rules.destinations.get(destination.name)
+    return accounts(destination, mine.accounts if mine else (), settings)
+
+
+def section(account: Account, rules: Rules) -> rules_module.Destination:
+    """The account's part of the mapping."""
+    return rules.destinations[account.destination.name].of_account(account.name)
+
+
+def named_of(account: Account, rules: Rules) -> list[tuple[str, str]]:
+    """What an account is told of, and as what: milestone or kind of touch, and action, each pair once."""
+    if account.destination.name not in rules.destinations:
+        return rules.named(account.destination.name)
+    return list(dict.fromkeys((rule.milestone, rule.action) for rule in section(account, rules).conversions))
+
+
+def scope(account: Account, book: Book) -> entries.Scope:
+    """The rows that planning for an account looks at: its own; and for that of the destination's own settings those it
+    had under another id, but nothing that was ever of a further account."""
+    name = account.destination.name
+    if account.name:
+        return entries.Scope(name, account.id)
+    further = {key.partition("@")[2] for key, *_ in entries.activations(book) if key.startswith(f"{name}@")}
+    return entries.Scope(name, None, frozenset({*account.others, *further} - {account.id}))
 
 
 def not_named(destination: Destination) -> str:
@@ -92,40 +129,38 @@ def not_named(destination: Destination) -> str:
 
 
 def plan_touches(
-    session: Session, ledger: Ledger, destination: Destination, rules: Rules, settings: Settings, now: datetime
+    session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
 ) -> int:
     """Plan what HubSpot is told of touches; how many rows are new."""
-    account = destination.account(values(destination, settings))
-    signature = f"{rules.signature('write_back')}:{account}"
-    following = session.following(consumer(destination.name), told.TOPICS, signature)
+    signature = f"{rules.signature('write_back')}:{account.id}"
+    following = session.following(consumer(account.key), told.TOPICS, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = told.plan(session, book, destination, account, rules, settings.start, changes, now)
+        new = told.plan(session, book, account.destination, account.id, rules, settings.start, changes, now)
         mirror.follow(session, book)
     return len(new)
 
 
 def _plan_one(
-    session: Session, ledger: Ledger, destination: Destination, rules: Rules, settings: Settings, now: datetime
+    session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
 ) -> int:
-    mine = rules.destinations[destination.name]
-    account = destination.account(values(destination, settings))
-    signature = f"{rules.signature('conversions')}:{mine.model_dump_json()}:{account}"
-    following = session.following(consumer(destination.name), TOPICS, signature)
+    mine, destination = section(account, rules), account.destination
+    signature = f"{rules.signature('conversions')}:{mine.model_dump_json()}:{account.id}"
+    following = session.following(consumer(account.key), TOPICS, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        mine = _effective(book, destination.name, mine)
+        mine = _effective(book, account.key, mine)
         plan = planning.Plan(
-            destination.name, account, mine, rules.conversions, destination.limits.max_age, settings.start
+            destination.name, account.id, mine, rules.conversions, destination.limits.max_age, settings.start
         )
         milestones = _milestones(session, None if changes.everything else changes.frame(MILESTONE))
         events = session.read_keys("events.milestone_event", milestones.select("milestone", "milestone_id"))
-        existing = _existing(session, book, destination.name, milestones, events)
+        existing = _existing(session, book, scope(account, book), milestones, events)
         new = planning.plan(plan, milestones, events, existing, now)
         written = book.insert(CONVERSION, new)["conversion_id"].to_list() if new.height else []
         updated = moves.refresh(book, planning.refresh(existing, milestones, events, plan, now))
         standing = planning.standing(existing, milestones, events).iter_rows()
         moved = moves.move(book, (Move(*row) for row in standing), now)
         keys = None if changes.everything else changes.frame(MILESTONE)
-        told = restate(session, book, destination, mine, keys, _due(session, now), now)
+        told = restate(session, book, account, scope(account, book), mine, keys, _due(session, now), now)
         mirror.follow(session, book)
     return len({*written, *updated, *moved, *told})
 
@@ -143,16 +178,16 @@ def _activate(session: Session, ledger: Ledger, wanted: Sequence[tuple[str, Sequ
     with ledger.writing() as book:
         seen = {(name, milestone, action) for name, milestone, action, _ in entries.activations(book)}
         since = "start" if not seen or watermark is None else iso(watermark)
-        for name, mine in wanted:
+        for key, mine in wanted:
             for milestone, action in mine:
-                if (name, milestone, action) not in seen:
-                    entries.activate(book, name, milestone, action, since)
+                if (key, milestone, action) not in seen:
+                    entries.activate(book, key, milestone, action, since)
 
 
-def _effective(book: Book, name: str, mine: rules_module.Destination) -> rules_module.Destination:
+def _effective(book: Book, key: str, mine: rules_module.Destination) -> rules_module.Destination:
     """The rules with `start` made the moment a rule was first seen, where that was after the first planning: a rule
     added later uploads no history unless its `send_from` names a time."""
-    seen = {(milestone, action): since for of, milestone, action, since in entries.activations(book) if of == name}
+    seen = {(milestone, action): since for of, milestone, action, since in entries.activations(book) if of == key}
     rules = []
     for rule in mine.conversions:
         since = seen[rule.milestone, rule.action]
@@ -194,17 +229,17 @@ def deal_contacts(session: Session, deals: pl.Series) -> pl.DataFrame:
 
 
 def _existing(
-    session: Session, book: Book, destination: str, milestones: pl.DataFrame, milestone_events: pl.DataFrame
+    session: Session, book: Book, mine: entries.Scope, milestones: pl.DataFrame, milestone_events: pl.DataFrame
 ) -> pl.DataFrame:
-    """Rows of a destination that a linked event or a once-per-person rule could meet: found in the copy, read in the
+    """Rows of an account that a linked event or a once-per-person rule could meet: found in the copy, read in the
     ledger."""
     events = milestone_events.select(id="event_id").unique()
     ids = session.query(
         "SELECT conversion_id FROM conversions.conversion WHERE destination = ? AND"
         " (milestone_id IN (SELECT id FROM events) OR event_id IN (SELECT id FROM events)"
         " OR person_id IN (SELECT person_id FROM persons))",
-        [destination],
+        [mine.destination],
         events=events,
         persons=ids_frame("person_id", milestones["once_person"].drop_nulls()),
     )
-    return entries.rows(book, ids["conversion_id"])
+    return entries.rows(book, ids["conversion_id"], mine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.plan import deal_contacts
 from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.mapping import Rules
+from crm_attribution.mapping.conversions import Destination as DestinationRules
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
@@ -34,15 +36,23 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
     if destination.plans_from == "touches":
         return told.resolver(destination, rules)
     mine = rules.destinations[destination.name]
+    kinds = [destination.click_id, *destination.other_click_ids] if destination.click_id else []
+    pixels = list(dict.fromkeys(rule.browser_event_id for rule in mine.conversions if rule.browser_event_id))
 
     def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
         live = _standing(session, rows)
         candidates = _candidates(session, live, mine.contact_label)
-        clicks = _clicks(session, candidates, destination.click_id, mine.click_days, rules.identity.click_id_properties)
+        clicks = _clicks(session, candidates, kinds, mine.click_days, rules.identity.click_id_properties)
         chosen = _choose(candidates, clicks)
-        details = _details(session, chosen.join(live.select("conversion_id", "deal_id"), on="conversion_id"), rules)
+        details = _details(
+            session, chosen.join(live.select("conversion_id", "deal_id"), on="conversion_id"), rules, pixels
+        )
         unresolved = live.filter(~pl.col("sent")).join(candidates, on="conversion_id", how="anti")["conversion_id"]
-        found = {row["conversion_id"]: _resolved(row, rules) for row in details.iter_rows(named=True)}
+        properties = dict(rows.select("conversion_id", pl.struct("milestone", "action")).iter_rows())
+        found = {
+            row["conversion_id"]: _resolved(row, rules, _told(row, mine, pixels, properties[row["conversion_id"]]))
+            for row in details.iter_rows(named=True)
+        }
         return found | dict.fromkeys(unresolved, NO_CONTACT)
 
     return resolve
@@ -112,33 +122,35 @@ def _with_survivors(session: Session, live: pl.DataFrame) -> pl.DataFrame:
 
 
 def _clicks(
-    session: Session, candidates: pl.DataFrame, click_id: str | None, days: int, told_by: Mapping[str, str]
+    session: Session, candidates: pl.DataFrame, kinds: Sequence[str], days: int, told_by: Mapping[str, str]
 ) -> pl.DataFrame:
     """The latest click of the platform of each candidate within the window before the conversion.
 
     Args:
         session: an open session.
         candidates: of `_candidates`.
-        click_id: kind of the platform's click id.
+        kinds: of the platform's click ids; of a click that has several the first counts.
         days: the window.
         told_by: contact property -> kind of click id.
     """
-    empty = {"conversion_id": pl.String, "person_id": pl.String, "touch_id": pl.String, "click_id": pl.String}
-    if click_id is None or candidates.is_empty():
-        return pl.DataFrame(schema={**empty, "clicked_at": pl.Datetime("us", "UTC")})
-    mine = [name for name, kind in told_by.items() if kind == click_id]
-    properties = pl.DataFrame({"property": mine}, schema={"property": pl.String})
+    texts = ("conversion_id", "person_id", "touch_id", "click_id", "click_kind")
+    if not kinds or candidates.is_empty():
+        return pl.DataFrame(schema={**dict.fromkeys(texts, pl.String), "clicked_at": pl.Datetime("us", "UTC")})
+    mine = [(name, kind) for name, kind in told_by.items() if kind in kinds]
+    properties = pl.DataFrame(mine, schema={"property": pl.String, "kind": pl.String}, orient="row")
+    value = f"coalesce({', '.join(kinds)})"
+    kind = "CASE " + " ".join(f"WHEN {name} IS NOT NULL THEN '{name}'" for name in kinds) + " END"
     return session.query(
         f"""
         WITH clicks AS (
-            SELECT 'click:' || click_id AS touch_id, {click_id} AS click_id, '' AS telling_id FROM raw.link_click
-            WHERE {click_id} IS NOT NULL
+            SELECT 'click:' || click_id AS touch_id, {value} AS click_id, {kind} AS click_kind, '' AS telling_id
+            FROM raw.link_click WHERE {value} IS NOT NULL
             UNION ALL
-            SELECT 'form:' || form_id || ':' || conversion_id, {click_id}, '' FROM raw.form_submission
-            WHERE {click_id} IS NOT NULL
+            SELECT 'form:' || form_id || ':' || conversion_id, {value}, {kind}, '' FROM raw.form_submission
+            WHERE {value} IS NOT NULL
             UNION ALL
             -- what a contact's property told, of a touch of its own or of one that does not carry it itself
-            SELECT told.touch_id, max(history.value), told.telling_id FROM (
+            SELECT told.touch_id, max(history.value), arg_max(properties.kind, history.value), told.telling_id FROM (
                 SELECT t.touch_id, t.touch_id AS telling_id FROM attribution.touch t
                     SEMI JOIN candidates USING (person_id) WHERE t.kind = 'ad_click'
                 UNION ALL SELECT t.touch_id, t.telling_id FROM attribution.telling t
@@ -147,9 +159,9 @@ def _clicks(
                 ON history.object_id = split_part(told.telling_id, ':', 2)::BIGINT
                 AND history.property = split_part(told.telling_id, ':', 3)
                 AND epoch_ms(history."timestamp") = split_part(told.telling_id, ':', 4)::BIGINT
-            SEMI JOIN properties ON properties.property = history.property
+            JOIN properties ON properties.property = history.property
             WHERE history.object_type = 'contacts' GROUP BY told.touch_id, told.telling_id)
-        SELECT c.conversion_id, c.person_id, t.touch_id, k.click_id, t.touched_at AS clicked_at
+        SELECT c.conversion_id, c.person_id, t.touch_id, k.click_id, k.click_kind, t.touched_at AS clicked_at
         FROM candidates c
         JOIN attribution.touch t ON t.person_id = c.person_id
         JOIN clicks k ON k.touch_id = t.touch_id
@@ -186,11 +198,11 @@ def _choose(candidates: pl.DataFrame, clicks: pl.DataFrame) -> pl.DataFrame:
             contact_id=pl.when("sent").then("_sent_contact").otherwise("contact_id"),
             person_id=pl.when("sent").then(pl.coalesce("_sent_person", "person_id")).otherwise("person_id"),
         )
-        .select("conversion_id", "contact_id", "person_id", "touch_id", "click_id", "clicked_at")
+        .select("conversion_id", "contact_id", "person_id", "touch_id", "click_id", "click_kind", "clicked_at")
     )
 
 
-def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+def _details(session: Session, chosen: pl.DataFrame, rules: Rules, told: Sequence[str] = ()) -> pl.DataFrame:
     known = rules.identifiers
     read = {
         "phone": [("c", known.phone)],
@@ -202,10 +214,10 @@ def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFra
     named = [
         f"list_filter({_listed(places)}, lambda one: trim(one) <> '')[1] AS {name}" for name, places in read.items()
     ]
-    bound = [("c", rules.consent.properties), *(place for places in read.values() for place in places)]
+    bound = [("c", rules.consent.properties), ("c", told), *(place for places in read.values() for place in places)]
     return session.query(
         "SELECT i.*, c.email, c.archived, q.key IS NOT NULL OR d.key IS NOT NULL AS unreadable,"
-        f" {_listed(bound[:1])} AS consent, {', '.join(named)}"
+        f" {_listed(bound[:1])} AS consent, {_listed(bound[1:2])} AS told, {', '.join(named)}"
         " FROM chosen i LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = i.contact_id"
         " JOIN raw.contact c ON c.id = coalesce(m.survivor_id, i.contact_id)"
         " LEFT JOIN raw.merge n ON n.object_type = 'companies' AND n.absorbed_id = c.associatedcompanyid"
@@ -218,7 +230,18 @@ def _details(session: Session, chosen: pl.DataFrame, rules: Rules) -> pl.DataFra
     )
 
 
-def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
+_READABLE = re.compile(r"[!-?A-~]{1,128}")
+"""An id of an event: printable ASCII without spaces, and no address."""
+
+
+def _told(row: Mapping[str, Any], mine: DestinationRules, told: Sequence[str], fact: Mapping[str, str]) -> str | None:
+    """What the browser called the event of a conversion; None where that is not known or cannot be read."""
+    name = mine.told_by_browser(fact["milestone"], fact["action"])
+    text = "" if name is None else (row["told"][told.index(name)] or "").strip()
+    return text if _READABLE.fullmatch(text) else None
+
+
+def _resolved(row: Mapping[str, Any], rules: Rules, browser_event_id: str | None = None) -> Resolved:
     held = "record_unreadable" if row["unreadable"] else "contact_archived" if row["archived"] else None
     return Resolved(
         consent=consent_of(row["consent"], rules),
@@ -228,12 +251,14 @@ def _resolved(row: Mapping[str, Any], rules: Rules) -> Resolved:
         touch_id=row["touch_id"],
         email=row["email"],
         click_id=row["click_id"],
+        click_kind=row["click_kind"],
         clicked_at=row["clicked_at"],
         phone=row["phone"],
         first_name=row["first_name"],
         country=row["country"],
         last_name=row["last_name"],
         lead_id=row["lead_id"],
+        browser_event_id=browser_event_id,
     )
 
 

@@ -36,7 +36,8 @@ def recover(session: Session, ledger: Ledger, now: datetime) -> Recovered | None
     """End safe mode: of the ledger and its copy in the warehouse the newer one goes on.
 
     Where the mark says that bytes left after it, what was due by now may have been sent: the next delivery sends it
-    only where the platform recognises our key, elsewhere it becomes `unknown`.
+    only where the platform recognises our key, elsewhere it becomes `unknown`. A recovery that was cut off goes on: the
+    ledger it made knows which mark it replaces, and nothing more is in doubt.
 
     Returns:
         None where the ledger is not in safe mode.
@@ -55,8 +56,11 @@ def recover(session: Session, ledger: Ledger, now: datetime) -> Recovered | None
         if source == "copy":
             mirror.take_over(session, book)
         rows = book.read(CONVERSION)
-        lost = None if _complete(base, marked, readable=readable) else (_last_change(rows), now)
-        book.recovered(max(one.serial for one in (base, marked, own, copied) if one) if base else 0, lost)
+        again = source == "ledger" and marked is not None and book.instead_of == marked
+        known = again or _complete(base, marked, readable=readable)
+        lost = book.lost if again else None if known else (_last_change(rows), now)
+        serial = max(one.serial for one in (base, marked, own, copied) if one) if base else 0
+        book.recovered(serial, lost, marked)
         mirror.follow(session, book)
         stand = book.stand
     ledger.mark.begin(stand)

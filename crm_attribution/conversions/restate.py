@@ -10,6 +10,7 @@ import polars as pl
 from crm_attribution import mapping
 from crm_attribution.conversions.restating import Adjustments, Amount, Fact, Platform, adjust
 from crm_attribution.conversions.rules import rule_value
+from crm_attribution.destinations.accounts import Account
 from crm_attribution.destinations.base import Destination, ProcessesLater
 from crm_attribution.events.rules.deal_milestones import WINS
 from crm_attribution.ledger import entries, moves
@@ -37,7 +38,8 @@ def platform_of(destination: Destination) -> Platform:
 def restate(
     session: Session,
     book: Book,
-    destination: Destination,
+    account: Account,
+    scope: entries.Scope,
     rules: mapping.Destination,
     milestones: pl.DataFrame | None,
     ready_at: datetime,
@@ -47,28 +49,27 @@ def restate(
     since it was done last; the ids of rows written.
 
     Args:
-        rules: the destination's section of the mapping.
+        scope: the account's conversions.
+        rules: the account's part of the mapping.
         milestones: milestone, milestone_id of what changed; None for everything.
         ready_at: when what is planned may be sent.
         now: log time.
     """
-    since = 0 if milestones is None else session.state.restated[destination.name] or 0
-    settled = book.read(
-        CONVERSION, _C.destination == destination.name, TABLES[CONVERSION].c.changed > since, _C.milestone.in_(WINS)
-    )
+    since = 0 if milestones is None else session.state.restated[account.key] or 0
+    settled = book.read(CONVERSION, *scope.where, TABLES[CONVERSION].c.changed > since, _C.milestone.in_(WINS))
     names = set(settled["milestone_id"])
     if milestones is not None:
         names |= set(milestones.filter(pl.col("milestone").is_in(WINS))["milestone_id"])
     facts = _facts(session, names, rules)
     linked = {*names, *facts}
-    rows = entries.of_milestones(book, destination.name, linked).filter(pl.col("milestone").is_in(WINS))
+    rows = entries.of_milestones(book, scope, linked).filter(pl.col("milestone").is_in(WINS))
     changed = set() if milestones is None else set(milestones["milestone_id"])
     rows = rows.filter(
         ~pl.col("milestone_id").is_in(list(_unknown(session, set(rows["milestone_id"]) - set(facts) - changed)))
     )
-    done = adjust(platform_of(destination), rows.iter_rows(named=True), facts, ready_at, now)
+    done = adjust(platform_of(account.destination), rows.iter_rows(named=True), facts, ready_at, now)
     written = _write(book, done, now)
-    session.state.restated[destination.name] = book.stand.serial
+    session.state.restated[account.key] = book.stand.serial
     return written
 
 

@@ -81,16 +81,16 @@ def adjust(
     """Compare what a platform believes with what is.
 
     Args:
-        rows: every row of the destination that is about one of the facts, of won and expanded milestones.
+        rows: every row of the account that is about one of the facts, of won and expanded milestones.
         facts: event id -> the fact it belongs to now; an event without one has lost its fact.
         ready_at: when what is planned may be sent.
         now: log time.
     """
     done = Adjustments()
-    by_action: dict[str, list[Row]] = defaultdict(list)
+    by_action: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        by_action[row["action"]].append(row)
-    for action, mine in by_action.items():
+        by_action[row["account"], row["action"]].append(row)
+    for (_, action), mine in by_action.items():
         chains = _chains(platform, mine)
         standing = _standing(chains, facts)
         for chain in chains:
@@ -100,13 +100,17 @@ def adjust(
 
 @dataclass
 class Chain:
-    """A conversion the platform has, and what it was told about it since; oldest first."""
+    """A conversion the platform has, and what it was told about it since; oldest first.
+
+    `sure` is false where it has told that of several some failed and not which: it may not have this one.
+    """
 
     base: Row
     told: list[Row]
     believed: Amount | None
     open: Row | None
     busy: bool
+    sure: bool
 
 
 def _chains(platform: Platform, rows: Sequence[Row]) -> list[Chain]:
@@ -116,20 +120,26 @@ def _chains(platform: Platform, rows: Sequence[Row]) -> list[Chain]:
             later[row["adjusts"]].append(row)
     chains = []
     for base in rows:
-        if base["kind"] != "conversion" or base["state"] not in platform.taken:
+        sure = base["state"] in platform.taken
+        if base["kind"] != "conversion" or not (sure or _may_be_taken(base)):
             continue
         told = later[base["conversion_id"]]
         believed: Amount | None = (base["value"], base["currency"])
         for row in told:
-            if row["state"] in platform.taken:
+            if row["state"] in platform.taken or _may_be_taken(row):
                 believed = None if row["kind"] == "retraction" else (row["value"], row["currency"])
         waiting = [row for row in told if row["state"] in OPEN and row["attempts"] == 0]
-        busy = any(row["state"] in BUSY or (row["state"] == "accepted" and "accepted" not in platform.taken)
-                   for row in told)  # fmt: skip
-        chains.append(Chain(base, told, believed, waiting[-1] if waiting else None, busy))
+        busy = any(row["state"] in BUSY or (row["state"] == "accepted" and "accepted" not in platform.taken
+                                            and not _may_be_taken(row)) for row in told)  # fmt: skip
+        chains.append(Chain(base, told, believed, waiting[-1] if waiting else None, busy, sure))
     return sorted(
         chains, key=lambda one: (one.base["first_sent_at"] or one.base["ready_at"], one.base["conversion_id"])
     )
+
+
+def _may_be_taken(row: Row) -> bool:
+    """Whether all is said of it, and that is not which of several failed."""
+    return (row["state"], row["reason"]) == ("accepted", "partly_processed")
 
 
 def _standing(chains: Sequence[Chain], facts: Mapping[str, Fact]) -> dict[str, str]:
@@ -248,6 +258,8 @@ def _row(
     occurred = (wanted.occurred_at if kind == "conversion" else None) or base["occurred_at"]
     expires = occurred + (platform.max_age if kind == "conversion" else platform.adjust_age)
     reason = wanted.cause if kind not in platform.kinds else "window_passed" if expires <= now else None
+    if wanted.value is None and not chain.sure:  # a value of 0 for what is not there would make it a conversion
+        reason = reason or "partly_processed"
     told = {} if kind == "conversion" else {name: base[name] for name in ("person_id", "contact_id", "touch_id")}
     return {
         **{name: base[name] for name in kept},

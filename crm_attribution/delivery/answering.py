@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -13,7 +13,7 @@ from crm_attribution.delivery.context import Batch, Delivery
 from crm_attribution.delivery.pace import Pace
 from crm_attribution.delivery.processing import note_receipts
 from crm_attribution.delivery.rules import settled as settle_row
-from crm_attribution.destinations.base import Outcome, all_rows, date_of
+from crm_attribution.destinations.base import Outcome, ProcessesLater, all_rows, date_of
 from crm_attribution.errors import Retryable
 from crm_attribution.http.answers import Answer
 from crm_attribution.ledger import entries, moves
@@ -39,11 +39,13 @@ class Sender(Protocol):
 
 @dataclass
 class Answered:
-    """A batch, one outcome per row in its order, and the HTTP status where there was one."""
+    """A batch, one outcome per row in its order, the HTTP status where there was one, and what the answer warned about:
+    conversions by reason."""
 
     batch: Batch
     outcomes: list[Outcome]
     status: int | None
+    warned: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -72,7 +74,10 @@ class Answering:
         self._compare_clocks(answer)
         read = {outcome.conversion_id: outcome for outcome in self._read(answer, batch)}
         missing = {row.conversion_id: Outcome(row.conversion_id, "uncertain", "no_result") for row in batch.rows}
-        return Answered(batch, [read.get(key, outcome) for key, outcome in missing.items()], answer.status)
+        outcomes = [read.get(key, outcome) for key, outcome in missing.items()]
+        destination = self.delivery.destination
+        warned = destination.warned(answer) if isinstance(destination, ProcessesLater) else {}
+        return Answered(batch, outcomes, answer.status, warned)
 
     def _read(self, answer: Answer, batch: Batch) -> list[Outcome]:
         destination = self.delivery.destination
@@ -109,7 +114,8 @@ class Answering:
             for outcome, row in zip(answered.outcomes, rows, strict=True)
         ]
         moves.settle(book, answered.batch.batch_id, results, answered.status, now)
-        note_receipts(book, self.delivery.destination, answered.batch.batch_id, answered.outcomes, now)
+        batch = answered.batch.batch_id
+        note_receipts(book, self.delivery.destination, batch, answered.outcomes, answered.warned, now)
         self.delivery.checkpoint("settling")
         self.delivery.ended((result.conversion_id, result.state, result.code) for result in results)
         for row, result in zip(rows, results, strict=True):
@@ -126,9 +132,7 @@ class Answering:
         keys = [row.conversion_id for row in answered.batch.rows]
         if "stopped" in verdicts:
             self.delivery.report.stopped = f"the platform refused the account ({first.code})"
-            self.delivery.report.alert = (
-                f"check {self.delivery.destination.credential} and its permissions ({first.code})"
-            )
+            self.delivery.report.alert = f"check {self.delivery.to.credential} and its permissions ({first.code})"
         elif "throttled" in verdicts:
             self._throttled(book, keys, first.retry_after)
         elif "refused" in verdicts:

@@ -13,9 +13,21 @@ import polars as pl
 from crm_attribution.clock import iso
 from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
 from crm_attribution.delivery.looking import Looking
-from crm_attribution.delivery.rules import Decision, Row, batches, claim, decide, guarded, hour_of, ready, recovered
+from crm_attribution.delivery.rules import (
+    Decision,
+    Row,
+    batches,
+    browser_ids,
+    claim,
+    decide,
+    guarded,
+    hour_of,
+    ready,
+    recovered,
+)
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.ledger import entries, moves
+from crm_attribution.ledger.entries import Scope
 from crm_attribution.ledger.store import Book, Ledger
 from crm_attribution.ledger.transitions import Move
 from crm_attribution.warehouse.session import Session
@@ -33,21 +45,21 @@ class Claiming:
 
     def select(self, session: Session, window_end: datetime) -> None:
         """Take over what a dead sender left, put every due row into its state, and queue those to be sent."""
-        now, name = self.delivery.clock.now(), self.delivery.destination.name
+        now, name, scope = self.delivery.clock.now(), self.delivery.destination.name, self.delivery.scope
         with self.ledger.writing() as book:
             if book.lost is not None:
                 moves.doubt(book, name, *book.lost, now)
             self._take_over(book, now)
             if self.delivery.destination.limits.dedupe is None:
-                self.delivery.probing = entries.ended_uncertain(book, name)
+                self.delivery.probing = entries.ended_uncertain(book, scope)
             until = entries.paused_until(book, name, self.delivery.account)
             if until is not None and now < until:
                 self.delivery.report.paused_until = until
                 self.delivery.report.stopped = f"the platform asked for a pause until {iso(until)}"
                 return
             again = None if self.looking is None else self.looking.again(session, book.stand, window_end)
-            resting = entries.held(book, name, window_end)
-            due = entries.due(book, name, window_end, now, again)
+            resting = entries.held(book, scope, window_end)
+            due = entries.due(book, scope, window_end, now, again)
             decisions = self._decide(session, due, now)
             self._guard(book, rows_of(due), decisions)
             self._place(book, rows_of(due), decisions, now)
@@ -92,7 +104,7 @@ class Claiming:
 
     def _take_over(self, book: Book, now: datetime) -> None:
         """Rows of a sender that is gone: those of which nothing has left are sent as if never claimed."""
-        orphans = entries.in_flight(book, self.delivery.destination.name)
+        orphans = entries.in_flight(book, self.delivery.scope)
         kept = orphans.filter(~pl.col("left"))["conversion_id"]
         moves.unsent(book, kept, now)
         limits, policy = self.delivery.destination.limits, self.delivery.policy
@@ -122,7 +134,7 @@ class Claiming:
             return
         guard = self.delivery.rules.conversions.volume_guard
         since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)
-        for key in guarded(fresh, entries.sent_by_hour(book, self.delivery.destination.name, since), guard):
+        for key in guarded(fresh, entries.sent_by_hour(book, self.delivery.scope, since), guard):
             decisions[key] = Decision("held", "volume_guard")
 
     def _place(self, book: Book, due: Sequence[Row], decisions: Mapping[str, Decision], now: datetime) -> None:
@@ -152,15 +164,28 @@ class Claiming:
             batch = [row for row in free if decisions[row.conversion_id].to == "send"]
             if not batch:
                 return None
-            events = [ready(row, resolved[row.conversion_id]) for row in batch]
-            options = self.delivery.rules.options(self.delivery.destination.name)
-            request = self.delivery.destination.build(events, self.delivery.settings, options)
+            told = self._told_by_browser(book, batch, resolved)
+            events = [ready(row, resolved[row.conversion_id], told.get(row.conversion_id)) for row in batch]
+            request = self.delivery.request(events)
             self.delivery.report.left_out.update(
                 name for event in events for name in self.delivery.destination.left_out(event)
             )
-            moves.claim(book, batch_id, [claim(row, resolved[row.conversion_id]) for row in batch], now)
+            claims = [claim(row, resolved[row.conversion_id], told.get(row.conversion_id)) for row in batch]
+            moves.claim(book, batch_id, claims, now)
             self.delivery.checkpoint("claiming")
         return Batch(batch_id, batch, events, request)
+
+    def _told_by_browser(self, book: Book, batch: Sequence[Row], resolved: Mapping[str, Resolved]) -> dict[str, str]:
+        """The ids of the browser's that conversions are sent under; one that another conversion has is not taken."""
+        scope = self.delivery.destination.browser_events
+        wanted = {one.browser_event_id for row in batch if (one := resolved[row.conversion_id]).browser_event_id}
+        wanted |= {row.browser_event_id for row in batch if row.browser_event_id}
+        if scope is None or not wanted:
+            return {}
+        mine = Scope(self.delivery.destination.name, self.delivery.account)
+        sent = entries.browser_events(book, mine, filter(None, wanted))
+        taken = {(row.action, str(row.browser_event_id)): row.conversion_id for row in rows_of(sent)}
+        return browser_ids(batch, resolved, taken, scope)
 
 
 def _claimable(row: Row, now: datetime) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import polars as pl
@@ -12,7 +12,9 @@ from crm_attribution.clock import Clock
 from crm_attribution.delivery.access import Access
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy, Row
+from crm_attribution.destinations.accounts import Account
 from crm_attribution.destinations.base import Destination, Limits, Ready, Request, Resolved
+from crm_attribution.ledger.entries import Scope
 from crm_attribution.mapping import Rules
 from crm_attribution.warehouse.session import Session
 
@@ -30,7 +32,7 @@ class Delivery:
     """One delivery to one account.
 
     Attributes:
-        settings: the destination's own.
+        to: the account.
         access: gives the access token of its requests; None where the settings hold all they need.
         queue: batches still to be claimed, as conversion ids.
         nap: seconds to wait before the next request.
@@ -38,9 +40,8 @@ class Delivery:
             request takes one conversion, and batches go on when that has a certain end.
     """
 
-    destination: Destination
+    to: Account
     rules: Rules
-    settings: Mapping[str, str] = field(repr=False)
     clock: Clock
     policy: Policy
     checkpoint: Checkpoint
@@ -51,17 +52,35 @@ class Delivery:
     probing: bool = False
 
     def __post_init__(self) -> None:
-        self.account = self.destination.account(self.settings)
         self.limits: Limits = self.destination.limits
         if self.destination.plans_from == "touches":
             self.limits = replace(self.limits, batch=min(self.limits.batch, self.rules.write_back.events.batch))
+
+    @property
+    def destination(self) -> Destination:
+        return self.to.destination
+
+    @property
+    def account(self) -> str:
+        """The platform's id of it."""
+        return self.to.id
+
+    @property
+    def scope(self) -> Scope:
+        """The conversions it looks at; the first account also at those of accounts that are not in use any more, which
+        it holds."""
+        return Scope(self.destination.name, None if self.to.is_first else self.to.id, self.to.others)
+
+    def request(self, batch: Sequence[Ready]) -> Request:
+        """The request for a batch."""
+        return self.destination.build(batch, self.to.settings, self.rules.options(self.destination.name))
 
     def renew(self) -> None:
         """Have an access token for the next request, or stop: before anything is claimed for it."""
         refused = self.access.renew() if self.access else None
         if refused is not None:
             self.report.stopped = refused.reason
-            self.report.alert = f"check {self.destination.credential}: {refused.reason}" if refused.person else None
+            self.report.alert = f"check {self.to.credential}: {refused.reason}" if refused.person else None
 
     def headers(self, request: Request) -> Mapping[str, str]:
         """Of a request, its access token included."""

@@ -15,15 +15,17 @@ from datetime import datetime
 from crm_attribution import stopping
 from crm_attribution.clock import Clock
 from crm_attribution.conversions import mirror
+from crm_attribution.conversions.plan import accounts_of
 from crm_attribution.delivery.access import access_to
 from crm_attribution.delivery.answering import Answering, Sender
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Checkpoint, Delivery, Resolve
 from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.processing import follow_up
-from crm_attribution.delivery.report import DeliveryReport
+from crm_attribution.delivery.quality import ask_once_a_day
+from crm_attribution.delivery.report import DeliveryReport, together
 from crm_attribution.delivery.rules import Policy
-from crm_attribution.destinations import not_configured, values
+from crm_attribution.destinations.accounts import Account
 from crm_attribution.destinations.base import Destination
 from crm_attribution.http.transport import Budget, Transport
 from crm_attribution.ledger import entries
@@ -55,20 +57,21 @@ def deliver(
     clock: Clock,
     window_end: datetime,
     resolve: Resolve,
-    looking: Looking | None = None,
+    looking: Callable[[Account], Looking | None] = lambda _: None,
     transport: Sender | None = None,
     policy: Policy | None = None,
     rng: random.Random | None = None,
     sleep: Callable[[float], None] = time.sleep,
     checkpoint: Checkpoint = lambda _: None,
 ) -> DeliveryReport:
-    """Send everything of a destination that is ready before `window_end`. Running it again sends nothing twice.
+    """Send everything of a destination that is ready before `window_end`, one account after another. Running it again
+    sends nothing twice.
 
     Args:
         rules: the mapping.
         warehouse: read only, but for its copy of the ledger.
         resolve: reads consent and identifiers of the rows about to be sent.
-        looking: tells which held rows are looked at again; by default all are.
+        looking: tells which held rows of an account are looked at again; by default all are.
         transport: HTTP to the platform; by default made from the settings.
         sleep: waits while the platform throttles, at most `policy.patience` seconds in all.
         checkpoint: where tests crash it.
@@ -78,39 +81,67 @@ def deliver(
         LedgerFailed: its database could not do what was asked.
         WarehouseBusy: another process holds the warehouse.
     """
-    report = DeliveryReport(destination.name, skipped=_skipped(destination, settings, rules))
-    if report.skipped:
-        return report
-    delivery = Delivery(
-        destination=destination,
-        rules=rules,
-        settings=values(destination, settings),
-        clock=clock,
-        policy=policy or Policy(),
-        checkpoint=checkpoint,
-        report=report,
-        access=access_to(destination, settings),
-    )
+    why = _skipped(destination, settings, rules)
+    mine = [] if why else accounts_of(destination, rules, settings)
+    if all(account.missing for account in mine):
+        return DeliveryReport(destination.name, skipped=why or "; ".join(str(account.missing) for account in mine))
+    rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
+    transport = transport or transport_for(destination, settings)
+    reports = []
+    for account in mine:
+        report = DeliveryReport(destination.name, account.title)
+        reports.append(report)
+        if account.missing:
+            report.alert = report.stopped = account.missing
+            continue
+        delivery = Delivery(
+            to=account,
+            rules=rules,
+            clock=clock,
+            policy=policy or Policy(),
+            checkpoint=checkpoint,
+            report=report,
+            access=access_to(account, settings),
+        )
+        _to_account(
+            delivery,
+            Claiming(delivery, ledger, resolve, looking(account)),
+            transport,
+            rng,
+            warehouse,
+            window_end,
+            sleep,
+        )
+    return together(reports)
+
+
+def _to_account(
+    delivery: Delivery,
+    claiming: Claiming,
+    transport: Sender,
+    rng: random.Random,
+    warehouse: Warehouse,
+    window_end: datetime,
+    sleep: Callable[[float], None],
+) -> None:
+    """One delivery; its report is the delivery's."""
+    report, ledger = delivery.report, claiming.ledger
     with warehouse.session() as session:
         report.stopped = report.alert = mirror.ready(session, ledger)
     if report.stopped:
-        return report
-    claiming = Claiming(delivery, ledger, resolve, looking)
-    rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-    transport = transport or transport_for(destination, settings)
-    answering = Answering(delivery, transport, rng)
+        return
     follow_up(delivery, transport, ledger)
     with warehouse.session() as session:
         claiming.select(session, window_end)
     try:
-        _send_all(delivery, claiming, answering, warehouse, sleep)
+        _send_all(delivery, claiming, Answering(delivery, transport, rng), warehouse, sleep)
+        ask_once_a_day(delivery, transport, ledger)
     finally:
         with warehouse.session() as session, session.transaction(), ledger.reading() as book:
             mirror.follow(session, book)
-            now = clock.now()
-            report.oldest_waiting = entries.oldest_waiting(book, destination.name, now)
-            report.stuck = entries.stuck(book, destination.name, now - destination.stuck_after)
-    return report
+            now = delivery.clock.now()
+            report.oldest_waiting = entries.oldest_waiting(book, delivery.scope, now)
+            report.stuck = entries.stuck(book, delivery.scope, now - delivery.destination.stuck_after)
 
 
 def _send_all(
@@ -141,4 +172,4 @@ def _skipped(destination: Destination, settings: Settings, rules: Rules) -> str 
         return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK)"
     if destination.plans_from == "milestones" and destination.name not in rules.destinations:
         return "not in the mapping's `destinations`"
-    return not_configured(destination, settings)
+    return None

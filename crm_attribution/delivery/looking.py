@@ -29,12 +29,10 @@ from crm_attribution.contracts.topics import (
     PERSON,
     TOUCH_PERSON,
 )
-from crm_attribution.destinations import values
-from crm_attribution.destinations.base import Destination
+from crm_attribution.destinations.accounts import Account
 from crm_attribution.ledger.entries import Again
 from crm_attribution.ledger.mark import Stand
 from crm_attribution.mapping import Rules
-from crm_attribution.settings import Settings
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
@@ -46,19 +44,21 @@ SECTIONS = ("identity", "identifiers", "consent", "conversions", "destinations")
 
 @dataclass
 class Looking:
-    """Of one destination and account. Made for one delivery: `again`, and `looked` when it has looked."""
+    """Of one account. Made for one delivery: `again`, and `looked` when it has looked."""
 
-    name: str
-    account: str
+    account: Account
     rules: Rules
     _seen: Changes | None = None
 
     @classmethod
-    def of(cls, destination: Destination, rules: Rules, settings: Settings) -> Looking | None:
+    def of(cls, account: Account, rules: Rules) -> Looking | None:
         """None for a destination whose rows are about touches: all of those are looked at."""
-        if destination.plans_from == "touches":
-            return None
-        return cls(destination.name, destination.account(values(destination, settings)), rules)
+        return None if account.destination.plans_from == "touches" else cls(account, rules)
+
+    @property
+    def name(self) -> str:
+        """What the last look is remembered by."""
+        return self.account.key
 
     @property
     def consumer(self) -> str:
@@ -67,7 +67,8 @@ class Looking:
 
     def again(self, session: Session, stand: Stand, window_end: datetime) -> Again | None:
         """What to look at again; None for everything."""
-        signature = f"{self.rules.signature(*SECTIONS)}:{self.account}:{version('crm_attribution')}"
+        ids = ",".join([self.account.id, *sorted(self.account.others)])
+        signature = f"{self.rules.signature(*SECTIONS)}:{ids}:{version('crm_attribution')}"
         self._seen = session.journal.unseen(self.consumer, TOPICS, signature)
         last = session.state.looked[self.name]
         if last is None or self._seen.everything:
@@ -78,7 +79,7 @@ class Looking:
             return None
         if last["ledger"] != stand.ledger or serial > stand.serial or _day(until) != _day(window_end):
             return None
-        return Again(_touched(session, self.name, self._seen), serial, until)
+        return Again(_touched(session, self.account.destination.name, self._seen), serial, until)
 
     def looked(self, session: Session, stand: Stand, window_end: datetime) -> None:
         """Remember how far it has looked, after the ledger's commit."""

@@ -14,7 +14,7 @@ from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.delivery.context import Batch, Delivery, Resolve, rows_of
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy, batches, ready
-from crm_attribution.destinations import values
+from crm_attribution.destinations.accounts import Account
 from crm_attribution.destinations.base import Destination, Ready, Request
 from crm_attribution.http.exchange import encoded
 from crm_attribution.ledger import entries
@@ -30,12 +30,14 @@ class Previewed:
     """One request.
 
     Attributes:
+        account: whom it goes to, as the platform names it.
         shown: method, path, headers, body (JSON) and `body_sha256` of the bytes that leave; access tokens as ***.
         conversions: conversion_id, milestone, milestone_id, action, and the identifiers left out of each.
         sent_before: whether all of it was sent already, so that it only shows what left then.
         request: with its tokens.
     """
 
+    account: str
     shown: dict[str, Any]
     conversions: list[dict[str, Any]]
     sent_before: bool
@@ -53,7 +55,7 @@ class Preview:
 
 
 def preview(
-    destination: Destination,
+    account: Account,
     *,
     settings: Settings,
     rules: Rules,
@@ -64,20 +66,19 @@ def preview(
     resolve: Resolve,
     milestone_ids: frozenset[str] | None = None,
 ) -> Preview:
-    """Select and claim as a delivery does, and undo it.
+    """Select and claim as a delivery to an account does, and undo it.
 
     Args:
         until: end of the hour whose sink would send it.
         milestone_ids: only conversions of these business facts, also those that are not due or were sent.
     """
     delivery = Delivery(
-        destination=destination,
+        to=account,
         rules=rules,
-        settings=values(destination, settings),
         clock=clock,
         policy=Policy(),
         checkpoint=lambda _: None,
-        report=DeliveryReport(destination.name),
+        report=DeliveryReport(account.destination.name),
     )
     secrets = tuple(settings.secrets())
     with ledger.dry_run():
@@ -87,9 +88,9 @@ def preview(
             _narrow(delivery, ledger, milestone_ids)
         requests = []
         while (batch := claiming.next(session)) is not None:
-            requests.append(_previewed(destination, batch, secrets))
+            requests.append(_previewed(account, batch, secrets))
         others = [] if milestone_ids is None else _sent_before(delivery, session, ledger, resolve, milestone_ids)
-        requests += [_previewed(destination, batch, secrets, sent_before=True) for batch in others]
+        requests += [_previewed(account, batch, secrets, sent_before=True) for batch in others]
         shown = {row["conversion_id"] for one in requests for row in one.conversions}
         not_sent = _not_sent(delivery, ledger, milestone_ids, shown, until)
     return Preview(until, requests, not_sent, delivery.report.stopped)
@@ -111,17 +112,15 @@ def _sent_before(
 ) -> list[Batch]:
     """What was sent of some facts: each as a request of its own, with the person and the click it had."""
     with ledger.reading() as book:
-        frame = entries.of_milestones(book, delivery.destination.name, milestone_ids)
+        frame = entries.of_milestones(book, delivery.scope, milestone_ids)
     frame = frame.filter(frame["state"].is_in(["accepted", "processed", "rejected", "unknown"]))
     frame = frame.filter(frame["payload_hash"].is_not_null())
     resolved = resolve(session, frame) if frame.height else {}
-    options = delivery.rules.options(delivery.destination.name)
     made = []
     for row in rows_of(frame):
         if (known := resolved.get(row.conversion_id)) is not None:
-            event = ready(row, known)
-            request = delivery.destination.build([event], delivery.settings, options)
-            made.append(Batch("", [row], [event], request))
+            event = ready(row, known, row.browser_event_id)
+            made.append(Batch("", [row], [event], delivery.request([event])))
     return made
 
 
@@ -133,7 +132,7 @@ def _not_sent(
         if milestone_ids is None:
             frame = entries.rows(book, ended)
         else:
-            frame = entries.of_milestones(book, delivery.destination.name, milestone_ids)
+            frame = entries.of_milestones(book, delivery.scope, milestone_ids)
     found = []
     for row in frame.filter(~frame["conversion_id"].is_in(list(shown))).iter_rows(named=True):
         state, reason = ended.get(row["conversion_id"], (row["state"], row["reason"]))
@@ -143,11 +142,9 @@ def _not_sent(
     return found
 
 
-def _previewed(
-    destination: Destination, batch: Batch, secrets: tuple[str, ...], *, sent_before: bool = False
-) -> Previewed:
+def _previewed(account: Account, batch: Batch, secrets: tuple[str, ...], *, sent_before: bool = False) -> Previewed:
     request = batch.request
-    if destination.plans_from == "touches":  # HubSpot may know a person by the address itself
+    if account.destination.plans_from == "touches":  # HubSpot may know a person by the address itself
         secrets = (*secrets, *(event.email for event in batch.ready if event.email))
     body = encoded(request.json, None) or b""
     shown = {
@@ -157,8 +154,10 @@ def _previewed(
         "body": json.loads(redact_secrets(body.decode(), secrets) or "null"),
         "body_sha256": hashlib.sha256(body).hexdigest(),
     }
-    conversions = [_row(destination, row.__dict__, event) for row, event in zip(batch.rows, batch.ready, strict=True)]
-    return Previewed(shown, conversions, sent_before, request)
+    conversions = [
+        _row(account.destination, row.__dict__, event) for row, event in zip(batch.rows, batch.ready, strict=True)
+    ]
+    return Previewed(account.id, shown, conversions, sent_before, request)
 
 
 def _row(destination: Destination, row: dict[str, Any], event: Ready) -> dict[str, Any]:
@@ -166,4 +165,4 @@ def _row(destination: Destination, row: dict[str, Any], event: Ready) -> dict[st
 
 
 def _named(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("conversion_id", "milestone", "milestone_id", "action")}
+    return {name: row[name] for name in ("conversion_id", "account", "milestone", "milestone_id", "action")}

@@ -39,12 +39,17 @@ class Heard:
 
 
 def note_receipts(
-    book: Book, destination: Destination, batch_id: str, outcomes: Iterable[Outcome], now: datetime
+    book: Book,
+    destination: Destination,
+    batch_id: str,
+    outcomes: Iterable[Outcome],
+    warned: Mapping[str, int],
+    now: datetime,
 ) -> None:
     """Keep what a platform calls the requests of a batch, where it tells later what became of them."""
     if isinstance(destination, ProcessesLater):
         taken = Counter(one.receipt for one in outcomes if one.receipt and one.verdict == "accepted")
-        receipts.note(book, destination.name, batch_id, taken, now, destination.first_asked)
+        receipts.note(book, destination.name, batch_id, taken, warned, now, destination.first_asked)
 
 
 def follow_up(delivery: Delivery, transport: Asker, ledger: Ledger) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from crm_attribution.conversions.plan import not_named
 from crm_attribution.delivery.deliver import transport_for
-from crm_attribution.destinations import destinations, not_configured, values
+from crm_attribution.destinations import destinations
+from crm_attribution.destinations.accounts import not_configured, values
 from crm_attribution.destinations.base import Destination, Piece, Request
 from crm_attribution.errors import ConfigurationError, CrmAttributionError
 from crm_attribution.findings import Finding

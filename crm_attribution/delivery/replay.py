@@ -196,7 +196,9 @@ def _rows_of(session: Session, book: Book, facts: pl.DataFrame, to: Sequence[str
         " LEFT JOIN events.milestone_event e USING (milestone, milestone_id)",
         facts=facts,
     ).with_columns(_family=family(pl.col("_milestone")))
-    frames = [entries.of_milestones(book, name, ids_frame("id", linked["milestone_id"])["id"]) for name in to]
+    frames = [
+        entries.of_milestones(book, entries.Scope(name), ids_frame("id", linked["milestone_id"])["id"]) for name in to
+    ]
     rows = pl.concat(frames).with_columns(_family=family(pl.col("milestone")))
     rows = rows.filter(pl.col("adjusts").is_null())
     newest = pl.col("revision") == pl.col("revision").max().over("destination", "account", "action", "milestone_id")

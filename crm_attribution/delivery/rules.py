@@ -66,6 +66,7 @@ class Row:
     next_attempt_at: datetime | None
     first_sent_at: datetime | None
     payload_hash: str | None
+    browser_event_id: str | None
     released_at: datetime | None
     replayed_from: str | None
     adjusts: str | None
@@ -157,7 +158,29 @@ def _hold(
     return destination.accepts(ready(row, resolved))
 
 
-def ready(row: Row, resolved: Resolved) -> Ready:
+def browser_ids(
+    rows: Sequence[Row], resolved: Mapping[str, Resolved], taken: Mapping[tuple[str, str], str], scope: str | None
+) -> dict[str, str]:
+    """The ids of the browser's to send conversions under: fixed at the first claim, and of one conversion only.
+
+    Args:
+        rows: a batch.
+        taken: (action, id) -> the conversion that was sent under it in this account.
+        scope: `Destination.browser_events`.
+    """
+    used = {((action if scope == "action" else ""), name): key for (action, name), key in taken.items()}
+    found: dict[str, str] = {}
+    for row in rows:
+        wanted = row.browser_event_id if row.payload_hash else resolved[row.conversion_id].browser_event_id
+        if scope is None or wanted is None or row.kind != "conversion":
+            continue
+        place = (row.action if scope == "action" else "", wanted)
+        if used.setdefault(place, row.conversion_id) == row.conversion_id:
+            found[row.conversion_id] = wanted
+    return found
+
+
+def ready(row: Row, resolved: Resolved, browser_event_id: str | None = None) -> Ready:
     """The row with the identifiers of its person."""
     return Ready(
         conversion_id=row.conversion_id,
@@ -173,6 +196,7 @@ def ready(row: Row, resolved: Resolved) -> Ready:
         contact_id=resolved.contact_id,
         email=resolved.email,
         click_id=resolved.click_id,
+        click_kind=resolved.click_kind,
         clicked_at=resolved.clicked_at,
         phone=resolved.phone,
         first_name=resolved.first_name,
@@ -180,6 +204,7 @@ def ready(row: Row, resolved: Resolved) -> Ready:
         country=resolved.country,
         lead_id=resolved.lead_id,
         details=resolved.details,
+        browser_event_id=browser_event_id,
     )
 
 
@@ -194,8 +219,9 @@ def facts(row: Row, resolved: Resolved) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def claim(row: Row, resolved: Resolved) -> Claim:
-    return Claim(row.conversion_id, facts(row, resolved), resolved.person_id, resolved.contact_id, resolved.touch_id)
+def claim(row: Row, resolved: Resolved, browser_event_id: str | None = None) -> Claim:
+    whose = (resolved.person_id, resolved.contact_id, resolved.touch_id)
+    return Claim(row.conversion_id, facts(row, resolved), *whose, browser_event_id)
 
 
 def batches(

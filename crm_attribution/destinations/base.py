@@ -105,10 +105,12 @@ class Resolved:
         contact_id: the contact whose identifiers these are.
         touch_id: the click `click_id` comes from.
         email: as HubSpot has it; normalised and hashed per platform.
-        click_id: the platform's own (`Destination.click_id` names which), case as it came.
+        click_id: the platform's own, case as it came.
+        click_kind: which of the platform's it is; None: `Destination.click_id`.
         clicked_at: when that click was first seen.
         lead_id: Meta's lead id, where the contact has one.
         details: what else is sent, by the platform's own names; of write-backs only.
+        browser_event_id: what the pixel or tag called the same event, by the property that the rule names.
     """
 
     consent: Consent
@@ -119,6 +121,7 @@ class Resolved:
     touch_id: str | None = None
     email: str | None = field(default=None, repr=False)
     click_id: str | None = field(default=None, repr=False)
+    click_kind: str | None = None
     clicked_at: datetime | None = None
     phone: str | None = field(default=None, repr=False)
     first_name: str | None = field(default=None, repr=False)
@@ -126,6 +129,7 @@ class Resolved:
     country: str | None = field(default=None, repr=False)
     lead_id: str | None = field(default=None, repr=False)
     details: Mapping[str, str] = field(default_factory=dict, repr=False)
+    browser_event_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ class Ready:
     Attributes:
         adjusts: of a restatement or retraction, the conversion_id under which the platform has the conversion.
         adjusted_at: of those, when they are from, after the conversion.
+        browser_event_id: the key to send in place of conversion_id, so that the platform finds the browser's event.
     """
 
     conversion_id: str
@@ -150,6 +155,7 @@ class Ready:
     contact_id: int | None = None
     email: str | None = field(default=None, repr=False)
     click_id: str | None = field(default=None, repr=False)
+    click_kind: str | None = None
     clicked_at: datetime | None = None
     phone: str | None = field(default=None, repr=False)
     first_name: str | None = field(default=None, repr=False)
@@ -157,6 +163,12 @@ class Ready:
     country: str | None = field(default=None, repr=False)
     lead_id: str | None = field(default=None, repr=False)
     details: Mapping[str, str] = field(default_factory=dict, repr=False)
+    browser_event_id: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What the platform deduplicates by."""
+        return self.browser_event_id or self.conversion_id
 
 
 @dataclass(frozen=True)
@@ -201,12 +213,13 @@ class Grant:
 
     Attributes:
         base_url, path: the token endpoint.
-        form: client, secret and what proves the right to a token.
+        form: client, secret and what proves the right to a token, as of the real time of asking, UTC. Raises
+            ConfigurationError where the settings prove none.
     """
 
     base_url: str
     path: str
-    form: Mapping[str, str] = field(repr=False)
+    form: Callable[[datetime], Mapping[str, str]] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -236,6 +249,21 @@ class Processed:
     rows: Sequence[Ended] | None = None
     errors: Mapping[str, int] = field(default_factory=dict)
     warnings: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """A figure of a platform's about the events of an account.
+
+    Attributes:
+        action: the event name it is about.
+        measure: the platform's name of it.
+        hundredths: of its unit.
+    """
+
+    action: str
+    measure: str
+    hundredths: int
 
 
 @dataclass(frozen=True)
@@ -289,10 +317,14 @@ class Destination(ABC):
     Attributes:
         name: as in the mapping, the ledger and the asset.
         settings: its own settings: which it needs, where to get each, and which are secret.
+        account_setting: the setting that says which ad account, dataset or customer it is; empty where there is one.
         base_url_setting: overrides `base_url`, for the sandbox or a proxy.
         credential: the setting a 401 message names.
         click_id: the click id column it wants; None where it takes none.
+        other_click_ids: further ones, of which it takes one where a click has no `click_id`.
         key_field: the platform's own field for our key; None where it has none.
+        browser_events: within what the browser's id of an event, sent in place of our key, must be of one conversion
+            only: an account, or an action of it; None where the platform does not deduplicate browser and server.
         kinds: which of conversion, restatement and retraction it can take.
         documentation: where the platform describes the call.
         example_action: an action as the mapping may name it.
@@ -307,11 +339,14 @@ class Destination(ABC):
 
     name: ClassVar[str]
     settings: ClassVar[Sequence[Setting[str]]]
+    account_setting: ClassVar[str] = ""
     base_url: ClassVar[str]
     base_url_setting: ClassVar[str]
     credential: ClassVar[str]
     click_id: ClassVar[str | None]
+    other_click_ids: ClassVar[Sequence[str]] = ()
     key_field: ClassVar[str | None]
+    browser_events: ClassVar[Literal["account", "action"] | None] = None
     kinds: ClassVar[frozenset[str]] = frozenset({"conversion"})
     limits: ClassVar[Limits]
     documentation: ClassVar[str]
@@ -328,15 +363,29 @@ class Destination(ABC):
         """The settings without which it sends nothing."""
         return [setting for setting in self.settings if setting.required]
 
+    def lacking(self, settings: Mapping[str, str]) -> list[Setting[str]]:
+        """The settings that are missing; overridden where one stands in for others."""
+        return [setting for setting in self.required if setting.name not in settings]
+
+    def proof(self, settings: Mapping[str, str]) -> str:
+        """The setting that a message about a refused token names."""
+        del settings
+        return self.credential
+
     @property
     def group(self) -> Group:
         """All its settings, as the table of settings shows them."""
         address = text(self.base_url_setting, "another address, for a proxy or the sandbox", self.base_url)
-        return Group(f"Destination {self.name}", (*self.settings, address))
+        return Group(f"Destination {self.name}", (*self.settings, address), self.settings, self.account_setting)
 
-    @abstractmethod
+    @property
+    def is_account_required(self) -> bool:
+        """Whether nothing is sent where the settings do not say which account it is."""
+        return any(setting.name == self.account_setting for setting in self.required)
+
     def account(self, settings: Mapping[str, str]) -> str:
         """The ad account or dataset that counts; part of the delivery key."""
+        return settings[self.account_setting]
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         """What an action of the mapping must be for the platform to take it; None where it is that.
@@ -380,6 +429,16 @@ class Destination(ABC):
     def read(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """One outcome for every row, for any answer."""
 
+    def quality(self, settings: Mapping[str, str]) -> Request | None:
+        """The question, once a day, what the platform says about the events of an account; None where it has none."""
+        del settings
+        return None
+
+    def read_quality(self, answer: Answer) -> list[Quality] | None:
+        """The figures of an answer; None where the token may not read them."""
+        del answer
+        return None
+
     def questions(self, asked: Asked) -> list[Question]:
         """What `preflight` asks the platform: whether account and actions exist, are enabled and of the right type."""
         del asked
@@ -413,6 +472,11 @@ class ProcessesLater(Destination):
     """
 
     first_asked: ClassVar[timedelta]
+
+    def warned(self, answer: Answer) -> Mapping[str, int]:
+        """Conversions by the reason of what an answer that takes a request warns about at once."""
+        del answer
+        return {}
 
     @abstractmethod
     def ask(self, receipt: str) -> Request:

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from crm_attribution.clock import iso
+from crm_attribution.destinations import service_account
 from crm_attribution.destinations.base import (
     Answer,
     ApiVersion,
@@ -39,10 +40,13 @@ from crm_attribution.destinations.base import (
 from crm_attribution.destinations.normalise import google_hash
 from crm_attribution.identifiers import normalise_click_id
 from crm_attribution.money import to_json_number
-from crm_attribution.settings import Setting, secret, text
+from crm_attribution.settings import Setting, file, secret, text
 
 SCOPE = "https://www.googleapis.com/auth/datamanager"
 TOKEN_URL = "https://oauth2.googleapis.com"  # noqa: S105 - an address
+
+_KEY = "GOOGLE_SERVICE_ACCOUNT_FILE"
+_OF_A_USER = frozenset({"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET", "GOOGLE_REFRESH_TOKEN"})
 
 _ACTION = re.compile(r"\d{1,19}", re.ASCII)
 _EVENT = re.compile(r"\bevents\[(\d{1,6})\]")
@@ -91,6 +95,12 @@ class Google(ProcessesLater):
             where="the OAuth consent of that client: https://developers.google.com/data-manager/api/devguides/quickstart/set-up-access",
             required=True,
         ),
+        file(
+            "GOOGLE_SERVICE_ACCOUNT_FILE",
+            "key of a service account that is a user of the account, in place of client and refresh token; needs"
+            " `pip install cryptography`",
+            where="Google Cloud console > IAM & Admin > Service Accounts > the account > Keys > Add key > JSON",
+        ),
         text(
             "GOOGLE_ADS_LOGIN_CUSTOMER_ID",
             "the manager account by which the user reaches the account, where there is one",
@@ -102,10 +112,12 @@ class Google(ProcessesLater):
             where="only where Google's own address cannot be reached",
         ),
     )
+    account_setting: ClassVar[str] = "GOOGLE_ADS_CUSTOMER_ID"
     base_url: ClassVar[str] = "https://datamanager.googleapis.com"
     base_url_setting: ClassVar[str] = "GOOGLE_BASE_URL"
     credential: ClassVar[str] = "GOOGLE_REFRESH_TOKEN"
     click_id: ClassVar[str | None] = "gclid"
+    other_click_ids: ClassVar[Sequence[str]] = ("gbraid", "wbraid")
     key_field: ClassVar[str | None] = "transactionId"
     example_action: ClassVar[str] = "7081234567"
     option_names: ClassVar[Sequence[str]] = ("event_source",)
@@ -130,16 +142,27 @@ class Google(ProcessesLater):
     first_asked: ClassVar[timedelta] = timedelta(minutes=30)
 
     def account(self, settings: Mapping[str, str]) -> str:
-        return settings["GOOGLE_ADS_CUSTOMER_ID"].replace("-", "")
+        return settings[self.account_setting].replace("-", "")
+
+    def lacking(self, settings: Mapping[str, str]) -> list[Setting[str]]:
+        """A key of a service account stands in for client and refresh token."""
+        found = super().lacking(settings)
+        return [one for one in found if one.name not in _OF_A_USER] if settings.get(_KEY) else found
+
+    def proof(self, settings: Mapping[str, str]) -> str:
+        return _KEY if settings.get(_KEY) else self.credential
 
     def grant(self, settings: Mapping[str, str]) -> Grant | None:
+        address = settings.get("GOOGLE_TOKEN_URL") or TOKEN_URL
+        if key := settings.get(_KEY):
+            return Grant(address, "/token", lambda now: service_account.form(key, SCOPE, f"{TOKEN_URL}/token", now))
         form = {
             "grant_type": "refresh_token",
             "client_id": settings["GOOGLE_CLIENT_ID"],
             "client_secret": settings["GOOGLE_CLIENT_SECRET"],
             "refresh_token": settings["GOOGLE_REFRESH_TOKEN"],
         }
-        return Grant(settings.get("GOOGLE_TOKEN_URL") or TOKEN_URL, "/token", form)
+        return Grant(address, "/token", lambda _: form)
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         del value
@@ -161,7 +184,8 @@ class Google(ProcessesLater):
         sent = {name for one in _identifiers(ready) for name in one}
         given = {"emailAddress": ready.email, "phoneNumber": ready.phone}
         names = [name for name, raw in given.items() if raw and name not in sent]
-        return [*names, "gclid"] if ready.click_id and not normalise_click_id(ready.click_id) else names
+        bad = ready.click_id and not normalise_click_id(ready.click_id)
+        return [*names, ready.click_kind or "gclid"] if bad else names
 
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:
         actions = _actions(batch)
@@ -206,6 +230,19 @@ class Google(ProcessesLater):
         if not isinstance(receipt, str) or not re.fullmatch(r"[\x21-\x7e]{1,200}", receipt):
             return all_rows(batch, "uncertain", "no_request_id")
         return [Outcome(row.conversion_id, "accepted", receipt=receipt) for row in batch]
+
+    def warned(self, answer: Answer) -> Mapping[str, int]:
+        """`fieldWarnings`: https://developers.google.com/data-manager/api/devguides/concepts/understand-errors"""
+        told = answer.body.get("fieldWarnings") if isinstance(answer.body, dict) else None
+        rows: dict[str, set[str]] = {}
+        for one in told if isinstance(told, list) else []:
+            place, reason = (one.get("field"), one.get("reason")) if isinstance(one, dict) else (None, None)
+            if isinstance(place, str) and isinstance(reason, str) and _REASON.fullmatch(reason):
+                event = _EVENT.search(place)
+                field = re.sub(r"^.*?events\[\d+\]\.", "", place)
+                name = f"{reason} ({re.sub(r'[^A-Za-z_.]', '', field)[:60]})"
+                rows.setdefault(name, set()).add(event[1] if event else "")
+        return {name: len(places) for name, places in rows.items()}
 
     def ask(self, receipt: str) -> Request:
         return Request("GET", "/v1/requestStatus:retrieve", {}, {}, {"requestId": receipt})
@@ -271,7 +308,7 @@ def _event(ready: Ready, reference: str, source: str) -> Json:
         event["consent"] = granted
     click_id = normalise_click_id(ready.click_id)
     if click_id:
-        event["adIdentifiers"] = {"gclid": click_id}
+        event["adIdentifiers"] = {ready.click_kind or "gclid": click_id}  # one of the three, never two
     if identifiers := _identifiers(ready):
         event["userData"] = {"userIdentifiers": identifiers}
     if ready.value is not None and ready.currency:

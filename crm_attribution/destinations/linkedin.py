@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from crm_attribution.clock import to_millis
 from crm_attribution.destinations.base import (
@@ -68,11 +68,14 @@ class LinkedIn(Destination):
             where="LinkedIn Campaign Manager: the number in the ad account's address",
         ),
     )
+    account_setting: ClassVar[str] = "LINKEDIN_ACCOUNT_ID"
     base_url: ClassVar[str] = "https://api.linkedin.com"
     base_url_setting: ClassVar[str] = "LINKEDIN_BASE_URL"
     credential: ClassVar[str] = "LINKEDIN_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "li_fat_id"
     key_field: ClassVar[str | None] = "eventId"
+    # Of one ad account, whatever its rules: https://learn.microsoft.com/en-us/linkedin/marketing/integrations/conversions/deduplication
+    browser_events: ClassVar[Literal["account", "action"] | None] = "account"
     example_action: ClassVar[str] = "104012"
     limits: ClassVar[Limits] = Limits(batch=5000, max_age=timedelta(days=90), dedupe=None, calls_per_minute=600)
     version: ClassVar[ApiVersion | None] = ApiVersion(
@@ -83,7 +86,7 @@ class LinkedIn(Destination):
     )
 
     def account(self, settings: Mapping[str, str]) -> str:
-        return settings.get("LINKEDIN_ACCOUNT_ID") or self.name
+        return settings.get(self.account_setting) or self.name
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         del value
@@ -206,7 +209,7 @@ def _event(ready: Ready) -> Json:
     event: Json = {
         "conversion": f"urn:lla:llaPartnerConversion:{ready.action}",
         "conversionHappenedAt": to_millis(ready.occurred_at),
-        "eventId": ready.conversion_id,
+        "eventId": ready.key,
         # Names would have to be sent in plain text (userInfo), so they are not sent at all.
         "user": {"userIds": _user_ids(ready)},
     }

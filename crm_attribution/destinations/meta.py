@@ -7,9 +7,9 @@ https://developers.facebook.com/docs/marketing-api/conversions-api/conversion-le
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from crm_attribution.clock import to_millis
 from crm_attribution.destinations.base import (
@@ -21,6 +21,7 @@ from crm_attribution.destinations.base import (
     Json,
     Limits,
     Outcome,
+    Quality,
     Question,
     Ready,
     Request,
@@ -51,6 +52,8 @@ _WRONG_ID = 33
 """Error codes of the Graph API: https://developers.facebook.com/docs/graph-api/guides/error-handling"""
 
 
+_IDENTIFIER = re.compile(r"[a-z_]{1,40}")
+
 _CRM = "system_generated"
 """`action_source` of what a CRM tells."""
 
@@ -80,11 +83,14 @@ class Meta(Destination):
             required=True,
         ),
     )
+    account_setting: ClassVar[str] = "META_DATASET_ID"
     base_url: ClassVar[str] = "https://graph.facebook.com"
     base_url_setting: ClassVar[str] = "META_BASE_URL"
     credential: ClassVar[str] = "META_ACCESS_TOKEN"
     click_id: ClassVar[str | None] = "fbclid"
     key_field: ClassVar[str | None] = "event_id"
+    # https://developers.facebook.com/docs/marketing-api/conversions-api/deduplicate-pixel-and-server-events
+    browser_events: ClassVar[Literal["account", "action"] | None] = "action"
     example_action: ClassVar[str] = "Purchase"
     option_names: ClassVar[Sequence[str]] = ("crm_name", "action_source")
     # 7 days, since only `physical_store` has 62; 48 hours of one event name and id.
@@ -95,9 +101,6 @@ class Meta(Destination):
     documentation: ClassVar[str] = (
         "https://developers.facebook.com/documentation/ads-commerce/conversions-api/using-the-api"
     )
-
-    def account(self, settings: Mapping[str, str]) -> str:
-        return settings["META_DATASET_ID"]
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         if action == _VALUED and value is None:
@@ -124,6 +127,19 @@ class Meta(Destination):
             "access_token": settings["META_ACCESS_TOKEN"],
         }
         return Request("POST", f"/{API_VERSION}/{settings['META_DATASET_ID']}/events", {}, body)
+
+    def quality(self, settings: Mapping[str, str]) -> Request | None:
+        """https://developers.facebook.com/docs/marketing-api/conversions-api/dataset-quality-api"""
+        headers = {"Authorization": f"Bearer {settings['META_ACCESS_TOKEN']}"}
+        fields = "web{event_name,event_match_quality{composite_score,match_key_feedback{identifier,coverage}}}"
+        asked = {"dataset_id": settings["META_DATASET_ID"], "fields": fields}
+        return Request("GET", f"/{API_VERSION}/dataset_quality", headers, {}, asked)
+
+    def read_quality(self, answer: Answer) -> list[Quality] | None:
+        told = answer.body.get("web") if answer.status == 200 and isinstance(answer.body, dict) else None
+        if not isinstance(told, list):
+            return None
+        return [figure for one in told if isinstance(one, dict) for figure in _figures(one)]
 
     def questions(self, asked: Asked) -> list[Question]:
         """The dataset; event names need none to exist:
@@ -169,6 +185,21 @@ def _dataset(about: str, answer: Answer) -> Finding:
     return Finding(about, "ok", "it exists and the token has access; event names need not be set up at Meta")
 
 
+def _figures(told: Json) -> Iterator[Quality]:
+    name, quality = told.get("event_name"), told.get("event_match_quality")
+    if not isinstance(name, str) or not isinstance(quality, dict):
+        return
+    keys = quality.get("match_key_feedback")
+    figures = {"match_quality": quality.get("composite_score")}
+    for key in keys if isinstance(keys, list) else []:
+        of, coverage = (key.get("identifier"), key.get("coverage")) if isinstance(key, dict) else (None, None)
+        if isinstance(of, str) and _IDENTIFIER.fullmatch(of) and isinstance(coverage, dict):
+            figures[f"coverage_percent_{of}"] = coverage.get("percentage")
+    for measure, value in figures.items():
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1000:
+            yield Quality(name[:100], measure, round(value * 100))
+
+
 def _event(ready: Ready, options: Mapping[str, str]) -> Json:
     # The CRM fields are for leads of Instant Forms only; an event without a lead id is an ordinary one.
     lead = "lead_id" in (user := _user(ready))
@@ -179,7 +210,7 @@ def _event(ready: Ready, options: Mapping[str, str]) -> Json:
     return {
         "event_name": ready.action,
         "event_time": to_millis(ready.occurred_at) // 1000,
-        "event_id": ready.conversion_id,
+        "event_id": ready.key,
         "action_source": _CRM if lead else options.get("action_source", _CRM),
         "user_data": user,
         **({"custom_data": custom} if custom else {}),

@@ -85,7 +85,8 @@ class Microsoft(Destination):
         ),
         secret(
             "MICROSOFT_ADS_REFRESH_TOKEN",
-            f"refresh token of a user of the account, granted with the scope {SCOPE}; it ends after 90 days",
+            f"refresh token of a user of the account, granted with the scope {SCOPE}; what Microsoft renews it with is"
+            " kept in the data directory, and used",
             where="the OAuth consent of that app: https://learn.microsoft.com/en-us/advertising/guides/authentication-oauth-get-tokens",
             required=True,
         ),
@@ -113,6 +114,7 @@ class Microsoft(Destination):
             where="only where Microsoft's own address cannot be reached",
         ),
     )
+    account_setting: ClassVar[str] = "MICROSOFT_ADS_ACCOUNT_ID"
     base_url: ClassVar[str] = "https://campaign.api.bingads.microsoft.com"
     base_url_setting: ClassVar[str] = "MICROSOFT_ADS_BASE_URL"
     credential: ClassVar[str] = "MICROSOFT_ADS_REFRESH_TOKEN"
@@ -131,9 +133,6 @@ class Microsoft(Destination):
         "https://learn.microsoft.com/en-us/advertising/campaign-management-service/applyofflineconversions?view=bingads-13"
     )
 
-    def account(self, settings: Mapping[str, str]) -> str:
-        return settings["MICROSOFT_ADS_ACCOUNT_ID"]
-
     def grant(self, settings: Mapping[str, str]) -> Grant | None:
         """https://learn.microsoft.com/en-us/advertising/guides/authentication-oauth-get-tokens"""
         form = {
@@ -144,7 +143,8 @@ class Microsoft(Destination):
         }
         if given := settings.get("MICROSOFT_ADS_CLIENT_SECRET"):
             form["client_secret"] = given
-        return Grant(settings.get("MICROSOFT_ADS_TOKEN_URL") or TOKEN_URL, "/common/oauth2/v2.0/token", form)
+        address = settings.get("MICROSOFT_ADS_TOKEN_URL") or TOKEN_URL
+        return Grant(address, "/common/oauth2/v2.0/token", lambda _: form)
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         del value

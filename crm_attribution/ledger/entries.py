@@ -19,6 +19,27 @@ _HOUR = 3_600_000_000
 
 
 @dataclass(frozen=True)
+class Scope:
+    """Rows of one ad account of a destination, or of all but some.
+
+    Attributes:
+        account: None: of any account that is not among `others`.
+    """
+
+    destination: str
+    account: str | None = None
+    others: frozenset[str] = frozenset()
+
+    @property
+    def where(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """Of conversions."""
+        mine = _C.destination == self.destination
+        if self.account is not None:
+            return (mine, _C.account == self.account)
+        return (mine, _C.account.not_in(sorted(self.others))) if self.others else (mine,)
+
+
+@dataclass(frozen=True)
 class Again:
     """Held rows to be looked at again.
 
@@ -37,11 +58,11 @@ _BY_TIME = ("in_future", "record_unreadable", "volume_guard")
 """Reasons that go, or count for others, though nothing of the row changes."""
 
 
-def due(book: Book, destination: str, before: datetime, now: datetime, again: Again | None = None) -> pl.DataFrame:
+def due(book: Book, scope: Scope, before: datetime, now: datetime, again: Again | None = None) -> pl.DataFrame:
     """Rows that might be sent, oldest fact first: planned for before the window's end, or to be retried by now; of held
     ones those to be looked at again, by default all."""
     waited = _C.next_attempt_at.is_(None) | (_C.next_attempt_at <= micros(now))
-    mine = (_C.destination == destination, _C.ready_at < micros(before))
+    mine = (*scope.where, _C.ready_at < micros(before))
     waiting = (_C.state == "pending") | ((_C.state == "retry") & waited)
     held = _C.state == "held"
     if again is None:
@@ -59,27 +80,33 @@ def due(book: Book, destination: str, before: datetime, now: datetime, again: Ag
     return pl.concat([found, touched]).sort("occurred_at", "conversion_id")
 
 
-def held(book: Book, destination: str, before: datetime) -> dict[str | None, int]:
+def held(book: Book, scope: Scope, before: datetime) -> dict[str | None, int]:
     """How many rows that are due are held, by their reason."""
-    mine = (_C.destination == destination, _C.ready_at < micros(before), _C.state == "held")
+    mine = (*scope.where, _C.ready_at < micros(before), _C.state == "held")
     found = book.connection.execute(sa.select(_C.reason, sa.func.count()).where(*mine).group_by(_C.reason))
     return {row[0]: int(row[1]) for row in found}
 
 
-def rows(book: Book, conversion_ids: Iterable[str]) -> pl.DataFrame:
+def rows(book: Book, conversion_ids: Iterable[str], scope: Scope | None = None) -> pl.DataFrame:
     """The rows of some conversions, oldest fact first."""
-    return book.read_keys(CONVERSION, "conversion_id", conversion_ids).sort("occurred_at", "conversion_id")
+    where = () if scope is None else scope.where
+    return book.read_keys(CONVERSION, "conversion_id", conversion_ids, *where).sort("occurred_at", "conversion_id")
 
 
-def of_milestones(book: Book, destination: str, milestone_ids: Iterable[str]) -> pl.DataFrame:
+def of_milestones(book: Book, scope: Scope, milestone_ids: Iterable[str]) -> pl.DataFrame:
     """The rows of some business facts, oldest first."""
-    found = book.read_keys(CONVERSION, "milestone_id", milestone_ids, _C.destination == destination)
+    found = book.read_keys(CONVERSION, "milestone_id", milestone_ids, *scope.where)
     return found.sort("occurred_at", "conversion_id")
 
 
-def in_flight(book: Book, destination: str) -> pl.DataFrame:
+def browser_events(book: Book, scope: Scope, ids: Iterable[str]) -> pl.DataFrame:
+    """The conversions that were sent under some ids of the browser's."""
+    return book.read_keys(CONVERSION, "browser_event_id", ids, *scope.where)
+
+
+def in_flight(book: Book, scope: Scope) -> pl.DataFrame:
     """Rows whose sender has not recorded an answer, with `left` Boolean: whether bytes of them may have left."""
-    found = book.read(CONVERSION, _C.destination == destination, _C.state == "in_flight")
+    found = book.read(CONVERSION, *scope.where, _C.state == "in_flight")
     left = book.read_keys(ATTEMPT, "batch_id", found["batch_id"].drop_nulls(), _A.left_at.is_not(None))
     known = left.select("batch_id", "conversion_id", left=pl.lit(True))
     return found.join(known, on=["batch_id", "conversion_id"], how="left", maintain_order="left").with_columns(
@@ -87,35 +114,36 @@ def in_flight(book: Book, destination: str) -> pl.DataFrame:
     )
 
 
-def ended_uncertain(book: Book, destination: str) -> bool:
+def ended_uncertain(book: Book, scope: Scope) -> bool:
     """Whether it is not known what became of the batch that left last."""
-    last = sa.select(_A.batch_id).where(_A.destination == destination, _A.left_at.is_not(None))
+    last = sa.select(_A.batch_id).where(_A.destination == scope.destination, _A.left_at.is_not(None))
+    last = last.join(TABLES[CONVERSION], _C.conversion_id == _A.conversion_id).where(*scope.where)
     batch = book.connection.scalar(last.order_by(_A.left_at.desc(), _A.changed.desc()).limit(1))
     found = book.connection.execute(sa.select(_A.outcome).where(_A.batch_id == batch).distinct()).scalars().all()
     return batch is not None and ("unknown" in found or None in found)
 
 
-def oldest_waiting(book: Book, destination: str, now: datetime) -> datetime | None:
+def oldest_waiting(book: Book, scope: Scope, now: datetime) -> datetime | None:
     """Since when the conversion that has been due longest waits; None where none does."""
     waiting = _C.state.in_(["pending", "held", "in_flight", "retry", "unknown"])
     found = book.connection.scalar(
-        sa.select(sa.func.min(_C.ready_at)).where(_C.destination == destination, waiting, _C.ready_at < micros(now))
+        sa.select(sa.func.min(_C.ready_at)).where(*scope.where, waiting, _C.ready_at < micros(now))
     )
     return None if found is None else moment(found)
 
 
-def stuck(book: Book, destination: str, since: datetime) -> int:
+def stuck(book: Book, scope: Scope, since: datetime) -> int:
     """Conversions that have been due since before then, and that nothing holds."""
-    late = (_C.destination == destination, _C.state.in_(["pending", "in_flight", "retry"]), _C.ready_at < micros(since))
+    late = (*scope.where, _C.state.in_(["pending", "in_flight", "retry"]), _C.ready_at < micros(since))
     return int(book.connection.scalar(sa.select(sa.func.count()).where(*late)) or 0)
 
 
-def sent_by_hour(book: Book, destination: str, since: datetime) -> dict[tuple[str, datetime], int]:
+def sent_by_hour(book: Book, scope: Scope, since: datetime) -> dict[tuple[str, datetime], int]:
     """How many conversions of each milestone were sent, by the hour they were ready in."""
     hour = (_C.ready_at - _C.ready_at % _HOUR).label("hour")
     found = book.connection.execute(
         sa.select(_C.milestone, hour, sa.func.count())
-        .where(_C.destination == destination, _C.ready_at >= micros(since), _C.state.in_(SENT))
+        .where(*scope.where, _C.ready_at >= micros(since), _C.state.in_(SENT))
         .group_by(_C.milestone, hour)
     ).fetchall()
     hours = pl.Series([row[1] for row in found], dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
@@ -146,7 +174,8 @@ def pause(book: Book, destination: str, account: str, until: datetime) -> None:
 
 
 def activations(book: Book) -> list[tuple[str, str, str, str]]:
-    """destination, milestone, action, and `send_from` when the rule was first seen; none before the first planning."""
+    """account (`Account.key`), milestone, action, and `send_from` when the rule was first seen; none before the first
+    planning."""
     found = book.connection.execute(sa.select(ACTIVATION))
     return sorted((row.destination, row.milestone, row.action, row.since) for row in found)
 

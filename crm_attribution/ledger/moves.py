@@ -67,6 +67,13 @@ def rename_touches(book: Book, names: Mapping[str, str]) -> int:
     return rows.height
 
 
+def forget_browser_events(book: Book, contact_ids: Iterable[int]) -> int:
+    """Leave out what the browser called events of some contacts; how many rows held it."""
+    rows = book.read(CONVERSION, _C.browser_event_id.is_not(None), _C.contact_id.in_(sorted(contact_ids)))
+    book.update(CONVERSION, [{"conversion_id": key, "browser_event_id": None} for key in rows["conversion_id"]])
+    return rows.height
+
+
 def _pairs(rows: pl.DataFrame) -> list[tuple[str, str]]:
     return list(rows.select("conversion_id", "touch_id").iter_rows())
 

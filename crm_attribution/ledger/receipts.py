@@ -46,9 +46,16 @@ class Told:
 
 
 def note(
-    book: Book, destination: str, batch_id: str, receipts: Mapping[str, int], now: datetime, first: timedelta
+    book: Book,
+    destination: str,
+    batch_id: str,
+    receipts: Mapping[str, int],
+    warned: Mapping[str, int],
+    now: datetime,
+    first: timedelta,
 ) -> None:
-    """Keep the receipts of a batch that was accepted, with the number of its conversions under each."""
+    """Keep the receipts of a batch that was accepted, with the number of its conversions under each, and of those the
+    answer warned about by reason."""
     rows = [
         {
             "destination": destination,
@@ -59,6 +66,7 @@ def note(
             "asked": 0,
             "next_ask_at": now + first,
             "status": "waiting",
+            "warnings": _counts(warned) if warned else None,
         }
         for receipt, count in receipts.items()
     ]
@@ -96,9 +104,13 @@ def record(book: Book, destination: str, told: Sequence[Told], now: datetime) ->
                 "asked_at": now,
                 "next_ask_at": said[row["receipt"]].next_ask_at,
                 "status": said[row["receipt"]].status,
-                "errors": json.dumps(dict(sorted(said[row["receipt"]].errors.items()))),
-                "warnings": json.dumps(dict(sorted(said[row["receipt"]].warnings.items()))),
+                "errors": _counts(said[row["receipt"]].errors),
+                "warnings": _counts({**json.loads(row["warnings"] or "{}"), **said[row["receipt"]].warnings}),
             }
             for row in before.iter_rows(named=True)
         ],
     )
+
+
+def _counts(told: Mapping[str, int]) -> str:
+    return json.dumps(dict(sorted(told.items())))

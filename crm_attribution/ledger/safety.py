@@ -9,6 +9,8 @@ from __future__ import annotations
 from crm_attribution.ledger.mark import MarkDamaged, Stand
 from crm_attribution.ledger.store import Ledger, LedgerDamaged
 
+SAFE_MODE = "safe mode"
+
 WHAT_TO_DO = "nothing is sent until you have run: crm-attribution ledger recover"
 
 
@@ -22,22 +24,22 @@ def why_unsafe(ledger: Ledger, copied: Stand | None) -> str | None:
     try:
         marked = ledger.mark.read()
     except MarkDamaged:
-        return f"safe mode: {ledger.mark.path.name} cannot be read; {WHAT_TO_DO}"
+        return f"{SAFE_MODE}: {ledger.mark.path.name} cannot be read; {WHAT_TO_DO}"
     try:
         there = ledger.exists()
     except LedgerDamaged as error:
-        return f"safe mode: {error}; {WHAT_TO_DO}"
+        return f"{SAFE_MODE}: {error}; {WHAT_TO_DO}"
     if not there:
         if marked is None and copied is None:
             return None
-        return f"safe mode: {ledger.name} is gone, and conversions were sent before; {WHAT_TO_DO}"
+        return f"{SAFE_MODE}: {ledger.name} is gone, and conversions were sent before; {WHAT_TO_DO}"
     with ledger.reading() as book:
         stand = book.stand
     for known, name in ((marked, f"its mark {ledger.mark.path.name}"), (copied, "its copy in the warehouse")):
         if known is None:
             continue
         if known.ledger != stand.ledger:
-            return f"safe mode: {ledger.name} is another one than {name} was made of; {WHAT_TO_DO}"
+            return f"{SAFE_MODE}: {ledger.name} is another one than {name} was made of; {WHAT_TO_DO}"
         if known.serial > stand.serial:
-            return f"safe mode: {ledger.name} is older than {name} ({stand.serial} < {known.serial}); {WHAT_TO_DO}"
+            return f"{SAFE_MODE}: {ledger.name} is older than {name} ({stand.serial} < {known.serial}); {WHAT_TO_DO}"
     return None

@@ -55,6 +55,7 @@ class Ledger:
         self._engine = _engine(url) if url else _sqlite(directory / FILE)
         self._writer = self._engine.execution_options(writes=True)
         self._rehearsed: Book | None = None
+        self._is_current = False
 
     @property
     def name(self) -> str:
@@ -96,6 +97,17 @@ class Ledger:
                     file.rename(away / file.name)
         self.create()
 
+    def _upgrade(self) -> None:
+        """Give a ledger of an earlier release what it lacks, in one transaction."""
+        if self._is_current:
+            return
+        with self._failing(), self._writer.begin() as connection:
+            _one_by_one(connection)
+            if int(connection.scalar(sa.select(LEDGER.c.version)) or 0) < VERSION:
+                _add_what_lacks(connection)
+                connection.execute(LEDGER.update().values(version=VERSION))
+        self._is_current = True
+
     @contextmanager
     def writing(self) -> Iterator[Book]:
         """A transaction that may write; others that write wait for its end.
@@ -106,6 +118,7 @@ class Ledger:
         if self._rehearsed is not None:
             yield self._rehearsed
             return
+        self._upgrade()
         with self._failing(), self._writer.begin() as connection:
             _one_by_one(connection)
             yield Book(connection)
@@ -116,12 +129,14 @@ class Ledger:
         if self._rehearsed is not None:
             yield self._rehearsed
             return
+        self._upgrade()
         with self._failing(), self._engine.connect() as connection:
             yield Book(connection)
 
     @contextmanager
     def dry_run(self) -> Iterator[None]:
         """Every transaction inside becomes a part of one that is rolled back."""
+        self._upgrade()
         with self._failing(), self._writer.connect() as connection:
             _one_by_one(connection)
             self._rehearsed = Book(connection)
@@ -167,10 +182,14 @@ class Book:
             raise ConfigurationError(
                 f"the ledger has version {row.version}, this release knows {VERSION}: use the release that made it"
             )
+        if row.version < VERSION:
+            raise LedgerFailed("the ledger was put back while this process had it open: run the command again")
         self.id, self._began = str(row.id), int(row.serial)
         ends = (row.lost_since, row.lost_until)
         self.lost = None if None in ends else (moment(ends[0]), moment(ends[1]))
         """From when to when it is not known what was sent."""
+        self.instead_of = None if row.instead_of is None else Stand(row.instead_of, int(row.instead_of_serial))
+        """What the mark said when this ledger was put in force, so that a recovery that was cut off is known."""
 
     @property
     def stand(self) -> Stand:
@@ -244,11 +263,12 @@ class Book:
         self.connection.execute(table.delete().where(*key))
         self.connection.execute(table.insert().values(**row))
 
-    def recovered(self, serial: int, lost: tuple[datetime, datetime] | None) -> None:
+    def recovered(self, serial: int, lost: tuple[datetime, datetime] | None, instead_of: Stand | None = None) -> None:
         """Count on from a later number, so that none is used twice, and remember what is not known."""
         self._serial = max(serial, self.stand.serial) + 1
         ends = {} if lost is None else {"lost_since": micros(lost[0]), "lost_until": micros(lost[1])}
-        self.connection.execute(LEDGER.update().values(serial=self._serial, **ends))
+        came = {"instead_of": instead_of.ledger, "instead_of_serial": instead_of.serial} if instead_of else {}
+        self.connection.execute(LEDGER.update().values(serial=self._serial, **ends, **came))
 
     def _next(self) -> int:
         if self._serial is None:
@@ -308,6 +328,21 @@ def _engine(url: str) -> sa.Engine:
             f"CRM_ATTRIBUTION_LEDGER_URL is no address of a database SQLAlchemy can open ({type(error).__name__}):"
             " it has the form postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, and pip install 'psycopg[binary]'"
         ) from None
+
+
+def _add_what_lacks(connection: sa.Connection) -> None:
+    METADATA.create_all(connection)
+    known = sa.inspect(connection)
+    for table in METADATA.tables.values():
+        there = {column["name"] for column in known.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                described = sa.schema.CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {described}")
+        indexes = {index["name"] for index in known.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in indexes:
+                index.create(connection)
 
 
 def _one_by_one(connection: sa.Connection) -> None:

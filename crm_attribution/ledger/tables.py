@@ -11,12 +11,12 @@ import sqlalchemy as sa
 from crm_attribution.contracts import CONTRACTS
 
 CONVERSION, ATTEMPT, RECEIPT = "conversions.conversion", "delivery.attempt", "delivery.receipt"
-REPLAY = "delivery.replay"
-MIRRORED = (CONVERSION, ATTEMPT, RECEIPT, REPLAY)
+REPLAY, QUALITY = "delivery.replay", "delivery.quality"
+MIRRORED = (CONVERSION, ATTEMPT, RECEIPT, REPLAY, QUALITY)
 """Tables that the warehouse has a copy of."""
 
-VERSION = 1
-"""Of the tables below. A ledger of a newer version is refused."""
+VERSION = 2
+"""Of the tables below. A ledger of a newer version is refused; one of an older gets the tables and columns it lacks."""
 
 METADATA = sa.MetaData()
 
@@ -40,10 +40,13 @@ def _mirrored(name: str, *indexes: tuple[str, ...]) -> sa.Table:
 
 
 TABLES = {
-    CONVERSION: _mirrored(CONVERSION, ("destination", "state"), ("batch_id",), ("adjusts",), ("milestone_id",)),
+    CONVERSION: _mirrored(
+        CONVERSION, ("destination", "state"), ("batch_id",), ("adjusts",), ("milestone_id",), ("browser_event_id",)
+    ),
     ATTEMPT: _mirrored(ATTEMPT, ("conversion_id",), ("destination", "left_at")),
     RECEIPT: _mirrored(RECEIPT, ("receipt",), ("destination", "next_ask_at")),
     REPLAY: _mirrored(REPLAY),
+    QUALITY: _mirrored(QUALITY, ("destination", "account", "read_on")),
 }
 """Contract -> table. `changed` is the serial number of the transaction that wrote the row last."""
 
@@ -55,9 +58,11 @@ LEDGER = sa.Table(
     sa.Column("version", sa.BigInteger(), nullable=False),
     sa.Column("lost_since", sa.BigInteger()),
     sa.Column("lost_until", sa.BigInteger()),
+    sa.Column("instead_of", sa.Text()),
+    sa.Column("instead_of_serial", sa.BigInteger()),
 )
 """One row: whose ledger it is, how many transactions have written to it, and from when to when it does not know what
-was sent, since it is a copy of an older one."""
+was sent, since it is a copy of an older one; and in place of which moment of a mark it was put in force."""
 
 PAUSE = sa.Table(
     "pause",

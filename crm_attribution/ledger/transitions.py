@@ -59,6 +59,7 @@ class Claim:
     person_id: str | None
     contact_id: int | None
     touch_id: str | None
+    browser_event_id: str | None = None
 
 
 @dataclass(frozen=True)

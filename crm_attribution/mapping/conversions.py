@@ -56,16 +56,18 @@ class ConversionDefaults(Section):
 
 
 class ConversionRule(Section):
-    """Which milestone is which action of a platform, with which value."""
+    """Which milestone is which action of a platform's account, with which value."""
 
     milestone: Milestone
     action: str = Field(min_length=1)
+    account: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$")] | None = None
     value: Measure | None = None
     once_per: Literal["milestone", "person"] = "milestone"
     subtypes: list[str] = ["new", "expansion"]
     send_from: str | None = None
     settle_minutes: Minutes | None = None
     imported: bool = False
+    browser_event_id: Property | None = None
 
     @field_validator("send_from")
     @classmethod
@@ -74,7 +76,10 @@ class ConversionRule(Section):
 
 
 class Destination(Section):
-    """Since when a platform gets conversions, how many days a click may lie back, and its conversion rules."""
+    """Since when a platform gets conversions, how many days a click may lie back, and its conversion rules.
+
+    A rule without `account` is for the account of the destination's own settings, whose name is empty here.
+    """
 
     send_from: str
     click_days: Days
@@ -86,6 +91,22 @@ class Destination(Section):
     @classmethod
     def _instant(cls, text: str) -> str:
         return send_from_text(text)
+
+    @property
+    def accounts(self) -> list[str]:
+        """The accounts that its rules name, each once: that of the destination's own settings first, if any does."""
+        return sorted({rule.account or "" for rule in self.conversions})
+
+    def told_by_browser(self, milestone: str, action: str) -> str | None:
+        """The contact property with the browser's id of an event: of the rule of a milestone, else of the action, whose
+        milestone may have been renamed."""
+        named = [one for one in self.conversions if one.action == action and one.browser_event_id is not None]
+        exact = [one for one in named if one.milestone == milestone]
+        return next((one.browser_event_id for one in (*exact, *named)), None)
+
+    def of_account(self, name: str) -> Destination:
+        """The section with the rules of one account only."""
+        return self.model_copy(update={"conversions": [one for one in self.conversions if (one.account or "") == name]})
 
 
 def send_from_text(text: str) -> str:

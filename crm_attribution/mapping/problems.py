@@ -63,6 +63,10 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
         for place, rule in enumerate(section.conversions):
             if wrong := destination.wrong_action(rule.action, rule.value):
                 yield (*where, "conversions", place, "action"), wrong
+            if rule.browser_event_id is not None and destination.browser_events is None:
+                can = [one.name for one in known.values() if one.browser_events is not None]
+                message = f"{name} does not deduplicate events of the browser and ours; {' and '.join(can)} do"
+                yield (*where, "conversions", place, "browser_event_id"), message
 
 
 def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:

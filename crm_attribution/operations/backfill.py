@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.settings import BACKFILL_SHARE
+from crm_attribution.ledger.safety import SAFE_MODE
 from crm_attribution.orchestration.budget import Plan, check_budget, make_plan, must_be_planned
+from crm_attribution.orchestration.hours import HOUR
 from crm_attribution.orchestration.resources import open_pipeline
-from crm_attribution.orchestration.runs import selected
+from crm_attribution.orchestration.run_setup import check_over
+from crm_attribution.orchestration.runs import check_range, selected
 from crm_attribution.settings import Settings
 
 
@@ -30,6 +35,24 @@ def allow(given: Settings, start: datetime, end: datetime, select: str | None = 
     plan = make_plan(open_pipeline(given), start, types)
     check_budget(plan, given[BACKFILL_SHARE] or 0)
     return plan.asked
+
+
+def plan(given: Settings, start: datetime, end: datetime) -> Plan:
+    """What a range would ask of HubSpot.
+
+    Raises:
+        ConfigurationError: where a backfill of the range would be refused, too.
+    """
+    check_range(given, start, end)
+    pipeline = open_pipeline(given)
+    check_over(pipeline, end - HOUR)
+    return make_plan(pipeline, start)
+
+
+def unsent(tables: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Why a run sent nothing to anybody until a person acts: the ledger is in safe mode."""
+    alerts = [str(facts.get("alert", "")) for name, facts in tables.items() if name.startswith("delivery.")]
+    return next((alert for alert in alerts if alert.startswith(SAFE_MODE)), None)
 
 
 def show(plan: Plan) -> None:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -57,8 +57,8 @@ def play(data_dir: Path, say: Say) -> dict[str, Any]:
     """
     began = time.monotonic()
     _clean_slate(data_dir)
-    with sandbox(data_dir, START + HOUR, say) as control:
-        given = _settle_environment(data_dir)
+    with sandbox(START + HOUR, say, data_dir / "sandbox.env") as (control, env):
+        given = _settle_environment(data_dir, env)
         shutil.copytree(INBOX, given.inbox, dirs_exist_ok=True)
         steps = [(START, START + HOUR), (START + HOUR, RANGE_END)]
         steps += [(RANGE_END + n * HOUR, RANGE_END + (n + 1) * HOUR) for n in range(3)]
@@ -126,11 +126,11 @@ def _clean_slate(data_dir: Path) -> None:
     (data_dir / MARKER).write_text("made by crm-attribution demo; deleted by the next one\n", encoding="utf-8")
 
 
-def _settle_environment(data_dir: Path, **more: str) -> settings.Settings:
-    """Point this process at the sandbox and the demo's own directory; settings of the shell are overruled."""
+def _settle_environment(data_dir: Path, env: Mapping[str, str], **more: str) -> settings.Settings:
+    """Point this process at a sandbox (`env`) and the demo's own directory; settings of the shell are overruled."""
     settings.set_environment(
         {
-            **settings.read_env_file(data_dir / "sandbox.env"),
+            **env,
             "CRM_ATTRIBUTION_DATA_DIR": str(data_dir),
             "CRM_ATTRIBUTION_START": iso(START),
             "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
@@ -145,22 +145,24 @@ def _settle_environment(data_dir: Path, **more: str) -> settings.Settings:
 
 
 @contextmanager
-def sandbox(data_dir: Path, clock: datetime, say: Say) -> Iterator[Transport]:
-    """Start the sandbox on the sample portal as a separate process; yields its control path."""
+def sandbox(clock: datetime, say: Say, env_file: Path | None = None) -> Iterator[tuple[Transport, dict[str, str]]]:
+    """Start a sandbox on the sample portal as a separate process, which ends with this one however that ends; yields
+    its control path and the settings of a client, which are also written to `env_file`. Several may run at once."""
     if not PORTAL.exists():
         raise ConfigurationError(f"{PORTAL}: not there; the demo runs in a checkout of the repository")
-    env_file = data_dir / "sandbox.env"
     command = [sys.executable, "-m", "crm_attribution.sandbox", "--portal", str(PORTAL), "--clock", iso(clock)]
+    command += ["--until-stdin-ends", *(["--write-env", str(env_file)] if env_file else [])]
     process = subprocess.Popen(  # noqa: S603  (our own program)
-        [*command, "--write-env", str(env_file)], stdout=subprocess.PIPE, text=True, start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     try:
         ready = process.stdout.readline() if process.stdout else ""
         if not ready:
             raise Terminal("the sandbox did not start; see its message above")
-        base = json.loads(ready)["base_url"]
+        told = json.loads(ready)
+        base = told["base_url"]
         say(f"sandbox on {base}, clock {iso(clock)}")
-        yield Transport(base, service="sandbox")
+        yield Transport(base, service="sandbox"), told["env"]
     finally:
         process.terminate()
         try:
@@ -177,7 +179,8 @@ def use(data_dir: Path) -> settings.Settings:
     """
     if not (data_dir / MARKER).exists():
         raise ConfigurationError(f"{data_dir} holds no demo: run `crm-attribution demo` first")
-    return _settle_environment(data_dir, CRM_ATTRIBUTION_CLOCK=iso(LOG_END))
+    env = settings.read_env_file(data_dir / "sandbox.env")
+    return _settle_environment(data_dir, env, CRM_ATTRIBUTION_CLOCK=iso(LOG_END))
 
 
 @contextmanager
@@ -188,8 +191,8 @@ def with_sandbox(data_dir: Path, say: Say) -> Iterator[settings.Settings]:
         ConfigurationError: when the directory holds no demo.
     """
     use(data_dir)
-    with sandbox(data_dir, LOG_END, say):
-        yield _settle_environment(data_dir)
+    with sandbox(LOG_END, say) as (_, env):
+        yield _settle_environment(data_dir, env)
 
 
 def open_demo_ui(data_dir: Path, port: int, say: Say) -> int:

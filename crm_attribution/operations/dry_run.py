@@ -132,6 +132,6 @@ def _columns(session: Session, table: str) -> dict[str, dict[str, int]]:
 def _planned(session: Session) -> list[dict[str, Any]]:
     """Conversions that would be planned, by what they are and whether they would be sent."""
     return session.query(
-        "SELECT destination, action, milestone, state, reason, count(*) AS conversions"
+        "SELECT destination, account, action, milestone, state, reason, count(*) AS conversions"
         " FROM conversions.conversion ANTI JOIN _before_conversion USING (conversion_id) GROUP BY ALL ORDER BY ALL"
     ).rows(named=True)

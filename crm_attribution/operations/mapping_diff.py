@@ -44,10 +44,12 @@ def show(result: dict[str, Any]) -> None:
                 table.add_row(kind, name, str(found["count"]), found["examples"][0])
         _changed(table, result[layer]["changed"])
         _print(console, table, f"{layer}: no difference")
-    table = Table("what", "destination and action", "rows", "state", title="conversions")
+    table = Table("what", "destination, account and action", "rows", "state", title="conversions")
     for row in result["conversions"]["planned"]:
         state = row["state"] + (f" ({row['reason']})" if row["reason"] else "")
-        table.add_row("planned", f"{row['destination']} {row['action']}", str(row["conversions"]), state)
+        table.add_row(
+            "planned", f"{row['destination']} {row['account']} {row['action']}", str(row["conversions"]), state
+        )
     _changed(table, result["conversions"]["changed"])
     _print(console, table, "conversions: no difference")
     for name, why in result["conversions"]["not planned"].items():

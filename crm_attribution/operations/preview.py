@@ -11,13 +11,14 @@ import click
 
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.conversions import mirror
-from crm_attribution.conversions.plan import why_not
+from crm_attribution.conversions.plan import accounts_of, why_not
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.access import access_to
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.delivery.preview import Preview, preview
 from crm_attribution.destinations import destinations
-from crm_attribution.destinations.base import Destination, Request
+from crm_attribution.destinations.accounts import Account
+from crm_attribution.destinations.base import Request
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, run_lock
@@ -55,21 +56,25 @@ def show_next(given: Settings, asked: Asked) -> dict[str, Any]:
         raise ConfigurationError(f"{destination.name}: {reason}")
     holder = {"run_id": "preview", "command": "crm-attribution preview", "since": iso(WallClock().now())}
     with run_lock(given).acquire(given.lock_wait_seconds, holder), pipeline.warehouse.session() as session:
-        found = _preview(pipeline, session, destination, asked)
-    validated = _validate(given, destination, found) if asked.validate else None
+        mine = [one for one in accounts_of(destination, pipeline.rules, given) if one.missing is None]
+        found = [(account, _preview(pipeline, session, account, asked)) for account in mine]
+    validated = [told for pair in found for told in _validate(given, *pair)] if asked.validate else None
+    stopped = [f"{account.title}: {one.stopped}" for account, one in found if one.stopped]
     return {
         "destination": destination.name,
-        "until": iso(found.until),
-        "stopped": found.stopped,
+        "until": iso(found[0][1].until),
+        "stopped": "; ".join(stopped) or None,
         "requests": [
-            {**one.shown, "conversions": one.conversions, "sent_before": one.sent_before} for one in found.requests
+            {"account": one.account, **one.shown, "conversions": one.conversions, "sent_before": one.sent_before}
+            for _, preview in found
+            for one in preview.requests
         ],
-        "not_sent": found.not_sent,
+        "not_sent": [row for _, preview in found for row in preview.not_sent],
         "validated": validated,
     }
 
 
-def _preview(pipeline: Pipeline, session: Session, destination: Destination, asked: Asked) -> Preview:
+def _preview(pipeline: Pipeline, session: Session, account: Account, asked: Asked) -> Preview:
     newest = newest_hour_end(session.state)
     unsafe = why_unsafe(pipeline.ledger, mirror.copied(session))
     if unsafe is None and not pipeline.ledger.exists():
@@ -77,14 +82,14 @@ def _preview(pipeline: Pipeline, session: Session, destination: Destination, ask
     if unsafe is not None:
         raise ConfigurationError(unsafe)
     return preview(
-        destination,
+        account,
         settings=pipeline.settings,
         rules=pipeline.rules,
         session=session,
         ledger=pipeline.ledger,
         clock=pipeline.clock,
         until=(newest if asked.hour is None else asked.hour) + HOUR,
-        resolve=resolver(destination, pipeline.rules),
+        resolve=resolver(account.destination, pipeline.rules),
         milestone_ids=None if asked.milestone is None else _events_of(session, asked.milestone),
     )
 
@@ -102,13 +107,14 @@ def _events_of(session: Session, identifier: str) -> frozenset[str]:
     return frozenset(found["event_id"])
 
 
-def _validate(given: Settings, destination: Destination, found: Preview) -> list[dict[str, Any]]:
+def _validate(given: Settings, account: Account, found: Preview) -> list[dict[str, Any]]:
     """What the platform says of each request that was not sent yet, without counting it.
 
     Raises:
         ConfigurationError: where it has no such call.
     """
-    access, transport = access_to(destination, given), transport_for(destination, given)
+    destination = account.destination
+    access, transport = access_to(account, given), transport_for(destination, given)
     told = []
     for one in found.requests:
         if one.sent_before:
@@ -130,7 +136,8 @@ def show(result: dict[str, Any]) -> None:
     """For people."""
     for number, request in enumerate(result["requests"], start=1):
         when = "was sent" if request["sent_before"] else "would be sent"
-        click.echo(f"request {number} to {result['destination']}: {len(request['conversions'])} conversions, {when}")
+        to = f"{result['destination']} account {request['account']}"
+        click.echo(f"request {number} to {to}: {len(request['conversions'])} conversions, {when}")
         click.echo(f"{request['method']} {request['path']}")
         for name, value in request["headers"].items():
             click.echo(f"{name}: {value}")

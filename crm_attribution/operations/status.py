@@ -11,11 +11,13 @@ from rich.table import Table
 from crm_attribution.clock import iso
 from crm_attribution.contracts import SCHEMAS
 from crm_attribution.conversions.mirror import copied
-from crm_attribution.conversions.plan import why_not
+from crm_attribution.conversions.plan import accounts_of, why_not
 from crm_attribution.destinations import destinations
+from crm_attribution.destinations.base import Destination
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.ledger.store import LedgerFailed
+from crm_attribution.mapping import Rules
 from crm_attribution.marts.publish import read_manifest
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import failed_checks, materializations
@@ -76,7 +78,7 @@ def status(given: Settings) -> dict[str, Any]:
         "finance_as_of": manifest.as_of if manifest else None,
         "finance_published_at": manifest.published_at if manifest else None,
         "destinations": {
-            destination.name: why_not(destination, pipeline.rules, given) or "sends"
+            destination.name: _sends(destination, pipeline.rules, given)
             for destination in sorted(destinations().values(), key=lambda one: (one.plans_from, one.name))
         },
         "hubspot": _authentication(pipeline),
@@ -99,6 +101,16 @@ def status(given: Settings) -> dict[str, Any]:
     except WarehouseBusy as error:
         answer["warehouse"] = str(error)
     return answer
+
+
+def _sends(destination: Destination, rules: Rules, given: Settings) -> str:
+    """`sends`, and of which of several accounts it does not."""
+    if (why := why_not(destination, rules, given)) is not None:
+        return why
+    mine = accounts_of(destination, rules, given)
+    return "; ".join(
+        ["sends", *(f"not to {one.name or 'its own account'}: {one.missing}" for one in mine if one.missing)]
+    )
 
 
 def _ledger(pipeline: Pipeline, session: Session) -> str:

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from crm_attribution import mapping, settings
 from crm_attribution.clock import iso
-from crm_attribution.conversions.plan import why_not
-from crm_attribution.destinations import destinations, values
+from crm_attribution.conversions.plan import accounts_of, why_not
+from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot import settings as hubspot
@@ -65,9 +65,12 @@ def sending(destination: Destination, given: Settings, rules: Rules | str) -> di
         return facts
     mine = rules.destinations[destination.name]
     if why_not(destination, rules, given) is None:
-        facts["account"] = destination.account(values(destination, given))
+        for account in accounts_of(destination, rules, given):
+            facts[f"account {account.name}".strip()] = account.missing or account.id
     facts["send from"] = iso(mapping.send_from(mine.send_from, given.start))
     for rule in mine.conversions:
         worth = f", value {rule.value}" if rule.value else ""
-        facts[f"rule: {rule.milestone}"] = f"{rule.action}{worth}, once per {rule.once_per}"
+        to = f" of account {rule.account}" if rule.account else ""
+        name = f"rule: {rule.milestone}" + (f" ({rule.account})" if rule.account else "")
+        facts[name] = f"{rule.action}{to}{worth}, once per {rule.once_per}"
     return facts

@@ -6,7 +6,7 @@ kernel frees it when the process dies.
 
 import logging
 from collections.abc import Iterator, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, PARTITION_NAME_TAG
@@ -31,13 +31,17 @@ def check_closed(pipeline: Pipeline, tags: Mapping[str, str]) -> None:
         ConfigurationError: when the run's last hour has not ended by the pipeline's clock.
     """
     last = tags.get(ASSET_PARTITION_RANGE_END_TAG) or tags.get(PARTITION_NAME_TAG)
-    if last is None:
-        return
+    if last is not None:
+        check_over(pipeline, hours.begin(last))
+
+
+def check_over(pipeline: Pipeline, last: datetime) -> None:
+    """Refuse an hour that has not ended by the pipeline's clock; as `check_closed`."""
     newest = hours.newest(pipeline.clock)
-    if hours.begin(last) > newest:
+    if last > newest:
         raise ConfigurationError(
-            f"the hour {last} (UTC) is not over: it is {iso(pipeline.clock.now())}; the newest hour that can be run is "
-            f"{hours.key(newest)}"
+            f"the hour {hours.key(last)} (UTC) is not over: it is {iso(pipeline.clock.now())}; the newest hour that can"
+            f" be run is {hours.key(newest)}"
         )
 
 

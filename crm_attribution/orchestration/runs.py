@@ -39,14 +39,7 @@ def run_hours(
         ConfigurationError: when there is no whole hour between them, or the selection names nothing.
         Terminal: when the run fails; the message is that of the first failed step.
     """
-    if start >= end or any(m.minute or m.second or m.microsecond for m in (start, end)):
-        raise ConfigurationError("the range needs full hours, --from before --to")
-    if start < given.start:
-        raise ConfigurationError(f"the first hour is {given.start:%Y-%m-%dT%H:00Z} (CRM_ATTRIBUTION_START)")
-    if (now := WallClock().now()) < given.start + hours.HOUR:
-        raise ConfigurationError(
-            f"the first hour is {iso(given.start)} (CRM_ATTRIBUTION_START) and is not over: it is {iso(now)}"
-        )
+    check_range(given, start, end)
     dagster_home(given)
     from crm_attribution.orchestration.graph import definitions
 
@@ -59,6 +52,23 @@ def run_hours(
     )
     chosen = _selected(select)
     return _execute(given, job, tags={**span, **(tags or {})}, asset_selection=chosen).run_id
+
+
+def check_range(given: Settings, start: datetime, end: datetime) -> None:
+    """Refuse a range of hours that cannot be run.
+
+    Raises:
+        ConfigurationError: when there is no whole hour between them, they begin before the first hour, or the first
+            hour is not over.
+    """
+    if start >= end or any(m.minute or m.second or m.microsecond for m in (start, end)):
+        raise ConfigurationError("the range needs full hours, --from before --to")
+    if start < given.start:
+        raise ConfigurationError(f"the first hour is {given.start:%Y-%m-%dT%H:00Z} (CRM_ATTRIBUTION_START)")
+    if (now := WallClock().now()) < given.start + hours.HOUR:
+        raise ConfigurationError(
+            f"the first hour is {iso(given.start)} (CRM_ATTRIBUTION_START) and is not over: it is {iso(now)}"
+        )
 
 
 def _execute(

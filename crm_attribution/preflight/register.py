@@ -38,6 +38,7 @@ _OTHER: Mapping[str, Mapping[str, Any]] = {
     "value": {"value": 654321},
     "currency": {"currency": "USD"},
     "key of the conversion": {"conversion_id": "conversion-2"},
+    "the browser's id of the event, in place of the key": {"browser_event_id": "event-2"},
 }
 """What may be sent of a conversion -> another one of it."""
 
@@ -63,7 +64,7 @@ class Recipient:
 
     Attributes:
         sent: of a conversion; nothing else is in a request but constants and what the account is called.
-        click_id: the click id it takes, if any.
+        click_id: the click id it takes, or of which of several one, if any.
         conversions: milestone, action and value of each rule.
         documentation: the call.
     """
@@ -109,7 +110,8 @@ def register(rules: Rules) -> Register:
             for fact, action in rules.named(name)
         ]
         sent = list(_sent(destination, rules.options(name)))
-        recipients.append(Recipient(name, sent, destination.click_id, conversions, destination.documentation))
+        clicks = " or ".join(filter(None, [destination.click_id, *destination.other_click_ids])) or None
+        recipients.append(Recipient(name, sent, clicks, conversions, destination.documentation))
     tables = {name: Kept(CONTRACTS[name].description, end) for name, end in RETENTION.items()}
     return Register(recipients, rules.consent.model_dump(), rules.identifiers.model_dump(), tables)
 

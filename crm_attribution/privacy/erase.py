@@ -188,6 +188,7 @@ def _retie_conversions(session: Session, book: Book, ids: pl.DataFrame, now: dat
     left = planned_events.join(facts, on=["_family", "_event"])
     found = dict(left.select("conversion_id", pl.col("_left").min().over("conversion_id")).iter_rows())
     moves.relink(book, found)
+    moves.forget_browser_events(book, ids["contact_id"])
     alone = planned.filter(pl.col("state").is_in(UNSENT) & ~pl.col("conversion_id").is_in(list(found)))
     moves.move(book, [Move(name, "suppressed", "erased") for name in alone["conversion_id"]], now)
 

@@ -25,6 +25,7 @@ CLEAN = frozenset(
         "attribution.credit",
         "conversions.conversion",
         "delivery.attempt",
+        "delivery.quality",
         "delivery.receipt",
         "delivery.replay",
         "meta.change",

@@ -71,7 +71,8 @@ def named_properties(rules: Rules, object_type: str) -> tuple[list[str], list[st
     became = [] if described.pipelines else stages
     said = rules.touches.self_reported.property
     answers = [said] if said is not None and described.carries_consent else []
-    people = [*rules.consent.properties, *rules.identifiers.of_contact, *answers]
+    told = [rule.browser_event_id for one in rules.destinations.values() for rule in one.conversions]
+    people = [*rules.consent.properties, *rules.identifiers.of_contact, *filter(None, told), *answers]
     configured = people if described.carries_consent else []
     configured += rules.identifiers.account_country if object_type == "companies" else []
     churn = {"deals": rules.churn, "companies": rules.churn.company}.get(object_type)

@@ -1,5 +1,5 @@
-"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `setup/{platform}`, `clock`, `faults`, `log`,
-`webhooks`, `oauth`, `limits`, `properties`.
+"""The sandbox's own path: `/_sandbox/calls`, `received/{platform}`, `browser/{platform}`, `setup/{platform}`, `clock`,
+`faults`, `log`, `webhooks`, `oauth`, `limits`, `properties`.
 
 Its calls are never counted, limited or hit by faults.
 """
@@ -43,6 +43,7 @@ class Control:
         return [
             Route(f"{PREFIX}/calls", self._calls, methods=["GET", "DELETE"]),
             Route(f"{PREFIX}/received/{{platform}}", self._received),
+            Route(f"{PREFIX}/browser/{{platform}}", self._browser, methods=["POST"]),
             Route(f"{PREFIX}/setup/{{platform}}", self._setup, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/clock", self._clock, methods=["GET", "PUT"]),
             Route(f"{PREFIX}/faults", self._faults, methods=["GET", "PUT", "DELETE"]),
@@ -69,7 +70,21 @@ class Control:
 
     async def _received(self, request: Request) -> Response:
         inbox = self._platform(request).inbox
-        return Answer({"requests": inbox.requests, "received": inbox.received, "counted": inbox.counted})
+        return Answer(
+            {
+                "requests": inbox.requests,
+                "received": inbox.received,
+                "counted": inbox.counted,
+                "accounts": dict(inbox.accounts),
+            }
+        )
+
+    async def _browser(self, request: Request) -> Response:
+        body = await _json(request)
+        if not isinstance(body, dict) or set(body) != {"account", "action", "key"}:
+            raise _bad('the body is {"account": …, "action": …, "key": …}')
+        self._platform(request).browser(**{name: str(text) for name, text in body.items()})
+        return Answer({})
 
     async def _clock(self, request: Request) -> Response:
         if request.method == "PUT":

@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import uvicorn
@@ -41,14 +41,19 @@ class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
 class _Server(uvicorn.Server):
     """Announces itself once it serves, and treats a signal as an ordinary end."""
 
-    def __init__(self, config: uvicorn.Config, ready: str) -> None:
+    def __init__(self, config: uvicorn.Config, ready: str, *, with_stdin: bool) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._with_stdin = ready, with_stdin
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             print(self._ready, flush=True)
+
+    @staticmethod
+    def _read(ended: Callable[[], None]) -> None:
+        if not os.read(sys.stdin.fileno(), 4096):
+            ended()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -58,6 +63,8 @@ class _Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, stop)
+        if self._with_stdin:
+            loop.add_reader(sys.stdin.fileno(), self._read, stop)
         yield
 
 
@@ -67,6 +74,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--clock", required=True, help="the sandbox's clock at the start, ISO 8601")
     parser.add_argument("--port", type=int, default=0, help="0 takes any free one")
     parser.add_argument("--write-env", type=Path, help="write the environment of a client here before serving")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="stop when the process that started it is gone")
     parser.add_argument("--limits", choices=("real", "off"), default="real", help="rate limits; page sizes always hold")
     return parser.parse_args(argv)
 
@@ -94,7 +102,7 @@ def _load(portal: Path, clock: str) -> Portal:
         gc.enable()
 
 
-def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
+def _serve(app: Starlette, listener: socket.socket, ready: str, *, with_stdin: bool) -> None:
     config = uvicorn.Config(
         app,
         http=_Protocol,
@@ -107,7 +115,7 @@ def _serve(app: Starlette, listener: socket.socket, ready: str) -> None:
         timeout_keep_alive=75,
         timeout_graceful_shutdown=1,
     )
-    asyncio.run(_Server(config, ready).serve(sockets=[listener]))
+    asyncio.run(_Server(config, ready, with_stdin=with_stdin).serve(sockets=[listener]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -129,5 +137,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sandbox: {problem}", file=sys.stderr)
         return 2
     ready = {"ready": True, "base_url": base_url, "env": env, "oauth": world.grants.shown()}
-    _serve(app, listener, json.dumps(ready))
+    _serve(app, listener, json.dumps(ready), with_stdin=asked.until_stdin_ends)
     return 0

@@ -4,7 +4,7 @@
 Everything comes from the environment. Whatever is missing is reported together, with where to get it.
 """
 
-from crm_attribution.settings.base import Group, Setting, listed, secret, text, whole
+from crm_attribution.settings.base import Group, Setting, file, listed, of_account, secret, text, whole
 from crm_attribution.settings.environment import apply_env_file, read_env_file, set_environment
 from crm_attribution.settings.product import (
     ALERT_URL,
@@ -37,7 +37,9 @@ __all__ = [
     "Setting",
     "Settings",
     "apply_env_file",
+    "file",
     "listed",
+    "of_account",
     "read",
     "read_env_file",
     "secret",

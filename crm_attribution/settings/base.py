@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -39,10 +40,17 @@ class Setting(Generic[T]):
 
 @dataclass(frozen=True)
 class Group:
-    """Settings that belong together. Their names' common beginning is theirs: another name with it is unknown."""
+    """Settings that belong together. Their names' common beginning is theirs: another name with it is unknown.
+
+    Attributes:
+        per_account: those that may be set anew for each further account, under `of_account(name, account)`.
+        account_setting: of those, the one that says which account it is.
+    """
 
     title: str
     settings: Sequence[Setting[Any]]
+    per_account: Sequence[Setting[Any]] = ()
+    account_setting: str = ""
 
     @property
     def prefix(self) -> str:
@@ -63,6 +71,18 @@ def secret(name: str, description: str, **more: Any) -> Setting[str]:
     return text(name, description, secret=True, **more)
 
 
+def file(name: str, description: str, **more: Any) -> Setting[str]:
+    """A setting that names a file and is the text in it."""
+
+    def read(given: str) -> str:
+        try:
+            return Path(given).expanduser().read_text(encoding="utf-8")
+        except (OSError, RuntimeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{given} cannot be read: {type(error).__name__}") from None
+
+    return Setting(name, description, read, "", **more)
+
+
 def whole(name: str, description: str, default: int | None, *, least: int = 0, most: int) -> Setting[int | None]:
     """A whole number."""
 
@@ -72,6 +92,11 @@ def whole(name: str, description: str, default: int | None, *, least: int = 0, m
         return int(given)
 
     return Setting(name, description, read, default, "" if default is None else str(default))
+
+
+def of_account(name: str, account: str) -> str:
+    """The name of a setting for an account of the mapping; its own name where that is none."""
+    return f"{name}__{account.upper()}" if account else name
 
 
 def listed(given: str) -> tuple[str, ...]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
@@ -136,6 +137,7 @@ def read(
     env = os.environ if environment is None else environment
     groups = tuple(groups)
     declared = {setting.name: setting for group in groups for setting in group.settings}
+    declared |= _of_accounts(groups, {*env, *named})
     problems = []
     for name, setting in declared.items():
         given = env.get(name)
@@ -151,6 +153,16 @@ def read(
         lines = "\n".join(f"  {line}" for line in (*problems, *refused))
         raise ConfigurationError(f"settings that cannot be read:\n{lines}")
     return Settings(declared, {name: env[name] for name in declared if env.get(name)}, tuple(unknown))
+
+
+_ACCOUNT = re.compile(r"(.+?)__([A-Z0-9]+(?:_[A-Z0-9]+)*)")
+
+
+def _of_accounts(groups: Iterable[Group], given: Iterable[str]) -> dict[str, Setting[Any]]:
+    """The settings that are given for a further account of a destination."""
+    known = {setting.name: setting for group in groups for setting in group.per_account}
+    parts = [(name, _ACCOUNT.fullmatch(name)) for name in given]
+    return {name: replace(known[part[1]], name=name) for name, part in parts if part and part[1] in known}
 
 
 def _unknown(

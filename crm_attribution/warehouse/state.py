@@ -113,12 +113,8 @@ class State:
     start = Value("start", INSTANT, "CRM_ATTRIBUTION_START of the first run: its first hour holds all history")
     watermark = Value("watermark", INSTANT, "end of the newest hour a run has stood for")
     ledger = Value("ledger", JSON, "id and serial number of the delivery ledger that the warehouse has a copy of")
-    restated = Values(
-        "restated", "destination", NUMBER, "serial number of the ledger when restatements were planned last"
-    )
-    looked = Values(
-        "looked", "destination", JSON, "ledger, serial number and window of the last look at held conversions"
-    )
+    restated = Values("restated", "account", NUMBER, "serial number of the ledger when restatements were planned last")
+    looked = Values("looked", "account", JSON, "ledger, serial number and window of the last look at held conversions")
     restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")
@@ -134,7 +130,7 @@ class State:
     )
     form_read_to = Values("form_read_to", "form", INSTANT, "newest submission of the form's last complete reading")
     rule_since = Values(
-        "rule", "destination:milestone:action", TEXT, "copy of the ledger's: send_from of a rule when first seen"
+        "rule", "account:milestone:action", TEXT, "copy of the ledger's: send_from of a rule when first seen"
     )
     pause = Values("delivery.pause", "destination:account", INSTANT, "of releases before, likewise")
 

@@ -169,7 +169,7 @@ def test_rows_come_oldest_fact_first_and_of_one_instant_by_key(outbox: Outbox):
     (older,) = outbox.plan("older", occurred_at=NOW - timedelta(hours=6))
     (newer,) = outbox.plan("newer", occurred_at=NOW - timedelta(hours=4))
     with outbox.ledger.writing() as book:
-        for found in (entries.rows(book, [newer, *keys, older]), entries.due(book, "meta", NOW, NOW)):
+        for found in (entries.rows(book, [newer, *keys, older]), entries.due(book, entries.Scope("meta"), NOW, NOW)):
             assert found["conversion_id"].to_list() == [older, *keys, newer]
 
 
@@ -197,7 +197,7 @@ def test_what_was_sent_is_counted_by_milestone_and_hour(outbox: Outbox):
     outbox.plan("other", state="accepted", ready_at=hour)
     outbox.change("other", destination="linkedin")
     with outbox.ledger.writing() as book:
-        assert entries.sent_by_hour(book, "meta", hour - timedelta(hours=1)) == {
+        assert entries.sent_by_hour(book, entries.Scope("meta"), hour - timedelta(hours=1)) == {
             ("customer_won", hour): 6,
             ("lead_captured", hour): 1,
             ("customer_won", hour - timedelta(hours=1)): 1,
@@ -333,7 +333,7 @@ class Operations(RuleBasedStateMachine):
     @rule()
     def take_over_what_never_left(self) -> None:
         with self.outbox.ledger.writing() as self.book:
-            flying = entries.in_flight(self.book, "meta")
+            flying = entries.in_flight(self.book, entries.Scope("meta"))
             assert {self.outbox.name(row): row["left"] for row in flying.rows(named=True)} == {
                 name: (self.holder[name], name) in self.left for name in NAMES if self.states[name] == "in_flight"
             }
@@ -419,7 +419,7 @@ def test_due_compares_readiness_with_the_window_and_retries_with_the_clock(outbo
 
     def due(now):
         with outbox.ledger.writing() as book:
-            return sorted(entries.due(book, "meta", NOW, now)["milestone_id"])
+            return sorted(entries.due(book, entries.Scope("meta"), NOW, now)["milestone_id"])
 
     assert due(NOW) == ["held", "pending"]
     assert due(NOW + hour) == ["held", "pending", "retry"]

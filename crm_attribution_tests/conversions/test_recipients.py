@@ -29,7 +29,7 @@ from crm_attribution.conversions.recipients import (
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.flow.chain import LOADED, Chain
+from crm_attribution_tests.flow.chain import LOADED, Chain, rules
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.marts import sample_rows
@@ -117,7 +117,7 @@ CANDIDATE: dict[str, Any] = {
     **dict.fromkeys(("labelled", "sent"), pl.Boolean),
 }
 CLICK: dict[str, Any] = {
-    **dict.fromkeys(("conversion_id", "person_id", "touch_id", "click_id"), pl.String),
+    **dict.fromkeys(("conversion_id", "person_id", "touch_id", "click_id", "click_kind"), pl.String),
     "clicked_at": MOMENT,
 }
 contacts = st.lists(
@@ -163,8 +163,8 @@ def test_labelled_before_the_latest_click_before_the_earliest_created(known: Any
 def test_values_of_consent_are_compared_in_any_case_and_archived_contacts_are_held():
     consent = LOADED.consent.model_copy(update={"granted": ["Yes"], "denied": ["No"]})
     mapping = LOADED.model_copy(update={"consent": consent})
-    known = dict.fromkeys(("person_id", "contact_id", "touch_id", "email", "click_id", "clicked_at", "phone",
-                           "first_name", "last_name", "country", "lead_id"))  # fmt: skip
+    known = dict.fromkeys(("person_id", "contact_id", "touch_id", "email", "click_id", "click_kind", "clicked_at",
+                           "phone", "first_name", "last_name", "country", "lead_id"))  # fmt: skip
     several = {("yes", None): "granted", (None, "yes"): "granted", ("yes", "no"): "denied", (None, None): "absent"}
     for texts_of_both, told in several.items():
         assert consent_of(texts_of_both, mapping) == told
@@ -199,9 +199,9 @@ def test_the_latest_click_of_the_platform_inside_the_window(session: Session):
     rows = [candidate(place, person) for place, person in enumerate(("p1", "p2", "p3", "p4"))]
     again = {"conversion_id": "again", "sent": True, "_sent_touch": "click:before"}
 
-    def clicks(click_id: str | None, *more: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def clicks(kinds: str, *more: dict[str, Any]) -> list[tuple[Any, ...]]:
         frame = pl.DataFrame([*rows, *more], schema=CANDIDATE)
-        found = _clicks(session, frame, click_id, 90, LOADED.identity.click_id_properties)
+        found = _clicks(session, frame, kinds.split(), 90, LOADED.identity.click_id_properties)
         return sorted(found.select("conversion_id", "person_id", "touch_id", "click_id", "clicked_at").rows())
 
     assert clicks("fbclid", candidate(9, "p1", **again)) == [
@@ -210,7 +210,28 @@ def test_the_latest_click_of_the_platform_inside_the_window(session: Session):
         ("c", "p2", "click:c", "id-c", WON),
         ("c", "p4", "form:f:1", "id-form", WON - timedelta(days=1)),
     ]
-    assert clicks(None) == []
+    assert clicks("") == []
+
+
+@pytest.mark.warehouse
+def test_of_the_ids_of_one_click_the_first_of_the_platform_s_counts(session: Session):
+    ids = {
+        "both": {"gclid": "g", "gbraid": "b"},
+        "app": {"gbraid": "b"},
+        "web": {"wbraid": "w"},
+        "none": {"fbclid": "f"},
+    }
+    none = dict.fromkeys(("gclid", "gbraid", "wbraid", "fbclid"))
+    sample_rows.fill(session, {
+        "raw.link_click": [sample_rows.click(name, WON.isoformat(), **(none | given)) for name, given in ids.items()],
+        "attribution.touch": [sample_rows.touch(f"click:{name}", WON.isoformat(), name, None, "x", "", "", "")
+                              for name in ids],
+    })  # fmt: skip
+    frame = pl.DataFrame([candidate(place, name) for place, name in enumerate(ids)], schema=CANDIDATE)
+    found = _clicks(session, frame, ["gclid", "gbraid", "wbraid"], 90, {})
+    assert sorted(found.select("person_id", "click_id", "click_kind").rows()) == [
+        ("app", "b", "gbraid"), ("both", "g", "gclid"), ("web", "w", "wbraid"),
+    ]  # fmt: skip
 
 
 @pytest.mark.warehouse
@@ -239,7 +260,8 @@ def due(number: str, fact: str, milestone: str = "customer_won", **more: Any) ->
 
 DUE: dict[str, Any] = {
     **dict.fromkeys(
-        ("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash", "adjusts", "person_id"), pl.String
+        ("conversion_id", "milestone", "milestone_id", "touch_id", "payload_hash", "adjusts", "person_id", "action"),
+        pl.String,
     ),
     "contact_id": pl.Int64,
     "occurred_at": MOMENT,
@@ -316,6 +338,39 @@ def test_who_was_sent_stays_whom_it_is_about_where_they_have_been_merged_since(s
     found = resolver(destinations()["meta"], LOADED)(session, pl.DataFrame([sent], schema=DUE))["c"]
     assert (found.contact_id, found.person_id, found.email) == (7, "younger", "now@buyer.example")
     assert (found.consent, found.held) == ("granted", None)
+
+
+@pytest.mark.warehouse
+def test_what_the_browser_called_an_event_is_read_from_the_property_of_its_rule(session: Session, tmp_path: Path):
+    """Other rules have none, and what is no id of an event is none."""
+    told = {"1": " evt-1 ", "2": "", "3": "two words", "4": "ann@buyer.example", "5": "x" * 129}
+    milestones = [("lead_captured", number) for number in told] + [("qualified_lead", "1")]
+    sample_rows.fill(session, {
+        "events.milestone": [sample_rows.milestone(name, f"{name}{number}", WON.isoformat(), person=f"p{number}")
+                             for name, number in milestones],
+        "raw.contact": [sample_rows.record(number, properties=json.dumps({"pixel": text, "other": "wrong"}))
+                        for number, text in told.items()],
+        "identity.person": [{"person_id": f"p{number}", "contact_id": number, "first_seen": WON, "contacts": 1}
+                            for number in told],
+    })  # fmt: skip
+    mapped = rules(
+        tmp_path,
+        """
+destinations:
+  meta:
+    conversions:
+      - {milestone: sales_qualified_lead, action: Other, browser_event_id: other}
+      - {milestone: lead_captured, action: Lead, browser_event_id: pixel}
+      - {milestone: qualified_lead, action: Qualified}
+""",
+    )
+    rows = [due(f"{name}{number}", f"{name}{number}", name, action="Lead" if name == "lead_captured" else "Qualified")
+            for name, number in milestones]  # fmt: skip
+    found = resolver(destinations()["meta"], mapped)(session, pl.DataFrame(rows, schema=DUE))
+    assert {key: one.browser_event_id for key, one in found.items()} == {
+        "lead_captured1": "evt-1", "lead_captured2": None, "lead_captured3": None, "lead_captured4": None,
+        "lead_captured5": None, "qualified_lead1": None,
+    }  # fmt: skip
 
 
 @pytest.mark.warehouse

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,11 @@ from crm_attribution.configuration import load
 from crm_attribution.delivery.answering import Sender
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.destinations.base import Answer
+from crm_attribution.errors import WarehouseBusy
 from crm_attribution_tests.delivery.outbox import SMALL, Outbox
+
+BUSY = 75
+"""Exit status of a delivery that another one kept from the warehouse for too long."""
 
 POINTS = (
     *(
@@ -98,4 +103,7 @@ def work(directory: Path, env: dict[str, str], platform: str, tag: str, point: s
     countdown = Countdown(point, hit)
     transport = transport_for(outbox.destination, load(env))
     cut: Any = Cut(transport, transport.base_url, countdown)
-    outbox.deliver(countdown, transport=cut)
+    try:
+        outbox.deliver(countdown, transport=cut)
+    except WarehouseBusy:
+        sys.exit(BUSY)

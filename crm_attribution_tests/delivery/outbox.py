@@ -184,7 +184,8 @@ class Outbox:
         return {key: person for key, person in known.items() if person is not None}
 
     def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:
-        given = configuration.load({**self.env, **options.pop("environment", {})})
+        own = {"CRM_ATTRIBUTION_DATA_DIR": str(self.directory)}
+        given = configuration.load({**self.env, **own, **options.pop("environment", {})})
         return deliver(
             options.pop("destination", self.destination),
             settings=given,

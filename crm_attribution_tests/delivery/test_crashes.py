@@ -14,6 +14,7 @@ from crm_attribution.conversions import mirror
 from crm_attribution.conversions.recovery import Recovered, recover
 from crm_attribution.delivery.claiming import Claiming
 from crm_attribution.ledger import moves
+from crm_attribution.ledger.mark import Mark
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.ledger.transitions import is_legal
 from crm_attribution.warehouse import snapshots
@@ -217,6 +218,37 @@ def _take_snapshot(outbox: Outbox) -> None:
         session.state.watermark = NOW
         assert mirror.ready(session, outbox.ledger) is None
     snapshots.take(outbox.warehouse, NOW, timedelta(0))
+
+
+@pytest.mark.parametrize("at", ["the copy's commit", "the mark"])
+def test_a_recovery_that_is_cut_off_goes_on_and_doubts_nothing_more(
+    make: Make, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, at: str
+):
+    outbox = make("linkedin")
+    outbox.plan("a", "b")
+    outbox.deliver()
+    outbox.plan("c", ready_at=NOW)
+    with outbox.warehouse.session() as session:
+        assert mirror.ready(session, outbox.ledger) is None
+    _put_back(outbox, {})
+
+    class Died(Exception):
+        pass
+
+    def die(*_: object) -> None:
+        raise Died
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((mirror, "follow", die) if at == "the copy's commit" else (Mark, "begin", die)))
+        with pytest.raises(Died):
+            _recover(outbox)
+    assert outbox.deliver().requests == 0
+    done = _recover(outbox)
+    assert done.lost is None
+    outbox.now = NOW + timedelta(hours=1)
+    outbox.deliver()
+    assert set(outbox.states().values()) == {"accepted"}
+    assert _counted(outbox, sandbox) == ["a", "b", "c"]
 
 
 def test_after_the_newest_copy_is_lost_too_nothing_is_counted_twice(make: Make, sandbox: Sandbox, platform: str):

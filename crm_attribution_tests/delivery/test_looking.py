@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from crm_attribution.delivery.context import Delivery
 from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.delivery.rules import Policy
-from crm_attribution.destinations import destinations, values
+from crm_attribution.destinations import destinations
+from crm_attribution.destinations.accounts import OWN, accounts
 from crm_attribution.destinations.base import Resolved
 from crm_attribution.ledger.mark import Stand
 from crm_attribution.ledger.store import Ledger
@@ -35,6 +37,7 @@ SETTINGS = configuration.load(
     {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "dataset", "CRM_ATTRIBUTION_START": "2026-03-01T00:00:00Z"}
 )
 META = destinations()["meta"]
+MINE = accounts(META, [OWN], SETTINGS)[0]
 ASKED: list[int] = []
 """How many rows each look resolved."""
 
@@ -57,7 +60,7 @@ def select(chain: Chain, ledger: Ledger, session: Session, end: datetime, lookin
         ASKED.append(rows.height)
         return resolve(session, rows)
 
-    delivery = Delivery(META, chain.mapping, values(META, SETTINGS), FixedClock(end), Policy(), lambda _: None,
+    delivery = Delivery(MINE, chain.mapping, FixedClock(end), Policy(), lambda _: None,
                         DeliveryReport("meta"))  # fmt: skip
     ASKED.append(0)
     Claiming(delivery, ledger, counted, looking).select(session, end)
@@ -73,9 +76,7 @@ def look(chain: Chain, clock: str, since: str | None = None) -> tuple[int, dict[
         conversions.update(session, ledger, chain.mapping, SETTINGS, end)
         with ledger.dry_run():
             full = select(chain, ledger, session, end, None)
-        narrow = select(
-            chain, ledger, session, end, Looking("meta", META.account(values(META, SETTINGS)), chain.mapping)
-        )
+        narrow = select(chain, ledger, session, end, Looking(MINE, chain.mapping))
         asked = ASKED[-1]
         assert narrow == full
         return asked, narrow[1]
@@ -106,11 +107,11 @@ def test_what_is_held_is_looked_at_when_its_reason_may_have_gone(tmp_path: Path)
         assert look(chain, day(3, "13:10:00"), day(3, "13:00:00"))[0] < 8
         assert look(chain, day(4, "00:10:00"), day(3, "13:10:00"))[0] >= 8  # once a day
         with chain.warehouse.session() as session, chain.ledger.reading() as book:
-            mine = Looking.of(META, chain.mapping, SETTINGS)
+            mine = Looking.of(MINE, chain.mapping)
             assert mine is not None
             end = at(day(4, "01:00:00"))
             assert mine.again(session, book.stand, end) is not None
             assert mine.again(session, Stand("another ledger", 99), end) is None
             assert mine.again(session, Stand(book.stand.ledger, 0), end) is None  # an older one, put back
             assert mine.again(session, book.stand, at(day(3, "13:00:00"))) is None  # an hour of before, run again
-            assert Looking("meta", "another account", chain.mapping).again(session, book.stand, end) is None
+            assert Looking(replace(MINE, id="another account"), chain.mapping).again(session, book.stand, end) is None

@@ -13,6 +13,7 @@ from crm_attribution.clock import FixedClock
 from crm_attribution.configuration import load
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.delivery.preview import Preview, preview
+from crm_attribution.destinations.accounts import OWN, accounts
 from crm_attribution.http.exchange import encoded
 from crm_attribution.http.transport import Transport
 from crm_attribution_tests.delivery.outbox import NOW, Outbox, resolved
@@ -26,10 +27,11 @@ Requests = Callable[[str], int]
 
 def shown(outbox: Outbox, *names: str) -> Preview:
     """A preview of all that is due, or of some facts."""
+    given = load(outbox.env)
     with outbox.warehouse.session() as session:
         return preview(
-            outbox.destination,
-            settings=load(outbox.env),
+            accounts(outbox.destination, [OWN], given)[0],
+            settings=given,
             rules=outbox.rules,
             session=session,
             ledger=outbox.ledger,

@@ -19,7 +19,7 @@ from crm_attribution.destinations import destinations
 from crm_attribution.identifiers import sha256
 from crm_attribution.ledger import moves
 from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, email_of, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, email_of, resolved, with_limits
 from crm_attribution_tests.flow.chain import rules
 from crm_attribution_tests.helpers import new_warehouse
 from crm_attribution_tests.laws import TIMES
@@ -135,6 +135,35 @@ def test_a_re_price_is_told_when_the_original_is_processed_and_once_an_hour(offi
         office.hour()
     assert office.rows()["state"].to_list() == ["processed", "processed"]
     assert office.outbox.attempts()[-1]["conversion_id"] != key, "the original is not sent again"
+
+
+@pytest.mark.parametrize("office", ["google"], indirect=True)
+def test_what_the_platform_may_have_taken_is_told_again_but_nothing_is_made_of_what_it_may_not_have(office: Office):
+    """Of several some failed, and it is not told which: the value of a win that stands is right either way."""
+    office.deals = {name: Deal(name, 100_00) for name in ("kept", "lost", "bad")}
+    identifiers = {"bad": resolved("bad", click_id="bad")}  # four letters are no gclid
+    office.outbox.people.update(identifiers)
+    for _ in range(2):
+        office.hour()
+    assert set(office.rows().select("state", "reason").rows()) == {("accepted", "partly_processed")}
+    office.deals["kept"].value = 150_00
+    office.deals["lost"].live = False
+    office.hour()
+    told = office.rows().filter(pl.col("adjusts").is_not_null())
+    assert told.select("milestone_id", "kind", "state", "value", "reason").rows() == [
+        ("kept", "restatement", "accepted", 150_00, None),
+        ("lost", "restatement", "not_adjustable", 0, "partly_processed"),
+    ]
+    assert believed(office) == {"kept": 150_00, "lost": 100_00}
+    with office.outbox.warehouse.session() as session:
+        sample_rows.build(session)
+        found = session.query("SELECT cause, is_waiting, exposure_minor FROM marts.delivery_exposure").rows()
+    assert found == [("lost", False, 100_00)]
+    office.hour()
+    office.deals["kept"].value = 170_00
+    for _ in range(2):
+        office.hour()
+    assert believed(office) == {"kept": 170_00, "lost": 100_00}
 
 
 @pytest.mark.parametrize("office", ["google"], indirect=True)

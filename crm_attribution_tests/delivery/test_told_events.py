@@ -13,6 +13,7 @@ from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.preview import preview
 from crm_attribution.delivery.replay import Wish, queue
 from crm_attribution.destinations import destinations
+from crm_attribution.destinations.accounts import OWN, accounts
 from crm_attribution_tests.delivery.telling import Telling
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import OPENED, click, create, merge
@@ -160,8 +161,9 @@ def test_the_address_or_the_matching_id_names_the_contact_and_preview_masks_it(t
         with told.chain.warehouse.session() as session:
             plan.update(session, told.chain.ledger, told.chain.mapping, given, at("2026-03-02T11:00:00Z"))
             shown = preview(
-                destination, settings=given, rules=told.chain.mapping, session=session, ledger=told.chain.ledger,
-                clock=FixedClock(at("2026-03-02T11:00:00Z")), until=at("2026-03-02T11:00:00Z"),
+                accounts(destination, [OWN], given)[0], settings=given, rules=told.chain.mapping, session=session,
+                ledger=told.chain.ledger, clock=FixedClock(at("2026-03-02T11:00:00Z")),
+                until=at("2026-03-02T11:00:00Z"),
                 resolve=resolver(destination, told.chain.mapping),
             )  # fmt: skip
         (request,) = shown.requests

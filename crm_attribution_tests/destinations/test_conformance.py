@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from crm_attribution import destinations as registry
 from crm_attribution import mapping
 from crm_attribution.configuration import load
-from crm_attribution.destinations import destinations, not_configured, values
+from crm_attribution.destinations import destinations
+from crm_attribution.destinations.accounts import not_configured, values
 from crm_attribution.destinations.base import Answer, Destination
 from crm_attribution.errors import ConfigurationError
 from crm_attribution_tests.destinations import conformance

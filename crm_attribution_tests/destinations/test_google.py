@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from google.ads.datamanager_v1 import IngestEventsRequest, RetrieveRequestStatusResponse
+from google.auth import jwt
 
+from crm_attribution import configuration
+from crm_attribution.destinations.accounts import OWN, accounts, not_configured, values
 from crm_attribution.destinations.base import Answer, Ended
 from crm_attribution.destinations.google import DESTINATION as GOOGLE
 from crm_attribution.destinations.normalise import google_email, google_hash
+from crm_attribution.errors import ConfigurationError
 from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.destinations.test_normalise import vectors
 
@@ -48,6 +57,63 @@ def test_a_request_is_one_of_googles():
     assert sent(rows[0], event_source="PHONE")["events"][0]["eventSource"] == "PHONE"
     silent = sent(conformance.ready(GOOGLE, consent="absent"))["events"][0]
     assert not silent.get("consent"), "what was not given is not claimed"
+
+
+@pytest.mark.parametrize("kind", ["gclid", *GOOGLE.other_click_ids])
+def test_a_click_is_named_by_the_one_id_it_has(kind: str):
+    (event,) = sent(conformance.ready(GOOGLE, click_kind=kind))["events"]
+    assert {name: text for name, text in event["adIdentifiers"].items() if text} == {kind: "IwAR0-CaseSensitive"}
+    broken = conformance.ready(GOOGLE, click_kind=kind, click_id="two words")
+    assert GOOGLE.left_out(broken) == [kind]
+
+
+@cache
+def key_of_a_service_account() -> tuple[str, rsa.RSAPrivateKey]:
+    """As Google gives it, and the key itself."""
+    private = rsa.generate_private_key(65537, 2048)
+    pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    told = {"type": "service_account", "client_email": "a@b.example", "private_key_id": "7", "private_key": pem}
+    return json.dumps(told), private
+
+
+def test_a_service_account_proves_itself_as_googles_own_library_checks(tmp_path: Path):
+    key, private = key_of_a_service_account()
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    grant = GOOGLE.grant({"GOOGLE_SERVICE_ACCOUNT_FILE": key})
+    assert grant is not None
+    assert "PRIVATE KEY" not in repr(grant)
+    now = datetime.now(UTC)
+    form = grant.form(now)
+    assert (grant.base_url, grant.path) == ("https://oauth2.googleapis.com", "/token")
+    assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
+    claims = jwt.decode(form["assertion"], certs={"7": public}, audience="https://oauth2.googleapis.com/token")
+    assert (claims["iss"], claims["scope"]) == ("a@b.example", "https://www.googleapis.com/auth/datamanager")
+    assert (claims["iat"], claims["exp"]) == (int(now.timestamp()), int(now.timestamp()) + 3600)
+    file = tmp_path / "key.json"
+    file.write_text(key)
+    environment = {"GOOGLE_ADS_CUSTOMER_ID": "1", "GOOGLE_SERVICE_ACCOUNT_FILE": str(file)}
+    given = configuration.load(environment)
+    assert values(GOOGLE, given)["GOOGLE_SERVICE_ACCOUNT_FILE"] == key
+    assert not_configured(GOOGLE, given) is None
+    assert "GOOGLE_REFRESH_TOKEN" in str(not_configured(GOOGLE, configuration.load({"GOOGLE_ADS_CUSTOMER_ID": "1"})))
+    with pytest.raises(ConfigurationError, match=r"GOOGLE_SERVICE_ACCOUNT_FILE: .*nowhere cannot be read"):
+        configuration.load({**environment, "GOOGLE_SERVICE_ACCOUNT_FILE": str(tmp_path / "nowhere")})
+    (account,) = accounts(GOOGLE, [OWN], given)
+    assert account.credential == "GOOGLE_SERVICE_ACCOUNT_FILE"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("{", "is not the JSON file"), ("[]", "is not the JSON file"), ('{"client_email": 1}', "is not the JSON file"),
+        (json.dumps({"client_email": "a", "private_key_id": "1", "private_key": "x"}), "no key in PEM form"),
+    ],
+)  # fmt: skip
+def test_what_is_no_key_of_a_service_account_says_so_without_it(key: str, message: str):
+    grant = GOOGLE.grant({"GOOGLE_SERVICE_ACCOUNT_FILE": key})
+    assert grant is not None
+    with pytest.raises(ConfigurationError, match=message):
+        grant.form(datetime.now(UTC))
 
 
 def test_a_manager_account_is_named_where_there_is_one():

@@ -282,6 +282,12 @@ def conversion(number: str, action: str, fact: Row, state: str, reason: str | No
     }
 
 
+def receipt(batch: str, status: str, conversions: int, **told: str) -> Row:
+    moment = at("2026-03-11T03:00:00Z")
+    return {"destination": "meta", "receipt": f"r-{batch}", "batch_id": batch, "conversions": conversions,
+            "accepted_at": moment, "asked": 1, "asked_at": moment, "status": status, **told}  # fmt: skip
+
+
 def attempt(batch: str, conversion_id: str, number: int, started: str, outcome: str | None) -> Row:
     moment = at(started)
     return {
@@ -545,5 +551,11 @@ def tables() -> Tables:
         "delivery.attempt": [
             attempt("b1", "c1", 1, "2026-03-11T01:00:00Z", "retry"),
             attempt("b2", "c1", 2, "2026-03-11T02:00:00Z", "accepted"),
+            attempt("b3", "c4", 1, "2026-03-11T03:00:00Z", "accepted"),
         ],
+        "delivery.receipt": [receipt("b2", "waiting", 1, warnings='{"KEK_PERMISSION_DENIED": 1}'),
+                             receipt("b3", "partly", 3, errors='{"INVALID_GCLID": 1, "NO_CONSENT": 1}')],
+        "delivery.quality": [{"destination": "meta", "account": "dataset", "read_on": "2026-03-11", "action": action,
+                              "measure": measure, "hundredths": value, "read_at": at("2026-03-11T03:00:00Z")}
+                             for action, measure, value in (("Lead", "match_quality", 620), ("", "not_told", None))],
     }  # fmt: skip

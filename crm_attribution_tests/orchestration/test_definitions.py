@@ -26,6 +26,7 @@ ONLY_CHECKED = {
     "raw/property_drift",
     "raw/stage_meaning",
     "delivery/attempt",
+    "delivery/quality",
     "delivery/receipt",
     "delivery/replay",
 }

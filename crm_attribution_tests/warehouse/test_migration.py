@@ -117,5 +117,6 @@ def test_the_next_hours_end_as_if_this_release_had_run_from_the_start(old: Path,
         fresh.hours(SENT, END)
     ours, theirs = upgraded.marts(), fresh.marts()
     assert ours.keys() == theirs.keys()
-    for name in ours:
+    told_anew = {"about", "platform_told"}  # of which copy it is; the release before did not ask for qualities
+    for name in sorted(ours.keys() - told_anew):
         assert ours[name] == theirs[name], name

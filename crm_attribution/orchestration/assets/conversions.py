@@ -13,7 +13,7 @@ from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
 from crm_attribution.layers import PLANNING, SENDING, TELLING
-from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, RECEIPT, REPLAY
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, QUALITY, RECEIPT, REPLAY
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -87,7 +87,7 @@ def sink(destination: Destination) -> dg.AssetsDefinition:
                 clock=pipeline.clock,
                 window_end=window(context).end,
                 resolve=recipients.resolver(destination, pipeline.rules),
-                looking=Looking.of(destination, pipeline.rules, pipeline.settings),
+                looking=lambda account: Looking.of(account, pipeline.rules),
             )
         return _shown(pipeline, name, report)
 
@@ -133,5 +133,8 @@ sinks = [sink(destination) for destination in destinations().values()]
 assets = [
     conversion,
     *sinks,
-    *(written_beside(table, [f"delivery.{name}" for name in destinations()]) for table in (ATTEMPT, RECEIPT, REPLAY)),
+    *(
+        written_beside(table, [f"delivery.{name}" for name in destinations()])
+        for table in (ATTEMPT, RECEIPT, QUALITY, REPLAY)
+    ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,11 +19,13 @@ class Inbox:
         requests: calls that reached the platform, refused ones too.
         received: every event of an accepted request, as it came.
         counted: the events the platform counts after its own dedupe.
+        accounts: how many it counts for each account.
     """
 
     requests: int = 0
     received: list[Json] = field(default_factory=list)
     counted: list[Json] = field(default_factory=list)
+    accounts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -33,11 +36,13 @@ class Setup:
         missing: does not exist.
         disabled: exists and is switched off.
         mistyped: a rule or action of another kind, which takes no events of the API.
+        keys: public keys of service accounts that may ask for tokens: the modulus in hex, the exponent is 65537.
     """
 
     missing: list[str] = field(default_factory=list)
     disabled: list[str] = field(default_factory=list)
     mistyped: list[str] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
 
     def change(self, raw: Any) -> None:
         """Set lists of ids; those that are not named stay.
@@ -59,7 +64,7 @@ class Setup:
 
 
 class Platform(Api, Protocol):
-    """An ad platform: an API with an inbox.
+    """An ad platform: an API with an inbox. Its module names `FURTHER`, a further account that the same token reaches.
 
     Attributes:
         name: how the control path calls it.
@@ -69,3 +74,6 @@ class Platform(Api, Protocol):
     name: str
     inbox: Inbox
     setup: Setup
+
+    def browser(self, account: str, action: str, key: str) -> None:
+        """The pixel or tag of an account tells an event, under a key that events of the API may have too."""

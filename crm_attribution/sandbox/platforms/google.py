@@ -6,13 +6,16 @@ request; any event that breaks a rule of form refuses the whole request; an acce
 for with https://developers.google.com/data-manager/api/reference/rest/v1/requestStatus/retrieve, which tells per
 destination how many events failed for which reason. A transactionId that comes again restates the value:
 https://developers.google.com/data-manager/api/devguides/events/google-ads/conversion-adjustments. That a transactionId
-of digits alone is refused is an integrator's report; how long processing takes is not said, half an hour here.
+of digits alone is refused is an integrator's report, that one event has one click id at most the older API's rule; how
+long processing takes is not said, half an hour here.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+from base64 import urlsafe_b64decode
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -31,7 +34,8 @@ from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
-CUSTOMER, CLIENT = "4815162342", "sandbox.apps.googleusercontent.com"
+CUSTOMER, FURTHER = "4815162342", "4815162343"
+CLIENT = "sandbox.apps.googleusercontent.com"
 SECRET, REFRESH, TOKEN = "GOCSPX-sandbox", "1//sandboxGOOGLE", "ya29.sandboxGOOGLE"
 MOST_EVENTS, MOST_DESTINATIONS, MOST_IDENTIFIERS = 2000, 10, 10
 MAX_AGE, PROCESSING = 90 * DAY, 30 * MINUTE_MS
@@ -45,7 +49,12 @@ EVENT = {
     "adIdentifiers", "currency", "conversionValue", "conversionCount", "eventSource", "eventDeviceInfo", "cartData",
     "customVariables", "experimentalFields", "userProperties",
 }  # fmt: skip
+CLICKS = ("gclid", "gbraid", "wbraid")
 AD_IDENTIFIERS = {"sessionAttributes", "gclid", "gbraid", "wbraid", "landingPageDeviceInfo"}
+
+SCOPE = "https://www.googleapis.com/auth/datamanager"
+_OF_SHA256 = bytes.fromhex("3031300d060960864801650304020105000420")
+"""What stands before a SHA-256 in a signature: https://www.rfc-editor.org/rfc/rfc8017#section-9.2"""
 
 Problem = tuple[str, str]
 """Field and reason."""
@@ -66,7 +75,7 @@ class _Taken:
 
 
 class Google:
-    """One Google Ads account."""
+    """Two Google Ads accounts that one user reaches."""
 
     name = "google"
     prefix = "/google"
@@ -74,7 +83,7 @@ class Google:
     def __init__(self, world: World) -> None:
         self._world = world
         self._taken: dict[str, _Taken] = {}
-        self._known: dict[tuple[str, str], Json] = {}
+        self._known: dict[tuple[str, str, str], Json] = {}
         self.inbox, self.setup = Inbox(), Setup()
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -104,6 +113,9 @@ class Google:
             return _error(401, "Request had invalid authentication credentials.").answer
         return None
 
+    def browser(self, account: str, action: str, key: str) -> None:
+        """Nothing of ours is told by a browser there."""
+
     def refusal(self, status: int, fault: Fault) -> Response:
         answer = _error(status, "The service refuses this call.").answer
         answer.headers.update(retry_headers(fault))
@@ -111,32 +123,56 @@ class Google:
 
     async def _token(self, request: Request) -> Response:
         form = {name: values[0] for name, values in parse_qs((await request.body()).decode()).items()}
+        if form.get("grant_type") == "urn:ietf:params:oauth:grant-type:jwt-bearer":
+            return self._by_key(form.get("assertion", ""))
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT, SECRET):
             return Answer({"error": "invalid_client", "error_description": "The OAuth client was not found."}, 401)
         if form.get("grant_type") != "refresh_token" or form.get("refresh_token") != REFRESH:
             return Answer({"error": "invalid_grant", "error_description": "Token has been expired or revoked."}, 400)
-        scope = "https://www.googleapis.com/auth/datamanager"
-        return Answer({"access_token": TOKEN, "expires_in": 3599, "scope": scope, "token_type": "Bearer"})
+        return Answer({"access_token": TOKEN, "expires_in": 3599, "scope": SCOPE, "token_type": "Bearer"})
+
+    def _by_key(self, assertion: str) -> Response:
+        """https://developers.google.com/identity/protocols/oauth2/service-account#httprest; its times are real ones,
+        which the sandbox does not know."""
+        head, _, signature = assertion.rpartition(".")
+        try:
+            header, claims = (json.loads(_decoded(part)) for part in head.split("."))
+            signed = any(_is_signed(head.encode(), _decoded(signature), int(key, 16)) for key in self.setup.keys)
+            good = signed and header["alg"] == "RS256" and claims["exp"] - claims["iat"] <= 3600
+            good = (
+                good
+                and claims["scope"] == SCOPE
+                and claims["aud"] == "https://oauth2.googleapis.com/token"
+                and bool(claims["iss"])
+            )
+        except (ValueError, KeyError, TypeError):
+            good = False
+        if not good:
+            return Answer({"error": "invalid_grant", "error_description": "Invalid JWT Signature."}, 400)
+        return Answer({"access_token": TOKEN, "expires_in": 3599, "token_type": "Bearer"})
 
     async def _ingest(self, request: Request) -> Response:
         try:
             body = json.loads(await request.body())
         except ValueError:
             raise _error(400, "Invalid JSON payload received.") from None
-        if CUSTOMER in self.setup.missing:
+        problems = list(_problems(body))
+        if not problems and {_account(one) for one in body["destinations"]} & {*self.setup.missing}:
             raise _error(403, "The caller does not have permission")
-        problems = list(_problems(body)) or list(_lacking(body, self.setup))
+        problems = problems or list(_lacking(body, self.setup))
         if problems:
             raise _error(400, "There was a problem with the request.", problems)
         number = self._world.trace_id()
         if body.get("validateOnly") is not True:
             self._taken[number] = self._count(body)
-        return Answer({"requestId": number})
+        warnings = list(_warnings(body))
+        return Answer({"requestId": number, **({"fieldWarnings": warnings} if warnings else {})})
 
     def _count(self, body: Json) -> _Taken:
         """What becomes of each event, told later: a transactionId known to its action restates the value."""
         now = self._world.portal.now
         actions = {one["reference"]: one["productDestinationId"] for one in body["destinations"]}
+        accounts = {one["reference"]: _account(one) for one in body["destinations"]}
         taken = _Taken(now, body["destinations"], Counter(), {reference: Counter() for reference in actions})
         for event in body["events"]:
             self.inbox.received.append(event)
@@ -146,10 +182,11 @@ class Google:
                 if reason is not None:
                     taken.errors[reference][reason] += 1
                     continue
-                key = (actions[reference], event["transactionId"])
+                key = (accounts[reference], actions[reference], event["transactionId"])
                 if key not in self._known:
                     self._known[key] = {**event, "productDestinationId": actions[reference]}
                     self.inbox.counted.append(self._known[key])
+                    self.inbox.accounts[accounts[reference]] += 1
                 self._known[key].update(
                     {name: event[name] for name in ("conversionValue", "currency") if name in event}
                 )
@@ -178,6 +215,22 @@ class Google:
         return {**counted, "requestStatus": end, "errorInfo": {"errorCounts": counts}}
 
 
+def _decoded(part: str) -> bytes:
+    return urlsafe_b64decode(part + "=" * (-len(part) % 4))
+
+
+def _is_signed(content: bytes, signature: bytes, modulus: int) -> bool:
+    """RSASSA-PKCS1-v1_5: https://www.rfc-editor.org/rfc/rfc8017#section-8.2.2"""
+    size = (modulus.bit_length() + 7) // 8
+    told = pow(int.from_bytes(signature), 65537, modulus).to_bytes(size)
+    tail = _OF_SHA256 + hashlib.sha256(content).digest()
+    return told == b"\x00\x01" + b"\xff" * (size - len(tail) - 3) + b"\x00" + tail
+
+
+def _account(destination: Json) -> str:
+    return str(destination["operatingAccount"]["accountId"])
+
+
 def _refusal(event: Json, body: Json, now: int) -> str | None:
     """Why an event is not counted although its form is right."""
     if _millis(event["eventTimestamp"]) < now - MAX_AGE:
@@ -188,8 +241,11 @@ def _refusal(event: Json, body: Json, now: int) -> str | None:
         return "DENIED_CONSENT"
     if given != ["CONSENT_GRANTED", "CONSENT_GRANTED"]:
         return "NO_CONSENT"
-    gclid = (event.get("adIdentifiers") or {}).get("gclid")
-    return "INVALID_GCLID" if gclid is not None and not re.fullmatch(r"[A-Za-z0-9_.~-]{5,}", gclid) else None
+    clicks = {name: text for name, text in (event.get("adIdentifiers") or {}).items() if name in CLICKS}
+    bad = [name for name, text in clicks.items() if not re.fullmatch(r"[A-Za-z0-9_.~-]{5,}", text)]
+    if bad:
+        return f"INVALID_{bad[0].upper()}"
+    return "INVALID_AD_IDENTIFIERS" if len(clicks) > 1 else None
 
 
 def _problems(body: Any) -> Iterator[Problem]:
@@ -214,6 +270,14 @@ def _problems(body: Any) -> Iterator[Problem]:
         yield from _event_problems(f"events[{place}]", event, references, body.get("encoding"))
 
 
+def _warnings(body: Json) -> Iterator[Json]:
+    """What is wrong in a field that is not needed: https://developers.google.com/data-manager/api/reference (v1.8)"""
+    for place, event in enumerate(body["events"]):
+        if event.get("conversionValue") == 0:
+            field = f"events[{place}].conversion_value"
+            yield {"field": field, "description": "the value is 0", "reason": "WARNING_REASON_INVALID_VALUE"}
+
+
 def _lacking(body: Json, setup: Setup) -> Iterator[Problem]:
     """https://developers.google.com/data-manager/api/reference/rpc/google.ads.datamanager.v1#errorreason"""
     for place, destination in enumerate(body["destinations"]):
@@ -231,7 +295,7 @@ def _destination_problems(at: str, destination: Any) -> Iterator[Problem]:
     yield from _unknown(at, destination, DESTINATION)
     account = destination.get("operatingAccount")
     given = (account.get("accountType"), account.get("accountId")) if isinstance(account, dict) else None
-    if given != ("GOOGLE_ADS", CUSTOMER):
+    if given not in (("GOOGLE_ADS", CUSTOMER), ("GOOGLE_ADS", FURTHER)):
         yield f"{at}.operating_account", "DESTINATION_ACCOUNT_INVALID"
     if not re.fullmatch(r"\d+", str(destination.get("productDestinationId"))):
         yield f"{at}.product_destination_id", "INVALID_PRODUCT_DESTINATION_ID"

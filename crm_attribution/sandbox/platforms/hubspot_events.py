@@ -91,6 +91,9 @@ class HubSpotEvents:
             self.inbox.requests += 1
         return self._hubspot.admit(request)
 
+    def browser(self, account: str, action: str, key: str) -> None:
+        """Nothing of ours is told by a browser there."""
+
     def refusal(self, status: int, fault: Fault) -> Response:
         return self._hubspot.refusal(status, fault)
 

@@ -3,7 +3,9 @@
 
 https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads-reporting/conversions-api, limits and whole-batch
 422 answers as integrators report them. Versions live about a year; 202511 is gone. What LinkedIn does with two server
-events of one eventId is not documented, so every event counts. Every rule there is belongs to the one ad account.
+events of one eventId is not documented, so every event counts; not one whose eventId the ad account's Insight Tag told:
+https://learn.microsoft.com/en-us/linkedin/marketing/integrations/conversions/deduplication. Every rule there is: those
+whose id begins with 9 belong to the second ad account, the others to the first.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
 TOKEN = "AQVsandboxLINKEDIN000000"  # noqa: S105 - the sandbox's own
-ACCOUNT = "507404993"
+ACCOUNT, FURTHER = "507404993", "507404994"
 MOST_EVENTS = 5000
 MAX_AGE = 90 * DAY
 OLDEST_VERSION = 202512
@@ -106,6 +108,7 @@ class LinkedIn:
     def __init__(self, world: World) -> None:
         self._world = world
         self.inbox, self.setup = Inbox(), Setup()
+        self._tag: set[tuple[str, str]] = set()
 
     def env(self, base_url: str) -> dict[str, str]:
         return {"LINKEDIN_BASE_URL": base_url + self.prefix, "LINKEDIN_ACCESS_TOKEN": TOKEN}
@@ -155,7 +158,8 @@ class LinkedIn:
         number, account = request.path_params["id"], request.query_params.get("account")
         if account is None:
             raise _error(400, "PARAM_MISSING", "Parameter account is required")
-        if account != f"urn:li:sponsoredAccount:{ACCOUNT}" or ACCOUNT in self.setup.missing:
+        owner = _owner(number)
+        if account != f"urn:li:sponsoredAccount:{owner}" or owner in self.setup.missing:
             raise _error(403, "ACCESS_DENIED", "Not enough permissions to access: conversions.GET")
         if not number.isdigit() or number in self.setup.missing:
             raise _error(404, "RESOURCE_NOT_FOUND", f"Conversion {number} not found")
@@ -174,7 +178,7 @@ class LinkedIn:
     async def _account(self, request: Request) -> Response:
         """https://learn.microsoft.com/en-us/linkedin/marketing/integrations/ads/account-structure/create-and-manage-accounts"""
         number = request.path_params["id"]
-        if number != ACCOUNT or number in self.setup.missing:
+        if number not in (ACCOUNT, FURTHER) or number in self.setup.missing:
             raise _error(404, "RESOURCE_NOT_FOUND", f"Ad account {number} not found")
         status = "CANCELED" if number in self.setup.disabled else "ACTIVE"
         return Answer({"id": int(number), "name": "sandbox", "type": "BUSINESS", "status": status, "currency": "EUR"})
@@ -193,8 +197,15 @@ class LinkedIn:
             raise _error(400, "ILLEGAL_ARGUMENT", f"elements is a list of 1 to {MOST_EVENTS} events")
         self._check(events, batch)
         self.inbox.received.extend(events)
-        self.inbox.counted.extend(events)
+        for event in events:
+            account = _owner(event["conversion"].rpartition(":")[2])
+            if (account, str(event.get("eventId"))) not in self._tag:
+                self.inbox.counted.append(event)
+                self.inbox.accounts[account] += 1
         return Answer({"elements": [{"status": 201} for _ in events]}) if batch else Response(status_code=201)
+
+    def browser(self, account: str, action: str, key: str) -> None:  # noqa: ARG002 - a rule of its own
+        self._tag.add((account, key))
 
     def _check(self, events: list[Json], batch: bool) -> None:
         """One bad event refuses all; further errors of one event are separate lines."""
@@ -211,6 +222,10 @@ class LinkedIn:
         rule = str(event.get("conversion")).rpartition(":")[2] if isinstance(event, dict) else ""
         if rule in (*self.setup.missing, *self.setup.mistyped):
             yield "/conversion", "is no conversion rule that takes events of the Conversions API"
+
+
+def _owner(rule: str) -> str:
+    return FURTHER if rule.startswith("9") else ACCOUNT
 
 
 def _error(status: int, code: str, message: str) -> ApiError:

@@ -28,7 +28,7 @@ from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
 TOKEN = "EAAsandboxMETA0000000000"  # noqa: S105 - the sandbox's own
-DATASET = "1234567890123456"
+DATASET, FURTHER = "1234567890123456", "2234567890123456"
 MOST_EVENTS = 1000
 DEDUPE = 48 * HOUR
 MAX_AGE, MAX_AGE_STORE, MAX_AHEAD = 7 * DAY, 62 * DAY, 60 * SECOND
@@ -113,7 +113,7 @@ def _check(event: Any, now: int) -> None:
 
 
 class Meta:
-    """One dataset."""
+    """Two datasets of one business."""
 
     name = "meta"
     prefix = "/meta"
@@ -121,7 +121,7 @@ class Meta:
     def __init__(self, world: World) -> None:
         self._world = world
         self.inbox, self.setup = Inbox(), Setup()
-        self._first: dict[tuple[str, str], int] = {}
+        self._first: dict[tuple[str, str, str], int] = {}
 
     def env(self, base_url: str) -> dict[str, str]:
         return {"META_BASE_URL": base_url + self.prefix, "META_ACCESS_TOKEN": TOKEN, "META_DATASET_ID": DATASET}
@@ -129,6 +129,7 @@ class Meta:
     def routes(self) -> Sequence[BaseRoute]:
         return [
             Route("/meta/v{version:int}.0/{dataset}/events", self._events, methods=["POST"]),
+            Route("/meta/v{version:int}.0/dataset_quality", self._quality),
             Route("/meta/v{version:int}.0/{dataset}", self._dataset),
         ]
 
@@ -173,7 +174,7 @@ class Meta:
         if token != TOKEN:
             raise self._error(400, 190, "Invalid OAuth access token - Cannot parse access token")
         dataset = request.path_params["dataset"]
-        if dataset != DATASET or dataset in self.setup.missing:
+        if dataset not in (DATASET, FURTHER) or dataset in self.setup.missing:
             problem = "does not exist, cannot be loaded due to missing permissions, or does not support this operation"
             asked = f"Unsupported {request.method.lower()} request."
             raise self._error(400, 100, f"{asked} Object with ID '{dataset}' {problem}", 33)
@@ -186,12 +187,33 @@ class Meta:
         wanted = {"id", *request.query_params.get("fields", "").split(",")}
         return Answer({name: value for name, value in row.items() if name in wanted})
 
+    async def _quality(self, request: Request) -> Response:
+        """https://developers.facebook.com/docs/marketing-api/conversions-api/dataset-quality-api: how well people are
+        found, by event name; not every token may read it."""
+        request.path_params["dataset"] = request.query_params.get("dataset_id", "")
+        self._check_access(request, None)
+        if "dataset_quality" in self.setup.missing:
+            raise self._error(403, 200, "(#200) Requires ads_read permission")
+        names = sorted({event["event_name"] for event in self.inbox.counted})
+        return Answer(
+            {"web": [{"event_name": name, "event_match_quality": self._match_quality(name)} for name in names]}
+        )
+
+    def _match_quality(self, name: str) -> Json:
+        events = [event for event in self.inbox.counted if event["event_name"] == name]
+        keys = {"email": "em", "phone": "ph", "fb_click_id": "fbc"}
+        shares = {key: sum(of in one["user_data"] for one in events) / len(events) for key, of in keys.items()}
+        feedback = [
+            {"identifier": key, "coverage": {"percentage": round(100 * share)}} for key, share in shares.items()
+        ]
+        return {"composite_score": round(10 * sum(shares.values()) / len(shares), 1), "match_key_feedback": feedback}
+
     async def _events(self, request: Request) -> Response:
         self.inbox.requests += 1
         body = await self._body(request)
         self._check_access(request, body.get("access_token"))
         events = self._checked(body.get("data"))
-        self._count(events)
+        self._count(request.path_params["dataset"], events)
         return Answer({"events_received": len(events), "messages": [], "fbtrace_id": self._trace()})
 
     def _checked(self, events: Any) -> list[Json]:
@@ -215,12 +237,16 @@ class Meta:
                 ) from None
         return events
 
-    def _count(self, events: list[Json]) -> None:
+    def browser(self, account: str, action: str, key: str) -> None:
+        self._first[account, action, key] = self._world.portal.now
+
+    def _count(self, dataset: str, events: list[Json]) -> None:
         now = self._world.portal.now
         for event in events:
             self.inbox.received.append(event)
-            key = (event["event_name"], str(event.get("event_id") or ""))
-            if key[1] and now - self._first.get(key, -(2**62)) < DEDUPE:
+            key = (dataset, event["event_name"], str(event.get("event_id") or ""))
+            if key[2] and now - self._first.get(key, -(2**62)) < DEDUPE:
                 continue
             self._first[key] = now
             self.inbox.counted.append(event)
+            self.inbox.accounts[dataset] += 1

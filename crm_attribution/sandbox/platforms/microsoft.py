@@ -6,7 +6,8 @@ https://learn.microsoft.com/en-us/advertising/campaign-management-service/applyo
 conversions a request; what is wrong with one is told by its index in PartialErrors, and the others are applied; of two
 with the same click id, time and goal the first counts. Without a click id every one counts, since nothing else is
 documented. Codes: https://learn.microsoft.com/en-us/advertising/guides/operation-error-codes?view=bingads-13; the HTTP
-statuses of refusals are not documented.
+statuses of refusals are not documented. Each access token comes with a new refresh token; one lasts 90 days:
+https://learn.microsoft.com/en-us/entra/identity-platform/refresh-tokens
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ CLIENT, SECRET, REFRESH, TOKEN = (
     "M.C5_sandboxMICROSOFT",
     "EwBsandboxMICROSOFT",
 )
-DEVELOPER, CUSTOMER, ACCOUNT = "012SANDBOX345678", "16000001", "150000001"
+DEVELOPER, CUSTOMER, ACCOUNT, FURTHER = "012SANDBOX345678", "16000001", "150000001", "150000002"
 GOALS = ("Lead captured", "Qualified lead", "Opportunity created", "Customer won", "Customer expanded", "Purchase")
 MOST, MAX_AGE, LONGEST_NAME = 1000, 90 * DAY, 100
+REFRESH_AGE = 90 * DAY
 SCOPE = "https://ads.microsoft.com/msads.manage"
 API = "/microsoft/CampaignManagement/v13"
 IDENTIFIERS = {"MicrosoftClickId", "HashedEmailAddress", "HashedPhoneNumber"}
@@ -67,14 +69,15 @@ def create(world: World) -> Microsoft:
 
 
 class Microsoft:
-    """One ad account."""
+    """Two ad accounts of one customer."""
 
     name = "microsoft"
     prefix = "/microsoft"
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._known: dict[tuple[str, str, str], Json] = {}
+        self._refresh: dict[str, int] = {REFRESH: world.portal.now}
+        self._known: dict[tuple[str, ...], Json] = {}
         self.inbox, self.setup = Inbox(), Setup()
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -105,12 +108,14 @@ class Microsoft:
             self.inbox.requests += 1
         if bearer(request) != TOKEN or request.headers.get("developertoken") != DEVELOPER:
             return self._fault(401, "InvalidCredentials").answer
-        if (request.headers.get("customerid"), request.headers.get("customeraccountid")) != (
-            CUSTOMER,
-            ACCOUNT,
-        ) or ACCOUNT in self.setup.missing:
+        account = request.headers.get("customeraccountid")
+        known = request.headers.get("customerid") == CUSTOMER and account in (ACCOUNT, FURTHER)
+        if not known or account in self.setup.missing:
             return self._fault(403, "UserIsNotAuthorized").answer
         return None
+
+    def browser(self, account: str, action: str, key: str) -> None:
+        """Nothing of ours is told by a browser there."""
 
     def refusal(self, status: int, fault: Fault) -> Response:
         known = {401: "AuthenticationTokenExpired", 403: "UserIsNotAuthorized", 429: "CallRateExceeded"}
@@ -123,10 +128,15 @@ class Microsoft:
         if (form.get("client_id"), form.get("client_secret")) != (CLIENT, SECRET):
             return Answer({"error": "invalid_client", "error_description": "AADSTS7000215"}, 401)
         scopes = form.get("scope", "").split()
-        if form.get("grant_type") != "refresh_token" or form.get("refresh_token") != REFRESH or SCOPE not in scopes:
+        issued = self._refresh.get(form.get("refresh_token", ""))
+        if form.get("grant_type") != "refresh_token" or issued is None or SCOPE not in scopes:
             return Answer({"error": "invalid_grant", "error_description": "AADSTS70000"}, 400)
+        if issued < self._world.portal.now - REFRESH_AGE:
+            return Answer({"error": "invalid_grant", "error_description": "AADSTS700082"}, 400)
+        renewed = f"{REFRESH}-{len(self._refresh)}"
+        self._refresh[renewed] = self._world.portal.now
         told = {"token_type": "Bearer", "scope": SCOPE, "expires_in": 3599, "ext_expires_in": 3599}
-        return Answer({**told, "access_token": TOKEN, "refresh_token": REFRESH})
+        return Answer({**told, "access_token": TOKEN, "refresh_token": renewed})
 
     async def _goals(self, request: Request) -> Response:
         """https://learn.microsoft.com/en-us/advertising/campaign-management-service/getconversiongoalsbyids?view=bingads-13"""
@@ -148,13 +158,15 @@ class Microsoft:
 
     async def _conversions(self, request: Request) -> Response:
         events, errors = await self._read(request, "OfflineConversions", _conversion_problems)
+        account = request.headers["customeraccountid"]
         for event in _without(events, errors):
             self.inbox.received.append(event)
-            key = _key(event)
+            key = _key(account, event)
             if key is not None and key in self._known:
                 continue
             counted = dict(event)
             self.inbox.counted.append(counted)
+            self.inbox.accounts[account] += 1
             if key is not None:
                 self._known[key] = counted
         return Answer({"PartialErrors": errors})
@@ -164,19 +176,20 @@ class Microsoft:
         events, errors = await self._read(request, "OfflineConversionAdjustments", _adjustment_problems)
         for event in _without(events, errors):
             self.inbox.received.append(event)
-            found = self._original(event)
+            found = self._original(request.headers["customeraccountid"], event)
             if found is None:
                 continue
             if event["AdjustmentType"] == "Retract":
                 self.inbox.counted = [one for one in self.inbox.counted if one is not found]
+                self.inbox.accounts[request.headers["customeraccountid"]] -= 1
             else:
                 found["ConversionValue"] = event["AdjustmentValue"]
                 if event.get("AdjustmentCurrencyCode"):
                     found["ConversionCurrencyCode"] = event["AdjustmentCurrencyCode"]
         return Answer({"PartialErrors": errors})
 
-    def _original(self, event: Json) -> Json | None:
-        key = _key(event)
+    def _original(self, account: str, event: Json) -> Json | None:
+        key = _key(account, event)
         if key is not None:
             return next((one for one in self.inbox.counted if one is self._known.get(key)), None)
         named = ("ConversionName", "ConversionTime", "HashedEmailAddress", "HashedPhoneNumber")
@@ -218,10 +231,10 @@ def _without(events: Sequence[Json], errors: Sequence[Json]) -> list[Json]:
     return [event for place, event in enumerate(events) if place not in bad]
 
 
-def _key(event: Json) -> tuple[str, str, str] | None:
+def _key(account: str, event: Json) -> tuple[str, ...] | None:
     """What Microsoft tells conversions apart by; None without a click id."""
     click_id = event.get("MicrosoftClickId")
-    return (click_id, event["ConversionTime"], event["ConversionName"]) if click_id else None
+    return (account, click_id, event["ConversionTime"], event["ConversionName"]) if click_id else None
 
 
 def _error(code: str) -> Json:

@@ -1,0 +1,26 @@
+"""What a person does about a value that was refused, by the reason it was refused for."""
+
+from __future__ import annotations
+
+FIXES = {
+    "missing": "give the column a value",
+    "not_a_date": "write 2026-03-31",
+    "not_a_month": "write 2026-03, or its first day",
+    "not_a_time": "write 2026-03-31T14:00:00Z; without a zone it is UTC",
+    "not_a_whole_number": "digits only, from 0",
+    "negative": "digits only, from 0",
+    "not_an_amount": "a decimal number with a point, no separators of thousands, below 10^14 minor units",
+    "more_digits_than_EUR_has": "round to the currency's minor unit, or correct the currency",
+    "not_an_ISO_4217_code": "three letters: EUR",
+    "not_a_number_above_zero": "a decimal number with a point, at most 18 digits on each side",
+    "not_a_name": "a name with letters or digits",
+    "not_an_address": "an e-mail such as ann@firm.com, or name the contact by its id",
+    "twice_in_one_file": "remove the line, or give the file a column that tells the two apart, such as the ad group",
+}
+
+
+def fix(reason: str) -> str | None:
+    """The fix of a reason; None where none is known. The currency in a reason is that of the row."""
+    if reason.startswith("more_digits_than_"):
+        return FIXES["more_digits_than_EUR_has"]
+    return FIXES.get(reason)
