@@ -174,7 +174,7 @@ class Warehouse:
             what = damage(error)
             if what is None:
                 raise
-            _damaged[self.path] = what
+            _damaged[self.path], self._open.engine = what, None
             # What is in memory must not reach the file, neither by detaching it nor when the process ends.
             engine.execute("PRAGMA disable_checkpoint_on_shutdown")
             raise damaged(self.path, what) from None  # the innermost message is the one that is shown
