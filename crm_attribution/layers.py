@@ -23,6 +23,7 @@ from crm_attribution.contracts.topics import (
     COMPANIES,
     CONTACTS,
     COST,
+    CREDIT,
     DEAL_ACCOUNT,
     DEALS,
     EMAIL,
@@ -39,6 +40,7 @@ from crm_attribution.contracts.topics import (
     MILESTONE_ACCOUNT,
     OFFLINE_TOUCH,
     PERSON,
+    PERSON_CHANGE,
     PIPELINE_STAGE,
     REVENUE_MOVEMENT,
     TOUCH_ACCOUNT,
@@ -46,6 +48,7 @@ from crm_attribution.contracts.topics import (
     Topic,
 )
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
+from crm_attribution.finance import figures
 from crm_attribution.identity import clicks
 from crm_attribution.identity import update as identity
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, QUALITY, RECEIPT, REPLAY
@@ -206,6 +209,27 @@ CREDITS = Layer(
     memory=("attribution.credit",),
 )
 
+_FIGURES = (
+    *("finance.milestone_version", "finance.revenue_version", "finance.touch_version", "finance.rule_version"),
+    "finance.restatement",
+)
+FIGURES = Layer(
+    name="figures",
+    update=figures.update,
+    topics=(
+        *(MILESTONE, HOME_VALUE, REVENUE_MOVEMENT, ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, CREDIT, PERSON_CHANGE, DEALS),
+    ),
+    sections=(),
+    reads=(
+        *("events.milestone", "events.milestone_event", "events.revenue", "events.home_value", "identity.account"),
+        *("attribution.touch", "attribution.self_reported", "attribution.credit", "attribution.channel_effect"),
+        *("identity.person_change", "identity.account_alias", "raw.property_history", "raw.exchange_rate"),
+        *("raw.merge", "raw.deletion"),
+    ),
+    writes=_FIGURES,
+    memory=_FIGURES,
+)
+
 GAPS = Layer(
     name="gaps",
     update=gaps.update,
@@ -225,7 +249,7 @@ PARAMETERS = Layer(
 )
 
 LAYERS = (
-    *(IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAIGNS, TOUCHES, CREDITS, GAPS),
+    *(IDENTITY, CLICKS, EVENTS, MILESTONES, HOME_VALUES, SPENT, SPEND_CAMPAIGNS, TOUCHES, CREDITS, FIGURES, GAPS),
     PARAMETERS,
 )
 

@@ -22,7 +22,7 @@ ORDER = [
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "http", "destinations", "mapping", "raw.rules"),
     *("warehouse", "marts", "report", "hubspot", "clicks", "webhook", "sources", "ledger", "configuration"),
-    *("raw", "identity", "events", "attribution", "conversions", "delivery", "privacy", "preflight"),
+    *("raw", "identity", "events", "attribution", "finance", "conversions", "delivery", "privacy", "preflight"),
     *("layers", "orchestration", "operations", "definitions", "cli"),
 ]
 """Folders and root modules. Each imports only what stands before it; `sandbox` imports nothing of it. A part of a

@@ -18,6 +18,7 @@ from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.state import knowledge_time
 from crm_attribution.warehouse.steps import steps
 
 AT_A_TIME = 100_000
@@ -87,8 +88,8 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     """Recompute the credit of every outcome whose milestone, touches or people changed, and, for models that learn, of
     those in months before which something changed.
 
-    Rows that no longer hold are closed, new ones opened, both at the later of `as_of` and the last recorded
-    watermark; rows that still hold are not touched.
+    Rows that no longer hold are closed, new ones opened, both at the time of `knowledge_time`; rows that still hold are
+    not touched.
     """
     report = Report()
     mine = rules.attribution
@@ -98,9 +99,11 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
             for part in _parts(keys):
                 journeys.read(session, part, mine)
         keys = pl.concat([keys, effects.update(session, mine)]).unique().sort(OUTCOME)
-        now = _recorded_at(session, as_of)
+        now = knowledge_time(session.state, as_of)
         for part in _parts(keys):
             report.changed += _credit(session, part, mine, now)
+        if report.changed:
+            session.state.knowledge = now
     report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
     report.figures = dict(
         session.connection.execute(
@@ -148,17 +151,4 @@ def _credit(session: Session, keys: pl.DataFrame, rules: Attribution, now: datet
         if part is not None and names
     ]
     wanted = pl.concat(parts)
-    held = session.read_keys("attribution.credit", keys).filter(pl.col("superseded_at").is_null())
-    identity = wanted.columns
-    stale = held.join(wanted, on=identity, how="anti", nulls_equal=True)
-    new = wanted.join(held, on=identity, how="anti", nulls_equal=True).with_columns(
-        recorded_at=pl.lit(now), superseded_at=pl.lit(None, pl.Datetime("us", "UTC"))
-    )
-    session["attribution.credit"].supersede(stale, new, now)
-    return stale.height + new.height
-
-
-def _recorded_at(session: Session, as_of: datetime) -> datetime:
-    """The end of the window, or the last recorded watermark where that is later: recorded times never go back."""
-    last = session.scalar("SELECT max(greatest(recorded_at, superseded_at)) FROM attribution.credit")
-    return as_of if last is None else max(as_of, last)
+    return session["attribution.credit"].record(wanted, keys, now).height

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
-from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
+from crm_attribution.contracts.topics import CREDIT, TOUCH_ACCOUNT, TOUCH_PERSON
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
@@ -127,7 +127,11 @@ _WHY = (
 )
 
 
-@table("attribution.credit", key=("milestone", "milestone_id", "model", "scope", "measure", "touch_id", "recorded_at"))
+@table(
+    "attribution.credit",
+    key=("milestone", "milestone_id", "model", "scope", "measure", "touch_id", "recorded_at"),
+    journal={CREDIT: ("milestone", "milestone_id")},
+)
 class Credit(Model):
     """Credit of an outcome to touches. Bitemporal: superseded rows are closed, never changed."""
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
-from crm_attribution.contracts.topics import ACCOUNT, CLICK, CLICK_FORM, CLICK_PERSON, DEAL_ACCOUNT, EMAIL, PERSON
+from crm_attribution.contracts.topics import (
+    ACCOUNT,
+    CLICK,
+    CLICK_FORM,
+    CLICK_PERSON,
+    DEAL_ACCOUNT,
+    EMAIL,
+    PERSON,
+    PERSON_CHANGE,
+)
 
 CLICK_TYPES = ["gclid", "fbclid", "li_fat_id", "msclkid", "ttclid", "link_click"]
 NODE_TYPES = ["contact", "link_contact", "email", *CLICK_TYPES]
@@ -95,7 +104,11 @@ class Alias(Model):
     node_id: int = field("identity.node", nullable=True)
 
 
-@table("identity.person_change", key=("person_id", "other_person_id", "kind", "cause"))
+@table(
+    "identity.person_change",
+    key=("person_id", "other_person_id", "kind", "cause"),
+    journal={PERSON_CHANGE: ("person_id", "other_person_id")},
+)
 class PersonChange(Model):
     """Merges and splits of persons: memory, append-only."""
 

@@ -36,6 +36,7 @@ AD_CAMPAIGN = Topic("ad_campaign", "platform", "ad_account", "campaign_id")
 COST = Topic("cost", "month")
 
 PERSON = Topic("person", "person_id")
+PERSON_CHANGE = Topic("person_change", "person_id", "other_person_id")
 EMAIL = Topic("email", "node_id")
 """E-mails that other records show than before, or that belong to another person."""
 ACCOUNT = Topic("account", "account_id")
@@ -54,6 +55,7 @@ HOME_VALUE = Topic("home_value", "milestone", "milestone_id")
 HOME_SPEND = Topic("home_spend", "currency")
 TOUCH_ACCOUNT = Topic("touch_account", "account_id")
 TOUCH_PERSON = Topic("touch_person", "person_id")
+CREDIT = Topic("credit", "milestone", "milestone_id")
 
 RECORDS = {"contacts": CONTACTS, "companies": COMPANIES, "deals": DEALS}
 RECORD_EVENTS = {"contacts": EVENT_CONTACTS, "companies": EVENT_COMPANIES, "deals": EVENT_DEALS}

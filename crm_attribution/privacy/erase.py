@@ -207,6 +207,7 @@ def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Row
     renamed = _nameless(session, "touch_id", touches)
     return {
         "attribution.credit": session["attribution.credit"].rename("touch_id", renamed),
+        "finance.touch_version": session["finance.touch_version"].rename("touch_id", renamed),
         CONVERSION: moves.rename_touches(book, dict(renamed.select("touch_id", "name").iter_rows())),
     }
 

@@ -28,6 +28,9 @@ CLEAN = frozenset(
         "delivery.quality",
         "delivery.receipt",
         "delivery.replay",
+        "finance.milestone_version",
+        "finance.revenue_version",
+        "finance.touch_version",
         "meta.change",
         "meta.fact",
     }

@@ -112,6 +112,7 @@ class State:
     portal_id = Value("portal_id", TEXT, "HubSpot portal the data directory belongs to")
     start = Value("start", INSTANT, "CRM_ATTRIBUTION_START of the first run: its first hour holds all history")
     watermark = Value("watermark", INSTANT, "end of the newest hour a run has stood for")
+    knowledge = Value("knowledge", INSTANT, "latest time at which a figure was recorded or a month closed")
     ledger = Value("ledger", JSON, "id and serial number of the delivery ledger that the warehouse has a copy of")
     restated = Values("restated", "account", NUMBER, "serial number of the ledger when restatements were planned last")
     looked = Values("looked", "account", JSON, "ledger, serial number and window of the last look at held conversions")
@@ -220,6 +221,12 @@ def advance_watermark(state: State, end: datetime) -> datetime:
     newest = end if known is None else max(end, known)
     state.watermark = newest
     return newest
+
+
+def knowledge_time(state: State, as_of: datetime) -> datetime:
+    """When what is recorded now is known: the end of the window, or the latest time anything was recorded where that is
+    later. Known times never go back."""
+    return as_of if state.knowledge is None else max(as_of, state.knowledge)
 
 
 def newest_hour_end(state: State) -> datetime:

@@ -16,6 +16,9 @@ from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.sql import Sql
 
+RECORDED = ("recorded_at", "superseded_at")
+"""The columns by which a bitemporal table says since and until when it was known."""
+
 _WIDE = 10
 """Columns from which on reading a table's keys first costs less than reading it once."""
 
@@ -120,6 +123,35 @@ class Table:
             self._journal.add_rows(contract, "SELECT * FROM _changed", changed)
         return changed
 
+    def record(self, rows: pl.DataFrame, scope: pl.DataFrame, now: datetime) -> pl.DataFrame:
+        """Make what a bitemporal table holds of a scope, as of `now`, equal to `rows` (without the two times).
+
+        Args:
+            rows: all rows that the scope shall have.
+            scope: values of some columns; rows matching any of them are in scope.
+            now: when it is known.
+
+        Returns:
+            Every row that is closed and every row that is opened, without the two times.
+        """
+        contract = self.contract
+        names = [column.name for column in contract.columns]
+        identity = [name for name in names if name not in RECORDED]
+        wanted = contract.conform(rows).select(identity)
+        self._sql.materialise("_scope", scope.unique())
+        held = contract.conform(
+            self._sql.query(
+                f"SELECT {', '.join(f't.{q(name)}' for name in names)} FROM {self._target} t"
+                f" WHERE t.superseded_at IS NULL AND {places(self.name, scope, '_scope', len(names))}"
+            )
+        )
+        self._sql.connection.execute("DROP TABLE temp._scope")
+        stale = held.join(wanted, on=identity, how="anti", nulls_equal=True)
+        new = wanted.join(held, on=identity, how="anti", nulls_equal=True)
+        times = {"recorded_at": pl.lit(now), "superseded_at": pl.lit(None, pl.Datetime("us", "UTC"))}
+        self.supersede(stale, new.with_columns(**times), now)
+        return pl.concat([stale.select(identity), new])
+
     def supersede(self, stale: pl.DataFrame, new: pl.DataFrame, now: datetime) -> None:
         """Close rows of this table, which has recorded_at and superseded_at, and open others, both at `now`.
 
@@ -138,6 +170,10 @@ class Table:
             )
             self._sql.connection.execute("DROP TABLE temp._stale")
         self.append_new(new)
+        if contract.journal and stale.height + new.height:
+            keys = [column for entry in contract.journal for column in entry.key_sql]
+            changed = pl.concat([frame.select(keys) for frame in (stale, new)]).unique()
+            self._journal.add_rows(contract, "SELECT * FROM _changed", changed)
 
     def delete(self, keys: pl.DataFrame) -> int:
         """Delete the rows whose columns equal any row of `keys`. Returns how many."""

@@ -18,6 +18,7 @@ import polars as pl
 
 from crm_attribution.attribution.rules.spend_campaigns import spend_campaigns as campaigns_of_spend
 from crm_attribution.events.rules.values import CREDITED
+from crm_attribution.layers import FIGURES, run
 from crm_attribution.mapping import Rules, load
 from crm_attribution.mapping.spend import FIELDS
 from crm_attribution.marts.models import SqlModel, discover, materialize, order
@@ -58,7 +59,8 @@ def _link(session: Session, milestones: Sequence[Row]) -> None:
 
 
 def build(session: Session) -> int:
-    """Materialize every model; how many rows changed."""
+    """Record what the figures are made of and materialize every model; how many rows changed."""
+    run(FIGURES, session, load(), at("2026-07-01T00:00:00Z"))
     return sum(materialize(session.connection, model).changed_rows for model in models())
 
 
@@ -415,6 +417,11 @@ def tables() -> Tables:
     return {
         "raw.account": [
             {"portal_id": "1", "time_zone": "Europe/Berlin", "company_currency": "EUR", "additional_currencies": []}
+        ],
+        "finance.period": [
+            {"month": date(2026, number, 1), "state": state, "recorded_at": at(f"2026-06-0{day}T00:00:00Z"),
+             "changed_by": "Ida", "reason": "before all rows"}
+            for number, state, day in ((1, "closed", 1), (2, "closed", 1), (2, "open", 2))
         ],
         "raw.owner": [{"id": "7", "email": CANARY, "first_name": CANARY, "last_name": CANARY, "archived": False}],
         "raw.form": [{"id": "f", "name": "Demo", "archived": False}],

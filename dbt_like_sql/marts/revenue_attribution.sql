@@ -10,11 +10,18 @@
 --
 -- The model self_reported shares outcomes among what people say brought them, and not among touches: never beside the
 -- others in one sum. Credit follows the touches (of the whole account, of a deal without company those of its contacts) within the mapping's
--- look-back windows. What looks like an e-mail address in a source, medium or campaign is withheld.
+-- look-back windows.
+--
+-- Months that are closed (marts.period) never move: what changes afterwards is a row with is_adjustment, posted to the
+-- first open month, with the difference, which may be negative. Add up over posted_month for the books as they were
+-- closed, over booked_month for what is so now; over all months the two are equal. What looks like an e-mail address in a source, medium or campaign is withheld.
 --
 -- @audience: finance, marketing
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened
--- @column booked_month [not_null]: first day of that month
+-- @column booked_month [not_null]: first day of that month: sums over it show what is so now
+-- @column posted_month [not_null]: first day of the month in which the row is in the books: booked_month, of an adjustment the
+--   first month that was open when it was recorded: sums over it never change for a closed month
+-- @column is_adjustment [not_null]: recorded after booked_month was closed
 -- @column milestone [not_null]: the outcome, one of the mapping's attribution.outcomes; as shipped
 --   opportunity_created, customer_won, customer_expanded, revenue_contracted, revenue_churned
 -- @column subtype: new, expansion or renewal, by the deal's pipeline; null without a deal
@@ -41,7 +48,7 @@
 -- @column credit_home_minor: credit in the home currency, minor units: each outcome is converted once by its own rate
 --   (marts.milestone) and then split, so it adds up over channels and over currencies; null with home_currency
 -- @column credit_home: the same in the home currency's unit, exact
--- @unique: booked_on, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium,
+-- @unique: booked_on, posted_month, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason, source, medium,
 --   campaign, home_currency
 with outcome as (
     select milestone, milestone_id, subtype, booked_on
@@ -65,9 +72,16 @@ touch as (
     from attribution.self_reported
 ),
 
+closed as (
+    select coalesce(max(month), '0001-01-01'::date) as through
+    from finance.period
+    where state = 'closed'
+),
+
 credited as (
     select
         outcome.booked_on,
+        date_trunc('month', outcome.booked_on)::date as posted_month,
         outcome.milestone,
         outcome.subtype,
         credit.model,
@@ -85,32 +99,67 @@ credited as (
     from attribution.credit as credit
     join outcome on outcome.milestone = credit.milestone and outcome.milestone_id = credit.milestone_id
     left join touch on touch.touch_id = credit.touch_id
-    where credit.superseded_at is null
+    cross join closed
+    where credit.superseded_at is null and date_trunc('month', outcome.booked_on) > closed.through
     group by all
+),
+
+-- of months that were ever closed: each recording and each superseding in the month it is posted to
+posting as (
+    select history.*, history.posted_month as month, 1 as sign
+    from marts.credit_history as history
+    cross join closed
+    where
+        history.booked_month <= closed.through
+        and history.reversed_month is distinct from history.posted_month
+    union all
+    select history.*, history.reversed_month, -1
+    from marts.credit_history as history
+    cross join closed
+    where history.booked_month <= closed.through and history.reversed_month <> history.posted_month
+),
+
+posted as (
+    select
+        booked_on, month as posted_month, milestone, subtype, model, scope, measure, currency, channel, unattributed_reason,
+        source, medium, campaign, home_currency,
+        sum(sign * credit_minor)::bigint as credit_minor,
+        sum(sign * credit_home_minor)::bigint as credit_home_minor
+    from posting
+    group by all
+    having sum(sign) > 0 or sum(sign * credit_minor) <> 0 or sum(sign * credit_home_minor) <> 0
+),
+
+shown as (
+    select * from credited
+    union all by name
+    select * from posted
 )
 
 select
-    credited.booked_on,
-    date_trunc('month', credited.booked_on)::date as booked_month,
-    credited.milestone,
-    credited.subtype,
-    credited.model,
-    credited.scope,
-    credited.measure,
-    credited.currency,
-    credited.channel,
-    credited.unattributed_reason,
-    credited.source,
-    credited.medium,
-    credited.campaign,
-    credited.credit_minor,
+    shown.booked_on,
+    date_trunc('month', shown.booked_on)::date as booked_month,
+    shown.posted_month,
+    shown.posted_month <> date_trunc('month', shown.booked_on) as is_adjustment,
+    shown.milestone,
+    shown.subtype,
+    shown.model,
+    shown.scope,
+    shown.measure,
+    shown.currency,
+    shown.channel,
+    shown.unattributed_reason,
+    shown.source,
+    shown.medium,
+    shown.campaign,
+    shown.credit_minor,
     case
-        when credited.measure = 'count' then credited.credit_minor::decimal(19, 0) * 0.000001::decimal(7, 6)
-        else credited.credit_minor::decimal(19, 0) * currency.unit::decimal(7, 6)
+        when shown.measure = 'count' then shown.credit_minor::decimal(19, 0) * 0.000001::decimal(7, 6)
+        else shown.credit_minor::decimal(19, 0) * currency.unit::decimal(7, 6)
     end as credit,
-    credited.home_currency,
-    credited.credit_home_minor,
-    credited.credit_home_minor::decimal(19, 0) * home.unit as credit_home
-from credited
-left join staging.currency as currency on currency.currency = credited.currency
-left join staging.currency as home on home.currency = credited.home_currency
+    shown.home_currency,
+    shown.credit_home_minor,
+    shown.credit_home_minor::decimal(19, 0) * home.unit as credit_home
+from shown
+left join staging.currency as currency on currency.currency = shown.currency
+left join staging.currency as home on home.currency = shown.home_currency

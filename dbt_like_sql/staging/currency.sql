@@ -23,6 +23,12 @@ used as (
     union
     select currency from events.revenue
     union
+    select currency from finance.milestone_version
+    union
+    select home_currency from finance.milestone_version
+    union
+    select currency from finance.revenue_version
+    union
     select currency from raw.ad_spend
     union
     select currency from raw.cost

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
-from crm_attribution.layers import CREDITS, GAPS, IDENTITY, LAYERS, MILESTONES, Layer, run
+from crm_attribution.finance.periods import PERIOD
+from crm_attribution.layers import CREDITS, FIGURES, GAPS, IDENTITY, LAYERS, MILESTONES, Layer, run
 from crm_attribution.mapping import Rules
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -17,6 +18,7 @@ from crm_attribution.orchestration.assets.common import (
     spec,
     table_checks,
     window,
+    written_beside,
 )
 from crm_attribution.warehouse import report as reports
 from crm_attribution.warehouse.checks import broken_conservation, open_gaps, suspicious_domains, unmapped_pipelines
@@ -144,4 +146,7 @@ CHECKS: dict[str, Sequence[tuple[dg.AssetCheckSpec, Judge]]] = {
     GAPS.name: [_gap_check(name) for name in _CLOSED],
 }
 
-assets = [derived(layer, CHECKS.get(layer.name, ())) for layer in LAYERS]
+assets = [
+    *(derived(layer, CHECKS.get(layer.name, ())) for layer in LAYERS),
+    written_beside(PERIOD, list(FIGURES.writes)),
+]
