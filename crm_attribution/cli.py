@@ -21,6 +21,7 @@ import click
 
 from crm_attribution import settings, stopping
 from crm_attribution.errors import CrmAttributionError
+from crm_attribution.operations.commands import finance as finance_commands
 from crm_attribution.operations.commands import ledger as ledger_commands
 from crm_attribution.operations.commands import preflight as preflight_command
 from crm_attribution.operations.commands import provision as provision_command
@@ -329,6 +330,9 @@ def quarantine(table: str | None, reason: str | None, limit: int, as_json: bool)
 for command in (
     preflight_command.preflight,
     provision_command.provision,
+    finance_commands.close_month,
+    finance_commands.reopen_month,
+    finance_commands.changed,
     ledger_commands.preview,
     ledger_commands.replay,
     ledger_commands.release,

@@ -12,6 +12,7 @@ from crm_attribution.destinations import destinations
 from crm_attribution.orchestration import catalog, in_force
 from crm_attribution.orchestration.assets import conversions, derived, raw, report, sql
 from crm_attribution.orchestration.assets.common import HOURLY, key_of
+from crm_attribution.orchestration.assets.periods import close_month, reopen_month
 from crm_attribution.orchestration.assets.privacy import privacy_deletion
 from crm_attribution.orchestration.assets.provision import provision
 from crm_attribution.orchestration.assets.replay import replay
@@ -51,7 +52,7 @@ def definitions(hours: dg.HourlyPartitionsDefinition = HOURLY) -> dg.Definitions
     return dg.Definitions(
         assets=[asset.map_asset_specs(partial(_shown, hours=hours, facts=facts)) for asset in assets],
         resources={"pipeline": pipeline_resource},
-        jobs=[hourly_job, inbox_job, privacy_deletion, reconcile_job, replay, provision],
+        jobs=[close_month, hourly_job, inbox_job, privacy_deletion, reconcile_job, reopen_month, replay, provision],
         schedules=[hourly_schedule, reconcile_schedule],
         sensors=[dead_runs, inbox_waiting, privacy_requests, tell_of_failures],
         executor=dg.in_process_executor,

@@ -14,17 +14,14 @@ from pydantic import Field
 from crm_attribution.errors import ConfigurationError, ContractViolation
 from crm_attribution.identifiers import record_ids
 from crm_attribution.layers import derive
-from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
-from crm_attribution.marts.publish import publish
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
-from crm_attribution.orchestration.assets.sql import MODELS, TESTS
+from crm_attribution.orchestration.assets.sql import MODELS, publish_marts
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.rules import Trace
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
-from crm_attribution.settings import PUBLISHED_DAYS, PUBLISHED_MODE
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
 from crm_attribution.warehouse.state import newest_hour_end
@@ -63,7 +60,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
     files = forget(pipeline.settings.inbox, traces)
     erased, left = _erase_rows(pipeline, traces, as_of, now)
     marts = rewrite_marts(warehouse)
-    snapshot_id = _publish(pipeline, as_of, now)
+    done, _ = publish_marts(pipeline, rewrite=True)
     copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
     return {
@@ -76,7 +73,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         "inbox rows": files.rows,
         **{f"bytes: {f.file}": f"{f.bytes_before} before, {f.bytes_after} after" for f in (marts, file)},
         "copies of the warehouse deleted": copies,
-        "finance snapshot": snapshot_id,
+        "finance snapshot": done.snapshot_id,
         **{f"records of others that mention them: {name}": count for name, count in left.items()},
     }
 
@@ -109,25 +106,6 @@ def _erase_rows(
         if kept := sorted(CLEAN & left.keys()):
             raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")
     return erased, left
-
-
-def _publish(pipeline: Pipeline, as_of: datetime, now: datetime) -> str:
-    """Publish the finance file anew; its snapshot id."""
-    warehouse = pipeline.warehouse
-    with warehouse.session() as session:
-        done = publish(
-            session.connection,
-            marts_path=warehouse.marts_path,
-            target=warehouse.finance_path,
-            as_of=as_of,
-            tests=TESTS,
-            now=now,
-            rewrite=True,
-            of=origin(session.connection, pipeline.rules.version),
-            days=pipeline.settings[PUBLISHED_DAYS] or 0,
-            mode=pipeline.settings[PUBLISHED_MODE],
-        )
-    return done.snapshot_id
 
 
 @dg.op(

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
 from crm_attribution.marts.lineage import column_lineage
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, model_columns, order, run_test
-from crm_attribution.marts.publish import publish
+from crm_attribution.marts.publish import Publication, publish
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets import shown
 from crm_attribution.orchestration.assets.common import (
@@ -24,6 +25,7 @@ from crm_attribution.orchestration.assets.common import (
     key_of,
     newest,
 )
+from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.settings import PUBLISHED_DAYS, PUBLISHED_MODE
 from crm_attribution.warehouse.report import CHANGED, ROWS
 from crm_attribution.warehouse.schema import QUARANTINE_COLUMNS
@@ -194,6 +196,30 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     )
 
 
+def publish_marts(pipeline: Pipeline, *, rewrite: bool = False) -> tuple[Publication, datetime]:
+    """Publish the finance file; what was done, and as of when. With `rewrite` also where nothing changed, after all tests;
+    else after those of the marts that ran."""
+    now = pipeline.clock.now()
+    with pipeline.warehouse.session() as session:
+        as_of = newest_hour_end(session.state)
+        known = Models(session, as_of)
+        open_tests = [test for model in MARTS if known.standing(model) is None for test in model.tests]
+        session.journal.compact()
+        done = publish(
+            session.connection,
+            marts_path=pipeline.warehouse.marts_path,
+            target=pipeline.warehouse.finance_path,
+            as_of=as_of,
+            tests=TESTS if rewrite else open_tests,
+            now=now,
+            rewrite=rewrite,
+            of=origin(session.connection, pipeline.rules.version),
+            days=pipeline.settings[PUBLISHED_DAYS] or 0,
+            mode=pipeline.settings[PUBLISHED_MODE],
+        )
+    return done, as_of
+
+
 @dg.asset(
     key=key_of(PUBLICATION),
     deps=[key_of(model.key) for model in MODELS if model.schema == "marts"],
@@ -208,23 +234,8 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
     "The publication adds marts.about (what the file is) and marts.data_dictionary.",
 )
 def publication(pipeline: PipelineParam) -> Result:
-    now = pipeline.clock.now()
-    with acting_on_errors(), pipeline.warehouse.session() as session:
-        as_of = newest_hour_end(session.state)
-        known = Models(session, as_of)
-        open_tests = [test for model in MARTS if known.standing(model) is None for test in model.tests]
-        session.journal.compact()
-        done = publish(
-            session.connection,
-            marts_path=pipeline.warehouse.marts_path,
-            target=pipeline.warehouse.finance_path,
-            as_of=as_of,
-            tests=open_tests,
-            now=now,
-            of=origin(session.connection, pipeline.rules.version),
-            days=pipeline.settings[PUBLISHED_DAYS] or 0,
-            mode=pipeline.settings[PUBLISHED_MODE],
-        )
+    with acting_on_errors():
+        done, as_of = publish_marts(pipeline)
     pipeline.say(f"{PUBLICATION}: {'published' if done.published else 'unchanged'} ({done.reason})")
     return dg.MaterializeResult(
         metadata={
