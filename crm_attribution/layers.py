@@ -218,13 +218,14 @@ FIGURES = Layer(
     update=figures.update,
     topics=(
         *(MILESTONE, HOME_VALUE, REVENUE_MOVEMENT, ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, CREDIT, PERSON_CHANGE, DEALS),
+        *(EVENT_CONTACTS, EVENT_COMPANIES, EVENT_DEALS),
     ),
     sections=(),
     reads=(
-        *("events.milestone", "events.milestone_event", "events.revenue", "events.home_value", "identity.account"),
+        *("events.event", "events.milestone", "events.milestone_event", "events.revenue", "events.home_value"),
         *("attribution.touch", "attribution.self_reported", "attribution.credit", "attribution.channel_effect"),
-        *("identity.person_change", "identity.account_alias", "raw.property_history", "raw.exchange_rate"),
-        *("raw.merge", "raw.deletion"),
+        *("identity.account", "identity.person_change", "identity.account_alias", "raw.merge", "raw.deletion"),
+        *("raw.property_history", "raw.exchange_rate"),
     ),
     writes=_FIGURES,
     memory=_FIGURES,

@@ -40,6 +40,8 @@ class MilestoneVersion(Model):
     mrr_at_event: int = field("MRR at the carrier event, minor units of currency_at_event", nullable=True)
     arr_at_event: int = field("ARR at the carrier event, minor units of currency_at_event", nullable=True)
     tcv_at_event: int = field("contract value at the carrier event, minor units of it", nullable=True)
+    value_reason: str = field("why a measure was null at the carrier event", nullable=True)
+    owner_id: str = field("HubSpot owner id at the carrier event", nullable=True)
     amount_current: int = field("amount, minor units", nullable=True)
     mrr_current: int = field("MRR, minor units", nullable=True)
     arr_current: int = field("ARR, minor units", nullable=True)

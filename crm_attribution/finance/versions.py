@@ -30,9 +30,11 @@ _EVERY = """
     UNION SELECT milestone, milestone_id FROM finance.revenue_version
     UNION SELECT milestone, milestone_id FROM attribution.credit
 """
-_OF_ACCOUNTS = """
-    FROM changed_milestone UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN changed_account
-    USING (account_id)
+_TOUCHED = """
+    FROM changed_milestone
+    UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN changed_account USING (account_id)
+    UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN (
+        SELECT event_id FROM events.event SEMI JOIN changed_record USING (object_type, record_id)) USING (event_id)
 """
 _LINKED = "SELECT milestone, milestone_id, count(*) AS linked_events FROM events.milestone_event SEMI JOIN asked"
 _COMPANY = """
@@ -88,7 +90,10 @@ def _outcomes(session: Session, changes: Changes) -> pl.DataFrame:
         return session.query(_EVERY).sort(OUTCOME)
     keys = changes.frame(topics.MILESTONE, topics.HOME_VALUE, topics.REVENUE_MOVEMENT)
     accounts = ids_frame("account_id", changes.of(topics.ACCOUNT))
-    return session.query(_OF_ACCOUNTS, changed_milestone=keys, changed_account=accounts).unique().sort(OUTCOME)
+    records = [(kind, record) for kind, topic in topics.RECORD_EVENTS.items() for record in changes.ids(topic)]
+    changed = pl.DataFrame(records, schema={"object_type": pl.String, "record_id": pl.Int64}, orient="row")
+    found = session.query(_TOUCHED, changed_milestone=keys, changed_account=accounts, changed_record=changed)
+    return found.unique().sort(OUTCOME)
 
 
 def _touches(session: Session, changes: Changes) -> pl.DataFrame:
@@ -106,11 +111,13 @@ def _touches(session: Session, changes: Changes) -> pl.DataFrame:
 def _milestones(session: Session, keys: pl.DataFrame) -> pl.DataFrame:
     rows = session.read_keys("events.milestone", keys)
     links = session.query(f"{_LINKED} USING (milestone, milestone_id) GROUP BY ALL", asked=keys)
+    carriers = session.read_keys("events.event", rows.select("event_id"), ("event_id", "value_reason", "owner_id"))
     companies = session.query(_COMPANY, asked=rows.select("account_id").drop_nulls().unique())
     found = (
         rows.join(links, on=OUTCOME, how="left")
         .join(companies, on="account_id", how="left")
         .join(_home_values(session, keys), on=OUTCOME, how="left")
+        .join(carriers, on="event_id", how="left")
         .with_columns(pl.col("linked_events").fill_null(0))
     )
     return found.select(_columns(MILESTONE))

@@ -36,6 +36,8 @@ _AUDIENCE: dict[str, tuple[str, ...]] = {
 }
 """Schema -> the teams whose figures these are. A mart names its own: `@audience` in its file."""
 
+_PUBLISHED = ("finance.publication", "finance.report")
+
 _EVERY_HOUR = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=4), warn_window=timedelta(hours=2))
 _EVERY_DAY = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=50), warn_window=timedelta(hours=26))
 
@@ -57,7 +59,10 @@ _PAGES = {
     "delivery": ("docs/delivery.md", "Where duplicates could arise, and what removes them"),
     "staging": ("docs/extend.md", "A mart"),
     "marts": ("README.md", "Query it"),
-    "finance": ("README.md", "Query it"),
+    "finance": ("docs/finance.md", "As of"),
+    "finance.restatement": ("docs/finance.md", "Why a month has changed"),
+    "finance.period": ("docs/finance.md", "Closing a month"),
+    **dict.fromkeys(_PUBLISHED, ("README.md", "Query it")),
 }
 """Table, else schema -> page and heading of what documents it."""
 
@@ -98,7 +103,7 @@ def freshness(table: str, *, hourly: bool) -> dg.FreshnessPolicy | None:
     schema = table.partition(".")[0]
     if table == "raw.missing":
         return _EVERY_DAY
-    if schema in ("marts", "finance") or (schema in ("raw", "delivery") and hourly):
+    if schema == "marts" or table in _PUBLISHED or (schema in ("raw", "delivery") and hourly):
         return _EVERY_HOUR
     return None
 

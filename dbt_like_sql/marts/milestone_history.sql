@@ -39,6 +39,9 @@
 -- @column mrr_at_event_minor: monthly recurring revenue when it happened, minor units
 -- @column arr_at_event_minor: annual recurring revenue when it happened, minor units
 -- @column tcv_at_event_minor: total contract value when it happened, minor units
+-- @column value_reason: why mrr, arr or tcv was null when it happened, by measure; null where none was missing
+-- @column owner_id: HubSpot owner id of the deal or contact when it happened
+-- @column owner_name: the owner's name, as it is now
 -- @column amount_current_minor: deal amount now, minor units
 -- @column mrr_current_minor: monthly recurring revenue now, minor units
 -- @column arr_current_minor: annual recurring revenue now, minor units
@@ -106,6 +109,9 @@ select
     case when fact.currency_at_event is not distinct from fact.currency then fact.mrr_at_event end as mrr_at_event_minor,
     case when fact.currency_at_event is not distinct from fact.currency then fact.arr_at_event end as arr_at_event_minor,
     case when fact.currency_at_event is not distinct from fact.currency then fact.tcv_at_event end as tcv_at_event_minor,
+    fact.value_reason,
+    fact.owner_id,
+    seller.owner_name,
     fact.amount_current as amount_current_minor,
     fact.mrr_current as mrr_current_minor,
     fact.arr_current as arr_current_minor,
@@ -131,5 +137,6 @@ select
     fact.arr_home::decimal(19, 0) * home.unit as arr_home,
     fact.tcv_home::decimal(19, 0) * home.unit as tcv_home
 from fact
+left join staging.owner as seller on seller.owner_id = fact.owner_id
 left join staging.currency as currency on currency.currency = fact.currency
 left join staging.currency as home on home.currency = fact.home_currency

@@ -17,12 +17,12 @@ _SAID = (
 )
 
 
-def _change(job: str, month: str, by: str, reason: str, *, as_json: bool) -> None:
+def _change(op: str, month: str, by: str, reason: str, *, as_json: bool) -> None:
     from crm_attribution.orchestration.resources import progress
     from crm_attribution.orchestration.runs import run_job
 
     with progress(say):
-        run_id, figures = run_job(given_settings(), job, {job: {"month": month, "by": by, "reason": reason}})
+        run_id, figures = run_job(given_settings(), f"{op}_month", {op: {"month": month, "by": by, "reason": reason}})
     if as_json:
         click.echo(json.dumps({"run_id": run_id, **figures}, indent=2))
     else:
@@ -38,7 +38,7 @@ def _change(job: str, month: str, by: str, reason: str, *, as_json: bool) -> Non
 @acts_on_errors
 def close_month(month: str, by: str, reason: str, as_json: bool) -> None:
     """Close a month and all before it: their published figures never move again; later differences are adjustments."""
-    _change("close_month", month, by, reason, as_json=as_json)
+    _change("close", month, by, reason, as_json=as_json)
 
 
 @click.command("reopen-month")
@@ -49,7 +49,7 @@ def close_month(month: str, by: str, reason: str, as_json: bool) -> None:
 @acts_on_errors
 def reopen_month(month: str, by: str, reason: str, as_json: bool) -> None:
     """Reopen a closed month and all after it."""
-    _change("reopen_month", month, by, reason, as_json=as_json)
+    _change("reopen", month, by, reason, as_json=as_json)
 
 
 @click.command()

@@ -81,7 +81,7 @@ def _affected() -> list[SqlModel]:
 
 
 def _op(name: str, change: Change, text: str) -> dg.OpDefinition:
-    @dg.op(name=name, description=text)
+    @dg.op(name=name.removesuffix("_month"), description=text)
     def op(context: dg.OpExecutionContext, config: MonthChange, pipeline: PipelineParam) -> None:
         with acting_on_errors():
             figures = change_month(pipeline, change, config)

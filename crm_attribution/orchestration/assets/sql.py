@@ -197,8 +197,10 @@ def _check(model: SqlModel, name: str, tests: list[TestResult]) -> dg.AssetCheck
 
 
 def publish_marts(pipeline: Pipeline, *, rewrite: bool = False) -> tuple[Publication, datetime]:
-    """Publish the finance file; what was done, and as of when. With `rewrite` also where nothing changed, after all tests;
-    else after those of the marts that ran."""
+    """Publish the finance file; what was done, and as of when. With `rewrite` also where nothing changed.
+
+    Tests of marts that have not run since they passed are not run again, but with `rewrite`.
+    """
     now = pipeline.clock.now()
     with pipeline.warehouse.session() as session:
         as_of = newest_hour_end(session.state)
