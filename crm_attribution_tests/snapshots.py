@@ -19,6 +19,7 @@ from crm_attribution import mapping
 from crm_attribution.attribution.models import models
 from crm_attribution.configuration import table
 from crm_attribution.destinations import destinations
+from crm_attribution.marts.as_of import statements
 from crm_attribution.marts.discovery import discover
 from crm_attribution.preflight import register
 from crm_attribution.sources import sources
@@ -62,6 +63,7 @@ erased. A destination of your own file under `crm_attribution/destinations/` app
 
 {register.page(register.register(mapping.load()))}"""
 README = ROOT / "README.md"
+FINANCE = ROOT / "docs" / "finance.md"
 
 
 def named(names: Iterable[str]) -> str:
@@ -77,12 +79,22 @@ def readme(text: str) -> str:
         f" attribution models {named(models())}.",
     }
     for name, listed in lists.items():
-        begin, end = f"<!-- {name}: make snapshots -->\n", "<!-- end -->"
-        before, found, rest = text.partition(begin)
-        assert found, f"README has no place for {name}"
-        filled = textwrap.fill(listed, 120, break_on_hyphens=False, break_long_words=False)
-        text = f"{before}{begin}{filled}\n{end}{rest.partition(end)[2]}"
+        text = put(text, name, textwrap.fill(listed, 120, break_on_hyphens=False, break_long_words=False))
     return text
+
+
+def put(text: str, name: str, filled: str) -> str:
+    """A page with what stands at its mark `name`."""
+    begin, end = f"<!-- {name}: make snapshots -->\n", "<!-- end -->"
+    before, found, rest = text.partition(begin)
+    assert found, f"the page has no place for {name}"
+    return f"{before}{begin}{filled}\n{end}{rest.partition(end)[2]}"
+
+
+def finance(text: str) -> str:
+    """docs/finance.md with the statements that make the as-of macros."""
+    wrapped = (textwrap.fill(f"{sql};", 120, break_on_hyphens=False, break_long_words=False) for sql in statements())
+    return put(text, "macros", "```sql macros\n{}\n```".format("\n".join(wrapped)))
 
 
 def of_source(source: Source) -> str:
@@ -117,6 +129,7 @@ def snapshots(seen: dict[str, Any]) -> dict[Path, str]:
         PRIVACY: PRIVACY_TEXT,
         SOURCES: "\n".join([SOURCES_TEXT, *(of_source(source) for source in sources().values())]),
         README: readme(README.read_text(encoding="utf-8")),
+        FINANCE: finance(FINANCE.read_text(encoding="utf-8")),
         ORCHESTRATION / "asset_keys.txt": "".join(f"{key}\n" for key in sorted(seen["assets"])),
         ORCHESTRATION / "checks.txt": "".join(f"{check}\n" for check in sorted(checks)),
     }

@@ -38,6 +38,8 @@ def statements() -> list[str]:
 
 
 def create_macros(connection: duckdb.DuckDBPyConnection) -> None:
-    """Make the macros for this connection alone."""
-    for statement in statements():
-        connection.execute(statement)
+    """Make the macros for this connection alone, where it has the tables: a file of an earlier release may not."""
+    found = connection.execute("SELECT table_name FROM duckdb_tables() WHERE schema_name = 'marts'").fetchall()
+    if {"milestone_history", "revenue_history", "credit_history"} <= {name for (name,) in found}:
+        for statement in statements():
+            connection.execute(statement)

@@ -10,6 +10,7 @@ import polars as pl
 
 from crm_attribution import stopping
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.marts.as_of import create_macros
 from crm_attribution.warehouse.engine import open_reader
 
 
@@ -34,6 +35,7 @@ def read_all(published: Path, queries: Mapping[str, str]) -> dict[str, pl.DataFr
         raise ConfigurationError(f"{published} is not there yet: the first run that completes publishes it")
     try:
         with open_reader(published) as connection:
+            create_macros(connection)
             connection.execute("SET enable_external_access = false")  # COPY … TO and ATTACH reach files beside it
             return {name: _answer(connection, sql) for name, sql in queries.items()}
     except TypeError:
