@@ -78,7 +78,9 @@ def asked(quarter: Quarter, macro: str, moment: str) -> pl.DataFrame:
 def test_any_later_run_answers_each_date_byte_for_byte(quarter: Quarter, moment: str, mart: str) -> None:
     published = quarter.published[moment][mart]
     found = in_order(asked(quarter, f"{mart}_as_of", moment).select(published.columns))
-    assert found.write_csv() == published.write_csv() == file(moment, mart).read_text(encoding="utf-8")
+    assert found.write_csv() == published.write_csv()
+    columns = kept(moment, mart).columns  # those of today may be more
+    assert in_order(found.select(columns)).write_csv() == file(moment, mart).read_text(encoding="utf-8")
 
 
 def test_the_figures_of_january_are_those_worked_out_by_hand(quarter: Quarter) -> None:
