@@ -58,9 +58,14 @@ def _link(session: Session, milestones: Sequence[Row]) -> None:
     session["events.milestone_event"].replace(frame, frame.select("milestone", "milestone_id"))
 
 
+def remember(session: Session) -> None:
+    """Record what the figures are made of, as the layer after credit does."""
+    run(FIGURES, session, load(), at("2026-07-01T00:00:00Z"))
+
+
 def build(session: Session) -> int:
     """Record what the figures are made of and materialize every model; how many rows changed."""
-    run(FIGURES, session, load(), at("2026-07-01T00:00:00Z"))
+    remember(session)
     return sum(materialize(session.connection, model).changed_rows for model in models())
 
 

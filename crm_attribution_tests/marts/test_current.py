@@ -53,6 +53,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
     made = new_warehouse(tmp_path_factory.mktemp("current"))
     with made.session() as session:
         sample_rows.fill(session, sample_rows.tables())
+        sample_rows.remember(session)
         assert len(hour(session)) == len(sample_rows.models())
     return made
 
