@@ -21,6 +21,7 @@ from crm_attribution.hubspot.search import (
     id_filters,
     walk_pages,
     window_filters,
+    won_pages,
 )
 from crm_attribution.hubspot.streams import email_click_pages, submission_pages
 
@@ -132,6 +133,10 @@ class HubSpotClient:
         """How many unarchived records HubSpot counts in `[since, until)`; one call."""
         filters = window_filters(OBJECT_TYPES[object_type].modified_property, since, until)
         return self._count(object_type, filters)
+
+    def closed_won(self) -> Iterator[list[Record]]:
+        """The unarchived deals that HubSpot has as closed and won: amount, currency, close date. ⌈N/200⌉ calls."""
+        return won_pages(self._asker("deals"))
 
     def count_ids(self, object_type: str, first: int, last: int) -> int:
         """How many unarchived records have an id from `first` to `last`, both included; one call."""

@@ -51,7 +51,7 @@ reconcile_job = dg.define_asset_job(
     "reconcile",
     selection=RECONCILIATION,
     description="Compare records with HubSpot, a bounded number a day: archived, merged away, erased, silently changed."
-    " What it finds is taken up by the next hourly run.",
+    " Ask for the won deals, which marts.reconciliation compares. What it finds is taken up by the next hourly run.",
     executor_def=dg.in_process_executor,
 )
 

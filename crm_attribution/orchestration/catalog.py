@@ -101,7 +101,7 @@ def freshness(table: str, *, hourly: bool) -> dg.FreshnessPolicy | None:
         hourly: whether it has hourly partitions.
     """
     schema = table.partition(".")[0]
-    if table == "raw.missing":
+    if table in ("raw.missing", "raw.closed_won"):
         return _EVERY_DAY
     if schema == "marts" or table in _PUBLISHED or (schema in ("raw", "delivery") and hourly):
         return _EVERY_HOUR

@@ -21,7 +21,7 @@ from crm_attribution.redaction import redact, redact_secrets
 from crm_attribution.settings import Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive, process_start_token
 
-RECONCILIATION = dg.AssetSelection.assets(dg.AssetKey(["raw", "missing"]))
+RECONCILIATION = dg.AssetSelection.assets(*(dg.AssetKey(["raw", name]) for name in ("missing", "closed_won")))
 """What the daily job materializes and no hour."""
 
 

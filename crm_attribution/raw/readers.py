@@ -10,6 +10,7 @@ from crm_attribution.hubspot.client import HubSpotClient
 from crm_attribution.mapping import Rules
 from crm_attribution.raw.activities import ActivityReader
 from crm_attribution.raw.campaigns import CampaignReader
+from crm_attribution.raw.closed_won import ClosedWonReader
 from crm_attribution.raw.completeness import Completeness
 from crm_attribution.raw.extract import RecordReader
 from crm_attribution.raw.plugins import SourceReader
@@ -35,6 +36,7 @@ class Readers:
         activities: meetings, calls and marketing-event attendance.
         campaigns: HubSpot's own campaigns with budget and spend.
         reconciliation: compares records with HubSpot, a bounded number a day.
+        closed_won: HubSpot's own list of won deals, once a day.
         sources: what is read other than HubSpot.
     """
 
@@ -45,6 +47,7 @@ class Readers:
     activities: ActivityReader
     campaigns: CampaignReader
     reconciliation: Reconciler
+    closed_won: ClosedWonReader
     sources: SourceReader
 
 
@@ -62,5 +65,6 @@ def readers(warehouse: Warehouse, hubspot: HubSpotClient, clock: Clock, rules: R
         activities=ActivityReader(readings, hubspot, rules),
         campaigns=CampaignReader(readings, hubspot, rules),
         reconciliation=Reconciler(readings, hubspot, rules, completeness),
+        closed_won=ClosedWonReader(readings, hubspot),
         sources=SourceReader(readings, inbox),
     )

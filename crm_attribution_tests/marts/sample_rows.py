@@ -78,7 +78,10 @@ def record(number: str, **columns: Any) -> Row:
 
 def deal(number: str, stage: str, currency: str = "EUR", amount: int | None = None, **columns: Any) -> Row:
     given = {"dealname": CANARY, "pipeline": "default", "dealstage": stage, "dealtype": "newbusiness"}
-    return record(number, **given, currency=currency, amount=amount, hubspot_owner_id="7", **columns)
+    won = str(stage == "closedwon").lower()
+    properties = f'{{"hubspot_owner_id": "{CANARY}", "hs_is_closed_won": "{won}"}}'
+    money = {"currency": currency, "amount": amount}
+    return record(number, **{"properties": properties, "hubspot_owner_id": "7", **given, **money, **columns})
 
 
 def stage(name: str, position: int, probability: float, closed: bool = False) -> Row:
@@ -456,6 +459,13 @@ def tables() -> Tables:
             deal("507", "started", amount=1, archived=True),
             deal("508", "started", amount=1),
             deal("509", "started", amount=1),
+        ],
+        "raw.closed_won": [
+            {"deal_id": number, "modified_at": at("2026-03-01T08:00:00Z"), "currency": "EUR", "amount": amount,
+             "closedate": at(closed), "asked_at": at("2026-06-01T03:00:00Z")}
+            for number, amount, closed in (
+                ("501", 120_001, "2026-03-31T22:30:00Z"), ("505", 60_000, "2026-05-02T10:00:00Z"),
+            )
         ],
         "raw.merge": [
             merge("contacts", "2", "1"),

@@ -188,7 +188,10 @@ def test_a_cent_that_was_changed_by_hand_is_never_published(tmp_path: Path) -> N
 @pytest.mark.sandbox
 @pytest.mark.slow
 def test_every_story_reconciles(stories: Chain) -> None:
-    """Wins lost, reopened, merged, moved and won again: HubSpot's total is the warehouse's and the marts'."""
+    """Wins lost, reopened, merged, moved and won again: HubSpot's total is the warehouse's and the marts', and what it
+    answers when it is asked."""
+    asked = stories.readers().closed_won.read()
+    assert asked.calls == asked.floor == 1
     with stories.warehouse.session() as session:
         sample_rows.build(session)
         tests = [test for model in sample_rows.models() for test in model.tests if model.key == "marts.reconciliation"]
@@ -199,6 +202,13 @@ def test_every_story_reconciles(stories: Chain) -> None:
             "SELECT sum(hubspot_deals)::BIGINT, sum(warehouse_minor)::BIGINT FROM marts.reconciliation"
         )
         assert all(number > 0 for number in months.row(0))
+        told = session.scalar("SELECT sum(asked_deals)::BIGINT FROM marts.reconciliation")
+        assert 10 < told <= asked.rows
+        (one,) = session.query("SELECT min(deal_id) FROM raw.closed_won WHERE amount IS NOT NULL").row(0)
+        session.connection.execute(f"UPDATE raw.closed_won SET amount = amount + 1 WHERE deal_id = {one}")
+        (test,) = (test for test in tests if test.name == "asked")
+        assert [row["deal_id"] for row in run_test(session.connection, test).sample] == [str(one)]
+        session.connection.execute("DELETE FROM raw.closed_won")
 
 
 def _roi() -> dict[tuple[Any, ...], dict[str, Any]]:

@@ -34,7 +34,7 @@ ONLY_CHECKED = {
 """Written by others in their own transaction; these assets check and count the whole table, whatever the hour."""
 
 PUBLISHED = {"finance/publication", "finance/report"}
-DAILY = {"raw/missing"}
+DAILY = {"raw/missing", "raw/closed_won"}
 """Made by the job `reconcile`."""
 
 

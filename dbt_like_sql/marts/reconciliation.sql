@@ -3,6 +3,9 @@
 -- = credited + unattributed in every model = marts, to the minor unit: where one differs the file is not published, and the
 -- message names the deals.
 --
+-- HubSpot is asked in two ways: deal by deal, each hour, and once a day for the sum of what it has as closed and won
+-- (raw.closed_won). The two must agree on every deal that did not change in between.
+--
 -- HubSpot's own report of revenue per campaign differs from marts.revenue_attribution for these reasons: it credits
 -- interactions that HubSpot tracks alone, and of the deal's contacts alone; it has windows of its own; deals without contacts
 -- have no row in it; and it converts at the present rate.
@@ -12,6 +15,10 @@
 -- @column currency: ISO 4217 code of every amount in the row
 -- @column hubspot_deals [not_null] [>= 0]: deals that HubSpot has as closed and won in the month (hs_is_closed_won)
 -- @column hubspot_minor [not_null]: their amounts as HubSpot has them, minor units
+-- @column asked_deals [not_null] [>= 0]: deals in HubSpot's answer to the question for all it has as closed and won; 0 before
+--   the first daily reconciliation
+-- @column asked_minor [not_null]: their amounts in that answer, minor units
+-- @column asked_changed_since [not_null] [>= 0]: of them changed between that answer and the last reading: compared tomorrow
 -- @column not_tracked_minor [not_null]: of them in pipelines that the mapping ignores or does not name, minor units
 -- @column internal_minor [not_null]: of them internal or test traffic, minor units
 -- @column other_meaning_minor [not_null]: of them where the mapping, or the stage's metadata when the deal came into it, says
@@ -97,6 +104,22 @@ classed as (
     left join fact on fact.deal_id = hubspot.deal_id
 ),
 
+asked as (
+    select
+        coalesce(
+            date_trunc('month', (won.closedate at time zone zone.time_zone))::date, last_win.booked_month
+        ) as booked_month,
+        won.currency,
+        count(*) as asked_deals,
+        coalesce(sum(won.amount), 0)::bigint as asked_minor,
+        count(*) filter (where deal.modified_at is distinct from won.modified_at) as asked_changed_since
+    from raw.closed_won as won
+    cross join zone
+    left join staging.deal as deal on deal.deal_id = won.deal_id::varchar
+    left join last_win on last_win.deal_id = won.deal_id::varchar
+    group by all
+),
+
 part as (
     select
         coalesce(hubspot_month, booked_month) as booked_month,
@@ -166,6 +189,9 @@ select
     summed.currency,
     summed.hubspot_deals,
     summed.hubspot_minor,
+    coalesce(asked.asked_deals, 0) as asked_deals,
+    coalesce(asked.asked_minor, 0) as asked_minor,
+    coalesce(asked.asked_changed_since, 0) as asked_changed_since,
     summed.not_tracked_minor,
     summed.internal_minor,
     summed.other_meaning_minor,
@@ -185,4 +211,6 @@ select
         + summed.won_by_mapping_minor + summed.won_before_minor + summed.moved_minor - summed.warehouse_minor
         as difference_minor
 from summed
+left join asked
+    on asked.booked_month = summed.booked_month and asked.currency is not distinct from summed.currency
 left join staging.currency as unit on unit.currency = summed.currency

@@ -58,6 +58,19 @@ class Missing(Model):
     found_at: Timestamp = field("when it answered again, UTC; null while it is missing", nullable=True)
 
 
+@table("raw.closed_won", key=("deal_id",))
+class ClosedWon(Model):
+    """The deals that HubSpot itself answers with when it is asked for those closed and won, as of the last daily
+    reconciliation. marts.reconciliation compares them with what was read deal by deal."""
+
+    deal_id: int = hubspot_id("HubSpot deal id")
+    modified_at: Timestamp = field("HubSpot's modified stamp in this answer, UTC")
+    currency: str = field("ISO 4217 code of `amount`", nullable=True)
+    amount: int = field("amount in minor units of `currency`", nullable=True)
+    closedate: Timestamp = field("close date, UTC", nullable=True)
+    asked_at: Timestamp = field("when HubSpot was asked, UTC", log=True)
+
+
 @table("raw.reread", key=("object_type", "object_id"))
 class Reread(Model):
     """Records to be read again by the next run regardless of their modified time; empty after it."""

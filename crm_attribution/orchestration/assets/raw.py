@@ -1,6 +1,6 @@
 """raw/*: what changed in HubSpot and the click sources."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import dagster as dg
 
@@ -25,6 +25,7 @@ from crm_attribution.orchestration.assets.common import (
 from crm_attribution.orchestration.budget import check_run
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.preflight import machine
+from crm_attribution.raw import closed_won
 from crm_attribution.raw import webhooks as inbox
 from crm_attribution.raw.reading import StreamReport
 from crm_attribution.sources import sources
@@ -191,7 +192,7 @@ def properties_exist() -> Check:
 
 
 def _reconciliation() -> dg.AssetsDefinition:
-    """The asset of the daily job: compares records with HubSpot and lists those that are missing."""
+    """The assets of the daily job: compares records with HubSpot, lists what is missing, and asks for the won deals."""
     name = "raw.missing"
     nothing = dg.AssetCheckSpec(
         "nothing_missing",
@@ -202,10 +203,10 @@ def _reconciliation() -> dg.AssetsDefinition:
 
     @dg.multi_asset(
         name="raw__missing",
-        specs=[spec(name, _RECORDS, kinds=["hubspot", "duckdb"], hourly=False)],
-        check_specs=[*table_checks(name), nothing],
+        specs=[spec(table, _RECORDS, kinds=["hubspot", "duckdb"], hourly=False) for table in (name, closed_won.TABLE)],
+        check_specs=[*table_checks(name, closed_won.TABLE), nothing],
     )
-    def asset(pipeline: PipelineParam) -> Result:
+    def asset(pipeline: PipelineParam) -> Iterator[Result]:
         with acting_on_errors():
             with pipeline.warehouse.session() as session:
                 check_first_load(session.state, pipeline.settings.start, pipeline.clock.now())
@@ -221,7 +222,12 @@ def _reconciliation() -> dg.AssetsDefinition:
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={"missing": len(rows), "sample": ", ".join(rows.head(20)) or "none"},
                 )
-                return result(pipeline, name, report, [*run_table_checks(session, name), found])
+                checks = run_table_checks(session, name)
+            yield result(pipeline, name, report, [*checks, found])
+            won = pipeline.readers.closed_won.read()
+            with pipeline.warehouse.session() as session:
+                checks = run_table_checks(session, closed_won.TABLE)
+            yield result(pipeline, closed_won.TABLE, won, checks)
 
     return asset
 
