@@ -211,6 +211,7 @@ def _reconciliation() -> dg.AssetsDefinition:
             with pipeline.warehouse.session() as session:
                 check_first_load(session.state, pipeline.settings.start, pipeline.clock.now())
             report = pipeline.readers.reconciliation.run()
+            won = pipeline.readers.closed_won.read()
             with pipeline.warehouse.session() as session:
                 rows = session.query(
                     "SELECT object_type || ' ' || object_id AS id FROM raw.missing WHERE found_at IS NULL ORDER BY 1"
@@ -222,12 +223,9 @@ def _reconciliation() -> dg.AssetsDefinition:
                     severity=dg.AssetCheckSeverity.WARN,
                     metadata={"missing": len(rows), "sample": ", ".join(rows.head(20)) or "none"},
                 )
-                checks = run_table_checks(session, name)
-            yield result(pipeline, name, report, [*checks, found])
-            won = pipeline.readers.closed_won.read()
-            with pipeline.warehouse.session() as session:
-                checks = run_table_checks(session, closed_won.TABLE)
-            yield result(pipeline, closed_won.TABLE, won, checks)
+                checks = run_table_checks(session, name, closed_won.TABLE)
+        yield result(pipeline, name, report, [*checks, found])
+        yield result(pipeline, closed_won.TABLE, won, [])
 
     return asset
 
