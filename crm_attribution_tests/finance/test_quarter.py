@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from decimal import Decimal
 from itertools import combinations
 
+import dagster as dg
 import polars as pl
 import pytest
 
+from crm_attribution import configuration
+from crm_attribution.clock import FixedClock
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.finance import periods
 from crm_attribution.finance.evidence import KEYS
-from crm_attribution.marts import as_of
+from crm_attribution.marts import as_of, query
 from crm_attribution.marts.models import materialize, run_test
+from crm_attribution.operations.changed import brief, changed
+from crm_attribution.orchestration.assets.periods import close_month, reopen_month
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS
+from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution_tests.finance.quarter import CLOSED, DATES, FEBRUARY, JANUARY, Quarter, file, in_order, played
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import update
@@ -215,3 +221,27 @@ def test_what_changes_after_a_reopening_is_posted_to_the_month_itself(quarter: Q
     assert set(moved["posted_month"]) == {JANUARY}
     assert set(moved["cause"]) == {"amount"}
     assert times.n_unique() == 5, "each command is later than the one before"
+
+
+def test_the_job_closes_a_month_and_publishes(quarter: Quarter) -> None:
+    """After all others: January is open again."""
+    chain = quarter.chain
+    given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_DATA_DIR": str(chain.warehouse.directory)})
+    pipeline = Pipeline(given, chain.mapping, FixedClock(at("2026-04-02T00:00:00Z")), chain.warehouse)
+
+    def run(job: dg.JobDefinition, op: str, month: str) -> dg.ExecuteInProcessResult:
+        said = {"month": month, "by": "Ida", "reason": "done"}
+        return job.execute_in_process(
+            run_config={"ops": {op: {"config": said}}}, resources={"pipeline": pipeline}, raise_on_error=False
+        )
+
+    with chain.warehouse.session() as session:
+        session.state.watermark = at("2026-04-02T00:00:00Z")
+    assert run(close_month, "close", "2026-03").success
+    rows = changed(given, at("2026-03-01"), "2026-01")
+    assert set(brief(rows, "linear")["cause"]) == {"stage", "amount"}
+    (through,) = query.read(chain.warehouse.finance_path, "SELECT max(month) FROM marts.period WHERE is_current").row(0)
+    assert through == at("2026-03-01").date()
+    refused = run(close_month, "close", "2026-04")
+    assert "2026-04 ends at 2026-04-30T22:00Z" in str(refused.all_events)
+    assert run(reopen_month, "reopen", "2026-03").success
