@@ -208,6 +208,9 @@ def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Row
     return {
         "attribution.credit": session["attribution.credit"].rename("touch_id", renamed),
         "finance.touch_version": session["finance.touch_version"].rename("touch_id", renamed),
+        "finance.restatement": session["finance.restatement"].rename(
+            "cause_key", renamed.rename({"touch_id": "cause_key"})
+        ),
         CONVERSION: moves.rename_touches(book, dict(renamed.select("touch_id", "name").iter_rows())),
     }
 

@@ -29,6 +29,7 @@ CLEAN = frozenset(
         "delivery.receipt",
         "delivery.replay",
         "finance.milestone_version",
+        "finance.restatement",
         "finance.revenue_version",
         "finance.touch_version",
         "meta.change",
