@@ -267,7 +267,10 @@ PLANNING = Step(
 
 TELLING = Step(
     name="told",
-    reads=("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
+    reads=(
+        *("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
+        *("raw.merge", "raw.association", "raw.deal"),
+    ),
     writes=(CONVERSION,),
     memory=(CONVERSION,),
 )
@@ -279,7 +282,7 @@ SENDING = Step(
         *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
-        *("raw.offline_touch", "raw.account"),
+        *("raw.offline_touch", "raw.account", "raw.deal"),
     ),
     writes=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),
     memory=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),

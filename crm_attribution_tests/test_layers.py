@@ -36,7 +36,7 @@ from crm_attribution_tests.sandbox_process import Line
 pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
-PLATFORMS = [destinations()[name] for name in ("meta", "google", "hubspot_events")]
+PLATFORMS = [destinations()[name] for name in ("meta", "google", "hubspot_events", "hubspot_properties")]
 """One that says at once what became of a request, one that says it later, and HubSpot."""
 GOOGLE = """  google: {conversions: [{milestone: customer_won, action: "7081230002", value: arr}]}
 """
@@ -44,6 +44,7 @@ MAPPING = (
     RULES.replace("markov]", "markov, self_reported]")
     + SEND
     + GOOGLE
+    + 'write_back: {properties: {contacts: {last_link: "{link_slug}"}, deals: {last_link: "{link_slug}"}}}\n'
     + "streams: {meetings: on, campaigns: on}\nchurn: {company: {date_property: ends_on}}\n"
 )
 
@@ -163,10 +164,11 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
                 with recorded(session, found[TELLING.name]):
-                    (told,) = plan.accounts_of(PLATFORMS[-1], chain.mapping, telling)
-                    plan.plan_touches(session, chain.ledger, told, chain.mapping, telling, at(stop))
+                    for platform in PLATFORMS[-2:]:
+                        (told,) = plan.accounts_of(platform, chain.mapping, telling)
+                        plan.plan_touches(session, chain.ledger, told, chain.mapping, telling, at(stop))
         for platform in PLATFORMS:
-            now = at(STOPS[2] if platform.plans_from == "touches" else LAST_DAY)
+            now = at(STOPS[2] if platform.is_hubspot else LAST_DAY)
             sent = deliver(
                 platform,
                 settings=telling,

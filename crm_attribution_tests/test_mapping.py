@@ -337,3 +337,25 @@ def test_hubspot_gets_no_conversions(override: Load):
     section = "{send_from: start, click_days: 1, options: {}, conversions: []}"
     (line,) = problems(override, f"destinations: {{hubspot_events: {section}}}\n")
     assert "what it is told stands under `write_back`" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        (
+            'contacts: {hs_analytics_source: "{source}"}',
+            "hs_analytics_source.[key]: is HubSpot's own",
+        ),
+        ('contacts: {hs_latest_source_data_1: "x"}', "hs_latest_source_data_1.[key]: is HubSpot's own"),
+        ('contacts: {lifecyclestage: "lead"}', "lifecyclestage.[key]: is HubSpot's own"),
+        ('contacts: {li_fat_id: "x"}', "li_fat_id: the pipeline reads this property"),
+        ('contacts: {ad_consent: "granted"}', "ad_consent: the pipeline reads this property"),
+        ('deals: {billing_period: "x"}', "billing_period: the pipeline reads this property"),
+        ('contacts: {x: {text: "{nothing}"}}', "x.text: there is no {nothing}"),
+        ("days: 0", "properties.days: must be greater than or equal to 1"),
+    ],
+)
+def test_what_hubspot_s_records_are_not_given_is_refused_at_its_place(override: Load, text: str, what: str):
+    (line,) = problems(override, f"write_back:\n  properties:\n    {text}\n")
+    assert what in line
+    assert "line 3" in line

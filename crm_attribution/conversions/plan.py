@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import mirror, told
+from crm_attribution.conversions import mirror, records, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations
@@ -70,7 +70,7 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
     if wanted:
         _activate(session, ledger, [(one.key, named_of(one, rules)) for one in wanted])
     for account in wanted:
-        planned = plan_touches if account.destination.plans_from == "touches" else _plan_one
+        planned = plan_touches if account.destination.is_hubspot else _plan_one
         report.changed += planned(session, ledger, account, rules, settings, now)
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
@@ -85,7 +85,7 @@ def why_not(destination: Destination, rules: Rules, settings: Settings) -> str |
     """Why nothing is planned for or sent to a destination; None where it is."""
     if not settings.send:
         return "sending is switched off (CRM_ATTRIBUTION_SEND=off)"
-    if destination.plans_from == "touches" and not settings.write_back:
+    if destination.is_hubspot and not settings.write_back:
         return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK=off)"
     if not rules.named(destination.name):
         return not_named(destination)
@@ -123,7 +123,9 @@ def scope(account: Account, book: Book) -> entries.Scope:
 
 def not_named(destination: Destination) -> str:
     """Why the mapping gives a destination nothing to do."""
-    if destination.plans_from == "touches":
+    if destination.plans_from == "records":
+        return "no properties under write_back.properties of the mapping"
+    if destination.is_hubspot:
         return f"no rules under write_back.events of the mapping with told_as: {destination.told_as}"
     return f"no conversions under destinations.{destination.name} in the mapping"
 
@@ -133,9 +135,11 @@ def plan_touches(
 ) -> int:
     """Plan what HubSpot is told of touches; how many rows are new."""
     signature = f"{rules.signature('write_back')}:{account.id}"
-    following = session.following(consumer(account.key), told.TOPICS, signature)
+    of_records = account.destination.plans_from == "records"
+    topics, tell = (records.TOPICS, records.plan) if of_records else (told.TOPICS, told.plan)
+    following = session.following(consumer(account.key), topics, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = told.plan(session, book, account.destination, account.id, rules, settings.start, changes, now)
+        new = tell(session, book, account.destination, account.id, rules, settings.start, changes, now)
         mirror.follow(session, book)
     return len(new)
 

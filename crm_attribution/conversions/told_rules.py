@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from crm_attribution.clock import iso
 from crm_attribution.identifiers import delivery_key
 from crm_attribution.mapping.write_back import FIELDS, TOLD_KINDS, Condition, EventRule, Events
 
@@ -125,12 +126,18 @@ def plan(plan_: Plan, touches: pl.DataFrame, existing: pl.DataFrame, now: dateti
 def details(events: Events, rule: EventRule, touch: dict[str, Any]) -> dict[str, str]:
     """The texts of an event of this touch; what is empty is left out."""
     texts = {"text": events.note} if events.told_as == "note" else events.texts(rule)
-    known = {name: _text(touch.get(name)) for name in FIELDS}
-    made = {name: " ".join(text.format_map(known).split()) for name, text in texts.items()}
+    made = {name: rendered(text, touch) for name, text in texts.items()}
     return {name: text for name, text in made.items() if text}
 
 
+def rendered(text: str, touch: dict[str, Any]) -> str:
+    """A text of the mapping with what it names of a touch."""
+    return " ".join(text.format_map({name: _text(touch.get(name)) for name in FIELDS}).split())
+
+
 def _text(value: object) -> str:
+    if isinstance(value, datetime):
+        return iso(value)
     return ";".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 

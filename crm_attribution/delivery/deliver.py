@@ -168,7 +168,7 @@ def _send_all(
 def _skipped(destination: Destination, settings: Settings, rules: Rules) -> str | None:
     if not settings.send:
         return "sending is switched off (CRM_ATTRIBUTION_SEND)"
-    if destination.plans_from == "touches" and not settings.write_back:
+    if destination.is_hubspot and not settings.write_back:
         return "writing back to HubSpot is switched off (CRM_ATTRIBUTION_WRITE_BACK)"
     if destination.plans_from == "milestones" and destination.name not in rules.destinations:
         return "not in the mapping's `destinations`"

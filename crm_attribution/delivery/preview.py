@@ -144,7 +144,7 @@ def _not_sent(
 
 def _previewed(account: Account, batch: Batch, secrets: tuple[str, ...], *, sent_before: bool = False) -> Previewed:
     request = batch.request
-    if account.destination.plans_from == "touches":  # HubSpot may know a person by the address itself
+    if account.destination.is_hubspot:  # HubSpot may know a person by the address itself
         secrets = (*secrets, *(event.email for event in batch.ready if event.email))
     body = encoded(request.json, None) or b""
     shown = {

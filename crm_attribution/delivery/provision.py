@@ -28,7 +28,7 @@ def provision(rules: Rules, given: Settings, *, act: bool) -> list[Finding]:
     """
     if not given.write_back:
         raise ConfigurationError("HubSpot is told nothing: CRM_ATTRIBUTION_WRITE_BACK is off")
-    told = [one for one in destinations().values() if one.plans_from == "touches"]
+    told = [one for one in destinations().values() if one.is_hubspot]
     used = [one for one in told if rules.named(one.name)]
     if not used:
         raise ConfigurationError("; ".join(not_named(one) for one in told))

@@ -40,8 +40,9 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-Source = Literal["milestones", "touches"]
-"""What a destination's rows are planned from: business facts (ad platforms), or touches (what HubSpot is told)."""
+Source = Literal["milestones", "touches", "records"]
+"""What a destination's rows are planned from: business facts (ad platforms); touches, or the state of records by their
+touches (what HubSpot is told)."""
 
 Consent = Literal["granted", "denied", "absent"]
 
@@ -330,8 +331,9 @@ class Destination(ABC):
         example_action: an action as the mapping may name it.
         option_names: the `options` of its section of the mapping that `build` reads.
         version: of the API, as the requests name it.
-        plans_from: what its rows are planned from. From touches: it is HubSpot, which is told by `write_back` of the
-            mapping, may know persons by their record id, and gets nothing without CRM_ATTRIBUTION_WRITE_BACK=on.
+        plans_from: what its rows are planned from. From touches or records: it is HubSpot, which is told by
+            `write_back` of the mapping, may know persons by their record id, and gets nothing without
+            CRM_ATTRIBUTION_WRITE_BACK=on.
         told_as: of those, which `write_back.events.told_as` of the mapping puts it in use.
         stuck_after: how long a row may be due before the check of its asset says so.
         taken: statuses that say without a body that a whole request is taken.
@@ -357,6 +359,11 @@ class Destination(ABC):
     told_as: ClassVar[str | None] = None
     stuck_after: ClassVar[timedelta] = timedelta(hours=6)
     taken: ClassVar[frozenset[int]] = frozenset()
+
+    @property
+    def is_hubspot(self) -> bool:
+        """Whether it is a part of HubSpot, told by `write_back`."""
+        return self.plans_from != "milestones"
 
     @property
     def required(self) -> list[Setting[str]]:
@@ -445,9 +452,9 @@ class Destination(ABC):
         return []
 
     def pieces(
-        self, wanted: Mapping[str, Sequence[str]], settings: Mapping[str, str], options: Mapping[str, str]
+        self, wanted: Mapping[str, Mapping[str, str]], settings: Mapping[str, str], options: Mapping[str, str]
     ) -> list[Piece]:
-        """What must exist there, for `crm-attribution provision`. `wanted`: name -> its properties, by the mapping."""
+        """What must exist there, for `crm-attribution provision`. `wanted`: name -> its properties with their types."""
         del wanted, settings, options
         return []
 

@@ -34,6 +34,9 @@ VERSION = "2026-03"
 ENDS = date(2027, 9, 1)
 """Each version is supported for 18 months: https://developers.hubspot.com/docs/developer-tooling/platform/versioning"""
 
+RECORD = "hs_object_id"
+"""Among the details of a row that writes to a record: which."""
+
 TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - an address
 """https://developers.hubspot.com/docs/api/private-apps"""
 

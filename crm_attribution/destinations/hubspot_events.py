@@ -84,7 +84,7 @@ class HubSpotEvents(HubSpot):
         return found
 
     def pieces(
-        self, wanted: Mapping[str, Sequence[str]], settings: Mapping[str, str], options: Mapping[str, str]
+        self, wanted: Mapping[str, Mapping[str, str]], settings: Mapping[str, str], options: Mapping[str, str]
     ) -> list[Piece]:
         token, matching = headers(settings), None
         if options.get("contact_by") == "matching_id":
@@ -101,7 +101,7 @@ def _search(name: str, token: Mapping[str, str]) -> Request:
 
 
 def _missing(
-    name: str, properties: Sequence[str], token: Mapping[str, str], matching: Json | None, answer: Answer
+    name: str, properties: Mapping[str, str], token: Mapping[str, str], matching: Json | None, answer: Answer
 ) -> list[tuple[str, Request]] | Finding:
     """What an event and its properties lack: https://developers.hubspot.com/docs/api-reference/2026-03/events/define-events"""
     about = f"event {name}"

@@ -94,7 +94,7 @@ class HubSpotNotes(HubSpot):
         return [*super().questions(asked), Question(f"property {KEY}", request, _unique)]
 
     def pieces(
-        self, wanted: Mapping[str, Sequence[str]], settings: Mapping[str, str], options: Mapping[str, str]
+        self, wanted: Mapping[str, Mapping[str, str]], settings: Mapping[str, str], options: Mapping[str, str]
     ) -> list[Piece]:
         del wanted, options
         token = headers(settings)

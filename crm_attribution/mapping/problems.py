@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from crm_attribution.destinations import destinations
 from crm_attribution.findings import did_you_mean
 from crm_attribution.mapping.conversions import Destination
+from crm_attribution.mapping.rules import Rules
 
 _EXPECTED = {
     "missing": "is missing",
@@ -52,7 +53,7 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
         if destination is None:
             yield where, "there is no such destination" + _meant(name, ads)
             continue
-        if destination.plans_from != "milestones":
+        if destination.is_hubspot:
             yield where, "is HubSpot, which gets no conversions: what it is told stands under `write_back`"
             continue
         for option in sorted(section.options.keys() - set(destination.option_names)):
@@ -67,6 +68,26 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
                 can = [one.name for one in known.values() if one.browser_events is not None]
                 message = f"{name} does not deduplicate events of the browser and ours; {' and '.join(can)} do"
                 yield (*where, "conversions", place, "browser_event_id"), message
+
+
+def of_write_back(rules: Rules) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Properties that the pipeline reads and would be told to write: what we write would come back as news."""
+    values = rules.values
+    of_values = [one for source in (values.mrr, values.arr, values.tcv) for one in (source.property, source.line_items)]
+    of_deals = [*rules.churn.names(), values.billing_period_property, values.term_months_property, *of_values]
+    read: dict[str, set[str | None]] = {
+        "contacts": {
+            *(*rules.consent.properties, *rules.identifiers.of_contact, *rules.identity.click_id_properties),
+            *([rules.touches.self_reported.property] if rules.touches.self_reported.property else []),
+            *rules.history["contacts"],
+        },
+        "deals": {*of_deals, *rules.history["deals"]},
+    }
+    for kind, names in read.items():
+        for name in rules.write_back.properties.of(kind):
+            if name in names:
+                where = ("write_back", "properties", kind, name)
+                yield where, "the pipeline reads this property: what it wrote there would come back to it as news"
 
 
 def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:

@@ -32,7 +32,8 @@ def load(override: Path | None = None) -> Rules:
             f"  {merged.located(problem['loc'], problems.described(problem, shipped))}" for problem in error.errors()
         ]
         raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines)) from None
-    lines = [f"  {merged.located(where, message)}" for where, message in problems.of_destinations(rules.destinations)]
+    wrong = [*problems.of_destinations(rules.destinations), *problems.of_write_back(rules)]
+    lines = [f"  {merged.located(where, message)}" for where, message in wrong]
     if lines:
         raise ConfigurationError("the mapping is wrong:\n" + "\n".join(lines))
     return rules

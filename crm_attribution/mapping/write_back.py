@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from crm_attribution.destinations import destinations
-from crm_attribution.mapping.base import Section
+from crm_attribution.mapping.base import Days, Section
 from crm_attribution.mapping.conversions import Property, send_from_text
 
 TOLD_KINDS = ("link_click", "offline_touch")
@@ -19,9 +19,19 @@ TOLD_KINDS = ("link_click", "offline_touch")
 FIELDS = (
     *("channel", "source", "medium", "campaign", "utm_term", "utm_content"),
     *("link_slug", "link_tags", "link_title", "short_url", "destination_url", "referrer", "country", "device"),
-    *("act", "kind", "touch_id"),
+    *("act", "kind", "touch_id", "touched_at", "clicks"),
 )
 """What a text of the mapping may name in braces: the touch's own, and of the link or the file it came from."""
+
+RECORDS = ("contacts", "deals")
+HUBSPOTS = frozenset(
+    {
+        *("email", "firstname", "lastname", "phone", "mobilephone", "company", "website", "lifecyclestage", "domain"),
+        *("createdate", "lastmodifieddate", "closedate", "amount", "dealname", "dealstage", "pipeline", "dealtype"),
+        *("hubspot_owner_id", "associatedcompanyid", "deal_currency_code"),
+    }
+)
+"""Properties that HubSpot or its users fill, besides all that begin with `hs_`: first and last touch among them."""
 
 MOST_BATCH = 500
 _EVENT = re.compile(r"[a-z][a-z0-9_-]{0,49}")
@@ -146,11 +156,49 @@ class Events(Section):
         return list(dict.fromkeys(name for rule in self.rules if not rule.skip for _, name in rule.names()))
 
 
+def _ours(name: str) -> str:
+    if name.startswith("hs_") or name in HUBSPOTS:
+        raise ValueError("is HubSpot's own and is not overwritten: name a property of yours")
+    if not _EVENT.fullmatch(name):
+        raise ValueError("must begin with a letter, of a-z, 0-9, _ and -, at most 50 characters")
+    return name
+
+
+class Value(Section):
+    """The text of a property, and its type where HubSpot has to make it."""
+
+    text: Text
+    type: Literal["string", "number", "date", "datetime", "enumeration"] = "string"
+    options: list[str] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain(cls, given: Any) -> Any:
+        return {"text": given} if isinstance(given, str) else given
+
+
+Map = dict[Annotated[str, AfterValidator(_ours)], Value]
+"""Property of HubSpot -> what it is given."""
+
+
+class Properties(Section):
+    """What contacts and deals are given by their newest touch; `clicks` are counted in so many days up to it."""
+
+    days: Annotated[Days, Field(ge=1)]
+    contacts: Map
+    deals: Map
+
+    def of(self, object_type: str) -> dict[str, Value]:
+        """The map of contacts or deals."""
+        return self.contacts if object_type == "contacts" else self.deals
+
+
 class WriteBack(Section):
     """What HubSpot is told; nothing without CRM_ATTRIBUTION_WRITE_BACK=on."""
 
     send_from: str
     events: Events
+    properties: Properties
 
     @field_validator("send_from")
     @classmethod
@@ -160,6 +208,8 @@ class WriteBack(Section):
     def named(self, destination: str) -> list[tuple[str, str]]:
         """What a destination is told of, and as what: kind of touch and name, each once."""
         known = destinations().get(destination)
+        if known is not None and known.plans_from == "records":
+            return [(kind, kind) for kind in RECORDS if self.properties.of(kind)]
         if known is None or known.told_as != self.events.told_as:
             return []
         return list(dict.fromkeys(pair for rule in self.events.rules if not rule.skip for pair in rule.names()))
@@ -172,12 +222,19 @@ class WriteBack(Section):
             return {"contact_by": by}
         return {"contact_by": by, "matching": matching.event_property, "matching_contact": matching.contact_property}
 
-    def wanted(self, destination: str) -> dict[str, list[str]]:
-        """What must exist in HubSpot for a destination: name -> its properties."""
+    def wanted(self, destination: str) -> dict[str, dict[str, str]]:
+        """What must exist in HubSpot for a destination: name -> its properties, with their types. Options of an
+        enumeration stand behind it: `enumeration:a;b`."""
+        if (kinds := self.named(destination)) and kinds[0][0] in RECORDS:
+            return {kind: {name: _typed(one) for name, one in self.properties.of(kind).items()} for kind, _ in kinds}
         events, found = self.events, dict[str, list[str]]()
         for rule in events.rules:
             for pair in rule.names():
                 if pair in self.named(destination) and not rule.skip:
                     found.setdefault(pair[1], []).extend(events.texts(rule))
         matching = [events.matching.event_property] if events.matching else []
-        return {name: list(dict.fromkeys([*listed, *matching])) for name, listed in found.items()}
+        return {name: dict.fromkeys([*listed, *matching], "string") for name, listed in found.items()}
+
+
+def _typed(value: Value) -> str:
+    return f"enumeration:{';'.join(value.options)}" if value.type == "enumeration" else value.type

@@ -58,7 +58,7 @@ def sending(destination: Destination, given: Settings, rules: Rules | str) -> di
     facts = {"sends": sends(destination, given, rules)}
     if isinstance(rules, str):
         return facts
-    if destination.plans_from == "touches":
+    if destination.is_hubspot:
         since = {"send from": iso(mapping.send_from(rules.write_back.send_from, given.start))}
         return {**facts, **since, **{f"rule: {kind}": name for kind, name in rules.named(destination.name)}}
     if destination.name not in rules.destinations:

@@ -44,7 +44,7 @@ def _in_its_names(fix: str, account: Account, given: Settings) -> str:
 
 def _look(account: Account, rules: Rules, given: Settings, clock: Clock) -> list[Finding]:
     destination, set_ = account.destination, account.settings
-    if destination.plans_from == "touches" and not given.write_back:
+    if destination.is_hubspot and not given.write_back:
         return [Finding("use", "ok", "not in use: CRM_ATTRIBUTION_WRITE_BACK is off")]
     if not rules.named(destination.name):
         return [Finding("use", "ok", f"not in use: {not_named(destination)}")]

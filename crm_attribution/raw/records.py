@@ -20,6 +20,7 @@ from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
 from crm_attribution.hubspot.parsed import Refused
 from crm_attribution.identifiers import record_id, record_ids
 from crm_attribution.mapping import Rules
+from crm_attribution.mapping.write_back import RECORDS
 from crm_attribution.raw.associations import Associations, by_record, journal_associations
 from crm_attribution.raw.merges import record_merges
 from crm_attribution.raw.reading import Extraction, quarantine
@@ -77,8 +78,10 @@ def named_properties(rules: Rules, object_type: str) -> tuple[list[str], list[st
     configured += rules.identifiers.account_country if object_type == "companies" else []
     churn = {"deals": rules.churn, "companies": rules.churn.company}.get(object_type)
     ending = [] if churn is None else churn.names()
+    given = rules.write_back.properties.of(object_type) if object_type in RECORDS else {}
     copied = [
         *described.typed,
+        *given,
         *described.needed,
         *rules.properties[object_type],
         *became,

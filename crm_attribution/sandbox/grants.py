@@ -30,6 +30,7 @@ SCOPES = (
     "crm.objects.marketing_events.read",
     "marketing.campaigns.read",
     "crm.objects.contacts.write",
+    "crm.objects.deals.write",
     "analytics.behavioral_events.send",
     "behavioral_events.event_definitions.read_write",
 )

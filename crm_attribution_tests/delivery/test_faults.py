@@ -56,7 +56,7 @@ def route(outbox: Outbox) -> str:
 
 def refusable(outbox: Outbox, *names: str) -> tuple[dict[str, Any], str]:
     """What makes a row that we believe in one that the platform refuses, and the code it gives for it."""
-    if outbox.destination.plans_from == "touches":
+    if outbox.destination.is_hubspot:
         lacking: dict[str, Any] = {"details": {"no_such_property": "x"}}
         if outbox.destination.told_as == "note":
             lacking = {"contact_id": 0}

@@ -4,6 +4,8 @@ that an app that only reads is told to have.
 
 from __future__ import annotations
 
+import re
+
 from crm_attribution.sandbox.portal.kinds import find_kind
 
 _BY_PATH = {
@@ -35,6 +37,8 @@ def scope_of(path: str) -> str | None:
             return f"crm.objects.{name}.read"
     if path.startswith("/crm/objects/notes"):  # they are only written here
         return "crm.objects.contacts.write"
+    if written := re.fullmatch(r"/crm/objects/(contacts|deals)/batch/update", path):
+        return f"crm.objects.{written[1]}.write"
     if path.startswith("/events/"):
         return _EVENTS["event-definitions" if "event-definitions" in path else "send"]
     return next((scope for start, scope in _BY_PATH.items() if path.startswith(start)), None)
