@@ -10,9 +10,9 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
-_PHONE = re.compile(r"\+?[\d\s()./-]{7,25}")
+_PHONE = re.compile(r"\+?[0-9 ()./-]{7,25}")
 _WEB = re.compile(r"^(?:https?://)?(?:www\.)?", re.IGNORECASE)
-_LEAST = 7
+_LEAST = 6
 """Digits of a phone number that must agree, from its end."""
 
 
@@ -25,11 +25,11 @@ def same(one: str | None, other: str | None) -> bool:
         return False
     if _plain(left) == _plain(right):
         return True
-    for form in (_moment, _number, _phone):
+    for form in (_moment, _number):
         ours, theirs = form(left), form(right)
-        if ours is not None and theirs is not None:
-            return _phones(str(ours), str(theirs)) if form is _phone else ours == theirs
-    return False
+        if ours is not None and ours == theirs:
+            return True
+    return _phones(left, right)
 
 
 def _plain(text: str) -> str:
@@ -57,10 +57,9 @@ def _number(text: str) -> Decimal | None:
         return None
 
 
-def _phone(text: str) -> str | None:
-    return re.sub(r"\D", "", text) if _PHONE.fullmatch(text) else None
-
-
 def _phones(one: str, other: str) -> bool:
-    short, long = sorted((one.lstrip("0"), other.lstrip("0")), key=len)
+    """Whether two are one phone number, of which one at least has its country code."""
+    if not (_PHONE.fullmatch(one) and _PHONE.fullmatch(other) and "+" in (one[0], other[0])):
+        return False
+    short, long = sorted((re.sub(r"\D", "", text).lstrip("0") for text in (one, other)), key=len)
     return len(short) >= _LEAST and long.endswith(short)

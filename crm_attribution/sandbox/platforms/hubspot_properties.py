@@ -38,8 +38,8 @@ def create(world: World) -> HubSpotProperties:
 
 def normal(name: str, value: str) -> str:
     """A value as HubSpot keeps it."""
-    if "phone" in name and re.fullmatch(r"[\d\s()./+-]+", value):
-        digits = re.sub(r"\D", "", value)
+    digits = re.sub(r"[^0-9]", "", value)
+    if "phone" in name and re.fullmatch(r"[0-9 ()./+-]+", value) and 6 < len(digits.lstrip("0")) < 16:
         return "+" + (digits if value.startswith("+") else "49" + digits.lstrip("0"))
     if "domain" in name or "website" in name:
         return re.sub(r"^(https?://)?(www\.)?", "", value.strip().lower()).rstrip("/")
