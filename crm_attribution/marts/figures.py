@@ -24,13 +24,16 @@ _FIGURES = {
     """,
     "marts.known_gaps": "SELECT gap, count(*) FROM marts.known_gaps GROUP BY gap ORDER BY gap",
 }
-_NAMES_PEOPLE = ("owner_name",)
+_NAMES = ("owner_name", "account_name", "account_domain")
+_DOMAIN_ACCOUNT = "domain:"
 
 
 def first_rows(session: Session, table: str) -> pl.DataFrame:
-    """The first rows of a table, `schema.name`, without columns that name people."""
+    """The first rows of a table, `schema.name`, without names of people and accounts: a domain may be a person's."""
     rows = session.query(f"SELECT * FROM {quote_identifier(*table.split('.'))} LIMIT {FIRST}")
-    return rows.drop(_NAMES_PEOPLE, strict=False)
+    hidden = pl.when(pl.col(pl.String).str.starts_with(_DOMAIN_ACCOUNT)).then(pl.lit(f"{_DOMAIN_ACCOUNT}…"))
+    shown = rows.drop(_NAMES, strict=False)
+    return shown.with_columns(hidden.otherwise(pl.col(pl.String)).name.keep()) if pl.String in shown.dtypes else shown
 
 
 def business_figures(session: Session, table: str) -> dict[str, int | Decimal]:

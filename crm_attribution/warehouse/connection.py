@@ -18,6 +18,7 @@ from pathlib import Path
 import duckdb
 
 from crm_attribution.errors import ConfigurationError, SessionOpen, WarehouseBusy
+from crm_attribution.warehouse import handover
 from crm_attribution.warehouse.engine import damage, damaged, interrupted, open_engine
 from crm_attribution.warehouse.macros import create_macros
 from crm_attribution.warehouse.schema import initialise
@@ -139,8 +140,15 @@ class Warehouse:
             if self._open.closing is not None:
                 self._open.closing.cancel()
             if self._open.engine is not None and not self._open_sessions and self.path not in _damaged:
-                _detach(self._open.engine)
-                self._open.engine = None
+                self._let_go(self._open.engine)
+
+    def _let_go(self, engine: duckdb.DuckDBPyConnection) -> None:
+        """Close both files, and note what they are."""
+        was_open = self._open.engine is engine
+        _detach(engine)
+        self._open.engine = None
+        if was_open:
+            handover.note([self.path, self.marts_path])
 
     def _prepare(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Once a process: what a dead rewriting left goes, tables are made and migrated."""
@@ -180,8 +188,7 @@ class Warehouse:
             raise damaged(self.path, what) from None  # the innermost message is the one that is shown
         finally:
             if self.path not in _damaged and not kept:
-                _detach(engine)
-                self._open.engine = None
+                self._let_go(engine)
             elif kept:
                 self._open.closing = threading.Timer(IDLE, self._close)
                 self._open.closing.daemon = True
@@ -193,6 +200,7 @@ class Warehouse:
             self._open.closing.cancel()
         if self._open.engine is not engine:
             self._attach(engine)
+            handover.take_over(engine, [self.path, self.marts_path])
             self._open.engine, self._open.since = engine, time.monotonic()
 
     def _attach(self, engine: duckdb.DuckDBPyConnection) -> None:

@@ -27,7 +27,7 @@ GUARD = VolumeGuard(floor=50, factor=5, days=28)
 _EMPTY = dict.fromkeys(
     [
         *("person_id", "contact_id", "touch_id", "reason", "next_attempt_at"),
-        *("first_sent_at", "payload_hash", "released_at", "replayed_from", "adjusts"),
+        *("first_sent_at", "payload_hash", "browser_event_id", "released_at", "replayed_from", "adjusts"),
     ]
 )
 

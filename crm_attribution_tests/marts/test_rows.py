@@ -225,7 +225,7 @@ def test_upload_health(marts: Session) -> None:
         ("Lead", "held", "consent_unknown", day(10), 1, 0, *waiting),
         ("Purchase", "pending", None, day(1, 4), 1, 0, *waiting),
         ("Renewal", "not_adjustable", "lost", day(1, 4), 1, 0, None, None, None),
-        ("Renewal", "processed", None, day(1, 4), 1, 0, None, None, None),
+        ("Renewal", "processed", None, day(1, 4), 1, 1, None, None, utc("2026-03-11T03:00:00Z")),
     ]
 
 
@@ -239,7 +239,7 @@ def test_each_conversion_with_its_fact_click_and_value(marts: Session) -> None:
         ("c1", "conversion", None, None, "accepted", False, True, 2, None, None, "company:10", False, None),
         ("c2", "conversion", None, None, "held", True, False, 0, None, None, "company:20", False, None),
         ("c3", "conversion", None, None, "pending", True, False, 0, None, "501", "company:10", False, None),
-        ("c4", "conversion", None, None, "processed", False, True, 0, Decimal("120.00"), "501", "company:10", True,
+        ("c4", "conversion", None, None, "processed", False, True, 1, Decimal("120.00"), "501", "company:10", True,
          "Paid Social"),
         ("c5", "retraction", "c4", "lost", "not_adjustable", False, False, 0, Decimal("0.00"), "501", "company:10",
          False, None),

@@ -35,8 +35,14 @@ PRIVATE = [EMAIL, EMAIL.replace("@", "%40"), PHONE, NAME, "canary-mail.example",
 
 
 def left_beside_the_warehouse(folder: Path) -> dict[str, str]:
-    """Everything in a data directory but the database files: Dagster's home, notes, lock files."""
-    files = (path for path in folder.rglob("*") if path.is_file() and ".duckdb" not in path.name)
+    """Everything in a data directory but the database files, their copies and the report, which name accounts:
+    Dagster's home, notes, lock files."""
+    published = (folder / "finance", folder / "reports")
+    files = (
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and ".duckdb" not in path.name and not any(path.is_relative_to(one) for one in published)
+    )
     return {str(path.relative_to(folder)): path.read_bytes().decode("utf-8", "replace") for path in files}
 
 
