@@ -191,6 +191,26 @@ ORDER BY place, touched_at NULLS LAST, touch_id
         empty="No win with an amount in these months.",
     ),
     Section(
+        key="restatements",
+        title="What has changed since the last close",
+        lead="Movements of revenue of months before the one that runs, recorded since the last month was closed, or in"
+        " these twelve months where none is: what one model's figures were changed by, and why. Booked: the month it"
+        " belongs to; posted: the month that bears it. `crm-attribution changed` lists each.",
+        sql=f"""
+WITH since AS (
+    SELECT coalesce((SELECT max(recorded_at) FROM marts.period WHERE is_current AND state = 'closed'),
+        (SELECT date_trunc('month', as_of) - INTERVAL 12 MONTH FROM marts.about)) AS instant)
+SELECT strftime(booked_month, '%Y-%m') AS booked, strftime(posted_month, '%Y-%m') AS posted, cause, currency, channel,
+    sum(delta)::DECIMAL(18, 3) AS arr_changed_by, count(DISTINCT milestone_id) AS outcomes
+FROM marts.restatement
+WHERE recorded_at > (SELECT instant FROM since) AND cause <> 'new' AND basis = 'own' AND scope = 'account'
+    AND measure = 'arr' AND milestone IN ('customer_won', 'customer_expanded') AND model = {_ONE_MODEL}
+    AND booked_month < (SELECT date_trunc('month', as_of) FROM marts.about)
+GROUP BY ALL ORDER BY booked DESC, posted, cause, currency, channel
+""".strip(),
+        empty="Nothing has changed.",
+    ),
+    Section(
         key="reconciliation",
         title="Reconciliation with HubSpot",
         lead="Closed-won amounts as HubSpot itself adds them up, by the month of the close date, beside what the"
