@@ -25,7 +25,8 @@ AFTER = [*MONTHS[1:], date(2027, 1, 1)]
 
 def year(seed: int) -> dict[str, tuple[str, list[Change]]]:
     """account -> its currency and what happens to its deals: won, priced anew, lost, won again, renewed, churned."""
-    chance, accounts, deal = Random(seed), {}, 0
+    chance, deal = Random(seed), 0
+    accounts: dict[str, tuple[str, list[Change]]] = {}
     while deal < DEALS:
         name, currency, changes = f"company:{len(accounts)}", chance.choice(["EUR", "USD", "JPY"]), []
         mine = range(deal, min(DEALS, deal + chance.randint(1, 5)))
