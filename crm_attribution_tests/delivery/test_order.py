@@ -27,7 +27,9 @@ class Recording:
     def __init__(self, outbox: Outbox, *answers: Answer):
         self.outbox, self.answers, self.sent = outbox, list(answers), list[str]()
 
-    def send_once(self, *_: Any, json: Any, **__: Any) -> Answer:
+    def send_once(self, *_: Any, json: Any = None, **__: Any) -> Answer:
+        if json is None:  # how well it finds people, asked once a day
+            return Answer(403, {}, {})
         self.sent.append("".join(self.outbox.counted([event], "abcdefghijklmnopqrst")[0] for event in json["data"]))
         return self.answers.pop(0) if self.answers else Answer(200, {}, {"events_received": len(json["data"])})
 

@@ -10,12 +10,15 @@ import pytest
 from crm_attribution import configuration
 from crm_attribution.orchestration.assets.sql import MODELS
 from crm_attribution.orchestration.graph import definitions
+from crm_attribution.warehouse.connection import Warehouse
 
 pytestmark = pytest.mark.pipeline
 
 
 def test_every_model_is_materialized_with_the_columns_it_comes_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CRM_ATTRIBUTION_DATA_DIR", str(tmp_path))
+    with Warehouse(tmp_path).session() as session:
+        session.state.watermark = configuration.load().start
     keys = {model.key: dg.AssetKey(model.key.split(".")) for model in MODELS}
     with dg.DagsterInstance.ephemeral() as instance:
         outcome = definitions().resolve_job_def("hourly").execute_in_process(
