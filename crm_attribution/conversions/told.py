@@ -53,8 +53,10 @@ def plan(
     Raises:
         ConfigurationError: where the HubSpot account was not read yet.
     """
-    portal = portal_of(session)
     touches = _changed(session, changes)
+    if touches.is_empty():
+        return []
+    portal = portal_of(session)
     existing = session.query(
         "SELECT DISTINCT milestone_id FROM conversions.conversion SEMI JOIN ids ON milestone_id = ids.touch_id"
         " WHERE destination = ?",
