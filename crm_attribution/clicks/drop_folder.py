@@ -7,6 +7,7 @@ one row and not the file.
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
 import json
 import os
@@ -91,6 +92,10 @@ def read_file(path: Path) -> DropFile | Unreadable:
         elif suffix == ".csv":
             if not _is_utf8(path):
                 return Unreadable(path, "not text in UTF-8; save it as CSV in UTF-8")
+            if (twice := _named_twice(path)) is not None:
+                return Unreadable(
+                    path, f"the column in place {twice} has the name of one before it; remove one of them"
+                )
             rows = _tabular(path, read_csv(path)) if seen.st_size else []
         elif suffix == ".parquet":
             rows = _tabular(path, read_parquet(path))
@@ -110,6 +115,13 @@ def _unreadable(suffix: str, error: Exception) -> str:
     if suffix == ".csv":
         return "not a table: rows of different length, or a quote that is not closed"
     return f"not a {suffix[1:].capitalize()} file; write it again"
+
+
+def _named_twice(path: Path) -> int | None:
+    """Place, from 1, of the first column of a CSV file with a name that one before it has."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        names = [name.strip() for name in next(csv.reader([file.readline(LARGEST_LINE)]), [])]
+    return next((place for place, name in enumerate(names, 1) if name and name in names[: place - 1]), None)
 
 
 def _is_utf8(path: Path) -> bool:

@@ -32,7 +32,10 @@ def changed(given: Settings, since: datetime, month: str | None = None) -> pl.Da
 
 def brief(rows: pl.DataFrame, model: str | None = None) -> pl.DataFrame:
     """For people: outcomes and ARR (or the amount, where an outcome has no ARR) of one model in its own currency."""
-    wanted = model or rows["model"].min()
+    names = sorted(rows["model"].unique())
+    if model is not None and names and model not in names:
+        raise ConfigurationError(f"no figure of the model {model!r} changed; there are {', '.join(names)}")
+    wanted = model or next(iter(names), "")
     mine = rows.filter((pl.col("basis") == "own") & (pl.col("model") == wanted))
     recurring = mine.filter(pl.col("measure") == "arr").select("milestone", "milestone_id").unique()
     single = mine.filter(pl.col("measure") == "amount").join(recurring, on=["milestone", "milestone_id"], how="anti")
@@ -40,6 +43,13 @@ def brief(rows: pl.DataFrame, model: str | None = None) -> pl.DataFrame:
     order = ["booked_month", "milestone", "milestone_id", "recorded_at", "measure", "channel"]
     month = pl.col("booked_month").dt.strftime("%Y-%m").alias("month")
     return kept.sort(order).select("recorded_at", month, "milestone", "deal_id", *_SHOWN)
+
+
+def at_home_alone(rows: pl.DataFrame) -> int:
+    """How many figures moved in the home currency and not in their own."""
+    figure = ["recorded_at", "milestone", "milestone_id", "model", "scope", "measure", "channel"]
+    home, own = (rows.filter(pl.col("basis") == basis) for basis in ("home", "own"))
+    return home.join(own, on=figure, how="anti").height
 
 
 def _first_day(month: str) -> date:

@@ -205,3 +205,12 @@ def test_what_is_too_large_is_told_before_it_is_in_memory(tmp_path: Path, monkey
         (3, "c", True),
     ]
     assert line.rows[1].raw is None  # not carried on to the quarantine either
+
+
+def test_a_csv_file_that_names_a_column_twice_is_refused(tmp_path: Path):
+    (tmp_path / "a.csv").write_text("month,amount, amount\n2026-03,1,2\n", encoding="utf-8-sig")
+    (tmp_path / "b.csv").write_text('month,"a,b",amount,,\n2026-03,x,2,,\n', encoding="utf-8")
+    found = read_file(tmp_path / "a.csv")
+    assert isinstance(found, Unreadable)
+    assert found.reason == "the column in place 3 has the name of one before it; remove one of them"
+    assert isinstance(read_file(tmp_path / "b.csv"), DropFile), "columns without a name are none"

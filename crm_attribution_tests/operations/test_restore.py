@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
 
+import polars as pl
 import pytest
 
+from crm_attribution.operations.restore import _lost
 from crm_attribution_tests.orchestration import commands
 from crm_attribution_tests.orchestration.commands import FIRST, LATER
 
@@ -58,3 +61,17 @@ def test_without_a_snapshot_it_says_so(tmp_path):
         refused = project.command("restore")
     assert refused.returncode == 1
     assert "there are: none" in refused.stderr
+
+
+def test_closings_made_after_the_snapshot_are_named_as_commands_in_their_order() -> None:
+    january, february = date(2026, 1, 1), date(2026, 2, 1)
+    first, second = datetime(2026, 2, 3, 9), datetime(2026, 3, 2, 9)  # noqa: DTZ001 - as the published file has them
+    published = pl.DataFrame(
+        {"month": [january, february, february], "state": ["closed", "closed", "open"],
+         "recorded_at": [first, second, second], "changed_by": "Ida O'Neil", "reason": ["done", "done", "late bill"]}
+    )  # fmt: skip
+    kept = {(january, "closed", first.replace(tzinfo=UTC))}
+    assert _lost(published, kept) == [
+        """crm-attribution close-month 2026-02 --by 'Ida O'"'"'Neil' --reason done""",
+        """crm-attribution reopen-month 2026-02 --by 'Ida O'"'"'Neil' --reason 'late bill'""",
+    ]

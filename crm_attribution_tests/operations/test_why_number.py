@@ -118,7 +118,11 @@ def test_what_cannot_be_asked_is_told_with_what_can(world: tuple[Session, Contex
     with pytest.raises(NotKnown, match=r"no row with model = circular; there are .*linear"):
         number.explain(context, "revenue_attribution", ("model=circular",))
     mixed = number.explain(context, "revenue_attribution", ("model=linear",))
-    assert mixed.facts["not_added_up"] == "rows of several: scope, measure; name one of each"
+    assert mixed.facts["not_added_up"] == "rows of several: scope, measure, milestone; name one of each"
+    versions = number.explain(context, "milestone_history", ("milestone=customer_won",))
+    assert "superseded_at" in versions.facts["not_added_up"], "versions of a figure are never one"
+    balances = number.explain(context, "arr_bridge", ("basis=own",))
+    assert "opening_minor" in balances.facts["not_added_up"], "nor are balances of several months"
 
 
 def test_the_command(built: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,3 +69,5 @@ def changed(since: datetime, month: str | None, model: str | None, limit: int, a
         click.echo(json.dumps(rows.rows(named=True), indent=2, default=str))
     else:
         query.show(changes.brief(rows, model), limit)
+        if moved := changes.at_home_alone(rows):
+            say(f"{moved} more moved in the home currency alone: see --json, or basis = 'home' in marts.restatement")

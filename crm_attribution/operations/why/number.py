@@ -55,6 +55,12 @@ OPENINGS = {
 """Marts that add rows of others up. Every other mart is opened by itself: its rows are the smallest there are."""
 
 
+_NEVER_ADDED = ("model", "scope", "measure", "basis", "level", "look_back_days", "milestone")
+"""Columns whose values tell different figures of the same thing."""
+_NOT_OVER = ("superseded_at", "opening_minor")
+"""Columns of versions and of balances: several rows of these are never one figure."""
+
+
 def explain(context: Context, table: str, conditions: Sequence[str]) -> Node:
     """The tree behind the rows of a mart for which every condition (`column=value`) holds.
 
@@ -119,10 +125,11 @@ def _rows(context: Context, name: str, wanted: Mapping[str, str | None], where: 
 
 def _sums(rows: Sequence[Row]) -> dict[str, Any]:
     """Sums of the money in minor units and of the credit, per currency; none where rows are of several models, scopes,
-    measures or bases: they must not be added up."""
-    mixed = [
-        name for name in ("model", "scope", "measure", "basis", "level") if len({row.get(name) for row in rows}) > 1
-    ]
+    measures, bases, outcomes or look-backs, versions of one figure, or balances of several months: they must not be
+    added up."""
+    mixed = [name for name in _NEVER_ADDED if len({_kind(row.get(name)) for row in rows}) > 1]
+    if len(rows) > 1:
+        mixed += [name for name in _NOT_OVER if name in rows[0]]
     if mixed:
         return {"not_added_up": f"rows of several: {', '.join(mixed)}; name one of each"}
     found: dict[str, Any] = {}
@@ -134,6 +141,11 @@ def _sums(rows: Sequence[Row]) -> dict[str, Any]:
             label = f"{name}_{row.get('currency')}" if several and "home" not in name else name
             found[label] = found.get(label, 0) + value
     return {name: _shown(value) for name, value in found.items()}
+
+
+def _kind(value: Any) -> Any:
+    """A first win and an expansion are wins both: their money adds up."""
+    return "wins" if value in ("customer_won", "customer_expanded") else value
 
 
 def _opened(context: Context, name: str, wanted: Mapping[str, str | None], rows: Sequence[Row]) -> list[Node]:

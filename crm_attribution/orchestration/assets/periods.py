@@ -55,9 +55,12 @@ def parse_month(text: str) -> date:
         ConfigurationError: for anything else.
     """
     try:
-        return datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no zone
+        month = datetime.strptime(text, "%Y-%m").date()  # noqa: DTZ007 - a month has no zone
     except ValueError:
-        raise ConfigurationError(f"month {text!r} is none: write it as 2026-03") from None
+        month = None
+    if month is None or not 1970 <= month.year < 3000:
+        raise ConfigurationError(f"month {text!r} is none: write it as 2026-03")
+    return month
 
 
 def _refuse_broken(session: Session, month: date) -> None:
