@@ -123,7 +123,7 @@ class EventLog(SqliteEventLogStorage):
                 for event in events:
                     super().store_event(event)
         except Exception as error:
-            logging.getLogger(__name__).warning(f"{len(events)} events are stored one by one: {error}")
+            logging.getLogger(__name__).warning(f"{len(events)} events are stored one by one: {type(error).__name__}")
             return False
         events.clear()
         return True
