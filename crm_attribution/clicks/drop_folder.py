@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import polars as pl
 import pyarrow as pa
@@ -203,7 +203,11 @@ def _ndjson(path: Path) -> Iterator[Row]:
                 continue
             text = line.decode("utf-8", "replace").strip()
             try:
-                record = json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
+                text_of_line = line.decode("utf-8-sig" if number == 1 else "utf-8")
+                record = json.loads(text_of_line, object_pairs_hook=_named_once)
+            except _NamedTwice:
+                yield Row(path.name, number, {}, "a name stands in it twice", text)
+                continue
             except (ValueError, RecursionError):
                 yield Row(path.name, number, {}, "not valid JSON in UTF-8", text)
                 continue
@@ -211,6 +215,16 @@ def _ndjson(path: Path) -> Iterator[Row]:
                 yield Row(path.name, number, {}, "not a JSON object", text)
                 continue
             yield Row(path.name, number, {str(name): _text(value) for name, value in record.items()})
+
+
+class _NamedTwice(ValueError):
+    """A JSON object has a name twice: which value is meant, nobody can tell."""
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(record := dict(pairs)) < len(pairs):
+        raise _NamedTwice
+    return record
 
 
 def _skip_line(lines: BinaryIO, part: bytes) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ import duckdb
 
 from crm_attribution.clock import iso
 from crm_attribution.errors import ConfigurationError, ContractViolation, Retryable, Terminal
-from crm_attribution.marts.about import ABOUT, Origin, write_about, write_dictionary
+from crm_attribution.marts.about import ABOUT, DICTIONARY, Origin, write_about, write_dictionary
 from crm_attribution.marts.copies import keep_copies
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
 from crm_attribution.marts.models import SqlTest, TestResult, run_test
@@ -48,6 +48,7 @@ class Publication:
     rows: Mapping[str, int]
     bytes: int
     tests: int
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def publish(
     days: int = 0,
     rewrite: bool = False,
     mode: int = 0o400,
+    known: Collection[str] | None = None,
 ) -> Publication:
     """Run the data tests and, where the marts changed, replace `target` by a copy of the marts file.
 
@@ -85,6 +87,7 @@ def publish(
         days: for which the newest published file of each day is kept in `finance/`.
         rewrite: publish although nothing changed, because the current file holds bytes of deleted rows; of the files
             kept none stays.
+        known: names of the marts there are: any other table is dropped, as one of a mart that is gone or made by hand.
         mode: of the published file; without a write bit, so that no reader opens it for writing by mistake.
 
     Raises:
@@ -98,6 +101,7 @@ def publish(
     _checkpoint(connection, alias, marts_path)
     _run_tests(connection, tests)
     _check_marts_only(connection, alias)
+    dropped = () if known is None else _drop_others(connection, alias, {*known, ABOUT, DICTIONARY})
     write_dictionary(connection, alias)
     content = _content(connection, alias, of or Origin())
     old = read_manifest(target)
@@ -114,7 +118,9 @@ def publish(
         manifest = _replace_file(marts_path, target, stamp, content, as_of, now, mode)
     keep_copies(target, manifest, now=now, days=days, mode=mode, erased=rewrite)
     why = reason or "the marts have not changed"
-    return Publication(reason is not None, why, manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests))
+    return Publication(
+        reason is not None, why, manifest.snapshot_id, manifest.rows, manifest.bytes, len(tests), dropped
+    )
 
 
 def _replace_file(
@@ -200,6 +206,17 @@ def _deals(result: TestResult) -> str:
     """The deals of the first bad rows, where the test tells them."""
     named = {str(deal) for row in result.sample for deal in (row.get("deal_id"), row.get("milestone_id")) if deal}
     return f"; of {', '.join(sorted(named)[:5])}" if named else ""
+
+
+def _drop_others(connection: duckdb.DuckDBPyConnection, alias: str, known: Collection[str]) -> tuple[str, ...]:
+    found = connection.execute(
+        "SELECT table_name FROM duckdb_tables() WHERE database_name = $1 AND schema_name = $2 ORDER BY 1",
+        [alias, SCHEMA],
+    ).fetchall()
+    others = tuple(name for (name,) in found if name not in known)
+    for name in others:
+        connection.execute(f"DROP TABLE {quote_identifier(alias, SCHEMA, name)}")
+    return others
 
 
 def _check_marts_only(connection: duckdb.DuckDBPyConnection, alias: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,9 @@ from crm_attribution.sources import sources
 from crm_attribution.sources.fixes import fix
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.session import Session
+
+_NEXT_FIELD = re.compile(r"; (?=\w+:)")
+"""Between the fields of a row: a reason may have a semicolon of its own."""
 
 PATIENCE = 5.0
 """Seconds to wait for the writer's file: a question, not a run."""
@@ -72,7 +76,7 @@ def _of_table(session: Session, table: str, given: Settings) -> Iterator[dict[st
         f"SELECT key, reasons, source, stored, observed_at FROM quarantine.{q(table)} WHERE NOT resolved ORDER BY key"
     )
     for row in rows.iter_rows(named=True):
-        for part in row["reasons"].split("; "):
+        for part in _NEXT_FIELD.split(row["reasons"]):
             field, _, reason = part.partition(":")
             yield {
                 "table": f"raw.{table}",
@@ -91,6 +95,8 @@ def _fix(table: str, field: str, reason: str) -> str:
     known = fix(reason)
     if known is not None:
         return known
+    if field in ("file", "row"):
+        return "correct the file and drop it into its folder again"
     contract = CONTRACTS.get(f"raw.{table}")
     columns = {column.name: column for column in contract.columns} if contract else {}
     if field in columns:

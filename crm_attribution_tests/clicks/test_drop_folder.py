@@ -214,3 +214,11 @@ def test_a_csv_file_that_names_a_column_twice_is_refused(tmp_path: Path):
     assert isinstance(found, Unreadable)
     assert found.reason == "the column in place 3 has the name of one before it; remove one of them"
     assert isinstance(read_file(tmp_path / "b.csv"), DropFile), "columns without a name are none"
+
+
+def test_a_json_line_that_names_a_field_twice_is_refused_alone(tmp_path: Path):
+    lines = '{"amount": 1, "amount": 2}\n{"amount": 1, "of": {"x": 1, "x": 1}}\n{"amount": 3}\n'
+    (tmp_path / "a.ndjson").write_text(lines, encoding="utf-8")
+    found = read_file(tmp_path / "a.ndjson")
+    assert isinstance(found, DropFile)
+    assert [row.problem for row in found.rows] == ["a name stands in it twice"] * 2 + [None]

@@ -63,7 +63,7 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def go(connection: duckdb.DuckDBPyConnection, tmp_path: Path, target: Path) -> Publish:
-    def publish_now(hour: int = 0, tests: tuple[SqlTest, ...] = (POSITIVE,), **more: Any) -> Publication:
+    def publish_now(hour: float = 0, tests: tuple[SqlTest, ...] = (POSITIVE,), **more: Any) -> Publication:
         moment = HOUR + timedelta(hours=hour)
         return publish(
             connection,
@@ -486,7 +486,7 @@ def test_fifty_publications_while_four_readers_query_without_pause(go, connectio
         assert reader.stdout.readline() == "reading\n"
     for turn in range(1, 51):
         connection.execute(f"UPDATE marts.funnel SET n = {turn}")
-        assert go(hour=turn, tests=()).published
+        assert go(hour=turn / 10, tests=()).published  # who has followed `current` has two hours: twenty publications
     stop.touch()
     asked = []
     for reader in readers:
@@ -497,3 +497,18 @@ def test_fifty_publications_while_four_readers_query_without_pause(go, connectio
     assert min(queries for queries, _ in asked) > 20
     assert min(snapshots for _, snapshots in asked[1:]) > 5
     assert numbers(target) == [50] * 10
+
+
+def test_a_table_that_is_no_mart_is_dropped_and_not_published(
+    go: Publish, connection: duckdb.DuckDBPyConnection, target: Path
+) -> None:
+    go(known=["funnel", "empty"])
+    connection.execute("CREATE TABLE marts.evil AS SELECT 1 AS n")
+    done = go(1, known=["funnel", "empty"])
+    assert (done.dropped, done.published) == (("evil",), False), "without it nothing has changed"
+    connection.execute("CREATE TABLE marts.evil AS SELECT 1 AS n")
+    connection.execute("UPDATE marts.funnel SET n = n + 1")
+    assert go(2, known=["funnel", "empty"]).published
+    with duckdb.connect(str(target), read_only=True) as published:
+        names = {name for (name,) in published.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    assert names == {"funnel", "empty", "about", "data_dictionary"}

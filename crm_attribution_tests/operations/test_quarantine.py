@@ -54,3 +54,12 @@ def test_each_field_is_named_with_its_reason_and_fix_and_no_value(tmp_path: Path
     with pytest.raises(ConfigurationError, match="did you mean contact"):
         listed(given, Asked("raw.contakt"))
     assert fix("more_digits_than_JPY_has") == FIXES["more_digits_than_EUR_has"]
+
+
+def test_a_reason_may_have_a_semicolon_of_its_own(tmp_path: Path) -> None:
+    with new_warehouse(tmp_path).session() as session:
+        file = pl.DataFrame([refused("a.csv", "file:compressed; unpack it first", "a.csv")])
+        session.quarantine.add("raw.cost", file, observed_at=at("2026-03-10"))
+    (row,) = listed(configuration.load({"CRM_ATTRIBUTION_DATA_DIR": str(tmp_path)}), Asked())["fields"]
+    assert (row["field"], row["reason"]) == ("file", "compressed; unpack it first")
+    assert row["fix"] == "correct the file and drop it into its folder again"

@@ -22,8 +22,9 @@ REPORT = "finance.report"
     owners=catalog.owners(REPORT),
     freshness_policy=catalog.freshness(REPORT, hourly=False),
     description="reports/attribution.html in the data directory (`file` in the metadata): one page to forward, without"
-    " a network. Revenue and pipeline by channel and model, the funnel, the ARR bridge, the largest wins, known gaps."
-    " Every figure is a row of finance.duckdb, with the query beside it. Written where the published file changed.",
+    " a network. Revenue and pipeline by channel and model, funnel, spend, ARR bridge, the largest wins and their"
+    " touches, what has changed, reconciliation, known gaps. Every figure is a row of finance.duckdb, with the query"
+    " beside it. Written where the published file changed.",
 )
 def report(pipeline: PipelineParam) -> Result:
     target = pipeline.warehouse.directory / PLACE

@@ -218,7 +218,10 @@ def publish_marts(pipeline: Pipeline, *, rewrite: bool = False) -> tuple[Publica
             of=origin(session.connection, pipeline.rules.version),
             days=pipeline.settings[PUBLISHED_DAYS] or 0,
             mode=pipeline.settings[PUBLISHED_MODE],
+            known=[model.name for model in MARTS],
         )
+    if done.dropped:
+        pipeline.say(f"{PUBLICATION}: dropped what no mart is: {', '.join(done.dropped)}")
     return done, as_of
 
 
@@ -249,6 +252,7 @@ def publication(pipeline: PipelineParam) -> Result:
             "bytes": done.bytes,
             "data tests": len(TESTS),
             "data tests run here": done.tests,
+            "tables dropped": ", ".join(done.dropped) or "none",
             "rows": dg.MetadataValue.json(dict(done.rows)),
         }
     )
