@@ -44,8 +44,8 @@ out. This page is generated: `make snapshots`.
 
 A row that cannot be read waits in `quarantine.TABLE`, and the check `nothing_in_quarantine` fails. Its reason names the
 column and what is wrong; `crm-attribution quarantine` lists them. Correct the file and drop it again; of a table whose
-parts are told again, with all rows of the part (the day, the month): until then the part holds the rows that could be read,
-and those of an earlier telling are gone.
+parts are told again, with all rows of the part (the day, the month): until then the part holds the rows that could be
+read, and those of an earlier telling are gone.
 
 | reason | what to do |
 | --- | --- |
