@@ -67,7 +67,7 @@ class Step:
         reads: tables it reads, without those it writes.
         writes: tables it writes; the first one's asset shows the step's figures.
         memory: those of them that a rebuild keeps.
-        counts: tables of later steps it only counts for its figures.
+        counts: tables of later steps it only counts for its figures, and the log of what was read.
     """
 
     name: str
@@ -269,7 +269,7 @@ TELLING = Step(
     name="told",
     reads=(
         *("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
-        *("raw.merge", "raw.association", "raw.deal"),
+        *("raw.merge", "raw.association", "raw.deal", "raw.pipeline_stage"),
     ),
     writes=(CONVERSION,),
     memory=(CONVERSION,),
@@ -282,8 +282,9 @@ SENDING = Step(
         *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
-        *("raw.offline_touch", "raw.account", "raw.deal"),
+        *("raw.offline_touch", "raw.account", "raw.deal", "raw.pipeline_stage"),
     ),
+    counts=("raw.extraction",),
     writes=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),
     memory=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),
 )

@@ -36,7 +36,8 @@ from crm_attribution_tests.sandbox_process import Line
 pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
-PLATFORMS = [destinations()[name] for name in ("meta", "google", "hubspot_events", "hubspot_properties")]
+HUBSPOT = ("hubspot_events", "hubspot_properties", "hubspot_stages")
+PLATFORMS = [destinations()[name] for name in ("meta", "google", *HUBSPOT)]
 """One that says at once what became of a request, one that says it later, and HubSpot."""
 GOOGLE = """  google: {conversions: [{milestone: customer_won, action: "7081230002", value: arr}]}
 """
@@ -44,7 +45,13 @@ MAPPING = (
     RULES.replace("markov]", "markov, self_reported]")
     + SEND
     + GOOGLE
-    + 'write_back: {properties: {contacts: {last_link: "{link_slug}"}, deals: {last_link: "{link_slug}"}}}\n'
+    + """write_back:
+  properties: {contacts: {last_link: "{link_slug}"}, deals: {last_link: "{link_slug}"}}
+  stages:
+    rules:
+      - {name: any, link: "*", days: 30, count: 1, pipeline: default, from_stage: appointmentscheduled,
+         to_stage: qualifiedtobuy, mode: act, send_from: "2026-03-01T00:00:00Z"}
+"""
     + "streams: {meetings: on, campaigns: on}\nchurn: {company: {date_property: ends_on}}\n"
 )
 
@@ -123,6 +130,9 @@ def lines() -> list[Line]:
         ends = ("meetings", int(hour[:2] + hour[3:5])), ("contacts", int(more.id(1)))
         more.lines.append(join(f"2026-{hour}:30:00Z", *ends))
         more.lines.append(email_click(f"2026-{hour}:20:00Z", f"m{hour}", f"c{more.id(1)}@buyer.example"))
+    more.contact(3)
+    more.deal(3, "04-18T09:00:00", "appointmentscheduled", contacts=[3])
+    more.click("04-19T09:00:00", 3)
     told = {"id": "g1", "name": "Spring", "utm": "spring", "spend": [{"id": 1, "amount": 5}]}
     more.lines.append({"at": "2026-03-01T00:00:00Z", "op": "campaign", "campaign": told})
     everything: list[Line] = [*portal()[len(SETUP) :], *more.lines]
@@ -164,7 +174,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
                 with recorded(session, found[TELLING.name]):
-                    for platform in PLATFORMS[-2:]:
+                    for platform in map(destinations().__getitem__, HUBSPOT):
                         (told,) = plan.accounts_of(platform, chain.mapping, telling)
                         plan.plan_touches(session, chain.ledger, told, chain.mapping, telling, at(stop))
         for platform in PLATFORMS:

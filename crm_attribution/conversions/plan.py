@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import mirror, records, told
+from crm_attribution.conversions import mirror, records, stages, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations
@@ -29,6 +29,9 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import Figures
 
 TOPICS = (MILESTONE,)
+
+_TELLERS = {"touches": told, "records": records, "thresholds": stages}
+"""Who plans what HubSpot is told, by what it is planned from."""
 
 
 def consumer(account: str) -> str:
@@ -72,6 +75,9 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
     for account in wanted:
         planned = plan_touches if account.destination.is_hubspot else _plan_one
         report.changed += planned(session, ledger, account, rules, settings, now)
+        if account.destination.plans_from == "thresholds":
+            _, wrong = stages.usable_rules(session, rules)
+            report.skipped |= {f"{account.title} {name}": why for name, why in wrong.items()}
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
@@ -125,6 +131,8 @@ def not_named(destination: Destination) -> str:
     """Why the mapping gives a destination nothing to do."""
     if destination.plans_from == "records":
         return "no properties under write_back.properties of the mapping"
+    if destination.plans_from == "thresholds":
+        return "no rules under write_back.stages of the mapping"
     if destination.is_hubspot:
         return f"no rules under write_back.events of the mapping with told_as: {destination.told_as}"
     return f"no conversions under destinations.{destination.name} in the mapping"
@@ -135,11 +143,10 @@ def plan_touches(
 ) -> int:
     """Plan what HubSpot is told of touches; how many rows are new."""
     signature = f"{rules.signature('write_back')}:{account.id}"
-    of_records = account.destination.plans_from == "records"
-    topics, tell = (records.TOPICS, records.plan) if of_records else (told.TOPICS, told.plan)
-    following = session.following(consumer(account.key), topics, signature)
+    teller = _TELLERS[account.destination.plans_from]
+    following = session.following(consumer(account.key), teller.TOPICS, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = tell(session, book, account.destination, account.id, rules, settings.start, changes, now)
+        new = teller.plan(session, book, account.destination, account.id, rules, settings.start, changes, now)
         mirror.follow(session, book)
     return len(new)
 

@@ -12,7 +12,8 @@ import polars as pl
 
 from crm_attribution.clock import iso
 from crm_attribution.identifiers import delivery_key
-from crm_attribution.mapping.write_back import FIELDS, TOLD_KINDS, Condition, EventRule, Events
+from crm_attribution.mapping.texts import FIELDS
+from crm_attribution.mapping.write_back import TOLD_KINDS, Condition, EventRule, Events
 
 _COLUMNS = {
     "links": "link_slug",

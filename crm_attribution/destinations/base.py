@@ -40,9 +40,9 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-Source = Literal["milestones", "touches", "records"]
-"""What a destination's rows are planned from: business facts (ad platforms); touches, or the state of records by their
-touches (what HubSpot is told)."""
+Source = Literal["milestones", "touches", "records", "thresholds"]
+"""What a destination's rows are planned from: business facts (ad platforms); touches, the state of records by their
+touches, or how often was clicked (what HubSpot is told)."""
 
 Consent = Literal["granted", "denied", "absent"]
 

@@ -37,6 +37,8 @@ ENDS = date(2027, 9, 1)
 RECORD = "hs_object_id"
 """Among the details of a row that writes to a record: which."""
 
+STAGE = "dealstage"
+
 TOKEN_INFO = "/oauth/v2/private-apps/get/access-token-info"  # noqa: S105 - an address
 """https://developers.hubspot.com/docs/api/private-apps"""
 

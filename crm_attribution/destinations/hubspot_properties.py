@@ -59,8 +59,12 @@ class HubSpotProperties(HubSpot):
     def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:  # noqa: ARG002
         """Two rows of one record have one state and are one input: HubSpot refuses a batch with a record twice."""
         inputs = {_record(row): _input(row) for row in batch}
-        path = f"{OBJECTS}/{batch[0].action}/batch/update"
+        path = f"{OBJECTS}/{self.object_of(batch[0])}/batch/update"
         return Request("POST", path, headers(settings), {"inputs": list(inputs.values())})
+
+    def object_of(self, ready: Ready) -> str:
+        """The type of the record that a row is about."""
+        return ready.action
 
     def read_success(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """200, or 207: each record with the values it has now. A value that is not ours in HubSpot's normal form was

@@ -70,6 +70,9 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
                 yield (*where, "conversions", place, "browser_event_id"), message
 
 
+_NEWS = "the pipeline reads this property: what it wrote there would come back to it as news"
+
+
 def of_write_back(rules: Rules) -> Iterator[tuple[tuple[int | str, ...], str]]:
     """Properties that the pipeline reads and would be told to write: what we write would come back as news."""
     values = rules.values
@@ -87,7 +90,11 @@ def of_write_back(rules: Rules) -> Iterator[tuple[tuple[int | str, ...], str]]:
         for name in rules.write_back.properties.of(kind):
             if name in names:
                 where = ("write_back", "properties", kind, name)
-                yield where, "the pipeline reads this property: what it wrote there would come back to it as news"
+                yield where, _NEWS
+    for place, rule in enumerate(rules.write_back.stages.rules):
+        for name in rule.requires:
+            if name in read["deals"]:
+                yield ("write_back", "stages", "rules", place, "requires", name), _NEWS
 
 
 def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
-from string import Formatter
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -12,16 +12,11 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from crm_attribution.destinations import destinations
 from crm_attribution.mapping.base import Days, Section
 from crm_attribution.mapping.conversions import Property, send_from_text
+from crm_attribution.mapping.stages import Stages
+from crm_attribution.mapping.texts import Text, internal
 
 TOLD_KINDS = ("link_click", "offline_touch")
 """Touches that HubSpot does not report itself. What it reported is never told back to it."""
-
-FIELDS = (
-    *("channel", "source", "medium", "campaign", "utm_term", "utm_content"),
-    *("link_slug", "link_tags", "link_title", "short_url", "destination_url", "referrer", "country", "device"),
-    *("act", "kind", "touch_id", "touched_at", "clicks"),
-)
-"""What a text of the mapping may name in braces: the touch's own, and of the link or the file it came from."""
 
 RECORDS = ("contacts", "deals")
 HUBSPOTS = frozenset(
@@ -34,7 +29,6 @@ HUBSPOTS = frozenset(
 """Properties that HubSpot or its users fill, besides all that begin with `hs_`: first and last touch among them."""
 
 MOST_BATCH = 500
-_EVENT = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 _QUALIFIED = re.compile(r"pe\d+_")
 
 
@@ -42,26 +36,10 @@ def _event(name: str) -> str:
     """https://developers.hubspot.com/docs/api/events/custom-events"""
     if _QUALIFIED.match(name):
         raise ValueError("leave pe…_ out: the prefix with the account's id is put before it")
-    if not _EVENT.fullmatch(name):
-        raise ValueError("must begin with a letter, of a-z, 0-9, _ and -, at most 50 characters")
-    return name
-
-
-def _text(text: str) -> str:
-    try:
-        named = [(name, spec, how) for _, name, spec, how in Formatter().parse(text) if name is not None]
-    except ValueError:
-        raise ValueError("a brace is not closed: write {link_title}, and {{ for a brace itself") from None
-    wrong = [name for name, spec, how in named if name not in FIELDS or spec or how]
-    if wrong:
-        raise ValueError(f"there is no {{{wrong[0]}}}; there are {', '.join(FIELDS)}")
-    return text
+    return internal(name)
 
 
 EventName = Annotated[str, AfterValidator(_event)]
-Text = Annotated[str, AfterValidator(_text)]
-"""Names of `FIELDS` in braces stand for their values."""
-
 Texts = dict[EventName, Text | None]
 """Property of the event -> its text; null takes a default one away."""
 
@@ -159,9 +137,7 @@ class Events(Section):
 def _ours(name: str) -> str:
     if name.startswith("hs_") or name in HUBSPOTS:
         raise ValueError("is HubSpot's own and is not overwritten: name a property of yours")
-    if not _EVENT.fullmatch(name):
-        raise ValueError("must begin with a letter, of a-z, 0-9, _ and -, at most 50 characters")
-    return name
+    return internal(name)
 
 
 class Value(Section):
@@ -199,6 +175,7 @@ class WriteBack(Section):
     send_from: str
     events: Events
     properties: Properties
+    stages: Stages
 
     @field_validator("send_from")
     @classmethod
@@ -208,6 +185,8 @@ class WriteBack(Section):
     def named(self, destination: str) -> list[tuple[str, str]]:
         """What a destination is told of, and as what: kind of touch and name, each once."""
         known = destinations().get(destination)
+        if known is not None and known.plans_from == "thresholds":
+            return [("stage", rule.action) for rule in self.stages.rules]
         if known is not None and known.plans_from == "records":
             return [(kind, kind) for kind in RECORDS if self.properties.of(kind)]
         if known is None or known.told_as != self.events.told_as:
@@ -216,16 +195,19 @@ class WriteBack(Section):
 
     def options(self) -> dict[str, str]:
         """For `Destination.build`."""
-        by = self.events.contact_by
-        matching = self.events.matching
-        if matching is None:
-            return {"contact_by": by}
-        return {"contact_by": by, "matching": matching.event_property, "matching_contact": matching.contact_property}
+        given: dict[str, str] = {"contact_by": self.events.contact_by}
+        if (matching := self.events.matching) is not None:
+            given |= {"matching": matching.event_property, "matching_contact": matching.contact_property}
+        for rule in self.stages.rules:
+            given[f"stage {rule.action}"] = json.dumps([rule.pipeline, rule.from_stage, rule.to_stage, *rule.requires])
+        return given
 
     def wanted(self, destination: str) -> dict[str, dict[str, str]]:
         """What must exist in HubSpot for a destination: name -> its properties, with their types. Options of an
         enumeration stand behind it: `enumeration:a;b`."""
-        if (kinds := self.named(destination)) and kinds[0][0] in RECORDS:
+        if (kinds := self.named(destination)) and kinds[0][0] == "stage":
+            return {}
+        if kinds and kinds[0][0] in RECORDS:
             return {kind: {name: _typed(one) for name, one in self.properties.of(kind).items()} for kind, _ in kinds}
         events, found = self.events, dict[str, list[str]]()
         for rule in events.rules:

@@ -79,9 +79,11 @@ def named_properties(rules: Rules, object_type: str) -> tuple[list[str], list[st
     churn = {"deals": rules.churn, "companies": rules.churn.company}.get(object_type)
     ending = [] if churn is None else churn.names()
     given = rules.write_back.properties.of(object_type) if object_type in RECORDS else {}
+    required = rules.write_back.stages.requires if object_type == "deals" else []
     copied = [
         *described.typed,
         *given,
+        *required,
         *described.needed,
         *rules.properties[object_type],
         *became,

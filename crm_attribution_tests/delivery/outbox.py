@@ -122,6 +122,13 @@ def resolved(milestone_id: str, **changes: Any) -> Resolved:
     return Resolved(**{**known, **changes})
 
 
+_WRITTEN: Mapping[str, tuple[str, dict[str, str], Callable[[str], dict[str, str]]]] = {
+    "records": ("contacts", {}, lambda key: {"jobtitle": key}),
+    "thresholds": ("deals", {"dealstage": "appointmentscheduled"}, lambda _: {"dealstage": "qualifiedtobuy"}),
+}
+"""What writes to records: of which type, what they have, and what they are given, by the delivery key."""
+
+
 @dataclass
 class Outbox:
     """One warehouse, one destination. Business facts are called by short names; on the wire they carry a tag, so that
@@ -175,18 +182,19 @@ class Outbox:
         given = {name: kind for name, kind in schema.items() if any(name in r for r in records)}
         if not self.ledger.exists():
             self.ledger.create()
-        if self.destination.plans_from == "records":
-            self._make_contacts(names)
+        if self.destination.plans_from in _WRITTEN:
+            self._make_records(names)
         with self.ledger.writing() as book:
             book.insert(CONVERSION, pl.DataFrame(records, schema=given))
         return [record["conversion_id"] for record in records]
 
-    def _make_contacts(self, names: Iterable[str]) -> None:
+    def _make_records(self, names: Iterable[str]) -> None:
         """Records that can be written to."""
-        contacts = [str(contact_of(self.tag + name)) for name in names if name not in self.made]
+        ids = [str(contact_of(self.tag + name)) for name in names if name not in self.made]
         self.made.update(names)
-        head = {"at": "2026-03-10T00:00:00Z", "op": "create", "object": "contacts", "source": "FORM"}
-        lines = [{**head, "id": one, "properties": {"email": f"c{one}@example.com"}} for one in contacts]
+        kind, properties, _ = _WRITTEN[self.destination.plans_from]
+        head = {"at": "2026-03-10T00:00:00Z", "op": "create", "object": kind, "source": "FORM"}
+        lines = [{**head, "id": one, "properties": properties} for one in ids]
         answer = requests.post(f"{self.env['HUBSPOT_BASE_URL']}/_sandbox/log", json=lines, timeout=30)
         assert answer.ok, answer.text
 
@@ -196,8 +204,9 @@ class Outbox:
             for row in rows.iter_rows(named=True)
         }
         found = {key: person for key, person in known.items() if person is not None}
-        if self.destination.plans_from == "records":
-            found = {key: replace(one, details=one.details or {"jobtitle": key}) for key, one in found.items()}
+        if self.destination.plans_from in _WRITTEN:
+            change = _WRITTEN[self.destination.plans_from][2]
+            found = {key: replace(one, details=one.details or change(key)) for key, one in found.items()}
         return found
 
     def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:

@@ -124,7 +124,7 @@ def test_calls_are_counted_by_route(sandbox: Sandbox):
 def test_unknown_platforms_are_named(sandbox: Sandbox):
     with pytest.raises(
         SandboxRefused,
-        match="known are google, hubspot_events, hubspot_notes, hubspot_properties, linkedin, meta, microsoft",
+        match=r"known are .*google, hubspot_events, .*meta, microsoft",
     ):
         sandbox.received("myspace")
 

@@ -4,8 +4,6 @@ that an app that only reads is told to have.
 
 from __future__ import annotations
 
-import re
-
 from crm_attribution.sandbox.portal.kinds import find_kind
 
 _BY_PATH = {
@@ -31,14 +29,14 @@ def scope_of(path: str) -> str | None:
     kind = find_kind(rest.partition("/")[0])
     if path.startswith("/crm/") and kind is not None:
         name = kind.name if kind.name in _OBJECTS else "contacts"
+        if path.endswith("/batch/update"):
+            return f"crm.objects.{name}.write"
         if family == "properties":
             return f"crm.schemas.{name}.read"
         if family in ("objects", "associations", "pipelines"):
             return f"crm.objects.{name}.read"
     if path.startswith("/crm/objects/notes"):  # they are only written here
         return "crm.objects.contacts.write"
-    if written := re.fullmatch(r"/crm/objects/(contacts|deals)/batch/update", path):
-        return f"crm.objects.{written[1]}.write"
     if path.startswith("/events/"):
         return _EVENTS["event-definitions" if "event-definitions" in path else "send"]
     return next((scope for start, scope in _BY_PATH.items() if path.startswith(start)), None)

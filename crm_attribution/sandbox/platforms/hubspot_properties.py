@@ -24,6 +24,7 @@ from crm_attribution.sandbox.hubspot.objects import batch_answer, shown
 from crm_attribution.sandbox.instants import iso
 from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.portal import parse_lines
+from crm_attribution.sandbox.portal.records import Record
 from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
@@ -115,9 +116,16 @@ class HubSpotProperties:
 
     # --- records
 
+    def object_of(self, request: Request) -> str:
+        """The type of the records that a request writes to."""
+        return _kind(request)
+
+    def check(self, request: Request, record: Record, given: Json) -> None:
+        """Refuse values that the record cannot take."""
+
     async def _update(self, request: Request) -> Response:
         self.inbox.requests += 1
-        kind, inputs = _kind(request), (await json_body(request)).get("inputs")
+        kind, inputs = self.object_of(request), (await json_body(request)).get("inputs")
         if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST:
             raise invalid(request, f"inputs is a list of 1 to {MOST} records")
         ids = [str(one.get("id")) for one in inputs]
@@ -132,6 +140,8 @@ class HubSpotProperties:
                     )
                 if not isinstance(value, str):
                     raise invalid(request, f"{name} is no text")
+            if (found := store.find(str(one["id"]))) is not None:
+                self.check(request, found, one.get("properties") or {})
         self.inbox.received.extend(inputs)
         results, errors = [], []
         for one in inputs:
