@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -42,3 +44,13 @@ def new_warehouse(folder: Path) -> Warehouse:
 def rows(session: Session, sql: str) -> list[tuple[Any, ...]]:
     """The rows of a query."""
     return session.query(sql).rows()
+
+
+@contextmanager
+def undone(session: Session) -> Iterator[None]:
+    """What is changed inside is rolled back at its end."""
+    session.connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        session.connection.execute("ROLLBACK")

@@ -17,7 +17,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "crm_attribution"
 
 ORDER = [
-    *("errors", "registry", "layered_yaml", "clock", "identifiers", "money", "redaction", "stopping", "findings"),
+    *(
+        "errors",
+        "registry",
+        "layered_yaml",
+        "clock",
+        "identifiers",
+        "money",
+        "redaction",
+        "stopping",
+        "findings",
+        "words",
+    ),
     "settings",
     *("hubspot.texts", "hubspot.objects", "contracts"),
     *("attribution.models", "http", "destinations", "mapping", "raw.rules"),

@@ -297,6 +297,7 @@ def test_the_milestones_a_rule_may_name_are_those_that_can_happen() -> None:
             "destinations.tiktok: there is no such destination; there are google, linkedin, meta, microsoft",
         ),
         ("touches: {channels: [{channel: X, kind: [clicks]}]}", "not 'clicks'"),
+        ("streams: {campaign_revenue: on}", "campaign_revenue is on and campaigns is off: switch both on"),
         ("spend: {utm_rules: [{utm_campaign: x}]}", "needs a condition: platform, ad_account"),
         ("spend: {utm_rules: [{campaign_name: ['a*'], utm_campaign: '{2}'}]}", "{2} is none of {campaign_id}"),
         ("spend: {utm_rules: [{platform: [x], utm_campaign: '{1}'}]}", "{1} is none of {campaign_id}"),

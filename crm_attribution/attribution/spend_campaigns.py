@@ -1,4 +1,4 @@
-"""attribution.spend_campaign: what the touches of each campaign in spend may be called, of those that changed."""
+"""attribution.spend_campaign: what the touches of each campaign in spend, and of HubSpot's own, may be called."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from crm_attribution.warehouse.session import Session
 
 _EVERY = """
     SELECT platform, ad_account, campaign_id FROM raw.ad_spend
+    UNION SELECT 'hubspot', portal_id, campaign_id FROM raw.campaign
     UNION SELECT platform, ad_account, campaign_id FROM attribution.spend_campaign
 """
 _CAMPAIGNS = """
@@ -20,6 +21,8 @@ _CAMPAIGNS = """
         CASE WHEN spent.platform = 'hubspot' THEN own.utm_campaign END AS utm_campaign
     FROM raw.ad_spend AS spent SEMI JOIN keys USING (platform, ad_account, campaign_id)
     LEFT JOIN raw.campaign AS own ON own.campaign_id = spent.campaign_id AND own.portal_id = spent.ad_account
+    UNION SELECT 'hubspot', portal_id, campaign_id, name, utm_campaign FROM raw.campaign
+    SEMI JOIN keys ON keys.platform = 'hubspot' AND ad_account = portal_id AND keys.campaign_id = campaign.campaign_id
     ORDER BY ALL
 """
 

@@ -193,8 +193,8 @@ class Parameter(Model):
 
 @table("attribution.spend_campaign", key=("platform", "ad_account", "campaign_id", "campaign_name"))
 class SpendCampaign(Model):
-    """What the touches of each campaign in raw.ad_spend may be called, in the spelling of touches. marts.spend takes
-    the first of the three that some touch has: by rule, by id, by name."""
+    """What the touches of each campaign in raw.ad_spend and raw.campaign may be called, in the spelling of touches.
+    marts.spend takes the first of the three that some touch has: by rule, by id, by name."""
 
     platform: str = field("raw.ad_spend")
     ad_account: str = field("raw.ad_spend")

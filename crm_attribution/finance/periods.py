@@ -12,6 +12,7 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.finance.rules import periods as rule
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import knowledge_time, newest_hour_end
+from crm_attribution.words import said
 
 PERIOD = "finance.period"
 
@@ -71,10 +72,9 @@ def _states(session: Session) -> dict[date, str]:
 
 
 def _said(by: str, reason: str) -> tuple[str, str]:
-    given = by.strip(), reason.strip()
+    what = "say who closes or reopens the month, and why"
+    given = said("by", by, what), said("reason", reason, what)
     for name, text in zip(("by", "reason"), given, strict=True):
-        if not text:
-            raise ConfigurationError(f"{name} is empty: say who closes or reopens the month, and why")
         if _ADDRESS.search(text):
             raise ConfigurationError(f"{name} holds an e-mail address, and it is published: write a name")
     return given

@@ -1,8 +1,10 @@
-"""HubSpot's own campaigns: budget, and what was spent on them, as rows.
+"""HubSpot's own campaigns: budget, what was spent on them, and what HubSpot's own report credits to them, as rows.
 
 Campaigns: https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide, budget and spend items:
 https://developers.hubspot.com/docs/api-reference/2026-03/marketing/campaigns/budget/get-budget-totals. They need the
-scope `marketing.campaigns.read` and Marketing Hub Professional.
+scope `marketing.campaigns.read` and Marketing Hub Professional; the report of revenue needs
+`marketing.campaigns.revenue.read` too:
+https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/reports/get-revenue-report.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ TABLE, SPENT = "raw.campaign", "raw.ad_spend"
 PLATFORM = "hubspot"
 PROPERTIES = ("hs_name", "hs_utm")
 PAGE = 100
+MODEL = "LINEAR"
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Portal:
     time_zone: str
 
 
-def campaign(listed: Record, totals: Record, portal: Portal, *, extracted_at: datetime) -> tuple[Parsed, Parsed]:
+def campaign(
+    listed: Record, totals: Record, portal: Portal, *, extracted_at: datetime, report: Record | None = None
+) -> tuple[Parsed, Parsed]:
     """The raw.campaign row of a campaign and its raw.ad_spend rows: by the day on which the item was created, which is
     all that HubSpot says of when. What cannot be read is refused alone.
 
@@ -43,6 +48,7 @@ def campaign(listed: Record, totals: Record, portal: Portal, *, extracted_at: da
         totals: its budget/totals.
         portal: whose it is.
         extracted_at: log time.
+        report: its reports/revenue, where it is read.
     """
     texts = listed.get("properties") or {}
     own = {"campaign_id": clean(listed["id"]), "campaign_name": blank(texts.get("hs_name")) or ""}
@@ -57,6 +63,7 @@ def campaign(listed: Record, totals: Record, portal: Portal, *, extracted_at: da
             "utm_campaign": blank(texts.get("hs_utm")),
             "currency": currency or None,
             "budget": sum(_minor(item["amount"], currency) for item in totals.get("budgetItems") or []),
+            **_credited(report),
             "updated_at": moment("updatedAt", str(listed["updatedAt"])),
             "extracted_at": extracted_at,
         })  # fmt: skip
@@ -64,6 +71,17 @@ def campaign(listed: Record, totals: Record, portal: Portal, *, extracted_at: da
         refused.append(refuse(own, TABLE, reason(error)))
     spent = _spent(totals, own, portal, extracted_at)
     return Parsed(CONTRACTS[TABLE].sift(frame_of(TABLE, told)).rows, refused), spent
+
+
+def _credited(report: Record | None) -> dict[str, Any]:
+    """HubSpot's figure; it is a sum of shares, so what is smaller than a minor unit is rounded."""
+    if report is None or report.get("currencyCode") is None:
+        return {"revenue_currency": None, "revenue": None, "revenue_deals": None}
+    currency, amount = clean(report["currencyCode"]), report.get("revenueAmount") or 0
+    minor = None if isinstance(amount, bool) else to_minor(str(amount), currency)
+    if minor is None:
+        raise ValueError("revenueAmount:not_an_amount")
+    return {"revenue_currency": currency, "revenue": minor, "revenue_deals": int(report.get("dealsNumber") or 0)}
 
 
 def _spent(totals: Record, own: dict[str, str], portal: Portal, extracted_at: datetime) -> Parsed:

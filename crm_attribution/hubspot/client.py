@@ -108,8 +108,15 @@ class HubSpotClient:
 
     def campaign_totals(self, campaign: str) -> Record | None:
         """Budget and spend items of a campaign with its currency; None where it is gone."""
-        path = f"{self._paths.campaigns}/{segment(campaign)}/budget/totals"
-        answer = self.transport.request("GET", path, expected=(200, 404))
+        return self._of_campaign(campaign, "budget/totals")
+
+    def campaign_revenue(self, campaign: str) -> Record | None:
+        """What HubSpot's own report credits to a campaign by its linear model, of all times; None where it is gone."""
+        return self._of_campaign(campaign, "reports/revenue", attributionModel=campaigns.MODEL)
+
+    def _of_campaign(self, campaign: str, what: str, **params: str) -> Record | None:
+        path = f"{self._paths.campaigns}/{segment(campaign)}/{what}"
+        answer = self.transport.request("GET", path, params=params, expected=(200, 404))
         found: Record | None = None if answer.status == 404 else answer.body
         return found
 

@@ -16,6 +16,9 @@ from crm_attribution.hubspot.records import record_path
 from crm_attribution.hubspot.settings import CLIENT_ID, CLIENT_SECRET, uses_oauth
 from crm_attribution.settings import Settings
 
+_NOBODY = "00000000-0000-4000-8000-000000000000"
+"""A campaign that nobody has: HubSpot answers 404 where it may be read."""
+
 
 @dataclass(frozen=True)
 class Refused:
@@ -64,8 +67,8 @@ class Inspection:
     def refused(self, scope: str) -> Refused | None:
         """Try the smallest read that needs a scope; None where HubSpot answers it."""
         path, params = self._probes()[scope]
-        answer = self.transport.request("GET", path, params=params, expected=(200, 403))
-        return None if answer.status == 200 else Refused(missing_scopes(answer.body))
+        answer = self.transport.request("GET", path, params=params, expected=(200, 403, 404))
+        return None if answer.status != 403 else Refused(missing_scopes(answer.body))
 
     def deals_in(self, pipeline: str) -> int:
         """Unarchived deals of a pipeline."""
@@ -86,4 +89,5 @@ class Inspection:
             "content": (paths.email_events, {**one, "eventType": "CLICK"}),
             "crm.objects.marketing_events.read": (paths.marketing_events, one),
             "marketing.campaigns.read": (paths.campaigns, one),
+            "marketing.campaigns.revenue.read": (f"{paths.campaigns}/{_NOBODY}/reports/revenue", {}),
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.mapping.base import Days, Section
@@ -45,4 +45,11 @@ class Streams(Section):
     calls: bool
     marketing_events: bool
     campaigns: bool
+    campaign_revenue: bool
     forms: Forms
+
+    @model_validator(mode="after")
+    def _revenue_of_campaigns(self) -> Streams:
+        if self.campaign_revenue and not self.campaigns:
+            raise ValueError("campaign_revenue is on and campaigns is off: switch both on")
+        return self

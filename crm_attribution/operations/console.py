@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
+from shlex import quote
 from typing import Any, TypeVar
 
 import click
@@ -56,7 +58,7 @@ def acts_on_errors(command: F) -> F:
         except Exception as error:
             if (trouble := machine_trouble(error)) is None:
                 raise
-            raise click.ClickException(trouble) from None
+            raise click.ClickException(with_flags(trouble)) from None
         except BaseException as error:
             if not stopping.is_stop(error):
                 raise
@@ -69,7 +71,7 @@ class Failed(click.ClickException):
     """A message, and the exit code that shells expect after a signal."""
 
     def __init__(self, error: CrmAttributionError) -> None:
-        super().__init__(str(error))
+        super().__init__(with_flags(str(error)))
         if isinstance(error, Stopped):
             self.exit_code = 128 + (error.number or signal.SIGINT)  # type: ignore[misc]
 
@@ -77,3 +79,17 @@ class Failed(click.ClickException):
 def say(message: str) -> None:
     """Progress, on standard error."""
     click.echo(message, err=True)
+
+
+def with_flags(text: str) -> str:
+    """A text in which each command that it suggests has the `--demo` or `--env-file` of the one that runs: it can be
+    typed as it stands."""
+    context = click.get_current_context(silent=True)
+    given = {} if context is None else context.find_root().params
+    flags = " --demo" if given.get("on_demo") else ""
+    if given.get("env_file"):
+        flags = f" --env-file {quote(str(given['env_file']))}"
+    return _SUGGESTED.sub(lambda found: f"{found[1]}{flags} ", text) if flags else text
+
+
+_SUGGESTED = re.compile(r"(?<![\w-])(crm-attribution) (?=[a-z])(?!demo\b)")

@@ -56,6 +56,7 @@ def show_next(given: Settings, asked: Asked) -> dict[str, Any]:
         raise ConfigurationError(f"{destination.name}: {reason}")
     holder = {"run_id": "preview", "command": "crm-attribution preview", "since": iso(WallClock().now())}
     with run_lock(given).acquire(given.lock_wait_seconds, holder), pipeline.warehouse.session() as session:
+        newest = newest_hour_end(session.state)
         mine = [one for one in accounts_of(destination, pipeline.rules, given) if one.missing is None]
         found = [(account, _preview(pipeline, session, account, asked)) for account in mine]
     validated = [told for pair in found for told in _validate(given, *pair)] if asked.validate else None
@@ -63,6 +64,7 @@ def show_next(given: Settings, asked: Asked) -> dict[str, Any]:
     return {
         "destination": destination.name,
         "until": iso(found[0][1].until),
+        "note": _note(asked.hour, newest),
         "stopped": "; ".join(stopped) or None,
         "requests": [
             {"account": one.account, **one.shown, "conversions": one.conversions, "sent_before": one.sent_before}
@@ -92,6 +94,13 @@ def _preview(pipeline: Pipeline, session: Session, account: Account, asked: Aske
         resolve=resolver(account.destination, pipeline.rules),
         milestone_ids=None if asked.milestone is None else _events_of(session, asked.milestone),
     )
+
+
+def _note(hour: datetime | None, newest: datetime) -> str | None:
+    """What a person must know who asks for an hour to come."""
+    if hour is None or hour < newest:
+        return None
+    return f"the hour from {iso(hour)} has not run: this is what it would send by what is known up to {iso(newest)}"
 
 
 def _events_of(session: Session, identifier: str) -> frozenset[str]:
@@ -154,6 +163,8 @@ def show(result: dict[str, Any]) -> None:
         click.echo(
             f"not sent: {row['milestone']} {row['milestone_id']}: {row['state']}, {row['reason'] or 'no reason'}"
         )
+    if result["note"]:
+        click.echo(f"note: {result['note']}")
     if result["stopped"]:
         click.echo(f"stopped: {result['stopped']}")
     for number, told in enumerate(result["validated"] or (), start=1):

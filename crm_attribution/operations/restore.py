@@ -15,6 +15,7 @@ from crm_attribution.clock import WallClock, iso, parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.http.clock import make_clock
 from crm_attribution.marts import query
+from crm_attribution.operations.console import with_flags
 from crm_attribution.orchestration.resources import open_warehouse, run_lock
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse import snapshots
@@ -43,14 +44,15 @@ def restore(given: Settings, wanted: str | None = None) -> dict[str, Any]:
         files = _unarchive(given.inbox, given.data_dir / snapshots.FOLDER / chosen.name / snapshots.MANIFEST)
     since = chosen.newest_hour_ends
     last = now.replace(minute=0, second=0, microsecond=0)
+    again = _command(given.start if since is None else parse_instant(since), last)
     return {
         "snapshot": chosen.name,
         "passed_over": passed,
         "moved_away": str(given.data_dir / snapshots.DAMAGED),
         "stands_as_of": since,
-        "read_again": _command(given.start if since is None else parse_instant(since), last),
+        "read_again": again and with_flags(again),
         "files_back_in_the_inbox": files,
-        "closings_lost": _lost(published, kept),
+        "closings_lost": [with_flags(command) for command in _lost(published, kept)],
         "sending": _SENT_ONCE,
     }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from crm_attribution.clock import iso
+from crm_attribution.clock import iso, parse_instant
 from crm_attribution.contracts import SCHEMAS
 from crm_attribution.conversions.mirror import copied
 from crm_attribution.conversions.plan import accounts_of, why_not
@@ -92,6 +93,7 @@ def status(given: Settings) -> dict[str, Any]:
             answer |= {
                 "portal_id": session.state.portal_id,
                 "newest_hour_ends": watermark and iso(watermark),
+                "unfinished": None if holder else _unfinished(answer["finance_as_of"], watermark),
                 "rows": rows_per_layer(session),
                 "quarantined": _quarantined(session),
                 "quarantine_reasons": quarantine_reasons(session),
@@ -101,6 +103,17 @@ def status(given: Settings) -> dict[str, Any]:
     except WarehouseBusy as error:
         answer["warehouse"] = str(error)
     return answer
+
+
+def _unfinished(published: str | None, watermark: datetime | None) -> str | None:
+    """What was begun and is not published: a run broke off, or a check stopped it."""
+    if watermark is None or (published is not None and parse_instant(published) >= watermark):
+        return None
+    since = f"since {published}" if published else "so far"
+    return (
+        f"hours {since} up to {iso(watermark)} were begun and are not published: a run broke off, or a check refused"
+        " the figures. Run the newest hour again"
+    )
 
 
 def _sends(destination: Destination, rules: Rules, given: Settings) -> str:

@@ -148,6 +148,7 @@ def stream_lines(pipeline: Pipeline, since: datetime | None, now: datetime) -> l
         with pipeline.warehouse.session() as session:
             known = session.scalar("SELECT count(*) FROM raw.campaign")
         each = known if since is None or now - since >= SMALL else ceil(known / 24)
+        each *= 1 + streams.campaign_revenue
         lines.append(Line("campaigns", {"burst": pages(known, CAMPAIGNS_PAGE) + each}, at_least=True))
     return lines
 

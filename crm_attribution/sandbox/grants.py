@@ -29,6 +29,7 @@ SCOPES = (
     "content",
     "crm.objects.marketing_events.read",
     "marketing.campaigns.read",
+    "marketing.campaigns.revenue.read",
     "crm.objects.contacts.write",
     "crm.objects.deals.write",
     "analytics.behavioral_events.send",

@@ -19,7 +19,7 @@ import duckdb
 
 from crm_attribution.errors import ConfigurationError, SessionOpen, WarehouseBusy
 from crm_attribution.warehouse import handover
-from crm_attribution.warehouse.engine import damage, damaged, interrupted, open_engine
+from crm_attribution.warehouse.engine import culprits, damage, damaged, interrupted, open_engine
 from crm_attribution.warehouse.macros import create_macros
 from crm_attribution.warehouse.schema import initialise
 from crm_attribution.warehouse.session import Session
@@ -161,7 +161,7 @@ class Warehouse:
     def _engine(self) -> duckdb.DuckDBPyConnection:
         """This process's DuckDB, in memory: starting one takes longer than attaching and detaching both files."""
         if self.path in _damaged:
-            raise damaged(self.path, _damaged[self.path])
+            raise damaged(*_damaged[self.path])
         pid = os.getpid()
         if pid not in self._engines:
             self._engines.clear()
@@ -182,10 +182,11 @@ class Warehouse:
             what = damage(error)
             if what is None:
                 raise
-            _damaged[self.path], self._open.engine = what, None
+            _damaged[self.path] = (culprits(what, (self.path, self.marts_path)), what)
+            self._open.engine = None
             # What is in memory must not reach the file, neither by detaching it nor when the process ends.
             engine.execute("PRAGMA disable_checkpoint_on_shutdown")
-            raise damaged(self.path, what) from None  # the innermost message is the one that is shown
+            raise damaged(*_damaged[self.path]) from None  # the innermost message is the one that is shown
         finally:
             if self.path not in _damaged and not kept:
                 self._let_go(engine)
@@ -225,8 +226,8 @@ class Warehouse:
             raise
 
 
-_damaged: dict[Path, str] = {}
-"""Warehouses this process met damaged, and what DuckDB said of them: it opens none of them again."""
+_damaged: dict[Path, tuple[list[Path], str]] = {}
+"""Warehouses this process met damaged -> which of their files, and what DuckDB said: it opens none of them again."""
 
 
 def _detach(engine: duckdb.DuckDBPyConnection) -> None:

@@ -16,6 +16,7 @@ import re
 import shutil
 import tempfile
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
@@ -29,7 +30,9 @@ SPILL = "spill"
 
 _LEAST_MEMORY = 512 * 2**20
 _CGROUP_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
-_DAMAGE = re.compile(r"\bcorrupt|checksum|has been invalidated|could not read enough bytes", re.I)
+_DAMAGE = re.compile(
+    r"\bcorrupt|checksum|has been invalidated|could not read enough bytes|not a valid DuckDB database file", re.I
+)
 _QUOTING = (duckdb.DataError, duckdb.IntegrityError, duckdb.ProgrammingError)
 """Errors whose text may quote a row or a query: their words say nothing about the file."""
 
@@ -106,6 +109,31 @@ def damage(error: BaseException) -> str | None:
     return None
 
 
+_FILE = re.compile(r'file "([^"]+)"', re.I)
+_BLOCK = re.compile(r"does not match stored checksum (\d+) in block at location (\d+)")
+
+
+def culprits(what: str, paths: Sequence[Path]) -> list[Path]:
+    """Which of the files an error is about: the one it names, or that has the checksum it tells where it says; all of
+    them where it tells neither."""
+    if named := _FILE.search(what):
+        found = [path for path in paths if str(path) == named[1]]
+    elif block := _BLOCK.search(what):
+        found = [path for path in paths if _bytes_at(path, int(block[2])) == int(block[1]).to_bytes(8, "little")]
+    else:
+        found = []
+    return found or list(paths)
+
+
+def _bytes_at(path: Path, place: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(place)
+            return file.read(8)
+    except OSError:
+        return b""
+
+
 def interrupted(error: BaseException) -> bool:
     """Whether a signal ended a query."""
     seen: BaseException | None = error
@@ -116,12 +144,12 @@ def interrupted(error: BaseException) -> bool:
     return False
 
 
-def damaged(path: Path, what: str) -> WarehouseDamaged:
-    """The last words of a process that met a damaged file or memory."""
+def damaged(paths: Sequence[Path], what: str) -> WarehouseDamaged:
+    """The last words of a process that met a damaged file or memory, one of these."""
     return WarehouseDamaged(
-        f"{path}: DuckDB reported a damaged file or memory ({what}). This process ends without writing; what was"
-        " committed before is kept. Run the command again; if it ends with this message again, put the last good copy"
-        " back with crm-attribution restore"
+        f"{' or '.join(map(str, paths))}: DuckDB reported a damaged file or memory ({what}). This process ends without"
+        " writing; what was committed before is kept. Run the command again; if it ends with this message again, put"
+        " the last good copy back with crm-attribution restore"
     )
 
 

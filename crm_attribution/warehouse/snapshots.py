@@ -156,7 +156,7 @@ def _verify(copy: Path, source: Path) -> None:
         with open_reader(copy) as reader:
             _read_all(reader)
     except duckdb.Error as error:
-        raise damaged(source, damage(error) or type(error).__name__) from None
+        raise damaged([source], damage(error) or type(error).__name__) from None
 
 
 def _read_all(reader: duckdb.DuckDBPyConnection) -> None:

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
+from crm_attribution.errors import ConfigurationError
 from crm_attribution.hubspot.wire import moment
 from crm_attribution.webhook.inbox import Inbox
 from crm_attribution.webhook.ingest import read_object
+from crm_attribution.words import said
 
 NAME = re.compile(r"\d{8}T\d{12}Z-replay-[0-9a-f]{16}")
 """Of a wish: its file's name, which is how its answer is asked for."""
@@ -31,6 +33,11 @@ def problems(body: bytes) -> dict[str, str]:
         found.setdefault("destinations", "missing")
     if not isinstance(given.get("reason"), str) or not given["reason"].strip():
         found["reason"] = "missing"
+    else:
+        try:
+            said("reason", given["reason"], "say why")
+        except ConfigurationError as error:
+            found["reason"] = str(error).removeprefix("reason ")
     return found | _which(given)
 
 

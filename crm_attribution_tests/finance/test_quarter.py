@@ -4,6 +4,7 @@ delta has a cause whose row is there."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import date
 from decimal import Decimal
 from itertools import combinations
 
@@ -22,6 +23,8 @@ from crm_attribution.operations.changed import brief, changed
 from crm_attribution.orchestration.assets.periods import close_month, reopen_month
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS
 from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.warehouse import snapshots
+from crm_attribution.warehouse.engine import open_reader
 from crm_attribution_tests.finance.quarter import CLOSED, DATES, FEBRUARY, JANUARY, Quarter, file, in_order, played
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import update
@@ -200,6 +203,8 @@ def test_months_close_in_order_and_only_when_they_are_over(quarter: Quarter) -> 
     assert "2026-04 ends at 2026-04-30T22:00Z" in refused("2026-04"), "the month ends in the account's zone"
     assert refused("2026-01") == "2026-01 is closed; everything up to 2026-02 is"
     assert "reason is empty" in refused("2026-03", reason=" ")
+    assert "reason holds a control character (U+001B in place 5)" in refused("2026-03", reason="done\x1b[31m")
+    assert "by holds a control character (U+000A in place 4)" in refused("2026-03", by="Ida\nBerg")
     assert "by holds an e-mail address" in refused("2026-03", by="ida@firm.example")
     assert "closed is everything up to 2026-02" in refused("2026-03", change=periods.reopen)
 
@@ -238,6 +243,10 @@ def test_the_job_closes_a_month_and_publishes(quarter: Quarter) -> None:
     with chain.warehouse.session() as session:
         session.state.watermark = at("2026-04-02T00:00:00Z")
     assert run(close_month, "close", "2026-03").success
+    copy = chain.warehouse.directory / snapshots.FOLDER / snapshots.names(chain.warehouse.directory)[0]
+    with open_reader(copy / "warehouse.duckdb") as reader:
+        held = reader.execute("SELECT max(month) FROM finance.period WHERE state = 'closed'").fetchone()
+    assert held == (date(2026, 3, 1),), "a restore has the closing with what it locks"
     rows = changed(given, at("2026-03-01"), "2026-01")
     assert set(brief(rows, "linear")["cause"]) == {"stage", "amount"}
     (through,) = query.read(chain.warehouse.finance_path, "SELECT max(month) FROM marts.period WHERE is_current").row(0)

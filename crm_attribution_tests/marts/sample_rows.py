@@ -402,8 +402,11 @@ SUPERSEDED = {
 
 CAMPAIGNS = [
     {"campaign_id": number, "portal_id": "1", "name": name, "utm_campaign": utm, "currency": "EUR", "budget": budget,
+     "revenue_currency": revenue and "EUR", "revenue": revenue, "revenue_deals": revenue and 1,
      "updated_at": at("2026-03-02"), "extracted_at": at("2026-03-03")}
-    for number, name, utm, budget in (("g1", "Spring", "brand", 50_000), ("g2", "Fair", None, 10_000))
+    for number, name, utm, budget, revenue in (
+        ("g1", "Spring", "brand", 50_000, 70_000), ("g2", "Fair", None, 10_000, None)
+    )
 ]  # fmt: skip
 SPEND = [
     spend("77", "Brand", 12_345),

@@ -16,7 +16,7 @@ from crm_attribution.marts.publish import publish
 from crm_attribution.money import split
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.flow.chain import Chain
-from crm_attribution_tests.helpers import at, new_warehouse, rows, utc
+from crm_attribution_tests.helpers import at, new_warehouse, rows, undone, utc
 from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.marts.sample_rows import ACME, BIRK
 
@@ -301,3 +301,40 @@ def test_cohorts_say_how_old_and_how_open_they_are(marts: Session) -> None:
     )
     # 3 accounts, of which one is a customer; the newest fact is of 2026-05-02; the one customer took 31 days
     assert found == [(MARCH, 3, 31, D("0.666667"), True), (APRIL, None, 1, None, False)]
+
+
+REPORTED = """
+    INSERT INTO identity.alias (identifier_type, identifier, person_id) VALUES ('contact', '1', 'p1');
+    INSERT INTO attribution.touch SELECT touch.* REPLACE (word AS touch_id, moment AS touched_at,
+        'latest_source' AS kind, 'brand' AS campaign)
+        FROM attribution.touch, (VALUES ('t1', TIMESTAMPTZ '2025-09-01 09:00:00+00'),
+        ('t2', TIMESTAMPTZ '2025-10-01 09:00:00+00')) AS more (word, moment) WHERE touch_id = 'form:f:1';
+    UPDATE events.milestone SET currency = 'USD' WHERE milestone_id = 'm4';
+    UPDATE events.home_value SET amount_home = 100000 WHERE milestone = 'customer_won' AND milestone_id = 'm4';
+    UPDATE attribution.credit SET currency = 'USD', credit_home = 50000
+        WHERE milestone = 'customer_won' AND milestone_id = 'm4' AND model = 'linear' AND measure = 'amount';
+    UPDATE raw.deal SET properties = '{"amount_in_home_currency": "1100.00"}' WHERE id = 501;
+    UPDATE attribution.credit SET touch_id = 'click:a'
+        WHERE milestone = 'customer_expanded' AND milestone_id = 'm5' AND model = 'linear' AND measure = 'amount';
+"""
+"""Deal 501, in dollars: its contact has a form of another campaign in our window, and two visits of the campaign long
+before; the tracked link is none that HubSpot knows. Deal 505 has no contact."""
+BY_HAND = [
+    ("marts", "501", D("500")),  # half of 1,000.00 EUR, by our rate
+    ("marts", "505", D("600")),
+    ("without_contacts", "505", D("-600")),
+    ("other_touches", "501", D("-500")),  # of the form alone
+    ("window", "501", D("666.67")),  # two of three touches
+    ("currency", "501", D("66.66")),  # of 1,100.00 EUR
+    ("unexplained", None, D("-33.33")),
+    ("hubspot", None, D("700")),
+]
+
+
+def test_why_hubspots_own_report_of_a_campaign_differs(marts: Session) -> None:
+    """Worked out by hand; `unexplained` is what is left of HubSpot's figure."""
+    (model,) = (one for one in sample_rows.models() if one.key == "marts.campaign_reconciliation")
+    with undone(marts):
+        marts.connection.execute(REPORTED)
+        marts.connection.execute(f"CREATE TEMP TABLE told AS {model.sql}")
+        assert rows(marts, "SELECT class, deal_id, amount FROM told ORDER BY step, deal_id") == BY_HAND

@@ -123,7 +123,8 @@ def test_only_counts_and_labels_come_from_no_column() -> None:
         *("marts.identity_quality.of_records", "marts.model_comparison.look_back_days"),
         *("marts.pipeline_velocity.opportunities", "marts.pipeline_velocity.won", "marts.pipeline_velocity.lost"),
         *("marts.pipeline_velocity.win_rate", "marts.reconciliation.warehouse_deals"),
-        *("marts.reconciliation.asked_deals",),
+        *("marts.reconciliation.asked_deals", "marts.campaign_reconciliation.step"),
+        *("marts.campaign_reconciliation.class",),
     }
 
 

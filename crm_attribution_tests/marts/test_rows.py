@@ -8,7 +8,7 @@ from decimal import Decimal
 from crm_attribution.marts.models import run_test
 from crm_attribution.money import _EXPONENTS, exponent
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests.helpers import at, rows, utc
+from crm_attribution_tests.helpers import at, rows, undone, utc
 from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.marts.sample_rows import ACME, BIRK
 
@@ -57,8 +57,8 @@ def test_first_touch_may_come_an_hour_late_and_not_later(marts: Session) -> None
 def test_a_deal_that_jumps_to_won_has_reached_every_step(marts: Session) -> None:
     found = rows(
         marts,
-        "SELECT step, booked_on, reached, milestones FROM marts.funnel"
-        " WHERE subject = 'deal' AND entry_channel = 'Paid Search' ORDER BY step_number, booked_on",
+        "SELECT step, booked_on, reached, milestones FROM marts.funnel WHERE subject = 'deal' AND subtype = 'new'"
+        " AND entry_channel = 'Paid Search' ORDER BY step_number, booked_on",
     )
     first = day(1, 4)
     between = ["meeting_scheduled", "opportunity_qualified", "demo_completed", "negotiation_started", "proposal_sent"]
@@ -67,6 +67,18 @@ def test_a_deal_that_jumps_to_won_has_reached_every_step(marts: Session) -> None
         *((step, first, 1, 0) for step in between),
         ("customer_won", first, 1, 1),
     ], "the renewal of 505 is no step of a funnel"
+
+
+def test_a_deal_has_one_subtype_for_all_its_steps(marts: Session) -> None:
+    """That of its newest fact: a deal that is moved into another pipeline is not new business and expansion at once."""
+    (model,) = (one for one in sample_rows.models() if one.key == "marts.funnel")
+    with undone(marts):
+        marts.connection.execute(
+            "UPDATE staging.funnel_fact SET subtype = 'expansion' WHERE deal_id = 501 AND milestone = 'customer_won'"
+        )
+        marts.connection.execute(f"CREATE TEMP TABLE moved AS {model.sql}")
+        found = rows(marts, "SELECT subject, subtype, sum(milestones)::INT FROM moved GROUP BY ALL ORDER BY ALL")
+    assert found == [("account", None, 7), ("deal", "expansion", 2), ("deal", "new", 2), ("person", None, 4)]
 
 
 def test_the_funnel_of_persons_ends_before_deals_and_leaves_out_internal_traffic(marts: Session) -> None:

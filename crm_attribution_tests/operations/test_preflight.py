@@ -37,7 +37,7 @@ pytestmark = pytest.mark.sandbox
 
 NOW = "2026-03-13T12:00:00Z"
 ACCOUNT = "507404993"
-STREAMS = "streams: {meetings: on, calls: on, marketing_events: on, campaigns: on}\n"
+STREAMS = "streams: {meetings: on, calls: on, marketing_events: on, campaigns: on, campaign_revenue: on}\n"
 RULES = mapping.load(SAMPLE_MAPPING)
 MICROSOFT = "  microsoft: {conversions: [{milestone: customer_won, action: Customer won, value: arr}]}\n"
 CONSENT = [{"value": value, "label": value, "hidden": False} for value in ("granted", "denied")]
@@ -87,6 +87,7 @@ def test_with_all_there_nothing_is_named(look: Look, sandbox: Sandbox):
 SCOPES = [need.scope for need in rule.needs(mapping.load())] + [
     "crm.objects.marketing_events.read",
     "marketing.campaigns.read",
+    "marketing.campaigns.revenue.read",
 ]
 
 

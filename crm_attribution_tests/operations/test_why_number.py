@@ -125,6 +125,31 @@ def test_what_cannot_be_asked_is_told_with_what_can(world: tuple[Session, Contex
     assert "opening_minor" in balances.facts["not_added_up"], "nor are balances of several months"
 
 
+@pytest.mark.parametrize(
+    "table", ["milestone_history", "revenue_attribution", "pipeline", "arr_bridge", "stage_duration"]
+)
+def test_every_value_can_be_asked_for_as_it_is_shown(world: tuple[Session, Context], table: str) -> None:
+    session, context = world
+    row = session.query(f"FROM marts.{table} ORDER BY ALL LIMIT 1").row(0, named=True)
+    shown = {name: str(value) for name, value in number._facts(row).items()}
+    tree = number.explain(context, table, [f"{name}={value}" for name, value in shown.items()])
+    assert tree.facts["rows"] == 1
+
+
+def test_a_month_and_a_moment_may_be_written_in_any_way(world: tuple[Session, Context]) -> None:
+    _, context = world
+    asked = [f"booked_month={month}" for month in ("2026-3", "2026-03", "2026-03-01", "2026-3-1")]
+    assert len({number.explain(context, "milestone", [one]).facts["rows"] for one in asked}) == 1
+    for condition, form in (
+        ("booked_month=March", "is no DATE: write it as 2026-03-01, or 2026-03"),
+        ("occurred_at=noon", "is no TIMESTAMP: write it as 2026-03-12T09:00:00Z"),
+        ("is_counted=perhaps", "is no BOOLEAN: write it as true or false"),
+        ("amount_current=much", r"is no DECIMAL.*: write it as a number"),
+    ):
+        with pytest.raises(ConfigurationError, match=form):
+            number.explain(context, "milestone", [condition])
+
+
 def test_the_command(built: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRM_ATTRIBUTION_DATA_DIR", str(built.warehouse.directory))
     done = CliRunner().invoke(main, ["why", "number", "marts.revenue_attribution", *LINEAR, "--limit", "2", "--json"])

@@ -226,6 +226,8 @@ def test_the_questions_of_finance_are_answered_in_ten_lines(played: Played) -> N
     assert {question: sql for question, sql in asked.items() if len(sql.strip().splitlines()) > 10} == {}
     found = answers(str(played.project.data_dir / "finance.duckdb"))
     assert {question: count for question, count in found.items() if not count} == {}
+    for sql in re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "finance.md").read_text(), re.DOTALL):
+        played.project.finance(sql)
 
 
 def test_no_column_needs_a_package_beside_duckdb(played: Played) -> None:

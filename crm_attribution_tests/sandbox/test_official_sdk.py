@@ -105,3 +105,5 @@ def test_campaigns_with_their_budget(client: HubSpot):
     totals = client.marketing.campaigns.budget.get_totals(found.id)
     assert (totals.currency_code, totals.spend_total, totals.budget_items) == ("EUR", 5.5, [])
     assert [(item.id, item.amount, item.order) for item in totals.spend_items] == [("1", 5.5, 0)]
+    revenue = client.marketing.campaigns.metrics.get_revenue_attribution(found.id, attribution_model="LINEAR")
+    assert (revenue.currency_code, revenue.revenue_amount, revenue.deals_number) == ("EUR", 0, 0)

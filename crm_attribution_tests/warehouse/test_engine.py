@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -173,16 +174,27 @@ def test_after_damage_the_process_writes_nothing_more_and_the_next_goes_on(tmp_p
     assert done.stdout.split() == ["1", "2"]
 
 
-def test_a_file_with_a_flipped_bit_says_what_to_do(tmp_path: Path):
-    with Warehouse(tmp_path).session() as session, session.transaction():
-        session["raw.owner"].upsert(OWNER)
-    path = tmp_path / "warehouse.duckdb"
+@pytest.mark.parametrize("name", ["warehouse.duckdb", "marts.duckdb"])
+@pytest.mark.parametrize("how", ["a flipped bit", "cut off", "text"])
+def test_the_file_that_is_damaged_is_named(tmp_path: Path, name: str, how: str):
+    with Warehouse(tmp_path).session() as session:
+        session.change("CREATE TABLE marts.numbers AS SELECT range AS n FROM range(1000)")
+        with session.transaction():
+            session["raw.owner"].upsert(OWNER)
+    path = tmp_path / name
     content = bytearray(path.read_bytes())
     for place in range(3 * 4096, len(content), 4096):
         content[place + 100] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(WarehouseDamaged, match=r"warehouse\.duckdb.*damaged"):
-        _owners(tmp_path)
+    broken = {"a flipped bit": bytes(content), "cut off": bytes(content[: 6 * 4096]), "text": b"no database " * 999}
+    path.write_bytes(broken[how])
+    with pytest.raises(WarehouseDamaged, match=rf"^{re.escape(str(path))}: .*damaged"):
+        _read(tmp_path)
+
+
+def _read(folder: Path) -> None:
+    with Warehouse(folder).session() as session:
+        session.query("SELECT sum(n) FROM marts.numbers")
+        session.read("raw.owner")
 
 
 @pytest.mark.parametrize(

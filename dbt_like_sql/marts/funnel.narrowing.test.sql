@@ -1,12 +1,12 @@
--- Added up over all days, no step of a subject and entry channel is larger than the step before it.
+-- Added up over all days, no step of a subject, subtype and entry channel is larger than the step before it.
 with total as (
-    select subject, entry_channel, step_number, sum(reached)::bigint as reached
+    select subject, subtype, entry_channel, step_number, sum(reached)::bigint as reached
     from marts.funnel
-    group by subject, entry_channel, step_number
+    group by subject, subtype, entry_channel, step_number
 ),
 
 compared as (
-    select *, lag(reached) over (partition by subject, entry_channel order by step_number) as before
+    select *, lag(reached) over (partition by subject, subtype, entry_channel order by step_number) as before
     from total
 )
 

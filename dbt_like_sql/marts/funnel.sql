@@ -1,4 +1,5 @@
--- One row per day, subject (person, deal or account), step of the funnel and channel of the subject's entry touch.
+-- One row per day, subject (person, deal or account), subtype of deals, step of the funnel and channel of the subject's entry
+-- touch.
 -- `reached` is the funnel: each subject counts once per step, on the day it first got to that step or beyond it, so a
 -- deal that jumps from demo to won has reached the proposal too, and no step is ever larger than the one before it.
 -- `milestones` counts the facts of exactly that step. Days may be added up into weeks and months, channels too; steps
@@ -15,6 +16,8 @@
 -- @column booked_on [not_null]: day in the account's time zone: close date of wins, else the day it happened
 -- @column booked_month [not_null]: first day of that month
 -- @column subject [not_null] [in person, deal, account]: what is counted; never add different subjects up
+-- @column subtype [in new, expansion, renewal]: of deals, by the pipeline of the newest fact, one for all the steps of a deal, so
+--   rates per subtype are true rates; null for persons and accounts, which are of all of them
 -- @column step_number [not_null] [>= 1] [<= 11]: position of the step in the funnel
 -- @column step [not_null] [in lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won,
@@ -23,7 +26,7 @@
 --   fact, or Unattributed; not what the model first_touch credits, which looks at the window of one outcome
 -- @column reached [not_null] [>= 0]: subjects that first reached this step or a later one on this day
 -- @column milestones [not_null] [>= 0]: facts of exactly this step booked on this day
--- @unique: booked_on, subject, step, entry_channel
+-- @unique: booked_on, subject, subtype, step, entry_channel
 with step (step_number, step) as (
     values
         (1, 'lead_captured'),
@@ -45,16 +48,23 @@ counted as (
     join step on step.step = fact.milestone
 ),
 
+sold as (
+    select deal_id, arg_max(subtype, (observed_at, milestone, milestone_id)) as subtype
+    from counted
+    where deal_id is not null
+    group by deal_id
+),
+
 fact as (
-    select 'person' as subject, person_id as subject_id, step_number, booked_on
+    select 'person' as subject, person_id as subject_id, null as subtype, step_number, booked_on
     from counted
     where person_id is not null
     union all
-    select 'deal', deal_id::varchar, step_number, booked_on
+    select 'deal', counted.deal_id::varchar, sold.subtype, counted.step_number, counted.booked_on
     from counted
-    where deal_id is not null
+    join sold on sold.deal_id = counted.deal_id
     union all
-    select 'account', account_id, step_number, booked_on
+    select 'account', account_id, null, step_number, booked_on
     from counted
     where account_id is not null
 ),
@@ -70,17 +80,17 @@ placed as (
 ),
 
 first_reached as (
-    select placed.subject, placed.subject_id, step.step_number, min(placed.booked_on) as booked_on
+    select placed.subject, placed.subject_id, placed.subtype, step.step_number, min(placed.booked_on) as booked_on
     from placed
     join step
         on step.step_number between placed.first_step and least(placed.step_number, placed.last_step)
-    group by placed.subject, placed.subject_id, step.step_number
+    group by placed.subject, placed.subject_id, placed.subtype, step.step_number
 ),
 
 per_step as (
-    select subject, subject_id, step_number, booked_on, 1 as reached, 0 as milestones from first_reached
+    select subject, subject_id, subtype, step_number, booked_on, 1 as reached, 0 as milestones from first_reached
     union all
-    select subject, subject_id, step_number, booked_on, 0, 1
+    select subject, subject_id, subtype, step_number, booked_on, 0, 1
     from placed
     where step_number between first_step and last_step
 )
@@ -89,6 +99,7 @@ select
     per_step.booked_on,
     date_trunc('month', per_step.booked_on)::date as booked_month,
     per_step.subject,
+    per_step.subtype,
     per_step.step_number,
     step.step,
     entry.entry_channel,

@@ -6,9 +6,7 @@
 -- HubSpot is asked in two ways: deal by deal, each hour, and once a day for the sum of what it has as closed and won
 -- (raw.closed_won). The two must agree on every deal that did not change in between.
 --
--- HubSpot's own report of revenue per campaign differs from marts.revenue_attribution for these reasons: it credits
--- interactions that HubSpot tracks alone, and of the deal's contacts alone; it has windows of its own; deals without contacts
--- have no row in it; and it converts at the present rate.
+-- HubSpot's own report of revenue per campaign differs from marts.revenue_attribution: marts.campaign_reconciliation has why.
 --
 -- @audience: finance
 -- @column booked_month [not_null]: first day of the month of the close date, in the account's time zone

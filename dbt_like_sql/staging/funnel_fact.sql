@@ -6,6 +6,8 @@
 -- @column person_id: whose, null for facts of deals and accounts
 -- @column account_id: the account, null for persons without one
 -- @column deal_id: the deal, null for facts without one
+-- @column subtype: new, expansion or renewal, by the pipeline the deal was in then; null for facts without a deal
+-- @column observed_at [not_null]: when HubSpot recorded it, UTC
 -- @column booked_on [not_null]: day in the account's time zone: close date of wins, else the day it happened
 -- @unique: milestone, milestone_id
 with counted as (
@@ -28,6 +30,14 @@ renewed as (
         )
 )
 
-select counted.milestone, counted.milestone_id, counted.person_id, counted.account_id, counted.deal_id, counted.booked_on
+select
+    counted.milestone,
+    counted.milestone_id,
+    counted.person_id,
+    counted.account_id,
+    counted.deal_id,
+    counted.subtype,
+    counted.observed_at,
+    counted.booked_on
 from counted
 anti join renewed on renewed.milestone = counted.milestone and renewed.milestone_id = counted.milestone_id

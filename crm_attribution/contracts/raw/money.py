@@ -42,7 +42,8 @@ class Campaign(Model):
     raw.ad_spend, with the platform hubspot and the portal as its account. One that is gone from HubSpot stays as it was
     read last.
 
-    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide
+    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide , its revenue:
+    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/reports/get-revenue-report
     """
 
     campaign_id: str = field("HubSpot's id of the campaign (a GUID)", str_length={"min_value": 1})
@@ -51,6 +52,13 @@ class Campaign(Model):
     utm_campaign: str = field("the utm_campaign of its links (hs_utm)", nullable=True)
     currency: str = field("ISO 4217 code of `budget`", nullable=True, str_matches=CURRENCY)
     budget: int = field("sum of its budget items, minor units")
+    revenue_currency: str = field("ISO 4217 code of `revenue`", nullable=True, str_matches=CURRENCY)
+    revenue: int = field(
+        "what HubSpot's own revenue report credits to it by its model LINEAR, of all times, minor units; null where"
+        " `streams.campaign_revenue` does not read it",
+        nullable=True,
+    )
+    revenue_deals: int = field("closed and won deals in that report", nullable=True, ge=0)
     updated_at: Timestamp = field("when HubSpot says it was changed last, UTC")
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 

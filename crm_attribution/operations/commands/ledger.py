@@ -11,7 +11,8 @@ import click
 
 from crm_attribution.contracts.conversions import STATES
 from crm_attribution.mapping.events import MILESTONES
-from crm_attribution.operations.console import Instant, acts_on_errors, given_settings
+from crm_attribution.operations.console import Instant, acts_on_errors, given_settings, with_flags
+from crm_attribution.words import said
 
 _DESTINATION = click.option("--destination", required=True, help="Platform, as in the mapping.")
 _JSON = click.option("--json", "as_json", is_flag=True)
@@ -22,9 +23,8 @@ def _full(hour: datetime | None) -> None:
         raise click.UsageError("--hour must be a full hour, e.g. 2026-03-12T09:00:00Z")
 
 
-def _reason(given: str) -> None:
-    if not given.strip():
-        raise click.UsageError("give a reason: it is kept with each conversion")
+def _reason(option: str, given: str) -> str:
+    return said(option, given, "say why; it is kept with each conversion")
 
 
 @click.command()
@@ -85,7 +85,7 @@ def resolve(
         raise click.UsageError(f"{file} names no id")
     if not everything and not named and reason is None and since is None and until is None:
         raise click.UsageError("name conversions by --id, --file, --reason, --from or --to; --all takes all of them")
-    _reason(because)
+    because = _reason("--because", because)
     chosen = ledger.Chosen(destination, named, reason, since, until)
     done = ledger.resolve(given_settings(), chosen, decision, because)
     result = {"destination": destination, "as": decision, "because": because, "resolved": len(done), "ids": done}
@@ -128,11 +128,19 @@ def replay(
     if hour is None and (milestone or state):
         raise click.UsageError("--milestone and --state go with --hour")
     _full(hour)
-    _reason(why)
+    why = _reason("--reason", why)
     answers = ledger.replay(given_settings(), Wish(named, to, why, "command", hour, milestone, state))
     if as_json:
         click.echo(json.dumps(answers))
-        return
+    else:
+        _show_replay(answers)
+    if unknown := [answer["id"] for answer in answers if answer["canonical_event"] is None]:
+        raise click.ClickException(
+            f"{len(unknown)} of {len(answers)} ids are not known, nothing was queued for them: {', '.join(unknown[:5])}"
+        )
+
+
+def _show_replay(answers: list[dict[str, Any]]) -> None:
     if not answers:
         click.echo("no conversion is meant by this")
     for answer in answers:
@@ -191,7 +199,7 @@ def _told(result: dict[str, Any]) -> str:
     if result["unknown_since"]:
         lines.append(
             f"what was due since {result['unknown_since']} may have been sent: it is sent again only where the platform"
-            " recognises our key, else it becomes unknown (crm-attribution resolve)"
+            f" recognises our key, else it becomes unknown ({with_flags('crm-attribution resolve')})"
         )
     else:
         lines.append("nothing was sent after it: the next hour goes on")

@@ -20,7 +20,8 @@ from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.identifiers import quote_identifier
 
 Row = dict[str, Any]
-_MONTH = re.compile(r"\d{4}-\d{2}")
+_MONTH = re.compile(r"(\d{4})-(\d{1,2})")
+_AS_SHOWN = {"DATE": "2026-03-01, or 2026-03 for the first of a month", "BOOLEAN": "true or false"}
 _NOTHING = ("", "null", "none")
 _WINS = "milestone IN ('customer_won', 'customer_expanded')"
 
@@ -70,7 +71,7 @@ def explain(context: Context, table: str, conditions: Sequence[str]) -> Node:
     """
     name = table.removeprefix("marts.")
     columns = _columns(context, name)
-    wanted = _parsed(name, columns, conditions)
+    wanted = _parsed(context, name, columns, conditions)
     rows = _rows(context, name, {quote_identifier(column): value for column, value in wanted.items()})
     if not rows:
         return _nothing(context, name, wanted)
@@ -94,7 +95,9 @@ def _columns(context: Context, name: str) -> dict[str, str]:
     return columns
 
 
-def _parsed(name: str, columns: Mapping[str, str], conditions: Sequence[str]) -> dict[str, str | None]:
+def _parsed(
+    context: Context, name: str, columns: Mapping[str, str], conditions: Sequence[str]
+) -> dict[str, str | None]:
     """Column -> text its value must have; None for null. A month stands for its first day."""
     wanted: dict[str, str | None] = {}
     for condition in conditions:
@@ -105,9 +108,22 @@ def _parsed(name: str, columns: Mapping[str, str], conditions: Sequence[str]) ->
                 f" its columns are {', '.join(columns)}"
             )
         value = value.strip("'\"")
-        month = columns[column] == "DATE" and _MONTH.fullmatch(value)
-        wanted[column] = None if value.lower() in _NOTHING else f"{value}-01" if month else value
+        null = value.lower() in _NOTHING
+        wanted[column] = None if null else _as_stored(context, column, columns[column], value)
     return wanted
+
+
+def _as_stored(context: Context, column: str, kind: str, value: str) -> str:
+    """A value as DuckDB writes it as text, from any way to write it, that of `why` among them."""
+    if kind == "DATE" and (month := _MONTH.fullmatch(value)):
+        value = f"{month[1]}-{month[2]:0>2}-01"
+    if kind == "BOOLEAN":
+        value = {"yes": "true", "no": "false"}.get(value.lower(), value)
+    found: str | None = context.session.scalar(f"SELECT try_cast(? AS {kind})::VARCHAR", [value])
+    if found is None:
+        form = _AS_SHOWN.get(kind, "2026-03-12T09:00:00Z" if kind == "TIMESTAMP" else "a number")
+        raise ConfigurationError(f"{column}={value} is no {kind}: write it as {form}")
+    return found
 
 
 def _rows(context: Context, name: str, wanted: Mapping[str, str | None], where: str = "true") -> list[Row]:

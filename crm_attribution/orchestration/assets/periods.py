@@ -1,18 +1,19 @@
-"""The jobs `close_month` and `reopen_month`: checks, the month's row, the marts that show it, and publication."""
+"""The jobs `close_month` and `reopen_month`: checks, the month's row, the marts that show it, publication, a copy."""
 
 from collections.abc import Callable
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 import dagster as dg
 from pydantic import Field
 
-from crm_attribution.errors import ConfigurationError
+from crm_attribution.errors import ConfigurationError, Terminal, WarehouseDamaged
 from crm_attribution.finance import periods
 from crm_attribution.marts.current import Models
 from crm_attribution.marts.models import SqlModel, run_test
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS, publish_marts
 from crm_attribution.orchestration.resources import Pipeline
+from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.checks import broken_conservation
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import newest_hour_end
@@ -45,7 +46,23 @@ def change_month(pipeline: Pipeline, change: Change, config: MonthChange) -> dic
         for model in _affected():
             known.run(model)
     done, _ = publish_marts(pipeline)
-    return {"months": ", ".join(f"{one:%Y-%m}" for one in months), "finance snapshot": done.snapshot_id}
+    return {
+        "months": ", ".join(f"{one:%Y-%m}" for one in months),
+        "finance snapshot": done.snapshot_id,
+        "copy of the warehouse": _copied(pipeline),
+    }
+
+
+def _copied(pipeline: Pipeline) -> str:
+    """A copy of the warehouse as it is now: what a closed month shows are versions known when it was closed, and those
+    cannot be read from HubSpot again. So `restore` finds the closing together with what it locks."""
+    try:
+        taken = snapshots.take(pipeline.warehouse, pipeline.clock.now(), timedelta(0))
+    except WarehouseDamaged:
+        raise
+    except (Terminal, OSError) as error:
+        return f"none was taken, the next run tries again: {error}"
+    return taken.name if taken is not None else "as it was"
 
 
 def parse_month(text: str) -> date:

@@ -7,6 +7,7 @@ from crm_attribution.clock import parse_instant
 from crm_attribution.delivery.replay import Wish, queue
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
+from crm_attribution.words import said
 
 JOB = "replay"
 OP = "queue_replay"
@@ -27,18 +28,19 @@ def wish_of(given: Replay) -> Wish:
     """The wish.
 
     Raises:
-        ConfigurationError: where it names neither ids nor an hour, or both.
+        ConfigurationError: where it names neither ids nor an hour, or both, or the reason is no line of text.
     """
     if bool(given.event_ids) == bool(given.hour):
         raise ConfigurationError("give either event_ids or an hour")
-    if not given.destinations or not given.reason.strip():
-        raise ConfigurationError("name the destinations and the reason")
+    if not given.destinations:
+        raise ConfigurationError("destinations is empty: name at least one")
+    reason = said("reason", given.reason, "say why; it is kept with each conversion")
     try:
         hour = parse_instant(given.hour) if given.hour else None
     except ValueError:
         raise ConfigurationError("hour is no ISO 8601 timestamp, e.g. 2026-03-12T09:00:00Z") from None
     milestone, state = given.milestone or None, given.state or None
-    return Wish(given.event_ids, given.destinations, given.reason, "job", hour, milestone, state)
+    return Wish(given.event_ids, given.destinations, reason, "job", hour, milestone, state)
 
 
 @dg.op(name=OP, description="Queue conversions; the next run of each destination's sink sends them.")

@@ -41,6 +41,12 @@ def needs(rules: Rules) -> list[Need]:
         ("content", "clicks in marketing e-mails", "email_clicks", streams.email_clicks),
         ("crm.objects.marketing_events.read", "marketing events", "marketing_events", streams.marketing_events),
         ("marketing.campaigns.read", "HubSpot's own campaigns", "campaigns", streams.campaigns),
+        (
+            "marketing.campaigns.revenue.read",
+            "what HubSpot credits to its campaigns",
+            "campaign_revenue",
+            streams.campaign_revenue,
+        ),
     ]
     found += [
         Need(scope, what, f", or switch the stream off in the mapping (streams: {{{name}: off}})")

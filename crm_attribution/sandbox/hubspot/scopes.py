@@ -37,6 +37,8 @@ def scope_of(path: str) -> str | None:
             return f"crm.objects.{name}.read"
     if path.startswith("/crm/objects/notes"):  # they are only written here
         return "crm.objects.contacts.write"
+    if path.endswith("/reports/revenue"):
+        return "marketing.campaigns.revenue.read"
     if path.startswith("/events/"):
         return _EVENTS["event-definitions" if "event-definitions" in path else "send"]
     return next((scope for start, scope in _BY_PATH.items() if path.startswith(start)), None)

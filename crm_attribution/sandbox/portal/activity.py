@@ -39,6 +39,7 @@ class Activity:
         self.events: dict[str, Json] = {}
         self.attendance: dict[str, dict[str, Json]] = {}
         self.campaigns: dict[str, Json] = {}
+        self.revenue: dict[str, Json] = {}
         self.budgets: dict[str, Json] = {}
         self._numbers = 0
 
@@ -83,12 +84,14 @@ class Activity:
 
     def campaign(self, raw: Json, at: int) -> None:
         """A campaign, told again as it goes on: what is told replaces what was. `spend` and `budget` are lists of items
-        with id and amount; an item keeps the time it was told first, and moves no stamp of the campaign."""
+        with id and amount; an item keeps the time it was told first, and moves no stamp of the campaign. `revenue` is
+        HubSpot's report of it, as the API spells it."""
         number = str(raw["id"])
         texts = {f"hs_{name}": raw[name] for name in ("name", "utm") if name in raw}
         known = self.campaigns.setdefault(number, {"id": number, "createdAt": iso(at), "properties": {}})
         if texts:
             known |= {"updatedAt": iso(at), "properties": {**known["properties"], **texts}}
+        self.revenue.setdefault(number, {}).update(raw.get("revenue", {}))
         budget = self.budgets.setdefault(number, {"currencyCode": "EUR", "budgetItems": [], "spendItems": []})
         budget["currencyCode"] = raw.get("currency", budget["currencyCode"])
         for field, told in (("budgetItems", raw.get("budget")), ("spendItems", raw.get("spend"))):
