@@ -11,8 +11,10 @@ import vl_convert
 Row = Mapping[str, Any]
 Chart = Callable[[Sequence[Row]], str]
 
-WIDTH = 640
+WIDTH = 400
+"""Of the plot, in pixels of the drawing. The page scales a chart to its own width, from a phone's to a desk's."""
 _BAR, _GAP = 15, 9
+_AMOUNT = {"labelExpr": "datum.value == 0 ? '0' : format(datum.value, '~s')", "tickCount": 5}
 _COLOURS = [
     "#2f5d8a",
     "#d98032",
@@ -31,11 +33,11 @@ _CONFIG = {
     "view": {"stroke": None},
     "range": {"category": _COLOURS},
     "axis": {
-        "labelFontSize": 12,
-        "titleFontSize": 12,
+        "labelFontSize": 13,
+        "titleFontSize": 13,
         "titleFontWeight": "normal",
         "gridColor": "#e6e6e6",
-        "labelLimit": 220,
+        "labelLimit": 170,
     },
     "legend": {
         "labelFontSize": 12,
@@ -59,7 +61,7 @@ def bars(category: str, value: str, series: str | None = None, facet: str | None
         high = len(names) * (max(1, len(kinds)) * _BAR + _GAP)
         encoding: dict[str, Any] = {
             "y": {"field": category, "type": "nominal", "sort": names, "axis": {"title": None}},
-            "x": {"field": value, "type": "quantitative", "axis": {"title": None, "format": "~s"}},
+            "x": {"field": value, "type": "quantitative", "axis": {"title": value.replace("_", " "), **_AMOUNT}},
         }
         if series:
             encoding["yOffset"] = {"field": series, "sort": kinds}
@@ -94,10 +96,10 @@ def movements(month: str, parts: Mapping[str, int], line: str, facet: str) -> Ch
         x = {"field": month, "type": "ordinal", "axis": {"title": None, "labelAngle": -40}}
         layers = [
             {
-                "mark": {"type": "bar", "size": 22},
+                "mark": {"type": "bar", "size": 18},
                 "encoding": {
                     "x": x,
-                    "y": {"field": "value", "type": "quantitative", "axis": {"title": None, "format": "~s"}},
+                    "y": {"field": "value", "type": "quantitative", "axis": {"title": None, **_AMOUNT}},
                     "color": {"field": "part", "type": "nominal", "sort": list(parts)},
                 },
             },

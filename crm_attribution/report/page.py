@@ -25,10 +25,12 @@ FINGERPRINT = sha256("\n".join([_TEMPLATE, *(repr(section) for section in (CARDS
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what is shown, and for a figure its exact value as text."""
+    """A cell of a table: what is shown, for a figure its exact value as text, and how it is set: `number`, `date`,
+    which is never broken, `long`, which gets room; empty for other texts."""
 
     shown: str
     value: str | None = None
+    kind: str = ""
 
 
 def draw(section: Section, rows: pl.DataFrame) -> str:
@@ -61,14 +63,17 @@ def _section(section: Section, rows: pl.DataFrame, chart: str) -> dict[str, Any]
     return {
         "key": section.key,
         "title": section.title,
-        "lead": section.lead,
+        "lead": [(text, place % 2 == 1) for place, text in enumerate(section.lead.split("`"))],  # `a command`
         "empty": section.empty,
         "sql": section.sql,
         "chart": chart,
         "columns": [
             {"title": name.replace("_", " "), "number": _is_number(kind)} for name, kind in table.schema.items()
         ],
-        "rows": [[_cell(value) for value in row] for row in table.iter_rows()],
+        "rows": [
+            [_cell(value, number=_is_number(kind)) for value, kind in zip(row, table.dtypes, strict=True)]
+            for row in table.iter_rows()
+        ],
     }
 
 
@@ -78,10 +83,16 @@ def _pivoted(rows: pl.DataFrame, names: str, values: str) -> pl.DataFrame:
     return rows.pivot(names, index=index, values=values, maintain_order=True) if rows.height else rows
 
 
-def _cell(value: Any) -> Cell:
-    if isinstance(value, bool) or not isinstance(value, int | Decimal):
-        return Cell(_shown(value))
-    return Cell(figure(value), _text(value))
+def _cell(value: Any, *, number: bool) -> Cell:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
+        return Cell(figure(value), _text(value), "number")
+    shown = _shown(value)
+    kind = "number" if number else "date" if isinstance(value, date) else "long" if len(shown) > _LONG else ""
+    return Cell(shown, None, kind)
+
+
+_LONG = 40
+"""Letters from which a text gets room."""
 
 
 def _is_number(kind: pl.DataType) -> bool:

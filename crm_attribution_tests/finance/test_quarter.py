@@ -12,8 +12,6 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from crm_attribution import configuration
-from crm_attribution.clock import FixedClock
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.finance import periods
 from crm_attribution.finance.evidence import KEYS
@@ -22,10 +20,19 @@ from crm_attribution.marts.models import materialize, run_test
 from crm_attribution.operations.changed import brief, changed
 from crm_attribution.orchestration.assets.periods import close_month, reopen_month
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS
-from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.engine import open_reader
-from crm_attribution_tests.finance.quarter import CLOSED, DATES, FEBRUARY, JANUARY, Quarter, file, in_order, played
+from crm_attribution_tests.finance.quarter import (
+    CLOSED,
+    DATES,
+    FEBRUARY,
+    JANUARY,
+    Quarter,
+    file,
+    in_order,
+    pipeline,
+    played,
+)
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import update
 
@@ -35,35 +42,67 @@ D = Decimal
 
 BY_HAND = {
     # linear, amount, booked in January: what is known on each date, in EUR, and Gamma's at home
-    DATES[0]: {"Paid Search": 1000, "Paid Social": 600, "home": 450},
-    DATES[1]: {"Paid Search": 1200, "Paid Social": 600, "home": 450},
-    DATES[2]: {"Paid Search": 600, "Paid Social": 600 + 300, "E-mail": 300, "home": 475},
-    DATES[3]: {"Paid Search": 600, "Paid Social": 600, "home": 475},
-    DATES[4]: {"Paid Search": 550, "Paid Social": 550, "home": 475},
+    # (first what Alpha, Beta and Gamma give, then deals 105 to 110 in the order of their companies)
+    DATES[0]: {
+        "Paid Search": 1000 + (100 + 200 + 400 + 600 + 350),
+        "Paid Social": 600 + (200 + 400 + 300 + 350),
+        "E-mail": 200,
+        "home": 450,
+    },
+    DATES[1]: {
+        "Paid Search": 1200 + (100 + 200 + 400 + 600 + 350),
+        "Paid Social": 600 + (200 + 400 + 300 + 350),
+        "E-mail": 200,
+        "home": 450,
+    },
+    DATES[2]: {  # 105 is archived; of 107 the first person has all
+        "Paid Search": 600 + (0 + 400 + 400 + 600 + 350),
+        "Paid Social": 600 + 300 + (0 + 400 + 300 + 350),
+        "E-mail": 300 + 200,
+        "home": 475,
+    },
+    DATES[3]: {  # 106 is 200 USD; of 108 the contact of the company has all
+        "Paid Search": 600 + (400 + 800 + 600 + 350),
+        "Paid Social": 600 + (300 + 350),
+        "home": 475 + 190,
+    },
+    DATES[4]: {  # 110 without the erased person; 109 between two touches
+        "Paid Search": 550 + (400 + 800 + 450),
+        "Paid Social": 550 + (450 + 700),
+        "home": 475 + 190,
+    },
 }
 POSTED_BY_HAND = {
     # the same at the end, by the month it is posted to: January as it was closed, the rest where it was recorded
-    ("2026-01", "Paid Search"): 1200,
-    ("2026-01", "Paid Social"): 600,
-    ("2026-02", "Paid Search"): -600,
-    ("2026-02", "Paid Social"): 0,
-    ("2026-03", "Paid Search"): -50,
-    ("2026-03", "Paid Social"): -50,
+    ("2026-01", "Paid Search"): 2850,
+    ("2026-01", "Paid Social"): 1850,
+    ("2026-02", "Paid Search"): 2750 - 2850,
+    ("2026-02", "Paid Social"): 1250 - 1850,
+    ("2026-03", "Paid Search"): 2200 - 2750,
+    ("2026-03", "Paid Social"): 1700 - 1250,
 }
 LATER = [update("2026-04-01T12:00:00Z", "deals", 101, amount="1000", hs_arr="1000")]
+ERASED_AT = "2026-03-05T00:00:00.000001Z"
+"""Known after the closing at the same hour, so February does not show it."""
 CAUSES_BY_HAND = {
     # linear, amount in its own currency: date, deal, cause -> the row
-    (DATES[0], "101", "new"),
-    (DATES[0], "102", "new"),
-    (DATES[0], "103", "new"),
+    *((DATES[0], deal, "new") for deal in ("101", "102", "103", "105", "106", "107", "108", "109", "110")),
     (DATES[1], "101", "amount"),
     (DATES[2], "101", "late_touch"),
     (DATES[2], "102", "merge"),
+    (DATES[2], "105", "archived"),
+    (DATES[2], "107", "split"),
     (DATES[3], "102", "stage"),
     (DATES[3], "102", "new"),  # the churn that the loss is
     (DATES[3], "104", "new"),
+    (DATES[3], "106", "currency"),
+    (DATES[3], "108", "identity_rule"),
+    (ERASED_AT, "110", "erased"),
     (DATES[4], "101", "amount"),
+    (DATES[4], "109", "mapping"),
 }
+CAUSES = {"new", "merge", "split", "amount", "currency", "rate", "stage", "late_touch", "identity_rule", "mapping",
+          "archived", "erased"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +181,11 @@ def test_what_is_posted_is_what_is_so(quarter: Quarter) -> None:
         for mart in ("arr_bridge", "arr_bridge_restated")
     )
     home = pl.col("basis") == "home"
-    assert books.filter(home)["closing_minor"].to_list() == [205_000, 257_500, 140_000]
-    assert truth.filter(home)["closing_minor"].to_list() == [207_500, 257_500, 140_000]
-    assert books.filter(home)["adjusted_minor"].to_list() == [0, 2_500, 0], "the corrected rate of January"
+    assert books.filter(home)["closing_minor"].to_list() == [515_000, 557_500, 439_000]
+    assert truth.filter(home)["closing_minor"].to_list() == [507_500, 557_500, 439_000]
+    assert books.filter(home)["adjusted_minor"].to_list() == [0, 2_500 - 10_000, 0], (
+        "the corrected rate of January, and 105"
+    )
 
 
 def test_between_any_two_dates_a_month_differs_by_its_deltas(quarter: Quarter) -> None:
@@ -169,7 +210,7 @@ def test_between_any_two_dates_a_month_differs_by_its_deltas(quarter: Quarter) -
 def test_every_delta_has_its_cause_and_the_row_is_there(quarter: Quarter) -> None:
     rows = quarter.query("FROM finance.restatement")
     assert not set(rows["cause"]) & {"unexplained", "not_recorded"}
-    assert {"new", "amount", "late_touch", "merge", "rate", "stage"} <= set(rows["cause"])
+    assert set(rows["cause"]) == CAUSES, "each of them once, by its own deal"
     for (table,), named in rows.group_by("cause_table"):
         held = set(quarter.query(f"SELECT {KEYS[str(table)]} AS key FROM {table}")["key"])
         assert set(named["cause_key"]) <= held, table
@@ -231,13 +272,12 @@ def test_what_changes_after_a_reopening_is_posted_to_the_month_itself(quarter: Q
 def test_the_job_closes_a_month_and_publishes(quarter: Quarter) -> None:
     """After all others: January is open again."""
     chain = quarter.chain
-    given = configuration.load({**chain.sandbox.env, "CRM_ATTRIBUTION_DATA_DIR": str(chain.warehouse.directory)})
-    pipeline = Pipeline(given, chain.mapping, FixedClock(at("2026-04-02T00:00:00Z")), chain.warehouse)
+    of_jobs = pipeline(chain, "2026-04-02T00:00:00Z")
 
     def run(job: dg.JobDefinition, op: str, month: str) -> dg.ExecuteInProcessResult:
         said = {"month": month, "by": "Ida", "reason": "done"}
         return job.execute_in_process(
-            run_config={"ops": {op: {"config": said}}}, resources={"pipeline": pipeline}, raise_on_error=False
+            run_config={"ops": {op: {"config": said}}}, resources={"pipeline": of_jobs}, raise_on_error=False
         )
 
     with chain.warehouse.session() as session:
@@ -247,8 +287,8 @@ def test_the_job_closes_a_month_and_publishes(quarter: Quarter) -> None:
     with open_reader(copy / "warehouse.duckdb") as reader:
         held = reader.execute("SELECT max(month) FROM finance.period WHERE state = 'closed'").fetchone()
     assert held == (date(2026, 3, 1),), "a restore has the closing with what it locks"
-    rows = changed(given, at("2026-03-01"), "2026-01")
-    assert set(brief(rows, "linear")["cause"]) == {"stage", "amount"}
+    rows = changed(of_jobs.settings, at("2026-03-01"), "2026-01")
+    assert set(brief(rows, "linear")["cause"]) == {"stage", "amount", "currency", "identity_rule", "erased", "mapping"}
     (through,) = query.read(chain.warehouse.finance_path, "SELECT max(month) FROM marts.period WHERE is_current").row(0)
     assert through == at("2026-03-01").date()
     refused = run(close_month, "close", "2026-04")
