@@ -68,6 +68,7 @@ won as (
         and fact.state = 'live'
         and fact.suppressed_by is null
         and fact.deal_id is not null
+        and exists (select 1 from reported)
 ),
 
 member as (
@@ -82,7 +83,11 @@ credited as (
         credit.credit, credit.home_currency, credit.credit_home
     from attribution.credit as credit
     join attribution.touch as touch on touch.touch_id = credit.touch_id
-    where credit.superseded_at is null and credit.model = 'linear' and credit.scope = 'account'
+    where
+        credit.superseded_at is null
+        and credit.model = 'linear'
+        and credit.scope = 'account'
+        and exists (select 1 from reported)
 ),
 
 heard as (
