@@ -113,8 +113,12 @@ class Contract:
         """The columns whose change makes a row a different row."""
         return tuple(column.name for column in self.columns if not column.log)
 
-    def empty(self) -> pl.DataFrame:
+    @cached_property
+    def _empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema=self.polars_schema)
+
+    def empty(self) -> pl.DataFrame:
+        return self._empty.clone()
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Select and order the contract's columns and cast to its types; nulls for columns not there, and e-mails
@@ -131,6 +135,8 @@ class Contract:
         for column in self.columns:
             if column.email_of in frame.columns:
                 frame = _with_email(frame, column.name, frame[column.email_of])
+        if frame.schema == self.polars_schema:
+            return frame
         try:
             return frame.select(
                 (pl.col(column.name) if column.name in frame.columns else pl.lit(None))

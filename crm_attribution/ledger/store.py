@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -289,6 +290,16 @@ def moment(micros: int) -> datetime:
 
 
 def _frame(table: str, rows: Sequence[Any]) -> pl.DataFrame:
+    return _filled(table, rows) if rows else _empty(table).clone()
+
+
+@cache
+def _empty(table: str) -> pl.DataFrame:
+    """Most questions find no row, and making a frame of so many columns costs more than asking."""
+    return _filled(table, [])
+
+
+def _filled(table: str, rows: Sequence[Any]) -> pl.DataFrame:
     schema = CONTRACTS[table].polars_schema
     times = [name for name, kind in schema.items() if isinstance(kind, pl.Datetime)]
     stored = {name: pl.Int64() if name in times else kind for name, kind in schema.items()}

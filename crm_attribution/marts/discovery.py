@@ -20,7 +20,10 @@ _COPIES = quote_identifier("row copies")
 
 @dataclass(frozen=True)
 class SqlTest:
-    """A query that returns the rows which break a rule of `model` (`schema.name`)."""
+    """A query that returns the rows which break a rule of `model` (`schema.name`).
+
+    `bad` is the condition of a bad row, where the query is nothing but that: such tests share one scan of the table.
+    """
 
     name: str
     sql: str
@@ -28,6 +31,7 @@ class SqlTest:
     model: str
     description: str
     depends: tuple[str, ...] = ()
+    bad: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,24 +165,26 @@ def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlT
     table, key = quote_identifier(schema, name), f"{schema}.{name}"
     tests: list[SqlTest] = []
 
-    def add(test: str, sql: str, description: str) -> None:
-        tests.append(SqlTest(test, sql, path, key, description, (key,)))
+    def add(test: str, sql: str, description: str, bad: str | None = None) -> None:
+        tests.append(SqlTest(test, sql, path, key, description, (key,), bad))
+
+    def add_condition(test: str, bad: str, description: str) -> None:
+        add(test, f"SELECT * FROM {table} WHERE {bad}", description, bad)
 
     for column in header.columns:
         quoted = quote_identifier(column.name)
-        rows = f"SELECT * FROM {table} WHERE"
         if column.not_null:
-            add(f"{column.name}_not_null", f"{rows} {quoted} IS NULL", f"{column.name} is never null")
+            add_condition(f"{column.name}_not_null", f"{quoted} IS NULL", f"{column.name} is never null")
         if column.unique:
             sql = f"SELECT {quoted}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count({quoted}) > 1"
             add(f"{column.name}_unique", sql, f"{column.name} is unique")
         if column.allowed:
             values = ", ".join(quote_literal(value) for value in column.allowed)
-            sql = f"{rows} {quoted}::VARCHAR NOT IN ({values})"
-            add(f"{column.name}_in", sql, f"{column.name} is one of {', '.join(column.allowed)}")
+            described = f"{column.name} is one of {', '.join(column.allowed)}"
+            add_condition(f"{column.name}_in", f"{quoted}::VARCHAR NOT IN ({values})", described)
         for operator, number in column.bounds:
-            sql = f"{rows} NOT ({quoted} {operator} {number})"
-            add(f"{column.name}_{_BOUND_NAMES[operator]}", sql, f"{column.name} {operator} {number}")
+            described = f"{column.name} {operator} {number}"
+            add_condition(f"{column.name}_{_BOUND_NAMES[operator]}", f"NOT ({quoted} {operator} {number})", described)
     for names in header.unique:
         grain = ", ".join(quote_identifier(column) for column in names)
         sql = f"SELECT {grain}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count(*) > 1"

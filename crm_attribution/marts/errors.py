@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -13,15 +14,16 @@ _ABOUT_THE_QUERY = (duckdb.BinderException, duckdb.CatalogException, duckdb.Pars
 _ABOUT_THE_MACHINE = (duckdb.OperationalError, duckdb.InternalException)
 
 
-def run(connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
-    """Execute and drain.
+def run(connection: duckdb.DuckDBPyConnection, sql: str, path: Path, most: int | None = None) -> list[Any]:
+    """Execute; the rows, or the first of them.
 
     Raises:
         ConfigurationError: when DuckDB does not accept the query.
         Terminal: when it fails while running. The cause is cut off where it may carry personal data.
     """
     try:
-        connection.execute(sql).fetchall()
+        done = connection.execute(sql)
+        return done.fetchall() if most is None else done.fetchmany(most)
     except _ABOUT_THE_QUERY as error:
         raise ConfigurationError(f"{path}: {error}") from error
     except _ABOUT_THE_MACHINE as error:

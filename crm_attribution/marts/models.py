@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import duckdb
@@ -38,6 +39,7 @@ from crm_attribution.errors import CommitLost, ConfigurationError, ContractViola
 from crm_attribution.marts.discovery import SqlModel, SqlTest, discover, order
 from crm_attribution.marts.errors import run
 from crm_attribution.marts.header import SqlColumn
+from crm_attribution.warehouse.engine import interrupted
 from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
 from crm_attribution.warehouse.session import NOT_KEPT
 
@@ -52,6 +54,7 @@ __all__ = [
     "model_columns",
     "order",
     "run_test",
+    "run_tests",
 ]
 
 _RESULT = quote_identifier("temp", "main", "model_result")
@@ -137,13 +140,41 @@ def materialize(
 
 def run_test(connection: duckdb.DuckDBPyConnection, test: SqlTest, limit: int = 20) -> TestResult:
     """Count the rows a test returns and show the first of them."""
+    if not run(connection, test.sql, test.path, most=1):
+        return TestResult(test, 0, [])
     try:
         run(connection, f"CREATE OR REPLACE TEMP TABLE {_BAD_ROWS} AS {test.sql}", test.path)
         bad_rows = _number(connection, f"SELECT count(*) FROM {_BAD_ROWS}")
-        sample = connection.sql(f"FROM {_BAD_ROWS} LIMIT {int(limit)}").pl().to_dicts() if bad_rows else []
+        sample = connection.sql(f"FROM {_BAD_ROWS} LIMIT {int(limit)}").pl().to_dicts()
     finally:
         _drop(connection, _BAD_ROWS)
     return TestResult(test, bad_rows, sample)
+
+
+def run_tests(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest], limit: int = 20) -> list[TestResult]:
+    """As `run_test` for each, in their order; the conditions of a model's rows are counted in one scan."""
+    return [
+        result
+        for model, of_model in groupby(tests, key=lambda test: test.model)
+        for result in _of_one_model(connection, model, list(of_model), limit)
+    ]
+
+
+def _of_one_model(
+    connection: duckdb.DuckDBPyConnection, model: str, tests: list[SqlTest], limit: int
+) -> list[TestResult]:
+    conditions = [test for test in tests if test.bad is not None]
+    counts = ", ".join(f"count(*) FILTER (WHERE {test.bad})" for test in conditions)
+    table = quote_identifier(*model.split("."))
+    passed: set[str] = set()
+    if conditions:
+        try:
+            ((*found,),) = connection.execute(f"SELECT {counts} FROM {table}").fetchall()
+            passed = {test.name for test, bad_rows in zip(conditions, found, strict=True) if not bad_rows}
+        except duckdb.Error as error:  # each for itself then, so that the error names its file
+            if interrupted(error):
+                raise
+    return [TestResult(test, 0, []) if test.name in passed else run_test(connection, test, limit) for test in tests]
 
 
 def _home(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> str:
@@ -217,8 +248,10 @@ def _write_changes(
         f" (SELECT {columns}, 1 AS {_COPIES} FROM {_RESULT} UNION ALL SELECT {columns}, -1 FROM {table})"
         f" GROUP BY {columns} HAVING sum({_COPIES}) <> 0"
     )
-    inserted = _number(connection, f"SELECT coalesce(sum({_COPIES}), 0)::BIGINT FROM {_CHANGES} WHERE {_COPIES} > 0")
-    deleted = _number(connection, f"SELECT coalesce(-sum({_COPIES}), 0)::BIGINT FROM {_CHANGES} WHERE {_COPIES} < 0")
+    ((inserted, deleted),) = connection.execute(
+        f"SELECT coalesce(sum({_COPIES}) FILTER (WHERE {_COPIES} > 0), 0)::BIGINT,"
+        f" coalesce(-sum({_COPIES}) FILTER (WHERE {_COPIES} < 0), 0)::BIGINT FROM {_CHANGES}"
+    ).fetchall()
     if not inserted and not deleted:
         return 0, 0
     before_writing()

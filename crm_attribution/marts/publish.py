@@ -26,7 +26,7 @@ from crm_attribution.errors import ConfigurationError, ContractViolation, Retrya
 from crm_attribution.marts.about import ABOUT, DICTIONARY, Origin, write_about, write_dictionary
 from crm_attribution.marts.copies import keep_copies
 from crm_attribution.marts.manifest import Manifest, manifest_path, read_manifest, temporary_path, write_manifest
-from crm_attribution.marts.models import SqlTest, TestResult, run_test
+from crm_attribution.marts.models import SqlTest, TestResult, run_tests
 from crm_attribution.warehouse.engine import open_reader
 from crm_attribution.warehouse.files import copy_file, put_in_place, read_storage_version
 from crm_attribution.warehouse.identifiers import quote_identifier
@@ -191,9 +191,9 @@ def _stamp(marts_path: Path) -> tuple[int, int, int]:
 
 def _run_tests(connection: duckdb.DuckDBPyConnection, tests: Sequence[SqlTest]) -> None:
     broken = []
-    for test in tests:
-        result = run_test(connection, test, limit=20)
+    for result in run_tests(connection, tests):
         if not result.passed:
+            test = result.test
             broken.append(f"{test.model} {test.name} ({result.bad_rows} bad rows; {test.path}{_deals(result)})")
     if broken:
         raise Terminal(

@@ -21,7 +21,7 @@ from crm_attribution.ledger.store import LedgerFailed
 from crm_attribution.mapping import Rules
 from crm_attribution.marts.publish import read_manifest
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
-from crm_attribution.orchestration.runs import failed_checks, materializations
+from crm_attribution.orchestration.runs import told
 from crm_attribution.raw.webhooks import waiting
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.report import CALLS, CHANGED, MINIMUM_CALLS, ROWS
@@ -33,8 +33,8 @@ _PATIENCE = 5.0
 
 def run_summary(given: Settings, run_id: str) -> dict[str, Any]:
     """Rows and changes per table of a run, what HubSpot was asked, and which checks do not hold."""
-    tables = materializations(given, run_id)
-    return {"tables": tables, **calls(tables), "failed_checks": failed_checks(given, run_id)}
+    tables, failed_checks = told(given, run_id)
+    return {"tables": tables, **calls(tables), "failed_checks": failed_checks}
 
 
 def calls(tables: dict[str, dict[str, Any]]) -> dict[str, int]:

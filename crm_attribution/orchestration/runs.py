@@ -132,10 +132,17 @@ def selected(select: str | None) -> set[str] | None:
     return None if keys is None else {".".join(key.path) for key in keys}
 
 
-def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
-    """What a run's assets reported: table -> its plain figures."""
+def told(given: Settings, run_id: str) -> tuple[dict[str, dict[str, Any]], list[dict[str, str]]]:
+    """What a run reported: table -> its plain figures, and the checks that do not hold (table, check, severity)."""
+    dagster_home(given)
+    with dg.DagsterInstance.get() as instance:
+        return _materializations(instance, run_id), _failed_checks(instance, run_id)
+
+
+def _materializations(instance: dg.DagsterInstance, run_id: str) -> dict[str, dict[str, Any]]:
+    """Table -> its plain figures."""
     tables: dict[str, dict[str, Any]] = {}
-    for record in _events(given, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
+    for record in _events(instance, run_id, dg.DagsterEventType.ASSET_MATERIALIZATION):
         made = record.asset_materialization
         if made is not None:
             tables[".".join(made.asset_key.path)] = {
@@ -146,10 +153,10 @@ def materializations(given: Settings, run_id: str) -> dict[str, dict[str, Any]]:
     return tables
 
 
-def failed_checks(given: Settings, run_id: str) -> list[dict[str, str]]:
+def _failed_checks(instance: dg.DagsterInstance, run_id: str) -> list[dict[str, str]]:
     """Checks that do not hold after a run: table, check, severity (warning or error); errors first."""
     found: dict[tuple[str, str], str] = {}
-    for record in _events(given, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+    for record in _events(instance, run_id, dg.DagsterEventType.ASSET_CHECK_EVALUATION):
         event = record.event_log_entry.dagster_event
         told = None if event is None else event.asset_check_evaluation_data
         if told is not None and not told.passed:
@@ -159,15 +166,13 @@ def failed_checks(given: Settings, run_id: str) -> list[dict[str, str]]:
     return sorted(rows, key=lambda row: (row["severity"], row["table"], row["check"]))
 
 
-def _events(given: Settings, run_id: str, kind: dg.DagsterEventType) -> Iterator[dg.EventLogRecord]:
+def _events(instance: dg.DagsterInstance, run_id: str, kind: dg.DagsterEventType) -> Iterator[dg.EventLogRecord]:
     """A run's events of one type, in their order."""
-    dagster_home(given)
-    with dg.DagsterInstance.get() as instance:
-        cursor, more = None, True
-        while more:
-            page = instance.get_records_for_run(run_id, cursor=cursor, of_type=kind, limit=1000)
-            yield from page.records
-            cursor, more = page.cursor, page.has_more
+    cursor, more = None, True
+    while more:
+        page = instance.get_records_for_run(run_id, cursor=cursor, of_type=kind, limit=1000)
+        yield from page.records
+        cursor, more = page.cursor, page.has_more
 
 
 def _selected(select: str | None) -> list[dg.AssetKey] | None:

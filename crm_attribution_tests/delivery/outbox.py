@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +23,7 @@ from crm_attribution.destinations.base import Destination, Limits, Resolved
 from crm_attribution.identifiers import delivery_key, sha256
 from crm_attribution.ledger.store import Ledger
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION
+from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
@@ -55,6 +56,18 @@ def small(destination: Destination) -> Destination:
 
 SMALL = {name: small(destination) for name, destination in destinations().items()}
 """Every destination there is: tests of delivery run over all of them."""
+KINDS = {destination.limits.dedupe is None: name for name, destination in sorted(SMALL.items(), reverse=True)}
+"""Whether a platform forgets our key -> a destination of that kind."""
+
+
+def over_kinds(values: Sequence[Any], of_others: Sequence[Any] | None = None) -> list[tuple[str, Any]]:
+    """(destination, value) for a test of what all destinations share: every value for a destination of each kind; of
+    the others each has `of_others`, or some by turns, so that every value meets one of them too."""
+    others = sorted(set(SMALL) - set(KINDS.values()))
+    pairs = [(name, value) for name in sorted(KINDS.values()) for value in values]
+    for place, name in enumerate(others):
+        pairs += [(name, value) for value in (values[place :: len(others)] if of_others is None else of_others)]
+    return pairs
 
 
 def emulator(destination: Destination, env: Mapping[str, str]) -> str:
@@ -212,6 +225,10 @@ class Outbox:
     def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:
         own = {"CRM_ATTRIBUTION_DATA_DIR": str(self.directory)}
         given = configuration.load({**self.env, **own, **options.pop("environment", {})})
+        with self.warehouse.kept_open():  # as a run does
+            return self._deliver(given, checkpoint, options)
+
+    def _deliver(self, given: Settings, checkpoint: Callable[[str], None], options: dict[str, Any]) -> DeliveryReport:
         return deliver(
             options.pop("destination", self.destination),
             settings=given,

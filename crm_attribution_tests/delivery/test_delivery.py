@@ -10,7 +10,7 @@ import pytest
 
 from crm_attribution import mapping
 from crm_attribution.ledger import moves
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, WINDOW_END, Outbox, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, WINDOW_END, Outbox, over_kinds, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -65,18 +65,20 @@ def test_nothing_that_is_not_ready_by_the_windows_end(make: Make, counted: Count
     assert counted(outbox) == ["early"]
 
 
-@pytest.mark.parametrize(
-    ("person", "state"),
-    [
-        ({"consent": "denied"}, ("suppressed", "consent_denied")),
-        ({"consent": "absent"}, ("held", "consent_unknown")),
-        ({"suppressed": "erased"}, ("suppressed", "erased")),
-        ({"email": None, "click_id": None, "contact_id": None}, ("held", "no_identifier")),
-        ({"email": "not an address", "click_id": None, "contact_id": None}, ("held", "no_identifier")),
-        (None, ("held", "unresolved")),
-    ],
-)
-def test_what_a_person_is_decides(make: Make, requests: Requests, platform: str, person, state: tuple[str, str]):
+WHO = [
+    ({"consent": "denied"}, ("suppressed", "consent_denied")),
+    ({"consent": "absent"}, ("held", "consent_unknown")),
+    ({"suppressed": "erased"}, ("suppressed", "erased")),
+    ({"email": None, "click_id": None, "contact_id": None}, ("held", "no_identifier")),
+    ({"email": "not an address", "click_id": None, "contact_id": None}, ("held", "no_identifier")),
+    (None, ("held", "unresolved")),
+]
+"""What is known of a person, and the state and reason of the conversion."""
+
+
+@pytest.mark.parametrize(("platform", "who"), over_kinds(WHO))
+def test_what_a_person_is_decides(make: Make, requests: Requests, platform: str, who):
+    person, state = who
     outbox = make(platform)
     outbox.plan("a")
     outbox.people["a"] = None if person is None else resolved(outbox.tag + "a", **person)

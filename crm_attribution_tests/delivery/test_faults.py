@@ -18,7 +18,7 @@ from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
 from crm_attribution.ledger import moves
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, over_kinds, resolved, with_limits
 from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -30,6 +30,9 @@ Requests = Callable[[str], int]
 
 NAMES_BAD_ROWS = {"linkedin": 2, "google": 2, "microsoft": 1}
 """Requests of platforms whose refusal says which rows are bad; elsewhere they are searched for by halving."""
+
+PLACES = [(1, "first"), (2, "last"), (3, "first"), (20, "first"), (20, "last")]
+"""How many rows a batch has, and where in it the bad one is."""
 
 LATER = NOW + timedelta(hours=8)
 
@@ -96,7 +99,7 @@ def test_applied_but_not_answered(
     assert requests(platform) == after
 
 
-@pytest.mark.parametrize("status", ["500", "503"])
+@pytest.mark.parametrize(("platform", "status"), over_kinds(["500", "503"], ["503"]))
 def test_a_server_error_leaves_the_end_unknown(
     make: Make, counted: Counted, sandbox: Sandbox, platform: str, status: str
 ):
@@ -165,10 +168,11 @@ def test_another_event_under_a_used_key_is_never_sent(make: Make, requests: Requ
     assert requests(platform) == before
 
 
-@pytest.mark.parametrize(("size", "position"), [(1, "first"), (2, "last"), (3, "first"), (20, "first"), (20, "last")])
+@pytest.mark.parametrize(("platform", "place"), over_kinds(PLACES, [(1, "first"), (20, "last")]))
 def test_one_bad_row_is_found_and_costs_nobody_else(
-    make: Make, counted: Counted, platform: str, size: int, position: str
+    make: Make, counted: Counted, platform: str, place: tuple[int, str]
 ):
+    size, position = place
     outbox = make(platform)
     outbox.destination = with_limits(outbox.destination, batch=20)
     names = [f"n{number:02d}" for number in range(size)]
@@ -261,7 +265,7 @@ def test_any_retry_after_ends_in_a_sane_wait(make: Make, text: str):
     assert NOW < report.paused_until <= NOW + timedelta(days=1)
 
 
-@pytest.mark.parametrize("kind", ["401_expired", "403"])
+@pytest.mark.parametrize(("platform", "kind"), over_kinds(["401_expired", "403"], ["401_expired"]))
 def test_a_refused_token_stops_the_account_and_costs_no_attempt(
     make: Make, counted: Counted, sandbox: Sandbox, platform: str, kind: str
 ):
@@ -405,7 +409,7 @@ def test_after_an_uncertain_end_one_row_is_sent_alone_before_a_batch_follows(
     assert requests("linkedin") - before == 5, "one alone, the four others of its batch, then three whole batches"
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
+@pytest.mark.parametrize(("platform", "status"), over_kinds([400, 401, 403, 404, 413, 422, 429]))
 def test_a_refusal_that_is_not_the_platform_s_own_proves_nothing_where_our_key_is_not_recognised(
     make: Make, platform: str, status: int
 ):
@@ -430,7 +434,7 @@ class Ahead:
         return NOW + timedelta(seconds=self.seconds)
 
 
-@pytest.mark.parametrize("seconds", [-301, -299, -61, -59, 0, 59, 61, 299, 301])
+@pytest.mark.parametrize(("platform", "seconds"), over_kinds([-301, -299, -61, -59, 0, 59, 61, 299, 301]))
 def test_a_clock_that_does_not_go_with_the_platform_s_warns_and_stops(make: Make, platform: str, seconds: int):
     outbox = make(platform)
     outbox.plan("a", "b", "c", "d")

@@ -18,7 +18,7 @@ from crm_attribution.ledger.transitions import Settled
 from crm_attribution_tests.conversions import test_ledger
 from crm_attribution_tests.crash_matrix import FACTS, judged, matrix
 from crm_attribution_tests.delivery import outbox as outboxes
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox
+from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, over_kinds
 from crm_attribution_tests.laws import TIMES
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -33,12 +33,12 @@ NOTHING = {"lost": 0, "doubled": 0, "ghost": 0, "unrecorded": 0}
 def test_random_kills_lose_and_double_nothing():
     kills = 0
     with matrix(20260310) as playing:
-        for number in range(4 * TIMES):
+        for number in range(2 * TIMES):
             for name in SMALL:
                 killed, wrong = playing.round(name, number)
                 assert dict(wrong) == NOTHING, (name, number)
                 kills += killed
-    assert kills > 20
+    assert kills > 10
 
 
 def test_the_matrix_notices_a_key_that_is_not_unique(make: Make, counted: Counted, monkeypatch: pytest.MonkeyPatch):
@@ -102,7 +102,7 @@ class Full(Ledger):
                 raise LedgerFailed("database or disk is full")
 
 
-@pytest.mark.parametrize("at", range(1, 14))
+@pytest.mark.parametrize(("platform", "at"), over_kinds(range(1, 14)))
 def test_a_full_disk_at_any_transaction_stops_cleanly_and_goes_on_when_there_is_space(
     make: Make, counted: Counted, platform: str, at: int
 ):
@@ -125,7 +125,7 @@ def test_a_full_disk_at_any_transaction_stops_cleanly_and_goes_on_when_there_is_
         assert list(told.values()).count("unknown") <= outbox.destination.limits.batch
 
 
-@pytest.mark.parametrize("jump", [timedelta(days=-1), timedelta(hours=-1), timedelta(hours=1), timedelta(days=1)])
+@pytest.mark.parametrize(("platform", "jump"), over_kinds([timedelta(hours=hours) for hours in (-24, -1, 1, 24)]))
 def test_a_clock_that_jumps_between_batches_changes_no_key_and_loses_nothing(
     make: Make, counted: Counted, sandbox: Sandbox, platform: str, jump: timedelta
 ):

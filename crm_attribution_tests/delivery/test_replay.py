@@ -210,7 +210,7 @@ def _replay_at_random(sandbox: Sandbox, folder: Path, destination: Destination) 
     asked = sent = 0
     refused: Counter[str] = Counter()
     moment = NOW
-    for _ in range(40 * TIMES):
+    for _ in range(20 * TIMES):
         moment += timedelta(hours=rng.choice([0, 0.5, 1, 6, 20]))
         outbox.now = moment
         sandbox.set_clock(moment.isoformat())

@@ -160,7 +160,7 @@ def test_what_the_platform_may_have_taken_is_told_again_but_nothing_is_made_of_w
     ]
     assert believed(office) == {"kept": 150_00, "lost": 100_00}
     with office.outbox.warehouse.session() as session:
-        sample_rows.build(session)
+        sample_rows.build(session, "marts.delivery_exposure")
         found = session.query("SELECT cause, is_waiting, exposure_minor FROM marts.delivery_exposure").rows()
     assert found == [("lost", False, 100_00)]
     office.hour()
@@ -211,7 +211,7 @@ def test_in_any_order_the_platform_s_value_of_every_deal_is_the_value_now(office
     office.deals = {name: Deal(name, rng.randrange(1, 500_00)) for name in names}
     office.hour()
     office.hour()
-    for _ in range(14):
+    for _ in range(9 * TIMES):
         for deal in office.deals.values():
             match rng.choice(["nothing", "nothing", "price", "lose", "reopen", "merge", "split"]):
                 case "price":
@@ -281,7 +281,7 @@ def test_in_any_order_the_exposure_is_what_was_sent_less_what_is_now(office: Off
                     deal.live = True
         office.hour()
         with office.outbox.warehouse.session() as session:
-            sample_rows.build(session)
+            sample_rows.build(session, "marts.delivery_exposure")
             (found,) = session.query(
                 "SELECT coalesce(sum(exposure_minor), 0)::BIGINT FROM marts.delivery_exposure"
             ).row(0)

@@ -138,7 +138,11 @@ class Chain:
         return readers(self.warehouse, hubspot, clock, mapping or self.mapping, self.folder / "inbox")
 
     def read(self, since: datetime | None = None) -> None:
-        """Everything changed since (None: all), as of the sandbox's clock."""
+        """Everything changed since (None: all), as of the sandbox's clock, with the files kept open as a run does."""
+        with self.warehouse.kept_open():
+            self._read(since)
+
+    def _read(self, since: datetime | None) -> None:
         found = self.readers()
         found.reference.account()
         found.reference.stages()

@@ -5,6 +5,7 @@ between. Each must end in the same rows.
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -96,7 +97,8 @@ def _shuffled(chain: Chain, chance: random.Random) -> None:
 
 def answers(chain: Chain, asked: Sequence[Mapping[str, Any]]) -> list[list[list[Any]]]:
     """The rows of each question's `sql`; `marts_milestone` is marts.milestone."""
+    marts = {f"marts.{name}" for question in asked for name in re.findall(r"\bmarts[._](\w+)", question["sql"])}
     with chain.warehouse.session() as session:
-        sample_rows.build(session)
+        sample_rows.build(session, "marts.milestone", *marts)
         session.connection.execute("CREATE OR REPLACE TEMP VIEW marts_milestone AS SELECT * FROM marts.milestone")
         return [[list(row) for row in session.query(question["sql"]).rows()] for question in asked]

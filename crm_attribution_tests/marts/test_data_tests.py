@@ -129,12 +129,12 @@ def test_a_touch_that_is_gone_shows_as_a_missing_channel(empty: Session) -> None
     tables = sample_rows.tables()
     tables["attribution.touch"] = [row for row in tables["attribution.touch"] if row["touch_id"] != sample_rows.SEARCH]
     sample_rows.fill(empty, tables)
-    sample_rows.build(empty)
+    sample_rows.build(empty, "marts.revenue_attribution")
     result = run_test(empty.connection, TESTS["revenue_attribution.channel_not_null"])
     assert {row["model"] for row in result.sample} == {"first_touch", "linear"}
 
 
 def test_merges_in_a_circle_show(empty: Session) -> None:
     sample_rows.fill(empty, {"raw.merge": [sample_rows.merge("deals", "1", "2"), sample_rows.merge("deals", "2", "1")]})
-    sample_rows.build(empty)
+    sample_rows.build(empty, "staging.merge")
     assert run_test(empty.connection, TESTS["staging.merge.live_id_not_null"]).bad_rows == 2

@@ -298,7 +298,7 @@ def test_minor_units_are_those_of_the_money_module(empty: Session) -> None:
     codes = sorted({*_EXPONENTS, "EUR", "USD", "GBP", "CHF"})
     deals = [sample_rows.deal(str(number), "started", code, 1) for number, code in enumerate(codes, 1)]
     sample_rows.fill(empty, {"raw.deal": deals})
-    sample_rows.build(empty)
+    sample_rows.build(empty, "staging.currency")
     found = rows(empty, "SELECT currency, digits, unit FROM staging.currency ORDER BY currency")
     assert found == [(code, exponent(code), D(1).scaleb(-exponent(code))) for code in codes]
 
@@ -307,7 +307,7 @@ def test_an_account_without_a_row_of_its_own_keeps_its_id_and_figures(empty: Ses
     won = sample_rows.milestone("customer_won", "w", "2026-03-05T10:00:00Z", account="company:99", deal="9",
                                 subtype="new", money=("EUR", 1000, None, 1000))  # fmt: skip
     sample_rows.fill(empty, {"events.milestone": [won]})
-    sample_rows.build(empty)
+    sample_rows.build(empty, "marts.account_value")
     columns = "account_id, account_name, currency, wins, won_amount_minor"
     assert rows(empty, f"SELECT {columns} FROM marts.account_value") == [("company:99", None, "EUR", 1, 1000)]
 
@@ -412,7 +412,7 @@ def test_open_deals_are_converted_by_the_rate_of_their_opportunity(empty: Sessio
             "events.home_value": [sample_rows.home_value(fact)],
         },
     )
-    sample_rows.build(empty)
+    sample_rows.build(empty, "marts.account_value")
     columns = "home_currency, open_amount_minor, open_amount_home_minor, open_weighted_home_minor, open_amount_home"
     found = rows(empty, f"SELECT {columns} FROM marts.account_value WHERE account_id = '{BIRK}'")
     assert found == [("EUR", 50_005, 45_004, 40_504, D("450.04"))]
@@ -442,7 +442,7 @@ def test_spend_of_a_campaign_in_several_spellings_is_one_row_with_the_one_of_mos
             ],
         },
     )
-    sample_rows.build(empty)
+    sample_rows.build(empty, "marts.spend")
     found = rows(empty, "SELECT campaign_id, campaign, match, amount_minor FROM marts.spend ORDER BY 1")
     assert found == [
         ("1", "DE Brand", "name", 1),
@@ -488,7 +488,7 @@ def test_what_weakens_the_figures_is_told_in_touches_and_in_money(empty: Session
             "raw.ad_spend": [sample_rows.spend("1", "Brand", 500), sample_rows.spend("2", "Unseen", 300)],
         },
     )  # fmt: skip
-    sample_rows.build(empty)
+    sample_rows.build(empty, "marts.hygiene")
     found = rows(
         empty,
         "SELECT problem, subject, model, touches, amount FROM marts.hygiene"

@@ -1,4 +1,6 @@
-"""Nothing that runs leave beside the warehouse carries a secret or a person: output, event logs, captured logs."""
+"""Nothing that runs leave beside the warehouse carries a secret or a person: output, event logs, captured logs; nor, of
+an erased one, what the job `privacy_deletion` leaves.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,13 @@ def left_beside_the_warehouse(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_bytes().decode("utf-8", "replace") for path in files}
 
 
+DEALS = "SELECT deal_id, amount_current_minor FROM marts.milestone WHERE milestone = 'customer_won'"
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory):
-    """Output and files of a good run of the whole chain and of two failed ones; and the secrets they had."""
+    """Output and files of a good run of the whole chain and of two failed ones; the secrets they had; and what a person
+    does who then names an erased contact."""
     lines = sorted([*COMPANY, *PERSON], key=lambda line: str(line["at"]))
     with commands.sandbox(lines) as sandbox:
         project = commands.project(tmp_path_factory.mktemp("private"), sandbox)
@@ -59,18 +65,20 @@ def left(tmp_path_factory):
         status = project.command("status")
         quarantined = project.warehouse("SELECT count(*) FROM quarantine.link_click")[0][0]
         known = project.warehouse("SELECT email FROM raw.contact WHERE id = '51'")[0][0]
+        texts = left_beside_the_warehouse(project.data_dir)
+        before = project.finance(DEALS)
+        done = project.run("privacy-deletion", "--contact", "11", "--yes")
     assert [good.returncode, failed.returncode, status.returncode] == [0, 1, 0], good.stderr + failed.stderr
     assert quarantined
     assert known == EMAIL, "the canary must have come through"
-    texts = left_beside_the_warehouse(project.data_dir)
-    for name, done in {"good": good, "failed": failed, "status": status}.items():
-        texts |= {f"{name} stdout": done.stdout, f"{name} stderr": done.stderr}
+    for name, told in {"good": good, "failed": failed, "status": status}.items():
+        texts |= {f"{name} stdout": told.stdout, f"{name} stderr": told.stderr}
     secrets = [value for name, value in project.env.items() if name.endswith("_TOKEN")]
-    return texts, secrets
+    return texts, secrets, (project, before, done)
 
 
 def test_the_search_looks_where_runs_are_recorded(left):
-    texts, secrets = left
+    texts, secrets, _ = left
     logs = [text for name, text in texts.items() if re.search(r"history/runs/[0-9a-f-]+\.db$", name)]
     assert len(logs) >= 2
     assert any("raw__contact" in text for text in texts.values())
@@ -80,13 +88,25 @@ def test_the_search_looks_where_runs_are_recorded(left):
 
 
 def test_no_person_is_in_what_runs_leave_behind(left):
-    texts, _ = left
+    texts, _, _ = left
     assert {(name, word) for name, text in texts.items() for word in PRIVATE if word.lower() in text.lower()} == set()
 
 
 def test_no_secret_is_in_what_runs_leave_behind(left):
-    texts, secrets = left
+    texts, secrets, _ = left
     assert {name for name, text in texts.items() for secret in secrets if secret in text} == set()
+
+
+def test_a_person_names_an_erased_contact(left):
+    _, _, (project, before, done) = left
+    assert (done["contacts erased"], done["rows: raw.contact"]) == (1, 1)
+    assert project.warehouse("SELECT object_id, source FROM raw.deletion WHERE erased_at IS NOT NULL") == [
+        (11, "person")
+    ]
+    assert before
+    assert project.finance(DEALS) == before
+    written = [path for path in project.data_dir.rglob("*") if path.is_file() and path.suffix != ".duckdb"]
+    assert [path.name for path in written if b"ann@quelle.example" in path.read_bytes()] == []
 
 
 # --- a defect, whose text may quote anything

@@ -152,7 +152,8 @@ class Reading:
         calls = {}
         for kind in kinds or OBJECTS:
             self.sandbox.reset_calls()
-            found.records.read(kind, since)
+            with self.warehouse.kept_open():  # as a run does
+                found.records.read(kind, since)
             calls[kind] = self.sandbox.calls()["routes"]
         return calls
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from crm_attribution.errors import ConfigurationError, Terminal, WarehouseDamaged
 from crm_attribution.finance import periods
 from crm_attribution.marts.current import Models
-from crm_attribution.marts.models import SqlModel, run_test
+from crm_attribution.marts.models import SqlModel, run_tests
 from crm_attribution.orchestration.assets.common import PipelineParam, acting_on_errors
 from crm_attribution.orchestration.assets.sql import MODELS, TESTS, publish_marts
 from crm_attribution.orchestration.resources import Pipeline
@@ -81,7 +81,8 @@ def parse_month(text: str) -> date:
 
 
 def _refuse_broken(session: Session, month: date) -> None:
-    broken = [f"{test.model} {test.name}" for test in TESTS if not run_test(session.connection, test, limit=0).passed]
+    tested = run_tests(session.connection, TESTS, limit=0)
+    broken = [f"{one.test.model} {one.test.name}" for one in tested if not one.passed]
     if broken_conservation(session):
         broken.append("attribution.credit credit_is_conserved")
     if broken:

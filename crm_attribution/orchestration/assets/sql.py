@@ -14,7 +14,7 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
 from crm_attribution.marts.lineage import column_lineage
-from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, model_columns, order, run_test
+from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, model_columns, order, run_tests
 from crm_attribution.marts.publish import Publication, publish
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets import shown
@@ -159,9 +159,10 @@ def _described(model: SqlModel, rows: int, changed: int, found: Sequence[tuple[s
 
 def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
     outcome = known.run(model)
-    rules = [run_test(session.connection, test) for test in column_rules_of(model)]
-    results = [run_test(session.connection, test) for test in tests_of(model)]
-    if all(test.passed for test in (*rules, *results)):
+    tested = run_tests(session.connection, model.tests)
+    rules = [one for one in tested if one.test.path == model.path]
+    results = [one for one in tested if one.test.path != model.path]
+    if all(one.passed for one in tested):
         known.holds(model, outcome.rows)
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
