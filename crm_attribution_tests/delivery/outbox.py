@@ -23,7 +23,6 @@ from crm_attribution.destinations.base import Destination, Limits, Resolved
 from crm_attribution.identifiers import delivery_key, sha256
 from crm_attribution.ledger.store import Ledger
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION
-from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.session import Session
 
@@ -225,10 +224,6 @@ class Outbox:
     def deliver(self, checkpoint: Callable[[str], None] = lambda _: None, **options: Any) -> DeliveryReport:
         own = {"CRM_ATTRIBUTION_DATA_DIR": str(self.directory)}
         given = configuration.load({**self.env, **own, **options.pop("environment", {})})
-        with self.warehouse.kept_open():  # as a run does
-            return self._deliver(given, checkpoint, options)
-
-    def _deliver(self, given: Settings, checkpoint: Callable[[str], None], options: dict[str, Any]) -> DeliveryReport:
         return deliver(
             options.pop("destination", self.destination),
             settings=given,

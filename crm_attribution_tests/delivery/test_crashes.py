@@ -93,6 +93,7 @@ def test_killed_at_a_point_with_the_ledger_in_postgresql(make: Make, sandbox: Sa
     go_on(outbox, sandbox)
 
 
+@pytest.mark.parametrize("platform", sorted(KINDS.values()))
 def test_killed_again_and_again(make: Make, sandbox: Sandbox, platform: str):
     """Every owner dies, at places drawn from a fixed seed, until one lives."""
     rng = random.Random(20260310)
@@ -145,6 +146,7 @@ def test_the_suite_notices_a_missing_recovery(make: Make, sandbox: Sandbox, monk
         go_on(outbox, sandbox)
 
 
+@pytest.mark.parametrize("platform", sorted(KINDS.values()))
 def test_deliveries_side_by_side_count_once(make: Make, sandbox: Sandbox, platform: str):
     """Four processes at a time on one warehouse: the ledger is right without anybody keeping them apart."""
     outbox = make(platform)
