@@ -57,6 +57,13 @@ SMALL = {name: small(destination) for name, destination in destinations().items(
 """Every destination there is: tests of delivery run over all of them."""
 KINDS = {destination.limits.dedupe is None: name for name, destination in sorted(SMALL.items(), reverse=True)}
 """Whether a platform forgets our key -> a destination of that kind."""
+FEW = sorted(
+    {
+        *KINDS.values(),
+        *{destination.plans_from: name for name, destination in sorted(SMALL.items(), reverse=True)}.values(),
+    }
+)
+"""One of each of these kinds, and one of each way to plan: for tests of what all share."""
 
 
 def over_kinds(values: Sequence[Any], of_others: Sequence[Any] | None = None) -> list[tuple[str, Any]]:

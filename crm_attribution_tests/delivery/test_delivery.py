@@ -10,7 +10,7 @@ import pytest
 
 from crm_attribution import mapping
 from crm_attribution.ledger import moves
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, WINDOW_END, Outbox, over_kinds, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import FEW, NOW, SMALL, WINDOW_END, Outbox, over_kinds, resolved, with_limits
 from crm_attribution_tests.sandbox_process import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -56,6 +56,7 @@ def test_what_is_sent_is_fixed_at_the_claim(make: Make):
     assert row["attempts"] == 1
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_nothing_that_is_not_ready_by_the_windows_end(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.plan("early", ready_at=WINDOW_END - timedelta(microseconds=1))
@@ -89,6 +90,7 @@ def test_what_a_person_is_decides(make: Make, requests: Requests, platform: str,
     assert requests(platform) == before
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_a_hold_ends_when_its_reason_does(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.plan("a")
@@ -113,6 +115,7 @@ def test_absent_consent_is_sent_where_the_mapping_says_so(make: Make, counted: C
     assert counted(outbox) == ["a"]
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_consent_is_asked_again_in_the_transaction_that_claims(make: Make, requests: Requests, platform: str):
     outbox = make(platform)
     outbox.plan("a")
@@ -127,6 +130,7 @@ def test_consent_is_asked_again_in_the_transaction_that_claims(make: Make, reque
     assert requests(platform) == before
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_too_old_expires_unsent(make: Make, requests: Requests, platform: str):
     outbox = make(platform)
     outbox.plan("a", expires_at=NOW)
@@ -162,6 +166,7 @@ def test_suppressed_rows_are_never_looked_at(make: Make, reason: str):
     assert outbox.reasons() == {"a": ("suppressed", reason)}
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_history_is_released_on_purpose_only(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.plan("a", "b", state="suppressed", reason="before_activation")
@@ -172,6 +177,7 @@ def test_history_is_released_on_purpose_only(make: Make, counted: Counted, platf
     assert counted(outbox) == ["a", "b"]
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_a_possible_duplicate_waits_for_a_person(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.plan("a", state="held", reason="possible_duplicate")
@@ -247,6 +253,7 @@ def test_a_destination_the_mapping_does_not_name_is_skipped(make: Make):
     assert outbox.deliver(rules=rules).skipped == "not in the mapping's `destinations`"
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_a_bulk_edit_is_held_until_a_person_releases_it(make: Make, counted: Counted, platform: str):
     if SMALL[platform].is_hubspot:
         pytest.skip("many clicks at once are no bulk edit")

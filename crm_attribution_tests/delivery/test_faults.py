@@ -18,7 +18,7 @@ from crm_attribution.destinations.base import Answer, Resolved
 from crm_attribution.errors import Retryable
 from crm_attribution.http.transport import Transport
 from crm_attribution.ledger import moves
-from crm_attribution_tests.delivery.outbox import NOW, SMALL, Outbox, over_kinds, resolved, with_limits
+from crm_attribution_tests.delivery.outbox import FEW, NOW, SMALL, Outbox, over_kinds, resolved, with_limits
 from crm_attribution_tests.destinations import conformance
 from crm_attribution_tests.sandbox_process import Sandbox
 
@@ -156,6 +156,7 @@ def _denied(outbox: Outbox) -> Resolved:
     return replace(resolved(outbox.tag + "a"), consent="denied")
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_another_event_under_a_used_key_is_never_sent(make: Make, requests: Requests, sandbox: Sandbox, platform: str):
     outbox = make(platform)
     outbox.plan("a")
@@ -222,6 +223,7 @@ def test_throttled_with_a_wait_that_can_be_waited_for(make: Make, counted: Count
     assert {row["attempts"] for row in outbox.rows().values()} == {1}
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_throttled_for_long_pauses_the_account_and_loses_no_attempt(
     make: Make, counted: Counted, requests: Requests, sandbox: Sandbox, platform: str
 ):
@@ -241,6 +243,7 @@ def test_throttled_for_long_pauses_the_account_and_loses_no_attempt(
     assert counted(outbox) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_throttled_without_a_wait_backs_off_and_ends_bounded(make: Make, sandbox: Sandbox, platform: str):
     outbox = make(platform)
     outbox.plan("a", "b", "c")
@@ -285,6 +288,7 @@ def test_a_refused_token_stops_the_account_and_costs_no_attempt(
     assert counted(outbox) == ["a", "b", "c", "d", "e"]
 
 
+@pytest.mark.parametrize("platform", FEW)
 def test_no_connection_costs_no_attempt(make: Make, counted: Counted, platform: str):
     outbox = make(platform)
     outbox.plan(*"abcdefghij")
