@@ -64,8 +64,8 @@ def remember(session: Session) -> None:
 
 
 def build(session: Session, *wanted: str) -> int:
-    """Record what the figures are made of and materialize every model, or those that are wanted with what they and their
-    tests read; how many rows changed."""
+    """Record what the figures are made of and materialize every model, or those that are wanted with what they and
+    their tests read; how many rows changed."""
     remember(session)
     asked = [model for model in models() if model.key in wanted or not wanted]
     needed = {name for model in asked for name in (model.key, *(n for test in model.tests for n in test.depends))}
