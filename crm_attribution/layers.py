@@ -47,6 +47,7 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
+from crm_attribution.conversions.identify import TOLD
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.finance import figures
 from crm_attribution.identity import clicks
@@ -270,9 +271,11 @@ TELLING = Step(
     reads=(
         *("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
         *("raw.merge", "raw.association", "raw.deal", "raw.pipeline_stage"),
+        *("raw.identify", "raw.property", "raw.contact", "raw.company"),
+        *("identity.account", "identity.account_domain"),
     ),
-    writes=(CONVERSION,),
-    memory=(CONVERSION,),
+    writes=(CONVERSION, TOLD),
+    memory=(CONVERSION, TOLD),
 )
 """`conversions.plan.plan_touches`, of what is planned from touches; a part of planning."""
 
@@ -282,7 +285,7 @@ SENDING = Step(
         *("events.milestone", "events.milestone_event", "attribution.touch", "attribution.telling"),
         *("identity.person", "identity.alias", "raw.property_history"),
         *("raw.contact", "raw.company", "raw.link_click", "raw.form_submission", "raw.association", "raw.merge"),
-        *("raw.offline_touch", "raw.account", "raw.deal", "raw.pipeline_stage"),
+        *("raw.offline_touch", "raw.account", "raw.deal", "raw.pipeline_stage", TOLD),
     ),
     counts=("raw.extraction",),
     writes=(ATTEMPT, RECEIPT, QUALITY, CONVERSION),

@@ -16,7 +16,7 @@ from sqlglot import exp
 from crm_attribution import configuration, layers
 from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS, topics
-from crm_attribution.conversions import plan
+from crm_attribution.conversions import identify, plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
@@ -36,7 +36,7 @@ from crm_attribution_tests.sandbox_process import Line
 pytestmark = pytest.mark.sandbox
 
 STOPS = ("2026-03-05T09:00:00Z", "2026-03-14T09:00:00Z", "2026-04-20T09:02:00Z", LAST_DAY)
-HUBSPOT = ("hubspot_events", "hubspot_properties", "hubspot_stages")
+HUBSPOT = ("hubspot_events", "hubspot_identify", "hubspot_properties", "hubspot_stages")
 PLATFORMS = [destinations()[name] for name in ("meta", "google", *HUBSPOT)]
 """One that says at once what became of a request, one that says it later, and HubSpot."""
 GOOGLE = """  google: {conversions: [{milestone: customer_won, action: "7081230002", value: arr}]}
@@ -47,6 +47,7 @@ MAPPING = (
     + GOOGLE
     + """write_back:
   properties: {contacts: {last_link: "{link_slug}"}, deals: {last_link: "{link_slug}"}}
+  identify: {tell: [contacts, companies]}
   stages:
     rules:
       - {name: any, link: "*", days: 30, count: 1, pipeline: default, from_stage: appointmentscheduled,
@@ -156,6 +157,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     file = folder / "inbox" / "touches" / "fair.csv"
     file.write_text(fair, encoding="utf-8")
     utime(file, (at("2026-02-21").timestamp(),) * 2)
+    (folder / "inbox" / "identify").mkdir()
+    said = "happened_at,email,website,firstname\n2026-02-20T12:00:00Z,c90001@buyer.example,firm.example,Ann\n"
+    (folder / "inbox" / "identify" / "people.csv").write_text(said, encoding="utf-8")
     found = {step.name: Traced() for step in (*LAYERS, PLANNING, TELLING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         chain.rates("2026-03-05,USD,EUR,0.9")
@@ -207,7 +211,7 @@ def test_every_topic_is_journalled_and_read(seen: Run):
     by_contract = {topic for contract in CONTRACTS.values() for entry in contract.journal for topic in entry.topics}
     assert by_contract == declared
     assert seen.journalled == declared
-    assert {topic for layer in LAYERS for topic in layer.topics} | {*plan.TOPICS} == declared
+    assert {topic for layer in LAYERS for topic in layer.topics} | {*plan.TOPICS, *identify.TOPICS} == declared
 
 
 def test_layers_read_only_what_stands_before_them():

@@ -64,6 +64,23 @@ class Conversion(Model):
     updated_at: Timestamp = field("last change of state, UTC", log=True)
 
 
+@table("conversions.told_record", key=("subject",))
+class ToldRecord(Model):
+    """What HubSpot is to have of each record, and what it was told last: by inputs and computed traits. Holds personal
+    data."""
+
+    subject: str = field("contacts:ID or companies:ID; where HubSpot has no record yet, a digest of e-mail or domain")
+    object_type: str = field("contacts or companies", isin=["contacts", "companies"])
+    record_id: int = hubspot_id("HubSpot record id; null where HubSpot has none yet", nullable=True)
+    name: str = field(
+        "e-mail, normalised, or domain by which a record is made; null where its id is known", nullable=True
+    )
+    wanted: str = field("property -> text that it is to have, JSON object", json=True)
+    wanted_key: str = field("milestone_id of the row of conversions.conversion that tells it", nullable=True)
+    told: str = field("property -> text that HubSpot took last, JSON object", json=True)
+    planned_at: Timestamp = field("when it was planned last, UTC", log=True)
+
+
 @table("delivery.attempt", key=("batch_id", "conversion_id"))
 class Attempt(Model):
     """Every send of every conversion: a row from before its first byte on, completed by the answer, never deleted."""

@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import mirror, records, stages, told
+from crm_attribution.conversions import identify, mirror, records, stages, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations
@@ -30,7 +30,7 @@ from crm_attribution.warehouse.state import Figures
 
 TOPICS = (MILESTONE,)
 
-_TELLERS = {"touches": told, "records": records, "thresholds": stages}
+_TELLERS = {"touches": told, "records": records, "thresholds": stages, "inputs": identify}
 """Who plans what HubSpot is told, by what it is planned from."""
 
 
@@ -133,6 +133,8 @@ def not_named(destination: Destination) -> str:
         return "no properties under write_back.properties of the mapping"
     if destination.plans_from == "thresholds":
         return "no rules under write_back.stages of the mapping"
+    if destination.plans_from == "inputs":
+        return "nothing under write_back.identify.tell of the mapping"
     if destination.is_hubspot:
         return f"no rules under write_back.events of the mapping with told_as: {destination.told_as}"
     return f"no conversions under destinations.{destination.name} in the mapping"

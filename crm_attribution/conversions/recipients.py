@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.conversions import records, stages, told
+from crm_attribution.conversions import identifying, records, stages, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.plan import deal_contacts
@@ -33,6 +33,8 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
     latest eligible click of that platform, else the earliest created. A row claimed before keeps its person and click.
     A row whose milestone is no longer live is left out, and so held.
     """
+    if destination.plans_from == "inputs":
+        return identifying.resolver(rules)
     if destination.plans_from == "records":
         return records.resolver(destination, rules)
     if destination.plans_from == "thresholds":

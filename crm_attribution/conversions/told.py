@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.contracts.topics import TOUCH_ACCOUNT, TOUCH_PERSON
+from crm_attribution.contracts.topics import IDENTIFY, TOUCH_ACCOUNT, TOUCH_PERSON
 from crm_attribution.conversions import told_rules
 from crm_attribution.conversions.consent import consent_of
 from crm_attribution.destinations.base import Destination, Resolved
@@ -22,17 +22,31 @@ from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT)
+TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT, IDENTIFY)
+TRACK = "track"
 
 _TOUCHES = f"""
 SELECT t.touch_id, t.kind, t.touched_at, k.received_at, t.person_id, t.contact_id, t.channel, t.source, t.medium,
     t.campaign, k.utm_term, k.utm_content, k.link_slug, k.link_tags, k.link_title, k.short_url, k.destination_url,
-    k.referrer, k.country, k.device, o.act
+    k.referrer, k.country, k.device, o.act, NULL::VARCHAR AS said, NULL::VARCHAR AS properties
 FROM attribution.touch t
 LEFT JOIN raw.link_click k ON t.kind = 'link_click' AND t.touch_id = 'click:' || k.click_id
 LEFT JOIN raw.offline_touch o ON t.kind = 'offline_touch' AND t.touch_id = 'offline:' || o.touch_id
 WHERE t.kind IN ({", ".join(f"'{kind}'" for kind in TOLD_KINDS)})
 """
+
+_TRACKED = f"""
+WITH asked AS (SELECT * FROM raw.identify SEMI JOIN messages USING (message_id) WHERE kind = '{TRACK}'),
+owners AS (
+    SELECT email_normalised, min(id) AS id FROM raw.contact
+    WHERE NOT archived AND email_normalised IN (SELECT email_normalised FROM asked) GROUP BY ALL
+)
+SELECT '{TRACK}:' || a.message_id AS touch_id, a.kind, a.happened_at AS touched_at, a.told_at AS received_at,
+    coalesce(m.survivor_id, a.contact_id, o.id) AS contact_id, a.event AS said, a.properties::VARCHAR AS properties
+FROM asked a LEFT JOIN owners o USING (email_normalised)
+LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = a.contact_id
+"""
+"""What files say that people did: of the contact that a row names, else of the oldest that has the e-mail."""
 
 
 def plan(
@@ -95,14 +109,23 @@ def portal_of(session: Session) -> str:
 
 def _changed(session: Session, changes: Changes) -> pl.DataFrame:
     if changes.everything:
-        return session.query(_TOUCHES)
+        messages = session.query("SELECT message_id FROM raw.identify")
+        return _with_tracked(session, session.query(_TOUCHES), messages)
     persons, accounts = changes.frame(TOUCH_PERSON), changes.frame(TOUCH_ACCOUNT)
-    return session.query(
+    touches = session.query(
         _TOUCHES + " AND (t.person_id IN (SELECT person_id FROM persons)"
         " OR (t.person_id IS NULL AND t.account_id IN (SELECT account_id FROM accounts)))",
         persons=persons,
         accounts=accounts,
     )
+    return _with_tracked(session, touches, changes.frame(IDENTIFY))
+
+
+def _with_tracked(session: Session, touches: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
+    """Touches, and what files say that people did by some of their rows (`message_id`)."""
+    if messages.is_empty():
+        return touches
+    return pl.concat([touches, session.query(_TRACKED, messages=messages)], how="diagonal_relaxed")
 
 
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
@@ -114,6 +137,8 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
         touches = session.query(
             _TOUCHES + " AND t.touch_id IN (SELECT touch_id FROM ids)", ids=ids_frame("touch_id", rows["milestone_id"])
         )
+        tracked = (key.removeprefix(f"{TRACK}:") for key in rows["milestone_id"] if key.startswith(f"{TRACK}:"))
+        touches = _with_tracked(session, touches, ids_frame("message_id", tracked))
         found = told_rules.rule_of(events, touches)
         known = rows.select("conversion_id", "action", touch_id="milestone_id", _sent="payload_hash",
                             _person="person_id", _contact="contact_id").join(found, on="touch_id")  # fmt: skip

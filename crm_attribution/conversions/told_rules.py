@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,8 +22,10 @@ _COLUMNS = {
     "sources": "source",
     "mediums": "medium",
     "campaigns": "campaign",
+    "events": "said",
 }
-"""List of a condition -> column of a touch. `tags` has several values for each."""
+"""List of a condition -> column of a touch; `said` is the event of a row of the kind track. `tags` has several values
+for each."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,17 @@ def details(events: Events, rule: EventRule, touch: dict[str, Any]) -> dict[str,
 
 def rendered(text: str, touch: dict[str, Any]) -> str:
     """A text of the mapping with what it names of a touch."""
-    return " ".join(text.format_map({name: _text(touch.get(name)) for name in FIELDS}).split())
+    fields: dict[str, Any] = {name: _text(touch.get(name)) for name in FIELDS}
+    fields["event"] = _text(touch.get("said"))
+    fields["properties"] = _Properties(json.loads(touch.get("properties") or "{}"))
+    return " ".join(text.format_map(fields).split())
+
+
+class _Properties(dict[str, str]):
+    """What is not there is the empty text."""
+
+    def __missing__(self, name: str) -> str:
+        return ""
 
 
 def _text(value: object) -> str:

@@ -40,9 +40,9 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-Source = Literal["milestones", "touches", "records", "thresholds"]
+Source = Literal["milestones", "touches", "records", "thresholds", "inputs"]
 """What a destination's rows are planned from: business facts (ad platforms); touches, the state of records by their
-touches, or how often was clicked (what HubSpot is told)."""
+touches, how often was clicked, or what other systems and computed traits say of records (what HubSpot is told)."""
 
 Consent = Literal["granted", "denied", "absent"]
 
@@ -331,7 +331,7 @@ class Destination(ABC):
         example_action: an action as the mapping may name it.
         option_names: the `options` of its section of the mapping that `build` reads.
         version: of the API, as the requests name it.
-        plans_from: what its rows are planned from. From touches or records: it is HubSpot, which is told by
+        plans_from: what its rows are planned from. From all but milestones: it is HubSpot, which is told by
             `write_back` of the mapping, may know persons by their record id, and gets nothing without
             CRM_ATTRIBUTION_WRITE_BACK=on.
         told_as: of those, which `write_back.events.told_as` of the mapping puts it in use.

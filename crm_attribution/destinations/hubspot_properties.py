@@ -5,176 +5,33 @@ https://developers.hubspot.com/docs/api-reference/2026-03/crm/objects/contacts/b
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
-from functools import partial
 from typing import ClassVar
 
-from crm_attribution.destinations.base import (
-    Answer,
-    ApiVersion,
-    Asked,
-    Finding,
-    Json,
-    Limits,
-    Outcome,
-    Piece,
-    Question,
-    Ready,
-    Request,
-    Source,
-    told_by_status,
-)
-from crm_attribution.destinations.hubspot import RECORD, VERSION, HubSpot, headers, version
-from crm_attribution.destinations.normal_form import same
-from crm_attribution.http.answers import missing_scopes
-
-OBJECTS, PROPERTIES = f"/crm/objects/{VERSION}", f"/crm/properties/{VERSION}"
-GROUP = "crm_attribution"
-_FIELD_TYPES = {"string": "text", "number": "number", "date": "date", "datetime": "date", "enumeration": "select"}
+from crm_attribution.destinations.base import Asked, Limits, Question, Source
+from crm_attribution.destinations.hubspot_records import HubSpotRecords
 
 
-class HubSpotProperties(HubSpot):
+class HubSpotProperties(HubSpotRecords):
     """What records are given. `action` is the object type; what is written is the state of the record when it is sent,
     so that a second send, or one that comes late, writes what holds and nothing older.
     """
 
     name: ClassVar[str] = "hubspot_properties"
     plans_from: ClassVar[Source] = "records"
-    key_field: ClassVar[str | None] = "objectWriteTraceId"
     example_action: ClassVar[str] = "contacts"
     limits: ClassVar[Limits] = Limits(
         batch=100, max_age=timedelta(days=90), dedupe=timedelta(days=365), actions=1, calls_per_minute=300
     )
     scopes: ClassVar[Sequence[str]] = ("crm.objects.contacts.write", "crm.objects.deals.write")
-    version: ClassVar[ApiVersion | None] = version("HubSpot objects")
     documentation: ClassVar[str] = (
         "https://developers.hubspot.com/docs/api-reference/2026-03/crm/objects/contacts/guide"
     )
 
-    def accepts(self, ready: Ready) -> str | None:
-        return None if _record(ready) else "no_identifier"
-
-    def build(self, batch: Sequence[Ready], settings: Mapping[str, str], options: Mapping[str, str]) -> Request:  # noqa: ARG002
-        """Two rows of one record have one state and are one input: HubSpot refuses a batch with a record twice."""
-        inputs = {_record(row): _input(row) for row in batch}
-        path = f"{OBJECTS}/{self.object_of(batch[0])}/batch/update"
-        return Request("POST", path, headers(settings), {"inputs": list(inputs.values())})
-
-    def object_of(self, ready: Ready) -> str:
-        """The type of the record that a row is about."""
-        return ready.action
-
-    def read_success(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
-        """200, or 207: each record with the values it has now. A value that is not ours in HubSpot's normal form was
-        dropped without a word."""
-        body = answer.body if isinstance(answer.body, dict) else {}
-        stored = {str(one.get("id")): one.get("properties") for one in _objects(body.get("results"))}
-        failed: dict[str, str] = {}
-        for error in _objects(body.get("errors")):
-            code, context = error.get("category"), error.get("context")
-            named = context if isinstance(context, dict) else {}
-            for key in [*(named.get("objectWriteTraceId") or []), *(named.get("ids") or [])]:
-                failed[str(key)] = code if isinstance(code, str) and re.fullmatch(r"[A-Z_]{1,60}", code) else "refused"
-        return [_outcome(row, stored.get(_record(row)), failed) for row in batch]
-
     def questions(self, asked: Asked) -> list[Question]:
         own = [scope for scope in self.scopes if scope.split(".")[2] in asked.actions]
         return [one for one in super().questions(asked) if one.about.removeprefix("scope ") in own]
-
-    def pieces(
-        self, wanted: Mapping[str, Mapping[str, str]], settings: Mapping[str, str], options: Mapping[str, str]
-    ) -> list[Piece]:
-        del options
-        token, found = headers(settings), []
-        for kind, properties in wanted.items():
-            look = Request("GET", f"{PROPERTIES}/{kind}/groups/{GROUP}", token, {})
-            found.append(Piece(f"group {GROUP} of {kind}", look, partial(_group, kind, token)))
-            for name, value_type in properties.items():
-                look = Request("GET", f"{PROPERTIES}/{kind}/{name}", token, {})
-                found.append(Piece(f"property {kind}.{name}", look, partial(_missing, kind, name, value_type, token)))
-        return found
-
-
-def _record(ready: Ready) -> str:
-    contact = "" if ready.contact_id is None else str(ready.contact_id)
-    return ready.details.get(RECORD, contact)
-
-
-def _input(ready: Ready) -> Json:
-    properties = {name: text for name, text in ready.details.items() if name != RECORD}
-    return {"id": _record(ready), "objectWriteTraceId": ready.conversion_id, "properties": properties}
-
-
-def _outcome(row: Ready, stored: object, failed: Mapping[str, str]) -> Outcome:
-    key, record = row.conversion_id, _record(row)
-    if (code := failed.get(key) or failed.get(record)) is not None:
-        return Outcome(key, "rejected", code)
-    if not isinstance(stored, dict):
-        return Outcome(key, "uncertain", "results_do_not_match")
-    sent = {name: text for name, text in row.details.items() if name != RECORD}
-    dropped = [name for name, text in sent.items() if name in stored and not same(text, _text(stored[name]))]
-    if dropped:
-        return Outcome(key, "rejected", f"dropped: {', '.join(dropped)}"[:80])
-    return Outcome(key, "accepted")
-
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
-
-
-def _objects(value: object) -> list[Json]:
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _there(about: str, answer: Answer) -> Finding | None:
-    if (told := told_by_status(about, answer, HubSpotProperties.credential)) is not None:
-        return told
-    if answer.status == 403:
-        return Finding(about, "failed", f"403: missing scope {', '.join(missing_scopes(answer.body))}", "grant it")
-    if answer.status not in (200, 404):
-        return Finding(about, "cannot be checked", f"HubSpot answers {answer.status}", "run it again later")
-    return None
-
-
-def _group(kind: str, token: Mapping[str, str], answer: Answer) -> list[tuple[str, Request]] | Finding:
-    about = f"group {GROUP} of {kind}"
-    if (told := _there(about, answer)) is not None:
-        return told
-    body = {"name": GROUP, "label": "crm_attribution"}
-    return [] if answer.status == 200 else [(about, Request("POST", f"{PROPERTIES}/{kind}/groups", token, body))]
-
-
-def _missing(
-    kind: str, name: str, value_type: str, token: Mapping[str, str], answer: Answer
-) -> list[tuple[str, Request]] | Finding:
-    about = f"property {kind}.{name}"
-    if (told := _there(about, answer)) is not None:
-        return told
-    value_type, _, listed = value_type.partition(":")
-    options = [one for one in listed.split(";") if one]
-    path = f"{PROPERTIES}/{kind}"
-    if answer.status == 404:
-        body: Json = {"name": name, "label": name.replace("_", " ").capitalize(), "groupName": GROUP}
-        body |= {"type": value_type, "fieldType": _FIELD_TYPES[value_type]}
-        if options:
-            body["options"] = [_option(one, place) for place, one in enumerate(options)]
-        return [(about, Request("POST", path, token, body))]
-    found = answer.body if isinstance(answer.body, dict) else {}
-    if found.get("type") != value_type:
-        fix = "name another property in the mapping (write_back.properties), or its type there as HubSpot has it"
-        return Finding(about, "failed", f"it is there with the type {found.get('type')}, not {value_type}", fix)
-    known = _objects(found.get("options"))
-    lacking = [one for one in options if one not in {str(each.get("value")) for each in known}]
-    if not lacking:
-        return []
-    more = [*known, *(_option(one, len(known) + place) for place, one in enumerate(lacking))]
-    return [(f"options of {about}", Request("PATCH", f"{path}/{name}", token, {"options": more}))]
-
-
-def _option(value: str, place: int) -> Json:
-    return {"value": value, "label": value, "displayOrder": place, "hidden": False}
 
 
 DESTINATION = HubSpotProperties()

@@ -24,7 +24,7 @@ from crm_attribution.destinations.base import (
     told_by_status,
 )
 from crm_attribution.destinations.hubspot import VERSION, HubSpot, headers
-from crm_attribution.destinations.hubspot_properties import PROPERTIES, HubSpotProperties
+from crm_attribution.destinations.hubspot_records import PROPERTIES, HubSpotRecords
 from crm_attribution.http.answers import missing_scopes
 
 DEALS = "0-3"
@@ -33,7 +33,7 @@ DEALS = "0-3"
 PIPELINES = f"/crm/pipelines/{VERSION}/deals"
 
 
-class HubSpotStages(HubSpotProperties):
+class HubSpotStages(HubSpotRecords):
     """What a deal is given: its stage, and what the stage requires. `action` is the rule. The answer has the stage that
     HubSpot keeps."""
 

@@ -11,6 +11,7 @@ from crm_attribution.destinations import destinations
 from crm_attribution.findings import did_you_mean
 from crm_attribution.mapping.conversions import Destination
 from crm_attribution.mapping.rules import Rules
+from crm_attribution.mapping.write_back import RECORDS
 
 _EXPECTED = {
     "missing": "is missing",
@@ -73,28 +74,46 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
 _NEWS = "the pipeline reads this property: what it wrote there would come back to it as news"
 
 
-def of_write_back(rules: Rules) -> Iterator[tuple[tuple[int | str, ...], str]]:
-    """Properties that the pipeline reads and would be told to write: what we write would come back as news."""
+def read_by_the_pipeline(rules: Rules) -> dict[str, set[str]]:
+    """Properties by object type that the pipeline reads: what it wrote there would come back to it as news."""
     values = rules.values
     of_values = [one for source in (values.mrr, values.arr, values.tcv) for one in (source.property, source.line_items)]
     of_deals = [*rules.churn.names(), values.billing_period_property, values.term_months_property, *of_values]
-    read: dict[str, set[str | None]] = {
-        "contacts": {
+    found: dict[str, list[str | None]] = {
+        "contacts": [
             *(*rules.consent.properties, *rules.identifiers.of_contact, *rules.identity.click_id_properties),
-            *([rules.touches.self_reported.property] if rules.touches.self_reported.property else []),
+            rules.touches.self_reported.property,
             *rules.history["contacts"],
-        },
-        "deals": {*of_deals, *rules.history["deals"]},
+        ],
+        "companies": [*rules.churn.company.names(), *rules.history["companies"]],
+        "deals": [*of_deals, *rules.history["deals"]],
     }
-    for kind, names in read.items():
+    return {kind: {name for name in names if name is not None} for kind, names in found.items()}
+
+
+def kept_from_inputs(rules: Rules) -> dict[str, set[str]]:
+    """Properties by object type that no input may write. Names, phones and countries are an input's to tell, although
+    the pipeline reads them: they make no touch and no milestone."""
+    identifiers = set(rules.identifiers.of_contact)
+    return {kind: names - identifiers for kind, names in read_by_the_pipeline(rules).items()}
+
+
+def of_write_back(rules: Rules) -> Iterator[tuple[tuple[int | str, ...], str]]:
+    """Properties that the pipeline reads and would be told to write."""
+    read = read_by_the_pipeline(rules)
+    for kind in RECORDS:
         for name in rules.write_back.properties.of(kind):
-            if name in names:
-                where = ("write_back", "properties", kind, name)
-                yield where, _NEWS
+            if name in read[kind]:
+                yield ("write_back", "properties", kind, name), _NEWS
     for place, rule in enumerate(rules.write_back.stages.rules):
         for name in rule.requires:
             if name in read["deals"]:
                 yield ("write_back", "stages", "rules", place, "requires", name), _NEWS
+    kept = kept_from_inputs(rules)
+    for of, renamed in rules.write_back.identify.names.items():
+        for key, to in renamed.items():
+            if to in kept[of]:
+                yield ("write_back", "identify", "names", of, key), _NEWS
 
 
 def _names(shipped: Mapping[str, Any], where: Sequence[int | str]) -> list[str]:

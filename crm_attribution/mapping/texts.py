@@ -11,9 +11,12 @@ from pydantic import AfterValidator
 FIELDS = (
     *("channel", "source", "medium", "campaign", "utm_term", "utm_content"),
     *("link_slug", "link_tags", "link_title", "short_url", "destination_url", "referrer", "country", "device"),
-    *("act", "kind", "touch_id", "touched_at", "clicks"),
+    *("act", "kind", "touch_id", "touched_at", "clicks", "event"),
 )
-"""What a text of the mapping may name in braces: the touch's own, and of the link or the file it came from."""
+"""What a text of the mapping may name in braces: the touch's own, and of the link or the file it came from. Besides,
+`properties[NAME]` of a row of the kind track."""
+
+_PROPERTY = re.compile(r"properties\[[a-z0-9_]+\]")
 
 INTERNAL = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 
@@ -28,7 +31,7 @@ def checked(text: str, fields: tuple[str, ...] = FIELDS) -> str:
         named = [(name, spec, how) for _, name, spec, how in Formatter().parse(text) if name is not None]
     except ValueError:
         raise ValueError("a brace is not closed: write {link_title}, and {{ for a brace itself") from None
-    wrong = [name for name, spec, how in named if name not in fields or spec or how]
+    wrong = [n for n, spec, how in named if not (n in fields or _PROPERTY.fullmatch(n)) or spec or how]
     if wrong:
         raise ValueError(f"there is no {{{wrong[0]}}}; there are {', '.join(fields)}")
     return text

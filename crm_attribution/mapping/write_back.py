@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from crm_attribution.destinations import destinations
 from crm_attribution.mapping.base import Days, Section
 from crm_attribution.mapping.conversions import Property, send_from_text
+from crm_attribution.mapping.inputs import UNIQUE_DOMAIN, Identify
 from crm_attribution.mapping.stages import Stages
 from crm_attribution.mapping.texts import Text, internal
 
@@ -53,6 +54,7 @@ class Condition(Section):
     sources: list[str] | None = None
     mediums: list[str] | None = None
     campaigns: list[str] | None = None
+    events: list[str] | None = None
 
     @model_validator(mode="after")
     def _holds_sometimes(self) -> Condition:
@@ -66,14 +68,15 @@ class EventRule(Section):
     """Which touches are which event. The first rule that holds is the touch's.
 
     Attributes:
-        on: the kind of touch; `*`: each of them, under its own name where no `event` is given.
+        on: the kind of touch; `*`: each of them, under its own name where no `event` is given. track: what a file says
+            that a person did, which needs an `event`.
         event: the event's name, without HubSpot's prefix.
         properties: above those of `events`.
         consent: whether the person's consent must be granted, as for an advertisement.
         skip: touches that are no event.
     """
 
-    on: Literal["link_click", "offline_touch", "*"]
+    on: Literal["link_click", "offline_touch", "track", "*"]
     condition: Condition = Condition()
     event: EventName | None = None
     properties: Texts = {}
@@ -85,6 +88,12 @@ class EventRule(Section):
     @classmethod
     def _instant(cls, text: str | None) -> str | None:
         return None if text is None else send_from_text(text)
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> EventRule:
+        if self.on == "track" and self.event is None and not self.skip:
+            raise ValueError("on: track needs `event`, the name in HubSpot; condition: {events: [...]} says which rows")
+        return self
 
     def names(self) -> Iterator[tuple[str, str]]:
         """Kind of touch and name of its event."""
@@ -176,6 +185,7 @@ class WriteBack(Section):
     events: Events
     properties: Properties
     stages: Stages
+    identify: Identify
 
     @field_validator("send_from")
     @classmethod
@@ -187,6 +197,8 @@ class WriteBack(Section):
         known = destinations().get(destination)
         if known is not None and known.plans_from == "thresholds":
             return [("stage", rule.action) for rule in self.stages.rules]
+        if known is not None and known.plans_from == "inputs":
+            return [(action, action) for action in self.identify.actions]
         if known is not None and known.plans_from == "records":
             return [(kind, kind) for kind in RECORDS if self.properties.of(kind)]
         if known is None or known.told_as != self.events.told_as:
@@ -205,6 +217,8 @@ class WriteBack(Section):
     def wanted(self, destination: str) -> dict[str, dict[str, str]]:
         """What must exist in HubSpot for a destination: name -> its properties, with their types. Options of an
         enumeration stand behind it: `enumeration:a;b`."""
+        if destinations()[destination].plans_from == "inputs":
+            return {"companies": {UNIQUE_DOMAIN: "unique"}} if "companies" in self.identify.tell else {}
         if (kinds := self.named(destination)) and kinds[0][0] == "stage":
             return {}
         if kinds and kinds[0][0] in RECORDS:

@@ -33,6 +33,7 @@ from crm_attribution.ledger import moves
 from crm_attribution.ledger.store import Book, Ledger
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.ledger.transitions import Move
+from crm_attribution.privacy import told
 from crm_attribution.privacy.rules import Trace, names
 from crm_attribution.privacy.traces import Rows, any_of, rows_of
 from crm_attribution.raw.merges import survivors_of
@@ -122,6 +123,7 @@ def erase(session: Session, ledger: Ledger, of: Trace, now: datetime) -> dict[st
                 rows.submissions.select("form_id", "conversion_id")
             ),
             "raw.offline_touch": session["raw.offline_touch"].delete(rows.offline),
+            **told.delete_inputs(session, of, ids, rows),
             "raw.activity": _leave_activities(session, ids),
             "raw.link_click": session["raw.link_click"].delete(rows.clicks.select("click_id")),
             "identity.click": session["identity.click"].delete(rows.clicks.select("click_id")),
@@ -133,7 +135,12 @@ def erase(session: Session, ledger: Ledger, of: Trace, now: datetime) -> dict[st
         }
         # journal keys that are ids of rows that are gone; every step has seen them
         forms = rows.submissions.select("form_id", "conversion_id").rows()
-        numbers = (*rows.clicks["click_id"], *rows.email_clicks["id"], *rows.offline["touch_id"])
+        numbers = (
+            *rows.clicks["click_id"],
+            *rows.email_clicks["id"],
+            *rows.offline["touch_id"],
+            *rows.inputs["message_id"],
+        )
         gone = [*([key] for key in numbers), *map(list, forms)]
         session["meta.change"].delete(pl.DataFrame({"key": gone}, schema={"key": pl.List(pl.String)}))
         mirror.follow(session, book)
@@ -200,6 +207,7 @@ def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Row
     mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
     touches += [*mails, *(f"form:{key}" for key in rows.submission_keys)]
     touches += [f"offline:{name}" for name in rows.offline["touch_id"]]
+    touches += [f"track:{name}" for name in rows.inputs["message_id"]]
     touches += [f"said:{contact}" for contact in ids["contact_id"]]
     named = ids_frame("touch_id", touches)
     of_accounts = session.read_keys("attribution.touch", named).filter(pl.col("person_id").is_null())

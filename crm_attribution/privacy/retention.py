@@ -17,6 +17,7 @@ RETENTION: Mapping[str, str] = {
     "raw.missing": _DELETED,
     "raw.form_submission": _DELETED,
     "raw.offline_touch": _DELETED,
+    "raw.identify": _DELETED,
     "raw.link_click": _DELETED,
     "raw.email_click": _DELETED,
     "raw.webhook_event": _DELETED,
@@ -42,6 +43,7 @@ RETENTION: Mapping[str, str] = {
     "attribution.self_reported": _DERIVED,
     "attribution.credit": _IDS,
     "conversions.conversion": _IDS,
+    "conversions.told_record": _DELETED,
     "delivery.attempt": "ids of conversions only",
 }
 """Table -> what becomes of a person's rows when HubSpot or a person erases the contact."""

@@ -48,6 +48,7 @@ class Rows:
 
     submissions: pl.DataFrame
     offline: pl.DataFrame
+    inputs: pl.DataFrame
     clicks: pl.DataFrame
     email_clicks: pl.DataFrame
 
@@ -101,7 +102,13 @@ def rows_of(session: Session, of: Trace) -> Rows:
         ids=ids,
         emails=emails,
     )
-    return Rows(submissions, offline, clicks, email_clicks)
+    inputs = session.query(
+        "SELECT message_id FROM raw.identify WHERE contact_id IN (SELECT contact_id FROM ids)"
+        " OR email_normalised IN (SELECT email FROM emails)",
+        ids=ids,
+        emails=emails,
+    )
+    return Rows(submissions, offline, inputs, clicks, email_clicks)
 
 
 def mentions(session: Session, of: Trace) -> dict[str, int]:

@@ -31,6 +31,7 @@ SCOPES = (
     "marketing.campaigns.read",
     "marketing.campaigns.revenue.read",
     "crm.objects.contacts.write",
+    "crm.objects.companies.write",
     "crm.objects.deals.write",
     "analytics.behavioral_events.send",
     "behavioral_events.event_definitions.read_write",

@@ -6,6 +6,7 @@ import itertools
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
+from typing import Any
 
 from crm_attribution.sandbox.faults import Fault
 from crm_attribution.sandbox.grants import Grants
@@ -24,6 +25,8 @@ class World:
     grants: Grants = field(default_factory=Grants)
     faults: list[Fault] = field(default_factory=list)
     calls: Counter[str] = field(default_factory=Counter)
+    shared: dict[str, Any] = field(default_factory=dict)
+    """What several platforms have in common, by name."""
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def trace_id(self) -> str:

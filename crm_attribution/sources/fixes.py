@@ -15,6 +15,14 @@ FIXES = {
     "not_a_number_above_zero": "a decimal number with a point, at most 18 digits on each side",
     "not_a_name": "a name with letters or digits",
     "not_an_address": "an e-mail such as ann@firm.com, or name the contact by its id",
+    "no_address": "a website such as https://www.firm.com/about, or its domain",
+    "not_an_object": 'a JSON object: {"plan": "pro"}',
+    "no_such_property": "make the property in HubSpot, or name another one under write_back.identify.names",
+    "not_to_be_written": "leave it out: it is HubSpot's own, or the pipeline reads it",
+    "not_a_number": "digits, with a point",
+    "not_true_or_false": "true or false",
+    "no_such_stage": "a lifecycle stage of the mapping (lifecycle.order), by its id",
+    "several_companies_have_the_domain": "merge the companies in HubSpot",
     "twice_in_one_file": "remove the line, or give the file a column that tells the two apart, such as the ad group",
 }
 

@@ -143,6 +143,7 @@ def resolved(milestone_id: str, **changes: Any) -> Resolved:
 
 _WRITTEN: Mapping[str, tuple[str, dict[str, str], Callable[[str], dict[str, str]]]] = {
     "records": ("contacts", {}, lambda key: {"jobtitle": key}),
+    "inputs": ("contacts", {}, lambda key: {"jobtitle": key}),
     "thresholds": ("deals", {"dealstage": "appointmentscheduled"}, lambda _: {"dealstage": "qualifiedtobuy"}),
 }
 """What writes to records: of which type, what they have, and what they are given, by the delivery key."""

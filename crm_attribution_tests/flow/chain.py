@@ -27,6 +27,7 @@ from crm_attribution.mapping import Rules, load
 from crm_attribution.raw.readers import Readers, readers
 from crm_attribution.sources.base import Source
 from crm_attribution.sources.costs import SOURCE as COSTS
+from crm_attribution.sources.identify import SOURCE as IDENTIFY
 from crm_attribution.sources.link_clicks import SOURCE as LINK_CLICKS
 from crm_attribution.sources.rates import SOURCE as RATES_SOURCE
 from crm_attribution.sources.spend import SOURCE as SPEND
@@ -154,7 +155,8 @@ class Chain:
         found.activities.read(since)
         found.campaigns.read(since)
         found.sources.read(LINK_CLICKS, self.transport("clicks", "CLICKS"), since)
-        for source in (OFFLINE_TOUCHES, RATES_SOURCE, SPEND, COSTS):
+        found.properties.read()
+        for source in (IDENTIFY, OFFLINE_TOUCHES, RATES_SOURCE, SPEND, COSTS):
             found.sources.read(source, None, since)
 
     def rates(self, *rows: str) -> None:

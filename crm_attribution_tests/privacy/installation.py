@@ -196,6 +196,26 @@ def told_otherwise(session: Session) -> None:
         {"touch_id": number, "touched_at": stamp, "act": "fair", "told_at": stamp, "extracted_at": stamp, **who}
         for number, who in (("f1", {"email": EMAIL.title()}), ("f2", {"contact_id": 12}), ("f3", {"contact_id": 21}))
     ]
+    said = [
+        {**fair, "message_id": fair["touch_id"], "kind": "identify", "happened_at": stamp,
+         "properties": json.dumps({"phone": "+49 1" if fair["touch_id"] == "f3" else PHONE})}
+        for fair in fairs
+    ]  # fmt: skip
+    said = [
+        {name: value for name, value in one.items() if name not in ("touch_id", "act", "touched_at")} for one in said
+    ]
+    kept = [
+        {"subject": subject, "object_type": "contacts", "wanted": "{}", "told": json.dumps({"phone": phone}),
+         "planned_at": stamp, **who}
+        for subject, phone, who in (
+            ("contacts:13", PHONE, {"record_id": 13}), ("contacts:ab", PHONE, {"name": EMAIL}),
+            ("contacts:21", "+49 1", {"record_id": 21}),
+        )
+    ]  # fmt: skip
+    reported = [
+        {"key": f"{one}:told:contacts:x", "reasons": "x:no_such_property", "row": "{}", "source": "x", "stored": True}
+        for one in ("f1", "f3")
+    ]
     meetings = [
         {"kind": "meeting", "id": number, "occurred_at": stamp, "contact_ids": who, "extracted_at": stamp}
         for number, who in (("both", [13, 21]), ("hers", [11]), ("his", [21]))
@@ -209,6 +229,9 @@ def told_otherwise(session: Session) -> None:
         session["raw.webhook_event"].upsert(pl.DataFrame(events, infer_schema_length=None))
         session["raw.email_click"].upsert(pl.DataFrame(mails))
         session["raw.offline_touch"].upsert(pl.DataFrame(fairs, infer_schema_length=None))
+        session["raw.identify"].upsert(pl.DataFrame(said, infer_schema_length=None))
+        session["conversions.told_record"].upsert(pl.DataFrame(kept, infer_schema_length=None))
+        session.quarantine.add("raw.identify", pl.DataFrame(reported), observed_at=stamp)
         session["raw.activity"].upsert(pl.DataFrame(meetings))
         session.quarantine.add("raw.contact", pl.DataFrame(refused), observed_at=stamp)
         session.quarantine.add("raw.link_click", pl.DataFrame(clicks), observed_at=stamp)

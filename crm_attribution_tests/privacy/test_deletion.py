@@ -38,6 +38,9 @@ OTHERS = {
     "raw.link_click": "contact_id = 21",
     "raw.email_click": "recipient = 'bob@quelle.example'",
     "raw.offline_touch": "contact_id = 21",
+    "raw.identify": "contact_id = 21",
+    "conversions.told_record": "record_id = 21",
+    "quarantine.identify": "key = 'f3:told:contacts:x'",
     "raw.activity": "id = 'his'",
     "raw.webhook_event": "event_key IN ('w4', 'w5', 'w6')",
     "identity.edge": "contact_id IN (21, 31)",
@@ -115,6 +118,8 @@ def test_who_met_somebody_met_them_still_and_a_fair_forgets(story: Story) -> Non
     met = story.installation.sql("SELECT id, contact_ids FROM raw.activity ORDER BY id")
     assert met == [("both", [21]), ("his", [21])]
     assert story.installation.sql("SELECT touch_id FROM raw.offline_touch") == [("f3",)]
+    assert story.installation.sql("SELECT subject FROM conversions.told_record") == [("contacts:21",)]
+    assert story.installation.sql("SELECT key FROM quarantine.identify") == [("f3:told:contacts:x",)]
 
 
 def test_what_finance_adds_up_stays(story: Story) -> None:

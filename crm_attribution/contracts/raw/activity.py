@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, RecordIds, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.raw.fields import COMPARED, EMAIL, TOLD_AT
-from crm_attribution.contracts.topics import ACTIVITY, EMAIL_CLICK, FORM_SUBMISSION, LINK_CLICK, OFFLINE_TOUCH
+from crm_attribution.contracts.topics import ACTIVITY, EMAIL_CLICK, FORM_SUBMISSION, IDENTIFY, LINK_CLICK, OFFLINE_TOUCH
 
 
 @table("raw.form", key=("id",))
@@ -90,6 +90,32 @@ class OfflineTouch(Model):
     source: str = field("who brought it about: the fair, the partner", nullable=True)
     medium: str = field("medium, for the channel; `act` where it is empty", nullable=True)
     campaign: str = field("campaign", nullable=True)
+    told_at: Timestamp = field(TOLD_AT)
+    extracted_at: Timestamp = field("when we read it, UTC", log=True)
+
+
+@table("raw.identify", key=("message_id",), journal={IDENTIFY: "message_id"})
+class Identify(Model):
+    """What other systems say of people and companies, for HubSpot (`write_back.identify` of the mapping). A row told
+    again is replaced by the one told later. Holds personal data."""
+
+    message_id: str = field("id of the row in the file", str_length={"min_value": 1})
+    kind: str = field(
+        "identify: properties of a person; group: of a company; track: what a person did",
+        isin=["identify", "group", "track"],
+    )
+    happened_at: Timestamp = field("when it was so, or was done, UTC: of two values of a property the later one holds")
+    contact_id: int = hubspot_id("HubSpot contact id; of a person one of this and `email` is needed", nullable=True)
+    email: str = field("e-mail of the person", nullable=True, str_matches=EMAIL)
+    email_normalised: str = field(COMPARED, nullable=True, email_of="email")
+    website: str = field("website of the company, as told", nullable=True)
+    domain: str = field("its host name, lower case, without www., in IDNA form", nullable=True)
+    event: str = field("what was done, lower case, words joined by _; of track", nullable=True)
+    properties: str = field(
+        "JSON object of texts: keys in lower case, words joined by _; what is empty is left out",
+        nullable=True,
+        json=True,
+    )
     told_at: Timestamp = field(TOLD_AT)
     extracted_at: Timestamp = field("when we read it, UTC", log=True)
 

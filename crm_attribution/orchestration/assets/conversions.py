@@ -6,6 +6,7 @@ import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients
+from crm_attribution.conversions.identify import TOLD
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.replay_inbox import take
@@ -132,6 +133,7 @@ sinks = [sink(destination) for destination in destinations().values()]
 
 assets = [
     conversion,
+    written_beside(TOLD, [CONVERSION]),
     *sinks,
     *(
         written_beside(table, [f"delivery.{name}" for name in destinations()])

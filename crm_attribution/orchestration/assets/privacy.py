@@ -21,6 +21,7 @@ from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.rules import Trace
+from crm_attribution.privacy.told import told_of
 from crm_attribution.privacy.traces import CLEAN, mentions, trace
 from crm_attribution.warehouse import snapshots
 from crm_attribution.warehouse.rewrite import rewrite_marts, rewrite_warehouse
@@ -57,6 +58,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
             return {"contacts erased": 0}
         derive(session, pipeline.rules, as_of)
         traces = trace(session, requested)
+        told = told_of(session, traces)
     files = forget(pipeline.settings.inbox, traces)
     erased, left = _erase_rows(pipeline, traces, as_of, now)
     marts = rewrite_marts(warehouse)
@@ -74,6 +76,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         **{f"bytes: {f.file}": f"{f.bytes_before} before, {f.bytes_after} after" for f in (marts, file)},
         "copies of the warehouse deleted": copies,
         "finance snapshot": done.snapshot_id,
+        **{f"HubSpot was told: {what}": count for what, count in told.items()},
         **{f"records of others that mention them: {name}": count for name, count in left.items()},
     }
 

@@ -29,7 +29,7 @@ def scope_of(path: str) -> str | None:
     kind = find_kind(rest.partition("/")[0])
     if path.startswith("/crm/") and kind is not None:
         name = kind.name if kind.name in _OBJECTS else "contacts"
-        if path.endswith("/batch/update"):
+        if path.endswith(("/batch/update", "/batch/upsert", "/batch/create")):
             return f"crm.objects.{name}.write"
         if family == "properties":
             return f"crm.schemas.{name}.read"

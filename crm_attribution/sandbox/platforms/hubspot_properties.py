@@ -1,4 +1,4 @@
-"""HubSpot's writes to contacts and deals: `POST /crm/objects/…/{contacts,deals}/batch/update`, and new properties.
+"""HubSpot's writes to records: `POST /crm/objects/…/{contacts,companies,deals}/batch/update`, and new properties.
 
 https://developers.hubspot.com/docs/api/crm/contacts, https://developers.hubspot.com/docs/api/crm/properties. What is
 written changes the portal. A write to HubSpot's own first touch is dropped without a word; phones and domains are
@@ -21,6 +21,7 @@ from crm_attribution.sandbox.faults import Fault
 from crm_attribution.sandbox.hubspot.answers import error, invalid, json_body, missing
 from crm_attribution.sandbox.hubspot.api import HubSpot
 from crm_attribution.sandbox.hubspot.objects import batch_answer, shown
+from crm_attribution.sandbox.hubspot.webhooks import APP_ID
 from crm_attribution.sandbox.instants import iso
 from crm_attribution.sandbox.platforms.base import Inbox, Setup
 from crm_attribution.sandbox.portal import parse_lines
@@ -29,12 +30,21 @@ from crm_attribution.sandbox.world import World
 
 Json = dict[str, Any]
 MOST = 100
+SOURCE = {"source": "INTEGRATION", "source_id": str(APP_ID)}
+"""How HubSpot says that an app has written a value: by the app's id."""
+
 DROPPED = re.compile(r"hs_analytics_.*|hs_latest_source.*")
-OBJECTS = ("contacts", "deals")
+OBJECTS = ("contacts", "companies", "deals")
 
 
 def create(world: World) -> HubSpotProperties:
     return HubSpotProperties(world)
+
+
+def inbox_of(world: World) -> Inbox:
+    """What records are given, by whichever call."""
+    found: Inbox = world.shared.setdefault("records", Inbox())
+    return found
 
 
 def normal(name: str, value: str) -> str:
@@ -55,7 +65,7 @@ class HubSpotProperties:
 
     def __init__(self, world: World) -> None:
         self._world, self._hubspot = world, HubSpot(world)
-        self.inbox, self.setup = Inbox(), Setup()
+        self.inbox, self.setup = inbox_of(world), Setup()
         self._groups: set[tuple[str, str]] = set()
 
     def env(self, base_url: str) -> dict[str, str]:
@@ -124,48 +134,62 @@ class HubSpotProperties:
         """Refuse values that the record cannot take."""
 
     async def _update(self, request: Request) -> Response:
-        self.inbox.requests += 1
-        kind, inputs = self.object_of(request), (await json_body(request)).get("inputs")
-        if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST:
-            raise invalid(request, f"inputs is a list of 1 to {MOST} records")
+        kind = self.object_of(request)
+        inputs = await inputs_of(request, self._world, self.inbox, kind)
         ids = [str(one.get("id")) for one in inputs]
         if len(ids) != len(set(ids)):
             raise invalid(request, "Duplicate IDs found in batch input")
-        store = self._world.portal.stores[kind]
         for one in inputs:
-            for name, value in (one.get("properties") or {}).items():
-                if not store.properties.known(name):
-                    raise invalid(
-                        request, f'Property "{name}" does not exist', errors=[{"code": "PROPERTY_DOESNT_EXIST"}]
-                    )
-                if not isinstance(value, str):
-                    raise invalid(request, f"{name} is no text")
-            if (found := store.find(str(one["id"]))) is not None:
-                self.check(request, found, one.get("properties") or {})
+            if (known := self._world.portal.stores[kind].find(str(one["id"]))) is not None:
+                self.check(request, known, one.get("properties") or {})
         self.inbox.received.extend(inputs)
         results, errors = [], []
         for one in inputs:
-            record = store.find(str(one["id"]))
+            record = self._world.portal.stores[kind].find(str(one["id"]))
             if record is None or record.archived_at is not None:
                 told = {"ids": [str(one["id"])], "objectWriteTraceId": [str(one.get("objectWriteTraceId"))]}
                 gone = {"status": "error", "category": "OBJECT_NOT_FOUND", "message": "not found", "context": told}
                 errors.append(gone)
                 continue
-            self._write(kind, record.id, one)
-            names = [*one["properties"], "hs_object_id", store.kind.modified_property]
-            results.append(shown(store.records[record.id], names))
+            write(self._world, self.inbox, kind, record.id, one)
+            results.append(result_of(self._world, kind, record.id, one))
         return batch_answer(request, results, errors)
 
-    def _write(self, kind: str, identifier: str, given: Json) -> None:
-        record = self._world.portal.stores[kind].records[identifier]
-        kept = {name: normal(name, text) for name, text in given["properties"].items() if not DROPPED.fullmatch(name)}
-        changed = {name: text for name, text in kept.items() if record.value(name) != text}
-        if not changed:
-            return
-        line: Json = {"at": iso(self._world.portal.now), "op": "update", "object": kind, "id": identifier}
-        lines = [json.dumps({**line, "source": "INTEGRATION", "properties": changed})]
-        self._world.portal.append(parse_lines(lines))
-        self.inbox.counted.append({**given, "object": kind})
+
+async def inputs_of(request: Request, world: World, inbox: Inbox, kind: str) -> list[Json]:
+    """The inputs of a batch that writes; a property that is none, or a value that is no text, refuses all."""
+    inbox.requests += 1
+    inputs = (await json_body(request)).get("inputs")
+    if not isinstance(inputs, list) or not 0 < len(inputs) <= MOST:
+        raise invalid(request, f"inputs is a list of 1 to {MOST} records")
+    properties = world.portal.stores[kind].properties
+    for one in inputs:
+        for name, value in (one.get("properties") or {}).items():
+            if not properties.known(name):
+                raise invalid(request, f'Property "{name}" does not exist', errors=[{"code": "PROPERTY_DOESNT_EXIST"}])
+            if not isinstance(value, str):
+                raise invalid(request, f"{name} is no text")
+    return inputs
+
+
+def result_of(world: World, kind: str, identifier: str, given: Json) -> Json:
+    """What a batch answers of a record that was written."""
+    store = world.portal.stores[kind]
+    names = [*given["properties"], "hs_object_id", store.kind.modified_property]
+    return shown(store.records[identifier], names)
+
+
+def write(world: World, inbox: Inbox, kind: str, identifier: str, given: Json) -> None:
+    """Write what HubSpot keeps of an input to a record; one that changes something is counted."""
+    record = world.portal.stores[kind].records[identifier]
+    kept = {name: normal(name, text) for name, text in given["properties"].items() if not DROPPED.fullmatch(name)}
+    changed = {name: text for name, text in kept.items() if record.value(name) != text}
+    if not changed:
+        return
+    line: Json = {"at": iso(world.portal.now), "op": "update", "object": kind, "id": identifier}
+    lines = [json.dumps({**line, **SOURCE, "properties": changed})]
+    world.portal.append(parse_lines(lines))
+    inbox.counted.append({**given, "object": kind})
 
 
 def _kind(request: Request) -> str:

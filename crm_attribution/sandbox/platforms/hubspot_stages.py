@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 
 from crm_attribution.sandbox.hubspot.answers import invalid
+from crm_attribution.sandbox.platforms.base import Inbox
 from crm_attribution.sandbox.platforms.hubspot_properties import HubSpotProperties
 from crm_attribution.sandbox.portal.records import Record
 from crm_attribution.sandbox.world import World
@@ -30,6 +31,10 @@ class HubSpotStages(HubSpotProperties):
 
     name = "hubspot_stages"
     prefix = "/crm/objects/2026-03/0-3/batch/update"
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self.inbox = Inbox()
 
     def routes(self) -> Sequence[BaseRoute]:
         return [Route("/crm/objects/0-3/batch/update", self._update, methods=["POST"])]

@@ -1,0 +1,197 @@
+"""HubSpot is told what other systems know of people and companies: on change only, in any order, once each."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from crm_attribution.delivery.provision import provision
+from crm_attribution.sources.identify import SOURCE
+from crm_attribution_tests.delivery.telling import Telling
+from crm_attribution_tests.sandbox.lines import OPENED, create
+from crm_attribution_tests.sandbox_process import Line
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
+
+MAPPING = """
+write_back:
+  events:
+    rules:
+      - {on: track, condition: {events: [plan_*]}, event: plan_changed,
+         properties: {plan: "{event} {properties[plan]}"}}
+  identify: {tell: [contacts, companies]}
+"""
+PORTAL: list[Line] = [
+    {"at": OPENED, "op": "account", "account": {"portalId": 4242, "timeZone": "Europe/Berlin"}},
+    create("2026-03-01T08:00:00Z", "companies", 31, name="Quelle", domain="quelle.example"),
+    create("2026-03-01T08:00:00Z", "companies", 32, name="Twin", domain="twin.example"),
+    create("2026-03-01T08:00:00Z", "companies", 33, name="Twin too", domain="twin.example"),
+    create("2026-03-01T08:00:00Z", "contacts", 11, email="ann@quelle.example", lifecyclestage="opportunity"),
+    create("2026-03-01T08:00:00Z", "contacts", 12, email="ben@quelle.example", lifecyclestage="lead"),
+]
+PROPERTIES = {
+    "contacts": [("plan", "string"), ("seats", "number"), ("trial_ends", "date"), ("seen_at", "datetime")],
+    "companies": [("plan", "string"), ("numberofemployees", "number")],
+}
+TO = ("hubspot_identify", "hubspot_events")
+
+
+def told_portal(folder: Path, clock: str = "2026-03-02T10:00:00Z") -> Any:
+    return Telling.start(folder, PORTAL, clock, MAPPING)
+
+
+def ready(told: Telling) -> None:
+    """Have the properties of the files, and those that provision makes."""
+    for kind, properties in PROPERTIES.items():
+        told.chain.sandbox.set_properties(kind, add=[{"name": name, "type": how} for name, how in properties])
+    found = provision(told.chain.mapping, told.settings(), act=True)
+    assert {one.state for one in found} == {"ok"}, found
+
+
+def drop(told: Telling, *rows: dict[str, Any]) -> None:
+    """Drop a file of rows, told now."""
+    folder = told.chain.folder / "inbox" / SOURCE.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{random.getrandbits(40):010x}.ndjson"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+
+def of(told: Telling, kind: str, identifier: int | str, *names: str) -> dict[str, str | None]:
+    asked = ",".join(names)
+    _, record = told.chain.sandbox.hubspot("GET", f"/crm/objects/2026-03/{kind}/{identifier}?properties={asked}")
+    return {name: record["properties"].get(name) for name in names}
+
+
+def found(told: Telling, kind: str, name: str, value: str) -> list[str]:
+    """Ids of the records that have a value."""
+    body = {"filterGroups": [{"filters": [{"propertyName": name, "operator": "EQ", "value": value}]}], "limit": 9}
+    _, answer = told.chain.sandbox.hubspot("POST", f"/crm/objects/2026-03/{kind}/search", body)
+    return [one["id"] for one in answer["results"]]
+
+
+def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
+    at = "2026-03-02T09:{:02d}:00Z".format
+    with told_portal(tmp_path) as told:
+        ready(told)
+        drop(
+            told,
+            {
+                "kind": "identify",
+                "happened_at": at(1),
+                "email": "ANN@quelle.example",
+                "properties": {
+                    "Plan": "pro",
+                    "Seats": 5,
+                    "trial ends": "2026-04-01T22:30:00-05:00",
+                    "seen_at": "2026-03-02T10:00:00+01:00",
+                    "lifecycle_stage": "Marketing Qualified Lead",
+                    "first name": "Ann",
+                    "address": {"city": "Bonn"},
+                    "shoe size": 38,
+                    "hs_analytics_source": "DIRECT_TRAFFIC",
+                },
+            },
+            {"kind": "identify", "happened_at": at(3), "contact_id": "11", "properties": {"plan": "max"}},
+            {"kind": "identify", "happened_at": at(2), "email": "ann@quelle.example", "properties": {"plan": "basic"}},
+            {
+                "kind": "identify",
+                "happened_at": at(1),
+                "email": "ben@quelle.example",
+                "lifecycle_stage": "customer",
+                "website": "https://www.quelle.example/about?x=1",
+            },
+            {
+                "kind": "identify",
+                "happened_at": at(1),
+                "email": "new@firm.example",
+                "plan": "pro",
+                "seats": "many",
+                "website": "https://shop.firm.example/pricing",
+            },
+            {"kind": "group", "happened_at": at(1), "website": "http://firm.example", "employees": 12, "plan": "team"},
+            {"kind": "group", "happened_at": at(1), "website": "twin.example", "plan": "team"},
+            {
+                "kind": "track",
+                "happened_at": at(1),
+                "email": "ANN@quelle.example",
+                "event": "Plan Upgraded",
+                "plan": "max",
+            },
+            {"kind": "track", "happened_at": at(1), "email": "new@firm.example", "event": "Plan Ended"},
+            {"kind": "track", "happened_at": at(1), "email": "ben@quelle.example", "event": "Looked around"},
+        )
+        report = told.hour(to=TO)["hubspot_identify"]
+        assert report.stopped is None
+        assert of(told, "contacts", 11, "plan", "seats", "trial_ends", "seen_at", "firstname", "city") == {
+            "plan": "max",
+            "seats": "5",
+            "trial_ends": "2026-04-02",
+            "seen_at": "2026-03-02T09:00:00Z",
+            "firstname": "Ann",
+            "city": "Bonn",
+        }
+        # forward only
+        assert of(told, "contacts", 11, "lifecyclestage") == {"lifecyclestage": "opportunity"}
+        assert of(told, "contacts", 12, "lifecyclestage") == {"lifecyclestage": "customer"}
+        (person,), (company,) = (
+            found(told, "contacts", "email", "new@firm.example"),
+            found(told, "companies", "domain", "firm.example"),
+        )
+        assert of(told, "contacts", person, "plan") == {"plan": "pro"}
+        assert of(told, "companies", company, "plan", "numberofemployees") == {
+            "plan": "team",
+            "numberofemployees": "12",
+        }
+        assert of(told, "companies", 32, "plan") == {"plan": None}
+        reasons = {row["key"].partition(":told:")[2]: row["reasons"] for row in quarantined(told)}
+        assert reasons == {
+            "contacts:shoe_size": "shoe_size:no_such_property",
+            "contacts:hs_analytics_source": "hs_analytics_source:not_to_be_written",
+            "contacts:seats": "seats:not_a_number",
+            "companies:domain": "domain:several_companies_have_the_domain",
+        }
+        # what was made is read, and then associated; a known pair was in the first hour
+        written = len(told.counted("hubspot_identify"))
+        assert told.hour("2026-03-02T11:00:00Z", to=TO)["hubspot_identify"].requests == 1
+        assert associated(told, person) == [company]
+        assert associated(told, "12") == ["31"]
+        events = [(one["eventName"], one["objectId"], one["properties"]["plan"]) for one in told.counted()]
+        assert events == [
+            ("pe4242_plan_changed", "11", "plan_upgraded max"),
+            ("pe4242_plan_changed", person, "plan_ended"),
+        ]
+        # said again, and read back: nothing is written
+        drop(
+            told,
+            {"happened_at": "2026-03-02T11:30:00Z", "email": "ann@quelle.example", "plan": "max", "seats": 5},
+            {"happened_at": "2026-03-02T08:00:00Z", "email": "ann@quelle.example", "plan": "old", "seats": 1},
+        )
+        for clock in ("2026-03-02T12:00:00Z", "2026-03-02T13:00:00Z"):
+            assert told.hour(clock, to=TO)["hubspot_identify"].requests == 0
+        assert len(told.counted("hubspot_identify")) == written + 1
+        # a change is written alone; a value that comes back too; a property that is there now is told of what waited
+        drop(told, {"happened_at": "2026-03-02T13:30:00Z", "email": "new@firm.example", "plan": "max"})
+        told.chain.sandbox.set_properties("contacts", add=[{"name": "shoe_size", "type": "number"}])
+        told.hour("2026-03-02T14:00:00Z", to=TO)
+        assert {str(one["properties"]) for one in told.counted("hubspot_identify")[written + 1 :]} == {
+            "{'shoe_size': '38'}",
+            "{'plan': 'max'}",
+        }
+        drop(told, {"happened_at": "2026-03-02T14:30:00Z", "email": "new@firm.example", "plan": "pro"})
+        told.hour("2026-03-02T15:00:00Z", to=TO)
+        assert of(told, "contacts", person, "plan") == {"plan": "pro"}
+        assert "contacts:shoe_size" not in {row["key"].partition(":told:")[2] for row in quarantined(told)}
+
+
+def quarantined(told: Telling) -> list[dict[str, Any]]:
+    with told.chain.warehouse.session() as session:
+        return session.query("SELECT key, reasons FROM quarantine.identify WHERE NOT resolved").rows(named=True)
+
+
+def associated(told: Telling, contact: str) -> list[str]:
+    _, answer = told.chain.sandbox.hubspot("GET", f"/crm/objects/2026-03/contacts/{contact}/associations/companies")
+    return [str(one["toObjectId"]) for one in answer["results"]]
