@@ -47,6 +47,7 @@ from crm_attribution.contracts.topics import (
     TOUCH_PERSON,
     Topic,
 )
+from crm_attribution.conversions import traits
 from crm_attribution.conversions.identify import TOLD
 from crm_attribution.events import events, gaps, home_spend, home_values, milestones
 from crm_attribution.finance import figures
@@ -272,12 +273,21 @@ TELLING = Step(
         *("attribution.touch", "raw.link_click", "raw.offline_touch", "raw.account"),
         *("raw.merge", "raw.association", "raw.deal", "raw.pipeline_stage"),
         *("raw.identify", "raw.property", "raw.contact", "raw.company"),
-        *("identity.account", "identity.account_domain"),
+        *("identity.account", "identity.account_domain", "identity.alias", "identity.membership"),
+        *(traits.TABLE, traits.EVENTS),
     ),
     writes=(CONVERSION, TOLD),
     memory=(CONVERSION, TOLD),
 )
 """`conversions.plan.plan_touches`, of what is planned from touches; a part of planning."""
+
+COMPUTING = Step(
+    name="traits",
+    reads=("attribution.touch", "identity.membership", "identity.person", "identity.account_alias", "raw.contact"),
+    writes=(traits.TABLE, traits.EVENTS),
+    memory=(traits.TABLE, traits.EVENTS),
+)
+"""`conversions.traits.update`, of the files of the product; a part of planning."""
 
 SENDING = Step(
     name="delivery",

@@ -16,11 +16,11 @@ from sqlglot import exp
 from crm_attribution import configuration, layers
 from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS, topics
-from crm_attribution.conversions import identify, plan
+from crm_attribution.conversions import identify, plan, told, traits
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
-from crm_attribution.layers import LAYERS, PLANNING, SENDING, TELLING, Step
+from crm_attribution.layers import COMPUTING, LAYERS, PLANNING, SENDING, TELLING, Step
 from crm_attribution.sources.costs import SOURCE as COSTS
 from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.warehouse.connection import Warehouse
@@ -47,7 +47,7 @@ MAPPING = (
     + GOOGLE
     + """write_back:
   properties: {contacts: {last_link: "{link_slug}"}, deals: {last_link: "{link_slug}"}}
-  identify: {tell: [contacts, companies]}
+  identify: {tell: [contacts, companies], traits: [link_clicks_30_days, quiet_account]}
   stages:
     rules:
       - {name: any, link: "*", days: 30, count: 1, pipeline: default, from_stage: appointmentscheduled,
@@ -160,7 +160,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (folder / "inbox" / "identify").mkdir()
     said = "happened_at,email,website,firstname\n2026-02-20T12:00:00Z,c90001@buyer.example,firm.example,Ann\n"
     (folder / "inbox" / "identify" / "people.csv").write_text(said, encoding="utf-8")
-    found = {step.name: Traced() for step in (*LAYERS, PLANNING, TELLING, SENDING)}
+    found = {step.name: Traced() for step in (*LAYERS, PLANNING, COMPUTING, TELLING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         chain.rates("2026-03-05,USD,EUR,0.9")
         chain.drop(SPEND, "date,platform,ad_account,currency,campaign_id,amount", "2026-03-05,google,1,USD,7,10.00")
@@ -177,10 +177,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                         layers.run(layer, session, chain.mapping, at(stop))
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
+                with recorded(session, found[COMPUTING.name]):
+                    traits.update(session, traits.in_use(chain.mapping, telling), at(stop), at(stop))
                 with recorded(session, found[TELLING.name]):
                     for platform in map(destinations().__getitem__, HUBSPOT):
-                        (told,) = plan.accounts_of(platform, chain.mapping, telling)
-                        plan.plan_touches(session, chain.ledger, told, chain.mapping, telling, at(stop))
+                        (account,) = plan.accounts_of(platform, chain.mapping, telling)
+                        plan.plan_touches(session, chain.ledger, account, chain.mapping, telling, at(stop))
         for platform in PLATFORMS:
             now = at(STOPS[2] if platform.is_hubspot else LAST_DAY)
             sent = deliver(
@@ -199,7 +201,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(found, journalled)
 
 
-@pytest.mark.parametrize("step", [*LAYERS, PLANNING, TELLING, SENDING], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [*LAYERS, PLANNING, COMPUTING, TELLING, SENDING], ids=lambda step: step.name)
 def test_a_step_reads_and_writes_what_it_declares(seen: Run, step: Step):
     traced = seen.traced[step.name]
     assert sorted(traced.writes) == sorted(step.writes)
@@ -211,7 +213,11 @@ def test_every_topic_is_journalled_and_read(seen: Run):
     by_contract = {topic for contract in CONTRACTS.values() for entry in contract.journal for topic in entry.topics}
     assert by_contract == declared
     assert seen.journalled == declared
-    assert {topic for layer in LAYERS for topic in layer.topics} | {*plan.TOPICS, *identify.TOPICS} == declared
+    assert {topic for layer in LAYERS for topic in layer.topics} | {
+        *plan.TOPICS,
+        *identify.TOPICS,
+        *told.TOPICS,
+    } == declared
 
 
 def test_layers_read_only_what_stands_before_them():

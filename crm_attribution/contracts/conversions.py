@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import AUDIENCE, TRAIT
 
 STATES = [
     "pending",
@@ -78,7 +79,31 @@ class ToldRecord(Model):
     wanted: str = field("property -> text that it is to have, JSON object", json=True)
     wanted_key: str = field("milestone_id of the row of conversions.conversion that tells it", nullable=True)
     told: str = field("property -> text that HubSpot took last, JSON object", json=True)
+    tellings: int = field("how often it took something", ge=0)
     planned_at: Timestamp = field("when it was planned last, UTC", log=True)
+
+
+@table("conversions.trait", key=("trait", "subject_id"), journal={TRAIT: ("subject_type", "subject_id")})
+class ComputedTrait(Model):
+    """What computed traits say of people and accounts now; of an audience its members."""
+
+    trait: str = field("name of the SQL file")
+    subject_id: str = field("identity.person or identity.account")
+    subject_type: str = field("person or account", isin=["person", "account"])
+    told: str = field("property -> text, JSON object", json=True)
+
+
+@table("conversions.audience_event", key=("event_id",), journal={AUDIENCE: "event_id"})
+class AudienceEvent(Model):
+    """Who entered or left an audience, once for each contact that is told. Journal: memory, never rebuilt."""
+
+    event_id: str = field("audience:subject:number:contact")
+    audience: str = field("name of the SQL file")
+    change: str = field("entered or exited", isin=["entered", "exited"])
+    subject_id: str = field("identity.person or identity.account")
+    number: int = field("1 for the subject's first change, and so on", ge=1)
+    contact_id: int = hubspot_id("contact that it is told of")
+    happened_at: Timestamp = field("the hour that found it, UTC")
 
 
 @table("delivery.attempt", key=("batch_id", "conversion_id"))

@@ -36,6 +36,9 @@ AD_SPEND = Topic("ad_spend", "date")
 AD_CAMPAIGN = Topic("ad_campaign", "platform", "ad_account", "campaign_id")
 COST = Topic("cost", "month")
 
+TRAIT = Topic("trait", "subject_type", "subject_id")
+AUDIENCE = Topic("audience", "event_id")
+
 PERSON = Topic("person", "person_id")
 PERSON_CHANGE = Topic("person_change", "person_id", "other_person_id")
 EMAIL = Topic("email", "node_id")

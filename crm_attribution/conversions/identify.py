@@ -14,23 +14,25 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.contracts.topics import COMPANIES, CONTACTS, IDENTIFY
+from crm_attribution.contracts.topics import COMPANIES, CONTACTS, IDENTIFY, TRAIT
 from crm_attribution.conversions import inputs
+from crm_attribution.conversions import traits as computed
 from crm_attribution.conversions.identify_rules import Wanted, changed, folded
 from crm_attribution.conversions.subjects import Subject, Telling, companies_of, known_of, people_of
 from crm_attribution.destinations.base import Destination
 from crm_attribution.destinations.hubspot_identify import KEYS, MEMBERSHIPS
 from crm_attribution.hubspot.parsed import Refused
-from crm_attribution.identifiers import delivery_key
+from crm_attribution.identifiers import delivery_key, sha256
 from crm_attribution.ledger.store import Book
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.mapping import Rules
+from crm_attribution.marts.traits import Trait
 from crm_attribution.raw.reading import quarantine
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (IDENTIFY, CONTACTS, COMPANIES)
+TOPICS = (IDENTIFY, CONTACTS, COMPANIES, TRAIT)
 TOLD = "conversions.told_record"
 INPUT = "raw.identify"
 
@@ -46,54 +48,101 @@ def plan(
     start: datetime,
     changes: Changes,
     now: datetime,
+    traits: Mapping[str, Trait] | None = None,
 ) -> list[str]:
-    """Plan the records of changed inputs, contacts and companies; returns the new conversion ids."""
+    """Plan the records of changed inputs, traits, contacts and companies; returns the new conversion ids.
+
+    Args:
+        traits: computed traits in use.
+    """
     del start  # a state has no beginning: what holds is told
     telling = Telling(known_of(session, rules))
     if not all(known.types for known in telling.known.values()):
         return []  # the portal's properties were not read yet; their first reading makes everything wanted again
-    found = inputs.read(session, changes, (), rules)
+    more = _computed(session, traits, changes) if traits else {}
+    found = inputs.read(session, changes, more.get("contacts", ()), rules)
     people = people_of(session, found, telling)
     companies = companies_of(session, found, telling)
+    for kind, subjects_of in (("contacts", people), ("companies", companies)):
+        for record in more.get(kind, ()):
+            subjects_of.setdefault(f"{kind}:{record}", Subject(kind, record, ""))
     subjects = [one for one in (*people.values(), *companies.values()) if one.kind in rules.write_back.identify.tell]
-    planned = _records(session, destination.name, subjects, telling, now)
+    planned = _records(session, destination.name, subjects, telling, now, traits or {})
     if MEMBERSHIPS in rules.write_back.identify.actions:
         planned += _memberships(session, found, people.values())
     _report(session, telling, now)
-    ready = _due(session, now)
+    ready = due(session, now)
     rows = [_row(destination, account, action, key, ready, now) for action, key in planned]
     if not rows:
         return []
     return book.insert(CONVERSION, pl.DataFrame(rows, infer_schema_length=None))["conversion_id"].to_list()
 
 
-def _due(session: Session, now: datetime) -> datetime:
+def signature(session: Session, traits: Mapping[str, Trait]) -> str:
+    """Of what decides about computed traits besides their values: their files, and which of their properties there
+    are."""
+    wanted = [(kind, name) for kind, types in computed.properties(traits).items() for name in types]
+    there = session.query("SELECT object_type, name FROM raw.property WHERE NOT archived").rows() if wanted else []
+    texts = [trait.text for _, trait in sorted(traits.items())]
+    return sha256(json.dumps([texts, sorted(set(wanted) & set(there))]))[:16]
+
+
+def _computed(session: Session, traits: Mapping[str, Trait], changes: Changes) -> dict[str, list[int]]:
+    """Records whose traits changed, and those that were told of something and are others now."""
+    found = computed.changed(session, changes)
+    told = session.query(
+        "SELECT object_type, record_id FROM conversions.told_record SEMI JOIN ids ON record_id = ids.id",
+        ids=records_frame("id", [*changes.ids(CONTACTS), *changes.ids(COMPANIES)]),
+    )
+    for kind, record in told.iter_rows():
+        found[kind].append(record)
+    return {
+        kind: sorted(set(ids)) for kind, ids in found.items() if any(kind in trait.tell for trait in traits.values())
+    }
+
+
+def due(session: Session, now: datetime) -> datetime:
     """Within the hour of this run, so that its sinks send it."""
     end = session.state.watermark
     return (now if end is None else min(now, end)) - timedelta(seconds=1)
 
 
 def _records(
-    session: Session, destination: str, subjects: Iterable[Subject], telling: Telling, now: datetime
+    session: Session,
+    destination: str,
+    subjects: Iterable[Subject],
+    telling: Telling,
+    now: datetime,
+    traits: Mapping[str, Trait],
 ) -> list[tuple[str, str]]:
     """(action, key) of the records that HubSpot is to be told of; what they are to have is kept."""
     subjects = list(subjects)
     kept = kept_of(session, {one for subject in subjects for one in (subject.id, *subject.before)})
     taken = _taken(session, destination, [row["wanted_key"] for row in kept.values() if row["wanted_key"]])
     stages = stages_of(session, {(one.kind, one.record) for one in subjects if one.record is not None})
+    records = {kind: [one.record for one in subjects if one.kind == kind and one.record] for kind in _TABLES}
+    values = computed.values_of(session, traits, records) if traits else {}
     planned, rows, gone = [], [], set[str]()
     for subject in subjects:
         before = [kept[one] for one in sorted(subject.before) if one in kept]
         mine = [*before, *([kept[subject.id]] if subject.id in kept else [])]
         told = {name: text for row in mine for name, text in _told(row, taken).items()}
-        wanted = Wanted({**folded(subject.said).values, **subject.made_of})
-        stage = stages.get((subject.kind, subject.record))
-        news = changed(wanted.texts, told, stage, telling.known[subject.kind].stages)
-        key = wanted.key(subject.id, news) if news else None
+        known = telling.known[subject.kind]
+        said = {**folded(subject.said).values, **subject.made_of}
+        if traits and subject.record is not None:
+            mine_now = {
+                **computed.cleared(traits, subject.kind, told),
+                **values.get((subject.kind, subject.record), {}),
+            }
+            said |= {name: one for name, one in mine_now.items() if name in known.types}
+        wanted = Wanted(said)
+        news = changed(wanted.texts, told, stages.get((subject.kind, subject.record)), known.stages)
+        tellings = sum(row["tellings"] + (row["wanted_key"] in taken) for row in mine)
+        key = wanted.key(subject.id, news, tellings) if news else None
         if key is not None:
             planned.append((subject.action, key))
         if key is not None or mine:
-            rows.append(_row_of(subject, wanted.texts, key, told, now))
+            rows.append({**_row_of(subject, wanted.texts, key, told, now), "tellings": tellings})
         for row in before:  # a row of it that may have been sent is sent again without values: they may be old by now
             if row["name"] is None or row["wanted_key"] is None or row["wanted_key"] in taken:
                 gone.add(row["subject"])

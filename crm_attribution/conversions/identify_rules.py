@@ -124,11 +124,11 @@ class Wanted:
     def texts(self) -> dict[str, str]:
         return {name: text for name, (text, _) in sorted(self.values.items())}
 
-    def key(self, subject: str, changed: Mapping[str, str]) -> str:
-        """Names what is told: the changed values with the rows that say them, so that a value that comes back is told
-        again and one that is only said again is not."""
+    def key(self, subject: str, changed: Mapping[str, str], tellings: int) -> str:
+        """Names what is told: the changed values with the rows that say them, after so many that HubSpot took, so that
+        a value that comes back is told again."""
         told = [[name, text, self.values[name][1]] for name, text in sorted(changed.items())]
-        return f"{subject}:{sha256(json.dumps(told))[:_DIGEST]}"
+        return f"{subject}:{sha256(json.dumps([tellings, told]))[:_DIGEST]}"
 
 
 def folded(said: Iterable[Said]) -> Wanted:

@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import identify, mirror, records, stages, told
+from crm_attribution.conversions import identify, mirror, records, stages, told, traits
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations
@@ -72,6 +72,11 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
         return report
     if wanted:
         _activate(session, ledger, [(one.key, named_of(one, rules)) for one in wanted])
+    if any(account.destination.plans_from == "inputs" for account in wanted):
+        moment = identify.due(session, now)
+        report.figures["computed traits: subjects that changed"] = traits.update(
+            session, traits.in_use(rules, settings), session.state.watermark or now, moment
+        )
     for account in wanted:
         planned = plan_touches if account.destination.is_hubspot else _plan_one
         report.changed += planned(session, ledger, account, rules, settings, now)
@@ -144,11 +149,14 @@ def plan_touches(
     session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
 ) -> int:
     """Plan what HubSpot is told of touches; how many rows are new."""
-    signature = f"{rules.signature('write_back')}:{account.id}"
+    signature, more = f"{rules.signature('write_back')}:{account.id}", {}
+    if account.destination.plans_from == "inputs":
+        more["traits"] = traits.in_use(rules, settings)
+        signature += f":{identify.signature(session, more['traits'])}"
     teller = _TELLERS[account.destination.plans_from]
     following = session.following(consumer(account.key), teller.TOPICS, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = teller.plan(session, book, account.destination, account.id, rules, settings.start, changes, now)
+        new = teller.plan(session, book, account.destination, account.id, rules, settings.start, changes, now, **more)
         mirror.follow(session, book)
     return len(new)
 

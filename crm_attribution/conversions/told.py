@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.contracts.topics import IDENTIFY, TOUCH_ACCOUNT, TOUCH_PERSON
+from crm_attribution.contracts.topics import AUDIENCE, IDENTIFY, TOUCH_ACCOUNT, TOUCH_PERSON
 from crm_attribution.conversions import told_rules
 from crm_attribution.conversions.consent import consent_of
 from crm_attribution.destinations.base import Destination, Resolved
@@ -22,8 +22,8 @@ from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT, IDENTIFY)
-TRACK = "track"
+TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT, IDENTIFY, AUDIENCE)
+TRACK, MEMBER = "track", "audience"
 
 _TOUCHES = f"""
 SELECT t.touch_id, t.kind, t.touched_at, k.received_at, t.person_id, t.contact_id, t.channel, t.source, t.medium,
@@ -47,6 +47,14 @@ FROM asked a LEFT JOIN owners o USING (email_normalised)
 LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = a.contact_id
 """
 """What files say that people did: of the contact that a row names, else of the oldest that has the e-mail."""
+
+_MEMBERS = f"""
+SELECT '{MEMBER}:' || e.event_id AS touch_id, '{MEMBER}_' || e.change AS kind, e.happened_at AS touched_at,
+    e.happened_at AS received_at, coalesce(m.survivor_id, e.contact_id) AS contact_id, e.audience AS said
+FROM conversions.audience_event e SEMI JOIN members USING (event_id)
+LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = e.contact_id
+"""
+"""Who entered or left an audience."""
 
 
 def plan(
@@ -110,7 +118,8 @@ def portal_of(session: Session) -> str:
 def _changed(session: Session, changes: Changes) -> pl.DataFrame:
     if changes.everything:
         messages = session.query("SELECT message_id FROM raw.identify")
-        return _with_tracked(session, session.query(_TOUCHES), messages)
+        members = session.query("SELECT event_id FROM conversions.audience_event")
+        return _with_others(session, session.query(_TOUCHES), messages, members)
     persons, accounts = changes.frame(TOUCH_PERSON), changes.frame(TOUCH_ACCOUNT)
     touches = session.query(
         _TOUCHES + " AND (t.person_id IN (SELECT person_id FROM persons)"
@@ -118,14 +127,25 @@ def _changed(session: Session, changes: Changes) -> pl.DataFrame:
         persons=persons,
         accounts=accounts,
     )
-    return _with_tracked(session, touches, changes.frame(IDENTIFY))
+    return _with_others(session, touches, changes.frame(IDENTIFY), changes.frame(AUDIENCE))
 
 
-def _with_tracked(session: Session, touches: pl.DataFrame, messages: pl.DataFrame) -> pl.DataFrame:
-    """Touches, and what files say that people did by some of their rows (`message_id`)."""
-    if messages.is_empty():
-        return touches
-    return pl.concat([touches, session.query(_TRACKED, messages=messages)], how="diagonal_relaxed")
+def _with_others(
+    session: Session, touches: pl.DataFrame, messages: pl.DataFrame, members: pl.DataFrame
+) -> pl.DataFrame:
+    """Touches, what files say that people did by some of their rows (`message_id`), and who entered or left an audience
+    (`event_id`)."""
+    parts = [touches]
+    if messages.height:
+        parts.append(session.query(_TRACKED, messages=messages))
+    if members.height:
+        parts.append(session.query(_MEMBERS, members=members))
+    return pl.concat(parts, how="diagonal_relaxed")
+
+
+def _of(kind: str, column: str, keys: pl.Series) -> pl.DataFrame:
+    """The ids behind the touch ids that begin like a kind."""
+    return ids_frame(column, (key.removeprefix(f"{kind}:") for key in keys if key.startswith(f"{kind}:")))
 
 
 def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
@@ -137,8 +157,8 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
         touches = session.query(
             _TOUCHES + " AND t.touch_id IN (SELECT touch_id FROM ids)", ids=ids_frame("touch_id", rows["milestone_id"])
         )
-        tracked = (key.removeprefix(f"{TRACK}:") for key in rows["milestone_id"] if key.startswith(f"{TRACK}:"))
-        touches = _with_tracked(session, touches, ids_frame("message_id", tracked))
+        messages = _of(TRACK, "message_id", rows["milestone_id"])
+        touches = _with_others(session, touches, messages, _of(MEMBER, "event_id", rows["milestone_id"]))
         found = told_rules.rule_of(events, touches)
         known = rows.select("conversion_id", "action", touch_id="milestone_id", _sent="payload_hash",
                             _person="person_id", _contact="contact_id").join(found, on="touch_id")  # fmt: skip

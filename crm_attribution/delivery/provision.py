@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from crm_attribution.conversions import traits
 from crm_attribution.conversions.plan import not_named
 from crm_attribution.delivery.deliver import transport_for
 from crm_attribution.destinations import destinations
@@ -41,6 +42,10 @@ def provision(rules: Rules, given: Settings, *, act: bool) -> list[Finding]:
 def _provision(destination: Destination, rules: Rules, given: Settings, act: bool) -> Iterator[Finding]:
     transport = transport_for(destination, given)
     wanted = rules.write_back.wanted(destination.name)
+    if destination.plans_from == "inputs":
+        for kind, properties in traits.properties(traits.in_use(rules, given)).items():
+            if kind in rules.write_back.identify.tell:
+                wanted[kind] = {**wanted.get(kind, {}), **properties}
     try:
         for piece in destination.pieces(wanted, values(destination, given), rules.options(destination.name)):
             yield from _made(piece, transport, act)

@@ -37,11 +37,13 @@ class Identify(Section):
     Attributes:
         tell: which records are written; memberships where both are.
         create: which are made where HubSpot has none.
+        traits: computed traits and audiences that are told, by the name of their file.
         names: key of a file in lower case, words joined by `_` -> property; null: it is left out.
     """
 
     tell: list[Literal["contacts", "companies"]]
     create: list[Literal["contacts", "companies"]]
+    traits: list[str]
     names: dict[Literal["contacts", "companies"], dict[str, Writable | None]]
 
     @property

@@ -69,14 +69,14 @@ class EventRule(Section):
 
     Attributes:
         on: the kind of touch; `*`: each of them, under its own name where no `event` is given. track: what a file says
-            that a person did, which needs an `event`.
+            that a person did, which needs an `event`. audience_entered, audience_exited: of computed audiences.
         event: the event's name, without HubSpot's prefix.
         properties: above those of `events`.
         consent: whether the person's consent must be granted, as for an advertisement.
         skip: touches that are no event.
     """
 
-    on: Literal["link_click", "offline_touch", "track", "*"]
+    on: Literal["link_click", "offline_touch", "track", "audience_entered", "audience_exited", "*"]
     condition: Condition = Condition()
     event: EventName | None = None
     properties: Texts = {}

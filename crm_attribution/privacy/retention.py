@@ -44,6 +44,8 @@ RETENTION: Mapping[str, str] = {
     "attribution.credit": _IDS,
     "conversions.conversion": _IDS,
     "conversions.told_record": _DELETED,
+    "conversions.audience_event": _DELETED,
+    "conversions.trait": _DERIVED,
     "delivery.attempt": "ids of conversions only",
 }
 """Table -> what becomes of a person's rows when HubSpot or a person erases the contact."""

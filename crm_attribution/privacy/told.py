@@ -46,6 +46,9 @@ def delete_inputs(session: Session, of: Trace, ids: pl.DataFrame, rows: Rows) ->
         inputs=rows.inputs,
     )
     session["quarantine.identify"].delete(reported)
+    session.connection.execute(
+        "DELETE FROM conversions.audience_event WHERE contact_id IN (SELECT unnest(?))", [sorted(of.contact_ids)]
+    )
     return {
         "raw.identify": session["raw.identify"].delete(rows.inputs),
         "conversions.told_record": session["conversions.told_record"].delete(told),

@@ -18,6 +18,7 @@ from crm_attribution.settings.product import (
     PUBLISHED_MODE,
     SNAPSHOT_HOURS,
     START,
+    TRAITS,
 )
 from crm_attribution.settings.reading import Settings, read
 
@@ -33,6 +34,7 @@ __all__ = [
     "PUBLISHED_MODE",
     "SNAPSHOT_HOURS",
     "START",
+    "TRAITS",
     "Group",
     "Setting",
     "Settings",

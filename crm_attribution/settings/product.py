@@ -87,6 +87,14 @@ MAPPING = Setting[Path | None](
 )
 
 
+TRAITS = Setting[Path | None](
+    f"{OURS}TRAITS",
+    "folder with your own computed traits and audiences, `NAME.sql`, beside those of the product",
+    _path,
+    None,
+)
+
+
 SEND = Setting(f"{OURS}SEND", "`on` or `off`, for all destinations", _on_or_off, True, "`on`", empty_is_wrong=True)
 
 
@@ -148,7 +156,7 @@ CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address
 PRODUCT = Group(
     "The product",
     (
-        *(DATA_DIR, START, MAPPING, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
+        *(DATA_DIR, START, MAPPING, TRAITS, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
         *(PUBLISHED_DAYS, ALERT_URL, CLOCK),
     ),
 )

@@ -116,6 +116,7 @@ class State:
     ledger = Value("ledger", JSON, "id and serial number of the delivery ledger that the warehouse has a copy of")
     restated = Values("restated", "account", NUMBER, "serial number of the ledger when restatements were planned last")
     looked = Values("looked", "account", JSON, "ledger, serial number and window of the last look at held conversions")
+    traits = Values("trait", "trait", JSON, "text, versions of its tables and day of a computed trait's last run")
     restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")

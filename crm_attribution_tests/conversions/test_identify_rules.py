@@ -58,11 +58,12 @@ def test_in_any_order_and_any_parts_the_newest_of_each_value_is_told_and_only_on
 def test_a_value_that_comes_back_has_another_key_and_one_that_is_read_again_has_not(rows: list[Row]):
     known = [said(number, row) for number, row in enumerate(rows)]
     wanted = folded(known)
-    assert folded(reversed(known)).key("contacts:1", wanted.texts) == wanted.key("contacts:1", wanted.texts)
+    assert folded(reversed(known)).key("contacts:1", wanted.texts, 0) == wanted.key("contacts:1", wanted.texts, 0)
     later = folded([*known, Said(BEGIN + timedelta(days=1), "later", wanted.texts)])
     assert later.texts == wanted.texts
     if wanted.texts:
-        assert later.key("contacts:1", wanted.texts) != wanted.key("contacts:1", wanted.texts)
+        assert later.key("contacts:1", wanted.texts, 0) != wanted.key("contacts:1", wanted.texts, 0)
+        assert wanted.key("contacts:1", wanted.texts, 1) != wanted.key("contacts:1", wanted.texts, 0)
 
 
 @given(now=st.sampled_from([None, *STAGES, "own"]), to=st.sampled_from(STAGES))

@@ -12,7 +12,7 @@ import pytest
 from crm_attribution.delivery.provision import provision
 from crm_attribution.sources.identify import SOURCE
 from crm_attribution_tests.delivery.telling import Telling
-from crm_attribution_tests.sandbox.lines import OPENED, create
+from crm_attribution_tests.sandbox.lines import OPENED, click, create, join
 from crm_attribution_tests.sandbox_process import Line
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
@@ -195,3 +195,80 @@ def quarantined(told: Telling) -> list[dict[str, Any]]:
 def associated(told: Telling, contact: str) -> list[str]:
     _, answer = told.chain.sandbox.hubspot("GET", f"/crm/objects/2026-03/contacts/{contact}/associations/companies")
     return [str(one["toObjectId"]) for one in answer["results"]]
+
+
+# --- computed traits and audiences
+
+TRAITS = """
+write_back:
+  events: {rules: [{on: audience_entered, properties: {audience: "{event}"}}, {on: audience_exited, event: left}]}
+  identify: {tell: [contacts, companies], traits: [clicks_7, active_people, hot, engaged_people_30_days]}
+"""
+FILES = {
+    "clicks_7": """-- Clicks of a person in a week.
+-- @subject: person
+-- @look_back: 7
+-- @trait clicks_7 [number]: how many
+SELECT person_id, count(*) AS clicks_7 FROM attribution.touch
+WHERE kind = 'link_click' AND touched_at >= {since} GROUP BY ALL
+""",
+    "active_people": """-- People of an account who ever clicked.
+-- @subject: account
+-- @tell: companies
+-- @trait active_people [number]: how many
+SELECT account_id, count(DISTINCT person_id) AS active_people FROM attribution.touch
+WHERE kind = 'link_click' GROUP BY ALL;
+""",
+    "hot": """-- Accounts of which somebody clicked in a week.
+-- @subject: person
+-- @accounts: any
+-- @look_back: 7
+SELECT DISTINCT person_id FROM attribution.touch WHERE kind = 'link_click' AND touched_at >= {since}
+""",
+}
+
+
+def followed(at: str, identifier: str, contact: int) -> Line:
+    return click(
+        at, identifier, clicked_at=at, received_at=at, contact_id=str(contact), destination_url="https://v.example"
+    )
+
+
+def test_traits_and_audiences_are_told_by_what_changed_in_them(tmp_path: Path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for name, text in FILES.items():
+        (own / f"{name}.sql").write_text(text, encoding="utf-8")
+    lines = [
+        *PORTAL,
+        join("2026-03-01T08:10:00Z", ("contacts", 11), ("companies", 31)),
+        join("2026-03-01T08:10:00Z", ("contacts", 12), ("companies", 31)),
+        followed("2026-03-02T08:00:00Z", "k1", 11),
+        followed("2026-03-02T10:30:00Z", "k2", 11),
+    ]
+    with Telling.start(tmp_path / "chain", lines, "2026-03-02T10:00:00Z", TRAITS) as told:
+        told.env["CRM_ATTRIBUTION_TRAITS"] = str(own)
+        made = {one.name for one in provision(told.chain.mapping, told.settings(), act=True) if one.found == "made"}
+        assert {"property contacts.clicks_7", "property companies.active_people", "property contacts.hot"} <= made
+        told.hour(to=TO)
+        assert of(told, "contacts", 11, "clicks_7", "hot") == {"clicks_7": "1", "hot": "true"}
+        assert of(told, "contacts", 12, "clicks_7", "hot") == {"clicks_7": None, "hot": "true"}
+        assert of(told, "companies", 31, "active_people", "hot") == {"active_people": "1", "hot": "true"}
+        first = len(told.counted("hubspot_identify"))
+        told.hour("2026-03-02T11:00:00Z", to=TO)
+        last = {"last_touch_at": "2026-03-02T10:30:00Z"}
+        assert {one["id"]: one["properties"] for one in told.counted("hubspot_identify")[first:]} == {
+            "11": {"clicks_7": "2", **last},
+            "12": last,
+            "31": last,
+        }
+        events = {(one["eventName"], one["objectId"], one["properties"].get("audience")) for one in told.counted()}
+        assert events == {("pe4242_audience_entered", contact, "hot") for contact in ("11", "12")}
+        assert told.hour("2026-03-02T12:00:00Z", to=TO)["hubspot_identify"].requests == 0
+        # a week later nobody is in it: the values are cleared, and leaving is an event
+        told.hour("2026-03-10T12:00:00Z", to=TO)
+        told.hour("2026-03-10T13:00:00Z", to=TO)
+        assert of(told, "contacts", 11, "clicks_7", "hot") == {"clicks_7": None, "hot": "false"}
+        assert of(told, "companies", 31, "active_people", "hot") == {"active_people": "1", "hot": "false"}
+        left = [one["objectId"] for one in told.counted() if one["eventName"] == "pe4242_left"]
+        assert sorted(left) == ["11", "12"]

@@ -19,6 +19,9 @@ RAW = {
 }
 TABLES = {"raw", "identity", "events", "attribution", "conversions", "staging", "marts"}
 ONLY_CHECKED = {
+    "conversions/told_record",
+    "conversions/trait",
+    "conversions/audience_event",
     "raw/association",
     "raw/deletion",
     "raw/merge",

@@ -5,7 +5,7 @@ from datetime import timedelta
 import dagster as dg
 
 from crm_attribution.conversions import plan as conversions
-from crm_attribution.conversions import recipients
+from crm_attribution.conversions import recipients, traits
 from crm_attribution.conversions.identify import TOLD
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.looking import Looking
@@ -13,7 +13,7 @@ from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
-from crm_attribution.layers import PLANNING, SENDING, TELLING
+from crm_attribution.layers import COMPUTING, PLANNING, SENDING, TELLING
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, QUALITY, RECEIPT, REPLAY
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
@@ -38,7 +38,7 @@ BACKLOG = "no_backlog"
 
 @dg.multi_asset(
     name="conversions__conversion",
-    specs=[spec(CONVERSION, [*PLANNING.reads, *TELLING.reads])],
+    specs=[spec(CONVERSION, sorted({*PLANNING.reads, *TELLING.reads, *COMPUTING.reads} - {*COMPUTING.writes}))],
     check_specs=table_checks(CONVERSION),
     backfill_policy=BACKFILL,
 )
@@ -133,7 +133,7 @@ sinks = [sink(destination) for destination in destinations().values()]
 
 assets = [
     conversion,
-    written_beside(TOLD, [CONVERSION]),
+    *(written_beside(table, [CONVERSION]) for table in (TOLD, traits.TABLE, traits.EVENTS)),
     *sinks,
     *(
         written_beside(table, [f"delivery.{name}" for name in destinations()])
