@@ -25,7 +25,7 @@ FINGERPRINT = sha256("\n".join([_TEMPLATE, *(repr(section) for section in (CARDS
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what is shown, for a figure its exact value as text, and how it is set: `number`, `date`,
+    """A cell of a table: what is shown, for a figure its exact value as text, and how it is set: `number`, `short`,
     which is never broken, `long`, which gets room; empty for other texts."""
 
     shown: str
@@ -87,12 +87,14 @@ def _cell(value: Any, *, number: bool) -> Cell:
     if isinstance(value, int | Decimal) and not isinstance(value, bool):
         return Cell(figure(value), _text(value), "number")
     shown = _shown(value)
-    kind = "number" if number else "date" if isinstance(value, date) else "long" if len(shown) > _LONG else ""
-    return Cell(shown, None, kind)
+    if number:
+        return Cell(shown, None, "number")
+    is_short = isinstance(value, date) or len(shown) <= _SHORT
+    return Cell(shown, None, "short" if is_short else "long" if len(shown) > _LONG else "")
 
 
-_LONG = 40
-"""Letters from which a text gets room."""
+_SHORT, _LONG = 12, 40
+"""Letters up to which a text is never broken, and from which it gets room."""
 
 
 def _is_number(kind: pl.DataType) -> bool:
