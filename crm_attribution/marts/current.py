@@ -3,7 +3,8 @@
 A model is a function of its tables (`marts/dependencies.py` refuses clocks, chance and files), so it stays right while
 its text and the versions of those tables stay (`warehouse/versions.py`). The decision is kept in the warehouse, in
 `meta.model`: it goes back with a snapshot that is restored, and a crash at any point leaves the model to run again.
-Once a day, by the hours that runs stand for, every model and its tests run all the same.
+Once a day, by the hours that runs stand for, every model and its tests run all the same. A view holds no rows: it is
+made, and its tests run, once a day and when its text changes; whoever reads it stands on the tables behind it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import duckdb
 
 from crm_attribution.clock import iso, parse_instant
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.marts.models import ModelResult, SqlModel, materialize, model_columns
+from crm_attribution.marts.models import ModelResult, SqlModel, materialize
+from crm_attribution.marts.place import model_columns
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.macros import MACROS
 from crm_attribution.warehouse.session import Session
@@ -26,7 +28,7 @@ from crm_attribution.warehouse.versions import count_change, versions
 
 @dataclass(frozen=True)
 class Standing:
-    """What a model is since it ran last: `ran` is the end of the newest hour then."""
+    """What a model is since it ran last: `ran` is the end of the newest hour then. Rows of a view are as of then."""
 
     ran: datetime
     rows: int
@@ -48,7 +50,7 @@ class Models:
         if len(found) != 1 or any(name.startswith("meta.") for name in _reads(model)):
             return None
         ran, rows = parse_instant(found[0][0]), int(found[0][1])
-        if ran.date() != self._as_of.astimezone(UTC).date() or rows != self._count(model):
+        if ran.date() != self._as_of.astimezone(UTC).date() or not self._is_there(model, rows):
             return None
         return Standing(ran, rows)
 
@@ -72,20 +74,23 @@ class Models:
         )
 
     def _inputs(self, model: SqlModel) -> str:
+        if model.view:
+            return "{}"
         if self._versions is None:
             self._versions = versions(self._session.connection)
         return json.dumps({name: self._versions.get(name, 0) for name in _reads(model)})
 
-    def _count(self, model: SqlModel) -> int | None:
-        """Rows of its table; None where there is none."""
+    def _is_there(self, model: SqlModel, rows: int) -> bool:
+        """Whether its view is there, or its table with as many rows."""
         if not model_columns(self._session.connection, model):
-            return None
-        return int(self._session.scalar(f"SELECT count(*) FROM {quote_identifier(model.schema, model.name)}"))
+            return False
+        place = quote_identifier(model.schema, model.name)
+        return model.view or int(self._session.scalar(f"SELECT count(*) FROM {place}")) == rows
 
 
 def _reads(model: SqlModel) -> list[str]:
     """What the model and its tests read, and its own table."""
-    return sorted({model.key, *model.depends, *(name for test in model.tests for name in test.depends)})
+    return sorted({model.key, *model.depends, *model.views, *(name for test in model.tests for name in test.depends)})
 
 
 def signature(model: SqlModel) -> str:

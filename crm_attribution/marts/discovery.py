@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import graphlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from crm_attribution.errors import ConfigurationError
@@ -36,7 +36,13 @@ class SqlTest:
 
 @dataclass(frozen=True)
 class SqlModel:
-    """One file: the table it fills and what is promised about it."""
+    """One file: the table it fills and what is promised about it.
+
+    Attributes:
+        depends: the tables its query reads.
+        view: it is a view and holds no rows of its own.
+        views: what stands behind the views that the model or its tests read: the tables of their queries.
+    """
 
     schema: str
     name: str
@@ -47,6 +53,8 @@ class SqlModel:
     tests: tuple[SqlTest, ...]
     depends: tuple[str, ...]
     audience: tuple[str, ...] = ()
+    view: bool = False
+    views: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -71,7 +79,8 @@ def discover(root: Path) -> list[SqlModel]:
         models = [_read_model(root, path, reader, tests) for path in paths]
     for orphan in (test for found in tests.values() for test in found):
         raise ConfigurationError(f"{orphan.path}: tests {orphan.model}, which has no file; rename the test or add it")
-    return sorted(models, key=lambda model: model.key)
+    by_key = {model.key: model for model in models}
+    return [replace(model, views=_behind_views(model, by_key)) for _, model in sorted(by_key.items())]
 
 
 def order(models: Sequence[SqlModel]) -> list[SqlModel]:
@@ -99,6 +108,17 @@ def order(models: Sequence[SqlModel]) -> list[SqlModel]:
     return ordered
 
 
+def _behind_views(model: SqlModel, models: Mapping[str, SqlModel]) -> tuple[str, ...]:
+    found: set[str] = set()
+    waiting = sorted(_read_by(model))
+    while waiting:
+        read = models.get(waiting.pop())
+        if read is not None and read.view and not found.issuperset(read.depends):
+            waiting += sorted({*read.depends} - found)
+            found.update(read.depends)
+    return tuple(sorted(found))
+
+
 def _read_by(model: SqlModel) -> set[str]:
     """The tables that a model or one of its tests reads, without its own: its tests run right after it."""
     return {*model.depends, *(name for test in model.tests for name in test.depends)} - {model.key}
@@ -124,8 +144,10 @@ def _read_test(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
     header = parse_header(sql, path)
     if not header.description:
         raise ConfigurationError(f"{path}: describe in a first `--` line what must hold")
-    if header.columns or header.unique or header.audience:
-        raise ConfigurationError(f"{path}: @column, @unique and @audience belong to the model's file, not to a test")
+    if header.columns or header.unique or header.audience or header.view:
+        raise ConfigurationError(
+            f"{path}: @column, @unique, @audience and @materialized belong to the model's file, not to a test"
+        )
     depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
     return SqlTest(what or "check", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
 
@@ -143,6 +165,8 @@ def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str,
     if key in depends:
         raise ConfigurationError(f"{path}: reads {key}, the table it fills; select from what it is made of")
     tests = [*_rule_tests(schema, name, path, header), *own.pop(key, [])]
+    if header.view and schema == "marts":
+        raise ConfigurationError(f"{path}: a mart is published with its rows; leave `@materialized: view` out")
     names = [test.name for test in tests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -157,6 +181,7 @@ def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str,
         tests=tuple(tests),
         depends=tuple(sorted(depends)),
         audience=header.audience,
+        view=header.view,
     )
 
 

@@ -36,6 +36,7 @@ class Header:
     unique: tuple[tuple[str, ...], ...]
     depends: tuple[str, ...] | None
     audience: tuple[str, ...] = ()
+    view: bool = False
 
 
 def parse_header(sql: str, path: Path) -> Header:
@@ -79,6 +80,7 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
     unique: list[tuple[str, ...]] = []
     depends: tuple[str, ...] | None = None
     audience: tuple[str, ...] = ()
+    view = False
     for number, text in directives:
         place = f"{path}:{number}"
         keyword, _, rest = text.partition(" ")
@@ -94,13 +96,21 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
                 depends = (depends or ()) + _tables(rest, place)
             case "@audience":
                 audience += _teams(rest, place)
+            case "@materialized":
+                if rest.strip() not in ("table", "view"):
+                    raise ConfigurationError(
+                        f"{place}: write `-- @materialized: view` or `table`, which is the default"
+                    )
+                view = rest.strip() == "view"
             case other:
-                raise ConfigurationError(f"{place}: {other} is unknown; use @column, @unique, @depends or @audience")
+                raise ConfigurationError(
+                    f"{place}: {other} is unknown; use @column, @unique, @depends, @audience or @materialized"
+                )
     for names in unique:
         missing = [name for name in names if name not in columns]
         if missing:
             raise ConfigurationError(f"{path}: @unique names {', '.join(missing)}, which no @column documents")
-    return Header(description, tuple(columns.values()), tuple(unique), depends, audience)
+    return Header(description, tuple(columns.values()), tuple(unique), depends, audience, view)
 
 
 def _column(text: str, place: str) -> SqlColumn:

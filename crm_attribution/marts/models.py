@@ -22,6 +22,8 @@ A file is a header and one SELECT:
   none). Those of `warehouse/macros.py` have none: `withheld(text)` leaves out what looks like an e-mail address.
   `@audience` names the teams whose figures these are: Dagster shows them as owners.
   Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
+* `@materialized: view` (staging only): no rows are stored, readers run the query. Its tests run once a day: what it
+  reads has checks of its own.
 * `<name>.test.sql` or `<name>.<what>.test.sql` is a data test: one SELECT that returns the bad rows. Its leading
   comment describes what must hold. Tests are named `check`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
 """
@@ -35,12 +37,13 @@ from typing import Any
 
 import duckdb
 
-from crm_attribution.errors import CommitLost, ConfigurationError, ContractViolation
+from crm_attribution.errors import CommitLost, ContractViolation
 from crm_attribution.marts.discovery import SqlModel, SqlTest, discover, order
 from crm_attribution.marts.errors import run
 from crm_attribution.marts.header import SqlColumn
+from crm_attribution.marts.place import Columns, check_columns, columns_of, home_of, kind_of, write_comments
 from crm_attribution.warehouse.engine import interrupted
-from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
+from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.session import NOT_KEPT
 
 __all__ = [
@@ -51,24 +54,21 @@ __all__ = [
     "TestResult",
     "discover",
     "materialize",
-    "model_columns",
     "order",
     "run_test",
     "run_tests",
 ]
 
+_SHAPE = quote_identifier("temp", "main", "model_shape")
 _RESULT = quote_identifier("temp", "main", "model_result")
 _CHANGES = quote_identifier("temp", "main", "model_changes")
 _BAD_ROWS = quote_identifier("temp", "main", "test_bad_rows")
 _COPIES = quote_identifier("row copies")
-_MARTS_REFUSE = {"HUGEINT", "UHUGEINT"}
-
-Columns = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What a materialization did. `created` means the table was missing or had other columns."""
+    """What a materialization did. `created`: the table was missing or had other columns. A view changes no rows."""
 
     model: str
     rows: int
@@ -114,28 +114,60 @@ def materialize(
         ConfigurationError: when DuckDB does not accept the query or the schema does not exist.
         Terminal: when the query fails on its data.
     """
-    home = _home(connection, model)
+    home = home_of(connection, model)
     table = quote_identifier(home, model.schema, model.name)
+    if model.view:
+        return _view(connection, model, home, before_writing)
     try:
         run(connection, f"CREATE OR REPLACE TEMP TABLE {_RESULT} AS {model.sql}", model.path)
-        columns = _columns(connection, "temp", "main", "model_result")
-        _check_columns(model, columns)
+        columns = columns_of(connection, "temp", "main", "model_result")
+        check_columns(model, columns)
         if model.schema == "marts":
             columns = _without_zones(connection, columns)
         rows = _number(connection, f"SELECT count(*) FROM {_RESULT}")
-        existing = _columns(connection, home, model.schema, model.name)
+        was_view = kind_of(connection, home, model) == "view"
+        existing = [] if was_view else columns_of(connection, home, model.schema, model.name)
         created = existing != columns
         if created:
             deleted = _number(connection, f"SELECT count(*) FROM {table}") if existing else 0
             inserted = rows
             before_writing()
+            if was_view:
+                connection.execute(f"DROP VIEW {table}")
             run(connection, f"CREATE OR REPLACE TABLE {table} AS FROM {_RESULT}", model.path)
         else:
             inserted, deleted = _write_changes(connection, table, [name for name, _ in columns], before_writing)
     finally:
         _drop(connection, _RESULT, _CHANGES)
-    _write_comments(connection, model, home)
+    write_comments(connection, model, home)
     return ModelResult(model.key, rows, inserted, deleted, created, tuple(columns))
+
+
+def _view(
+    connection: duckdb.DuckDBPyConnection, model: SqlModel, home: str, before_writing: Callable[[], None]
+) -> ModelResult:
+    """Make the view anew, also in place of a table of before."""
+    place = quote_identifier(home, model.schema, model.name)
+    try:
+        run(connection, f"CREATE OR REPLACE TEMP VIEW {_SHAPE} AS {model.sql}", model.path)
+        columns = columns_of(connection, "temp", "main", "model_shape")
+        check_columns(model, columns)
+        before_writing()
+        kind = kind_of(connection, home, model)
+        connection.execute("BEGIN")
+        try:
+            if kind == "table":
+                connection.execute(f"DROP TABLE {place}")
+            connection.execute(f"CREATE OR REPLACE VIEW {place} AS {model.sql}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+    finally:
+        connection.execute(f"DROP VIEW IF EXISTS {_SHAPE}")
+    write_comments(connection, model, home)
+    rows = _number(connection, f"SELECT count(*) FROM {place}")
+    return ModelResult(model.key, rows, 0, 0, kind != "view", tuple(columns))
 
 
 def run_test(connection: duckdb.DuckDBPyConnection, test: SqlTest, limit: int = 20) -> TestResult:
@@ -177,54 +209,6 @@ def _of_one_model(
     return [TestResult(test, 0, []) if test.name in passed else run_test(connection, test, limit) for test in tests]
 
 
-def _home(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> str:
-    """The attached database that holds the model's schema."""
-    found = connection.execute(
-        "SELECT DISTINCT database_name FROM duckdb_schemas() WHERE NOT internal AND schema_name = $1", [model.schema]
-    ).fetchall()
-    if len(found) != 1:
-        where = f"in {', '.join(sorted(name for (name,) in found))}" if found else "nowhere"
-        raise ConfigurationError(
-            f"{model.path}: schema {model.schema} exists {where}; it must exist in exactly one attached database"
-        )
-    return str(found[0][0])
-
-
-def model_columns(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> Columns:
-    """Names and types of a model's table as it is; empty when there is none."""
-    return _columns(connection, _home(connection, model), model.schema, model.name)
-
-
-def _columns(connection: duckdb.DuckDBPyConnection, database: str, schema: str, table: str) -> Columns:
-    """Names and types in order; empty when there is no such table."""
-    return connection.execute(
-        "SELECT column_name, data_type FROM duckdb_columns()"
-        " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3 ORDER BY column_index",
-        [database, schema, table],
-    ).fetchall()
-
-
-def _check_columns(model: SqlModel, columns: Columns) -> None:
-    documented = [column.name for column in model.columns]
-    returned = [name for name, _ in columns]
-    if documented != returned:
-        missing = [name for name in documented if name not in returned]
-        undocumented = [name for name in returned if name not in documented]
-        wrong = [
-            f"documented but not returned: {', '.join(missing)}" if missing else "",
-            f"returned but not documented: {', '.join(undocumented)}" if undocumented else "",
-            f"the order returned is {', '.join(returned)}" if not missing and not undocumented else "",
-        ]
-        raise ContractViolation(
-            f"{model.path}: the @column lines and the SELECT differ: {'; '.join(filter(None, wrong))}"
-        )
-    wide = [name for name, data_type in columns if data_type in _MARTS_REFUSE] if model.schema == "marts" else []
-    if wide:
-        raise ContractViolation(
-            f"{model.path}: {', '.join(wide)} would be HUGEINT, which many clients cannot read; cast to BIGINT"
-        )
-
-
 def _without_zones(connection: duckdb.DuckDBPyConnection, columns: Columns) -> Columns:
     """Timestamps of the result as plain ones in UTC, and the new columns: DuckDB's Python client fetches those with a
     zone only where pytz is installed (https://duckdb.org/docs/stable/clients/python/conversion)."""
@@ -234,7 +218,7 @@ def _without_zones(connection: duckdb.DuckDBPyConnection, columns: Columns) -> C
             connection.execute(
                 f"ALTER TABLE {_RESULT} ALTER {column} SET DATA TYPE TIMESTAMP USING {column} AT TIME ZONE 'UTC'"
             )
-    return _columns(connection, "temp", "main", "model_result")
+    return columns_of(connection, "temp", "main", "model_result")
 
 
 def _write_changes(
@@ -286,27 +270,6 @@ def _prove(connection: duckdb.DuckDBPyConnection, table: str, columns: str, same
     )
     if stored != wanted:
         raise CommitLost(f"{table}: {NOT_KEPT}")
-
-
-def _write_comments(connection: duckdb.DuckDBPyConnection, model: SqlModel, home: str) -> None:
-    """Put the descriptions into the database where they differ from what it has."""
-    place = [home, model.schema, model.name]
-    table = quote_identifier(*place)
-    stored = dict(
-        connection.execute(
-            "SELECT NULL, comment FROM duckdb_tables()"
-            " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3"
-            " UNION ALL SELECT column_name, comment FROM duckdb_columns()"
-            " WHERE database_name = $1 AND schema_name = $2 AND table_name = $3",
-            place,
-        ).fetchall()
-    )
-    if stored.get(None) != model.description:
-        connection.execute(f"COMMENT ON TABLE {table} IS {quote_literal(model.description)}")
-    for column in model.columns:
-        if stored.get(column.name) != column.description:
-            name = f"{table}.{quote_identifier(column.name)}"
-            connection.execute(f"COMMENT ON COLUMN {name} IS {quote_literal(column.description)}")
 
 
 def _number(connection: duckdb.DuckDBPyConnection, sql: str) -> int:

@@ -56,7 +56,7 @@ MORE = [
     ("revenue_attribution.channel_not_null", "UPDATE marts.revenue_attribution SET channel = NULL"),
     ("pipeline.live_facts", "UPDATE marts.pipeline SET account_id = 'company:30' WHERE deal_id = '501'"),
     ("pipeline.live_facts", "UPDATE marts.pipeline SET status = 'open' WHERE deal_id = '505'"),
-    ("funnel.everybody_once", "UPDATE staging.funnel_fact SET person_id = 'p4' WHERE milestone_id = 'm2'"),
+    ("funnel.everybody_once", "UPDATE events.milestone SET person_id = 'p4' WHERE milestone_id = 'm2'"),
 ]
 
 

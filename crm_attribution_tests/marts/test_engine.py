@@ -105,7 +105,48 @@ def test_macros_are_declared_in_the_header(root, write):
     assert [model.depends for model in discover(root)] == [("finance.period", "marts.b", "raw.deal"), ()]
 
 
+VIEW = "-- One row per thing.\n-- @materialized: view\n-- @column i: what it is\n"
+
+
+def test_readers_of_views_stand_on_the_tables_behind_them(root, write):
+    write("staging/a.sql", f"{VIEW}SELECT i FROM raw.deal")
+    write("staging/b.sql", f"{VIEW}SELECT i FROM staging.a JOIN raw.owner USING (i)")
+    write("staging/c.sql", simple("SELECT i FROM raw.form", "i"))
+    write("marts/d.sql", simple("SELECT i FROM staging.b JOIN staging.c USING (i)", "i"))
+    assert model_of(root, "marts.d").views == ("raw.deal", "raw.owner", "staging.a")
+    assert model_of(root, "staging.b").views == ("raw.deal",)
+    assert model_of(root, "staging.a").views == ()
+
+
+def test_a_view_holds_no_rows_and_takes_the_place_of_a_table_and_back(root, write, connection):
+    connection.execute("CREATE TABLE staging.thing AS SELECT 1 AS i")
+    file, select = "staging/a.sql", "SELECT i FROM staging.thing"
+    write(file, simple(select, "i"))
+    materialize(connection, model_of(root, "staging.a"))
+    write(file, VIEW + select)
+    made = materialize(connection, model_of(root, "staging.a"))
+    assert (made.rows, made.changed_rows, made.created, made.columns) == (1, 0, True, (("i", "INTEGER"),))
+    connection.execute("INSERT INTO staging.thing VALUES (2)")
+    assert connection.execute("FROM staging.a ORDER BY ALL").fetchall() == [(1,), (2,)]
+    comments = "SELECT comment FROM duckdb_views() WHERE NOT internal UNION ALL SELECT comment FROM duckdb_columns()"
+    told = [text for (text,) in connection.execute(f"{comments} WHERE table_name = 'a'").fetchall()]
+    assert told == ["One row per thing.", "what it is"]
+    assert not materialize(connection, model_of(root, "staging.a")).created
+    write(file, simple(select, "i"))
+    assert materialize(connection, model_of(root, "staging.a")).inserted == 2
+    assert connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
+
+
+def test_a_view_whose_columns_are_others_is_refused_and_not_made(root, write, connection):
+    write("staging/a.sql", f"{VIEW}SELECT 1 AS j")
+    with pytest.raises(ContractViolation, match="the @column lines and the SELECT differ"):
+        materialize(connection, model_of(root, "staging.a"))
+    assert connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
+
+
 BAD_FILES = [
+    ("marts/a.sql", "-- x\n-- @materialized: view\n-- @column a: x\nSELECT 1 AS a", "a mart is published"),
+    ("marts/a.sql", "-- x\n-- @materialized: cube\n-- @column a: x\nSELECT 1 AS a", "`-- @materialized: view` or"),
     ("marts/a.sql", "SELECT 1 AS a", "begin with"),
     ("marts/a.sql", "-- x\nSELECT 1 AS a", "document each result column"),
     ("marts/a.sql", "-- x\n-- @colum a: x\nSELECT 1 AS a", "a.sql:2: @colum is unknown"),

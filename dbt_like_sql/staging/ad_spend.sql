@@ -2,6 +2,7 @@
 --
 -- What looks like an e-mail address in the name of a campaign is withheld.
 --
+-- @materialized: view
 -- @column spent_on [not_null]: day in the ad account's time zone
 -- @column platform [not_null]: ad platform, lower case
 -- @column ad_account [not_null]: id of the ad account at the platform

@@ -1,5 +1,6 @@
 -- One row per association of two HubSpot records that holds now. HubSpot does not date associations.
 --
+-- @materialized: view
 -- @column from_type [not_null] [in contacts, companies, deals]: contacts or deals
 -- @column from_id [not_null]: record id
 -- @column to_type [not_null] [in contacts, companies, deals]: contacts or companies

@@ -1,5 +1,6 @@
 -- One row per HubSpot company that is a record of its own: absorbed companies are left out, archived ones flagged.
 --
+-- @materialized: view
 -- @column company_id [not_null] [unique]: HubSpot company id
 -- @column company_name: company name
 -- @column domain: primary web domain as HubSpot stores it, lower case; HubSpot lets companies share one

@@ -2,6 +2,7 @@
 --
 -- Names, e-mails, phones and the other properties stay in raw.
 --
+-- @materialized: view
 -- @column contact_id [not_null] [unique]: HubSpot contact id
 -- @column lifecycle_stage: current lifecycle stage, HubSpot's internal value
 -- @column company_id: the company HubSpot names as the contact's primary one, the live record after merges

@@ -3,6 +3,7 @@
 --
 -- Recipient, user agent, hashed address and the full address of the link stay in raw.
 --
+-- @materialized: view
 -- @column created_at [not_null]: when the link was followed, UTC
 -- @column id [not_null]: HubSpot's event id, unique with created_at only
 -- @column email_campaign_id: the send

@@ -2,6 +2,7 @@
 --
 -- The e-mail as typed and the page's address stay in raw; of the click ids only their kinds are here.
 --
+-- @materialized: view
 -- @column form_id [not_null]: form guid
 -- @column conversion_id [not_null]: HubSpot's id of the submission
 -- @column submitted_at [not_null]: when it was submitted, UTC

@@ -1,6 +1,7 @@
 -- One row per milestone that counts in a funnel: live, and neither internal nor test traffic. A renewal is no step of a
 -- funnel: its facts are left out, unless its win is the account's first.
 --
+-- @materialized: view
 -- @column milestone [not_null]: what happened
 -- @column milestone_id [not_null]: with the milestone, the fact
 -- @column person_id: whose, null for facts of deals and accounts

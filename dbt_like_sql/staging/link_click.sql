@@ -2,6 +2,7 @@
 --
 -- User agent, hashed address, full addresses of pages and the click ids themselves stay in raw.
 --
+-- @materialized: view
 -- @column click_id [not_null] [unique]: the link service's id of the click
 -- @column clicked_at [not_null]: when the link was followed, UTC
 -- @column received_at [not_null]: when the link service recorded it, UTC

@@ -1,6 +1,7 @@
 -- Kind and finance day of every outcome, as they were known from `since` to `until`. Versions that differ in nothing else
 -- are one row.
 --
+-- @materialized: view
 -- @column milestone [not_null]: the outcome, finance.milestone_version or finance.revenue_version
 -- @column milestone_id [not_null]: the outcome's id
 -- @column subtype: new, expansion or renewal

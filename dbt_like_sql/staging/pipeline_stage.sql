@@ -1,5 +1,6 @@
 -- One row per stage of a HubSpot pipeline, with what the stage means for a deal in it.
 --
+-- @materialized: view
 -- @column object_type [not_null] [in contacts, companies, deals]: whose pipeline it is; deals
 -- @column stage_id [not_null]: stage id, as in a deal's stage_id
 -- @column stage_label [not_null]: the stage's name in HubSpot

@@ -14,7 +14,8 @@ from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
 from crm_attribution.marts.lineage import column_lineage
-from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, model_columns, order, run_tests
+from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, order, run_tests
+from crm_attribution.marts.place import model_columns
 from crm_attribution.marts.publish import Publication, publish
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets import shown
@@ -41,7 +42,7 @@ TESTS: list[SqlTest] = [test for model in MARTS for test in model.tests]
 SCHEMAS = list(dict.fromkeys(model.schema for model in MODELS))
 PUBLICATION = "finance.publication"
 COLUMNS = "columns_hold"
-SKIPPED = "not run again"
+SKIPPED, VIEW = "not run again", "view"
 
 
 def tests_of(model: SqlModel) -> list[SqlTest]:
@@ -138,7 +139,8 @@ def _standing(session: Session, known: Models, model: SqlModel) -> Result | None
     if standing is None:
         return None
     found = model_columns(session.connection, model)
-    unchanged = {SKIPPED: f"nothing it reads has changed since the hour that ended {iso(standing.ran)}"}
+    why = "its tests ran in" if model.view else "nothing it reads has changed since"
+    unchanged = {SKIPPED: f"{why} the hour that ended {iso(standing.ran)}"}
     names = [COLUMNS, *(test.name for test in tests_of(model))]
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
@@ -154,7 +156,8 @@ def _described(model: SqlModel, rows: int, changed: int, found: Sequence[tuple[s
     described = {column.name: column.description for column in model.columns}
     columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in found]
     schema = {"dagster/column_schema": dg.TableSchema(columns)}
-    return {ROWS: rows, CHANGED: changed, **schema, **_lineage(model.key)}
+    counted = {VIEW: "holds no rows of its own"} if model.view else {ROWS: rows, CHANGED: changed}
+    return {**counted, **schema, **_lineage(model.key)}
 
 
 def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
@@ -177,6 +180,8 @@ def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
 def figures(result: Result) -> str:
     """A materialization in few words."""
     facts = result.metadata or {}
+    if VIEW in facts:
+        return "a view"
     if SKIPPED in facts:
         return f"{facts[ROWS]} rows, not run again"
     return f"{facts[ROWS]} rows, {facts[CHANGED]} changed"
