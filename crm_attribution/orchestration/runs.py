@@ -19,6 +19,7 @@ from crm_attribution import stopping
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.errors import ConfigurationError, Stopped, Terminal
 from crm_attribution.orchestration import hours
+from crm_attribution.orchestration.compute_logs import ComputeLogs
 from crm_attribution.orchestration.instance import RECONCILIATION, dagster_home, fail_dead_runs, note_process, reason
 from crm_attribution.settings import Settings
 
@@ -87,6 +88,8 @@ def _execute(
     note_process(given, run_id, iso(WallClock().now()))
     with stopping.watched(), dg.DagsterInstance.get() as instance:
         fail_dead_runs(instance, given)
+        if isinstance(instance.compute_log_manager, ComputeLogs):
+            instance.compute_log_manager.on_the_terminal()
         outcome = job.execute_in_process(
             instance=instance,
             run_id=run_id,

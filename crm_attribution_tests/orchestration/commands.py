@@ -45,6 +45,7 @@ def begin(project: Project, *arguments: str, **more: str) -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
+        start_new_session=True,
     )
 
 

@@ -28,7 +28,7 @@ PLATFORMS = tuple(destinations())
 def stop(process: subprocess.Popen[str], number: int) -> tuple[float, str]:
     """Seconds from the signal to the end, and what was said."""
     sent = time.monotonic()
-    process.send_signal(number)
+    os.killpg(process.pid, number)  # as a terminal does: all it has started hear it too
     _, told = process.communicate(timeout=30)
     return time.monotonic() - sent, told
 
