@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own, where the machine has its programs: for the ledger in PostgreSQL."""
+"""A PostgreSQL server of our own, where the machine has its programs: for the ledger and Dagster in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
-from psycopg import sql
+import sqlalchemy as sa
 
 
 def _programs() -> Path:
@@ -53,7 +52,9 @@ def server() -> Iterator[str]:
 
 def new_database(address: str) -> str:
     """SQLAlchemy's URL of a new, empty database."""
-    name = f"ledger_{uuid4().hex}"
-    with psycopg.connect(f"postgresql://tester@{address}/postgres", autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return f"postgresql+psycopg://tester@{address}/{name}"
+    name = f"test_{uuid4().hex}"
+    engine = sa.create_engine(f"postgresql+psycopg2://tester@{address}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return f"postgresql+psycopg2://tester@{address}/{name}"

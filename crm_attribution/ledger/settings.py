@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from crm_attribution.ledger.store import Ledger
-from crm_attribution.settings import Group, Setting, Settings
+from crm_attribution.settings import Group, Settings, postgresql
 
-
-def _address(given: str) -> str:
-    if given and not given.startswith("postgresql+psycopg://"):
-        raise ValueError("must be postgresql+psycopg://USER:PASSWORD@HOST/DATABASE")
-    return given
-
-
-URL = Setting(
+URL = postgresql(
     "CRM_ATTRIBUTION_LEDGER_URL",
-    "PostgreSQL database that holds the delivery ledger, `postgresql+psycopg://USER:PASSWORD@HOST/DATABASE`;"
+    "PostgreSQL database that holds the delivery ledger, `postgresql://USER:PASSWORD@HOST/DATABASE`;"
     " by default it is `ledger.sqlite` in the data directory",
-    _address,
-    "",
-    secret=True,
 )
 
 GROUP = Group("The delivery ledger", (URL,))

@@ -47,7 +47,7 @@ class Ledger:
 
     Args:
         directory: the data directory, where the mark stands and SQLite's file by default.
-        url: of SQLAlchemy, `postgresql+psycopg://…`; SQLite in the data directory where it is empty.
+        url: of SQLAlchemy, `postgresql+psycopg2://…`; SQLite in the data directory where it is empty.
     """
 
     def __init__(self, directory: Path, url: str = "") -> None:
@@ -337,7 +337,7 @@ def _engine(url: str) -> sa.Engine:
     except (sa.exc.ArgumentError, sa.exc.NoSuchModuleError, ModuleNotFoundError) as error:
         raise ConfigurationError(
             f"CRM_ATTRIBUTION_LEDGER_URL is no address of a database SQLAlchemy can open ({type(error).__name__}):"
-            " it has the form postgresql+psycopg://USER:PASSWORD@HOST/DATABASE, and pip install 'psycopg[binary]'"
+            " it has the form postgresql://USER:PASSWORD@HOST/DATABASE, and pip install 'crm-attribution[postgres]'"
         ) from None
 
 

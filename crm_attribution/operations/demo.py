@@ -135,6 +135,7 @@ def _settle_environment(data_dir: Path, env: Mapping[str, str], **more: str) -> 
             "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
             "CRM_ATTRIBUTION_SEND": "on",
             "CRM_ATTRIBUTION_LEDGER_URL": "",  # the demo's conversions never reach another ledger
+            "CRM_ATTRIBUTION_DAGSTER_URL": "",
             **more,
         }
     )

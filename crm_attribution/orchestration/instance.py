@@ -6,9 +6,11 @@ import hashlib
 import json
 import os
 import re
+import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from importlib import resources as package_files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,9 @@ import dagster as dg
 
 from crm_attribution import errors
 from crm_attribution.clock import Clock, WallClock
-from crm_attribution.errors import WarehouseBusy
+from crm_attribution.errors import ConfigurationError, WarehouseBusy
 from crm_attribution.redaction import redact, redact_secrets
-from crm_attribution.settings import Settings, set_environment
+from crm_attribution.settings import DAGSTER_URL, DATA_DIR, Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive, process_start_token
 
 RECONCILIATION = dg.AssetSelection.assets(*(dg.AssetKey(["raw", name]) for name in ("missing", "closed_won")))
@@ -32,6 +34,14 @@ _ACTIVE = [
     dg.DagsterRunStatus.CANCELING,
 ]
 """NOT_STARTED too: a command that is killed while it makes its run leaves it so."""
+
+
+_POSTGRES = f"""\
+storage:                          # set by {DAGSTER_URL.name}
+  postgres:
+    postgres_url: {{env: {DAGSTER_URL.name}}}
+"""
+_INSTALL = "pip install 'crm-attribution[postgres]'"
 
 
 _MODULE = re.compile(r"^(?:\w+\.)+(?=\w+: )")
@@ -50,12 +60,20 @@ def dagster_home(given: Settings) -> Path:
     Only one process may initialise an empty home: two together leave it in a state that neither can open again. So
     whoever comes first writes the file and opens the instance once under a lock, and the others wait for the mark.
     The mark holds what was written: a file of an earlier version is replaced, one that a person changed is kept.
+
+    Raises:
+        ConfigurationError: when Dagster's storage is in PostgreSQL and its driver is not installed.
     """
     home = given.make_data_dir() / "dagster"
     config, mark = home / "dagster.yaml", home / ".initialised"
-    wanted = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
+    wanted = _wanted(given)
     set_environment(
-        {"DAGSTER_HOME": str(home), "CRM_ATTRIBUTION_DATA_DIR": str(given.data_dir), "DAGSTER_EVENT_BATCH_SIZE": "1000"}
+        {
+            "DAGSTER_HOME": str(home),
+            DATA_DIR.name: str(given.data_dir),
+            "DAGSTER_EVENT_BATCH_SIZE": "1000",
+            DAGSTER_URL.name: given[DAGSTER_URL],
+        }
     )
     with RunLock(home / "init.lock").acquire(60, {"run_id": "initialise", "command": "set-up"}):
         if _is_ours(config, mark) and (not config.exists() or config.read_text(encoding="utf-8") != wanted):
@@ -66,6 +84,22 @@ def dagster_home(given: Settings) -> Path:
                 instance.get_run_records(limit=1)
             mark.write_text(_digest(config), encoding="utf-8")
     return home
+
+
+def keep_connections(instance: dg.DagsterInstance) -> None:
+    """In PostgreSQL Dagster connects anew for each event, but in its web server; a run has some eight hundred."""
+    instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=4)
+
+
+def _wanted(given: Settings) -> str:
+    """What `dagster.yaml` says: the shipped file, with the storage of `CRM_ATTRIBUTION_DAGSTER_URL` in place of SQLite.
+    https://docs.dagster.io/deployment/oss/oss-instance-configuration#postgres-storage"""
+    shipped = (package_files.files("crm_attribution") / "dagster.yaml").read_text(encoding="utf-8")
+    if not given[DAGSTER_URL]:
+        return shipped
+    if find_spec("dagster_postgres") is None:
+        raise ConfigurationError(f"{DAGSTER_URL.name}: dagster-postgres is not installed: {_INSTALL}")
+    return re.sub(r"^event_log_storage:.*\n(?: .*\n)*", _POSTGRES, shipped, flags=re.MULTILINE)
 
 
 def _is_ours(config: Path, mark: Path) -> bool:
@@ -107,7 +141,9 @@ def note_process(given: Settings, run_id: str, since: str) -> None:
     """Write down which process executes a run, so that a killed one can be told from a slow one."""
     folder = given.data_dir / "runs"
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps({"pid": os.getpid(), "started": process_start_token(), "since": since})
+    text = json.dumps(
+        {"host": socket.gethostname(), "pid": os.getpid(), "started": process_start_token(), "since": since}
+    )
     half = folder / f".{run_id}.{os.getpid()}"
     half.write_text(text, encoding="utf-8")
     half.replace(folder / f"{run_id}.json")
@@ -132,9 +168,7 @@ def fail_dead_runs(instance: dg.DagsterInstance, given: Settings, clock: Clock |
     for record in instance.get_run_records(dg.RunsFilter(statuses=_ACTIVE)):
         run_id = record.dagster_run.run_id
         begun = datetime.fromtimestamp(record.start_time, UTC) if record.start_time else record.create_timestamp
-        alive = _process_lives(given.data_dir / "runs" / f"{run_id}.json")
-        if alive is None:
-            alive = _told_process_lives(instance, run_id)
+        alive = _process_lives(given.data_dir / "runs" / f"{run_id}.json", instance, run_id)
         gone = alive is False or (alive is None and now - begun > _UNKNOWN_AFTER)
         if gone and _lock_is_free(given):
             instance.report_run_failed(
@@ -151,17 +185,19 @@ def _forget_old_notes(folder: Path, now: datetime) -> None:
             note.unlink(missing_ok=True)
 
 
-def _process_lives(note: Path) -> bool | None:
-    """Whether the process a run noted still runs; None where it left no note that can be read."""
+def _process_lives(note: Path, instance: dg.DagsterInstance, run_id: str) -> bool | None:
+    """Whether the process of a run still runs; None where that cannot be seen from here: a worker on another host."""
     try:
         known = json.loads(note.read_text(encoding="utf-8"))
+        if known.get("host", socket.gethostname()) != socket.gethostname():
+            return None
         return process_alive(int(known["pid"]), known["started"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _told_process_lives(instance, run_id)
 
 
 def _told_process_lives(instance: dg.DagsterInstance, run_id: str) -> bool | None:
-    """The same of the process that Dagster's own events name, for runs killed before they left a note."""
+    """Of the process that Dagster's own events name, for runs killed before they left a note that can be read."""
     for entry in reversed(instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)):
         told = entry.dagster_event.event_specific_data if entry.dagster_event else None
         pid = getattr(told, "metadata", {}).get("pid")

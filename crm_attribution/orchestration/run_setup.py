@@ -15,7 +15,7 @@ from crm_attribution import configuration, stopping
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.errors import ConfigurationError, Terminal, WarehouseDamaged
 from crm_attribution.orchestration import hours
-from crm_attribution.orchestration.instance import note_process
+from crm_attribution.orchestration.instance import keep_connections, note_process
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, run_lock
 from crm_attribution.settings import SNAPSHOT_HOURS
 from crm_attribution.warehouse import snapshots
@@ -56,6 +56,8 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
     waiting = f"another run holds the data directory; waiting up to {given.lock_wait_seconds:.0f} s for it"
     holder = {"run_id": run_id, "command": "dagster run", "since": since}
     note_process(given, run_id, since)  # before the wait: also a run that is killed while it waits is found
+    if context.instance is not None:
+        keep_connections(context.instance)
     lock = run_lock(given).acquire(given.lock_wait_seconds, holder, lambda _: log.info(waiting))
     with stopping.watched(), lock:
         clear_spill(given.data_dir)

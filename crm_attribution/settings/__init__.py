@@ -4,11 +4,22 @@
 Everything comes from the environment. Whatever is missing is reported together, with where to get it.
 """
 
-from crm_attribution.settings.base import Group, Setting, file, listed, of_account, secret, text, whole
+from crm_attribution.settings.base import (
+    Group,
+    Setting,
+    file,
+    listed,
+    of_account,
+    postgresql,
+    secret,
+    text,
+    whole,
+)
 from crm_attribution.settings.environment import apply_env_file, read_env_file, set_environment
 from crm_attribution.settings.product import (
     ALERT_URL,
     CLOCK,
+    DAGSTER_URL,
     DATA_DIR,
     DEFAULT_START,
     MAPPING,
@@ -25,6 +36,7 @@ from crm_attribution.settings.reading import Settings, read
 __all__ = [
     "ALERT_URL",
     "CLOCK",
+    "DAGSTER_URL",
     "DATA_DIR",
     "DEFAULT_START",
     "MAPPING",
@@ -42,6 +54,7 @@ __all__ = [
     "file",
     "listed",
     "of_account",
+    "postgresql",
     "read",
     "read_env_file",
     "secret",

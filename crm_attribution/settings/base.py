@@ -83,6 +83,21 @@ def file(name: str, description: str, **more: Any) -> Setting[str]:
     return Setting(name, description, read, "", **more)
 
 
+_DRIVER = "postgresql+psycopg2"
+
+
+def postgresql(name: str, description: str) -> Setting[str]:
+    """The address of a PostgreSQL database, with the driver that dagster-postgres brings, whatever it names."""
+
+    def read(given: str) -> str:
+        scheme, mark, rest = given.partition("://")
+        if given and not (scheme in ("postgresql", "postgres", "postgresql+psycopg", _DRIVER) and mark and "/" in rest):
+            raise ValueError("must be postgresql://USER:PASSWORD@HOST/DATABASE")
+        return f"{_DRIVER}://{rest}" if given else ""
+
+    return Setting(name, description, read, "", secret=True)
+
+
 def whole(name: str, description: str, default: int | None, *, least: int = 0, most: int) -> Setting[int | None]:
     """A whole number."""
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from crm_attribution.clock import parse_instant
-from crm_attribution.settings.base import Group, Setting, secret, text, whole
+from crm_attribution.settings.base import Group, Setting, postgresql, secret, text, whole
 
 OURS = "CRM_ATTRIBUTION_"
 
@@ -150,13 +150,25 @@ PUBLISHED_DAYS = whole(
 ALERT_URL = secret(f"{OURS}ALERT_URL", "failed runs are posted there as JSON; whoever knows the address may post")
 
 
+DAGSTER_URL = postgresql(
+    f"{OURS}DAGSTER_URL",
+    "PostgreSQL database in which Dagster keeps runs, events and schedules,"
+    " `postgresql://USER:PASSWORD@HOST/DATABASE`, of one data directory; by default SQLite in it",
+)
+
+
 CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address for replaying a past portal", "wall")
 
 
 PRODUCT = Group(
     "The product",
     (
+<<<<<<< HEAD
         *(DATA_DIR, START, MAPPING, TRAITS, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
         *(PUBLISHED_DAYS, ALERT_URL, CLOCK),
+=======
+        *(DATA_DIR, START, MAPPING, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
+        *(PUBLISHED_DAYS, DAGSTER_URL, ALERT_URL, CLOCK),
+>>>>>>> 2621cc5 (Dagster's storage in PostgreSQL by URL; a run of another machine is not judged by its process number)
     ),
 )
