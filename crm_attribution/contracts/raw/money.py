@@ -42,8 +42,7 @@ class Campaign(Model):
     raw.ad_spend, with the platform hubspot and the portal as its account. One that is gone from HubSpot stays as it was
     read last.
 
-    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide , its revenue:
-    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/reports/get-revenue-report
+    https://developers.hubspot.com/docs/api-reference/latest/marketing/campaigns/guide
     """
 
     campaign_id: str = field("HubSpot's id of the campaign (a GUID)", str_length={"min_value": 1})
