@@ -163,12 +163,7 @@ CLOCK = text(f"{OURS}CLOCK", "`wall`; a timestamp or the sandbox's clock address
 PRODUCT = Group(
     "The product",
     (
-<<<<<<< HEAD
         *(DATA_DIR, START, MAPPING, TRAITS, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
-        *(PUBLISHED_DAYS, ALERT_URL, CLOCK),
-=======
-        *(DATA_DIR, START, MAPPING, SEND, WRITE_BACK, LOCK_WAIT, MEMORY, SNAPSHOT_HOURS, PUBLISHED_MODE),
         *(PUBLISHED_DAYS, DAGSTER_URL, ALERT_URL, CLOCK),
->>>>>>> 2621cc5 (Dagster's storage in PostgreSQL by URL; a run of another machine is not judged by its process number)
     ),
 )
