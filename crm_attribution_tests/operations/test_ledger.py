@@ -144,7 +144,7 @@ def test_a_lost_ledger_is_recovered_by_the_command_its_message_names(desk: Desk,
 
 
 def test_an_address_of_the_ledger_that_is_none_is_refused_before_anything_runs(desk: Desk):
-    for address in ("nonsense", "sqlite:////tmp/x", "postgresql://a@b/c"):
+    for address in ("nonsense", "sqlite:////tmp/x", "mysql://a@b/c", "postgresql://a@b"):
         done = CliRunner().invoke(main, ["status"], env={"CRM_ATTRIBUTION_LEDGER_URL": address})
         assert (done.exit_code, "CRM_ATTRIBUTION_LEDGER_URL" in done.output) == (1, True)
         assert address not in done.output

@@ -11,9 +11,10 @@ shown as (
     select account_id, coalesce(touch_id, what || milestone_id) as id from marts.account_journey
 )
 
-select 'missing' as what, account_id, id from (select * from expected except all select * from shown)
-union all
-select 'no such step', account_id, id from (select * from shown except all select * from expected)
+select case when sum(side) > 0 then 'missing' else 'no such step' end as what, account_id, id
+from (select 1 as side, * from expected union all select -1, * from shown)
+group by all
+having sum(side) <> 0
 union all
 select 'numbered with a gap', account_id, max(step)::varchar
 from marts.account_journey

@@ -21,9 +21,10 @@ shown as (
     from marts.campaign_budget
 )
 
-select 'told, not shown' as what, * from (select * from told except all select * from shown)
-union all
-select 'shown, not told', * from (select * from shown except all select * from told)
+select case when sum(side) > 0 then 'told, not shown' else 'shown, not told' end as what, * exclude (side)
+from (select 1 as side, * from told union all select -1, * from shown)
+group by all
+having sum(side) <> 0
 union all
 select 'spent on no campaign', spent.campaign_id, spent.currency, null, spent.spent_minor, spent.counted_minor
 from spent

@@ -18,6 +18,7 @@ shown as (
     from marts.milestone
 )
 
-select 'missing' as what, * from (select * from derived except all select * from shown)
-union all
-select 'not in events.milestone', * from (select * from shown except all select * from derived)
+select case when sum(side) > 0 then 'missing' else 'not in events.milestone' end as what, * exclude (side)
+from (select 1 as side, * from derived union all select -1, * from shown)
+group by all
+having sum(side) <> 0

@@ -5,6 +5,7 @@ with known as (
     where superseded_at is null
 )
 
-select 'not known' as what, * from (select * from marts.milestone except all select * from known)
-union all
-select 'known, not so', * from (select * from known except all select * from marts.milestone)
+select case when sum(side) > 0 then 'not known' else 'known, not so' end as what, * exclude (side)
+from (select 1 as side, * from marts.milestone union all select -1, * from known)
+group by all
+having sum(side) <> 0

@@ -10,6 +10,7 @@ moved as (
     from events.revenue
 )
 
-select 'not known' as what, * from (select * from moved except all select * from known)
-union all
-select 'known, not so', * from (select * from known except all select * from moved)
+select case when sum(side) > 0 then 'not known' else 'known, not so' end as what, * exclude (side)
+from (select 1 as side, * from moved union all select -1, * from known)
+group by all
+having sum(side) <> 0

@@ -9,9 +9,14 @@ shown as (
     from marts.revenue_movement
 )
 
-select 'missing' as what, milestone, milestone_id from (select * from derived except all select * from shown)
-union all
-select 'not in events.revenue', milestone, milestone_id from (select * from shown except all select * from derived)
+select what, milestone, milestone_id
+from (
+    select
+        case when sum(side) > 0 then 'missing' else 'not in events.revenue' end as what, * exclude (side)
+    from (select 1 as side, * from derived union all select -1, * from shown)
+    group by all
+    having sum(side) <> 0
+)
 union all
 select 'without a win', change.milestone, change.milestone_id
 from events.revenue as change
