@@ -74,7 +74,7 @@ def test_a_deal_has_one_subtype_for_all_its_steps(marts: Session) -> None:
     (model,) = (one for one in sample_rows.models() if one.key == "marts.funnel")
     with undone(marts):
         marts.connection.execute(
-            "UPDATE staging.funnel_fact SET subtype = 'expansion' WHERE deal_id = 501 AND milestone = 'customer_won'"
+            "UPDATE events.milestone SET subtype = 'expansion' WHERE deal_id = 501 AND milestone = 'customer_won'"
         )
         marts.connection.execute(f"CREATE TEMP TABLE moved AS {model.sql}")
         found = rows(marts, "SELECT subject, subtype, sum(milestones)::INT FROM moved GROUP BY ALL ORDER BY ALL")
