@@ -289,6 +289,18 @@ COMPUTING = Step(
 )
 """`conversions.traits.update`, of the files of the product; a part of planning."""
 
+ALERTING = Step(
+    name="alerts",
+    reads=(
+        *("events.event", "finance.restatement", "finance.period", "raw.webhook_event"),
+        *("raw.deal", "raw.pipeline_stage"),
+    ),
+    writes=(CONVERSION,),
+    memory=(CONVERSION,),
+    counts=("raw.extraction",),
+)
+"""`conversions.plan.plan_alerts`, and `conversions.alerts` when they are sent."""
+
 SENDING = Step(
     name="delivery",
     reads=(

@@ -20,7 +20,7 @@ from crm_attribution.conversions import identify, plan, told, traits
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
-from crm_attribution.layers import COMPUTING, LAYERS, PLANNING, SENDING, TELLING, Step
+from crm_attribution.layers import ALERTING, COMPUTING, LAYERS, PLANNING, SENDING, TELLING, Step
 from crm_attribution.sources.costs import SOURCE as COSTS
 from crm_attribution.sources.spend import SOURCE as SPEND
 from crm_attribution.warehouse.connection import Warehouse
@@ -52,6 +52,15 @@ MAPPING = (
     rules:
       - {name: any, link: "*", days: 30, count: 1, pipeline: default, from_stage: appointmentscheduled,
          to_stage: qualifiedtobuy, mode: act, send_from: "2026-03-01T00:00:00Z"}
+"""
+    + """alerts:
+  rules:
+    - {name: won, on: event, to: ALERT_WEBHOOK_URL, template: won, filter: {field: event, equals: deal_won}}
+    - {name: posted, on: webhook, to: ALERT_WEBHOOK_URL, template: posted}
+    - {name: refused, on: delivery, to: ALERT_WEBHOOK_URL, template: failed_delivery}
+    - {name: restated, on: restatement, to: ALERT_WEBHOOK_URL, template: restatement}
+    - {name: quiet, on: silence, to: ALERT_WEBHOOK_URL, template: silent_webhooks}
+  templates: {posted: {title: "{subscription_type}"}}
 """
     + "streams: {meetings: on, campaigns: on}\nchurn: {company: {date_property: ends_on}}\n"
 )
@@ -160,13 +169,13 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     (folder / "inbox" / "identify").mkdir()
     said = "happened_at,email,website,firstname\n2026-02-20T12:00:00Z,c90001@buyer.example,firm.example,Ann\n"
     (folder / "inbox" / "identify" / "people.csv").write_text(said, encoding="utf-8")
-    found = {step.name: Traced() for step in (*LAYERS, PLANNING, COMPUTING, TELLING, SENDING)}
+    found = {step.name: Traced() for step in (*LAYERS, PLANNING, COMPUTING, TELLING, ALERTING, SENDING)}
     with Chain.start(folder, lines(), STOPS[0], rules(folder, MAPPING)) as chain:
         chain.rates("2026-03-05,USD,EUR,0.9")
         chain.drop(SPEND, "date,platform,ad_account,currency,campaign_id,amount", "2026-03-05,google,1,USD,7,10.00")
         chain.drop(COSTS, "month,kind,currency,amount", "2026-03,tools,USD,10.00")
         env = {**chain.sandbox.env, "CRM_ATTRIBUTION_START": "2026-01-01T00:00:00Z"}
-        given = configuration.load(env)
+        given = configuration.load({name: text for name, text in env.items() if name != "ALERT_WEBHOOK_URL"})
         telling = configuration.load({**env, "CRM_ATTRIBUTION_WRITE_BACK": "on"})
         for before, stop in zip((None, *STOPS), STOPS, strict=False):
             chain.sandbox.set_clock(stop)
@@ -179,6 +188,12 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
                 with recorded(session, found[COMPUTING.name]):
                     traits.update(session, traits.in_use(chain.mapping, telling), at(stop), at(stop))
+                with recorded(session, found[ALERTING.name]):
+                    alerts = destinations()["alerts"]
+                    (route,) = plan.accounts_of(alerts, chain.mapping, telling)
+                    plan.plan_alerts(session, chain.ledger, route, chain.mapping, telling, at(stop))
+                    rows = session.read("conversions.conversion", "destination = 'alerts'")
+                    resolver(alerts, chain.mapping)(session, rows)
                 with recorded(session, found[TELLING.name]):
                     for platform in map(destinations().__getitem__, HUBSPOT):
                         (account,) = plan.accounts_of(platform, chain.mapping, telling)
@@ -201,7 +216,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(found, journalled)
 
 
-@pytest.mark.parametrize("step", [*LAYERS, PLANNING, COMPUTING, TELLING, SENDING], ids=lambda step: step.name)
+@pytest.mark.parametrize("step", [*LAYERS, PLANNING, COMPUTING, TELLING, ALERTING, SENDING], ids=lambda step: step.name)
 def test_a_step_reads_and_writes_what_it_declares(seen: Run, step: Step):
     traced = seen.traced[step.name]
     assert sorted(traced.writes) == sorted(step.writes)

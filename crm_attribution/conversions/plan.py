@@ -11,7 +11,7 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import identify, mirror, records, stages, told, traits
+from crm_attribution.conversions import alerts, identify, mirror, records, stages, told, traits
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
 from crm_attribution.destinations import destinations
@@ -79,6 +79,8 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
         )
     for account in wanted:
         planned = plan_touches if account.destination.is_hubspot else _plan_one
+        if account.destination.plans_from == "news":
+            planned = plan_alerts
         report.changed += planned(session, ledger, account, rules, settings, now)
         if account.destination.plans_from == "thresholds":
             _, wrong = stages.usable_rules(session, rules)
@@ -106,6 +108,8 @@ def why_not(destination: Destination, rules: Rules, settings: Settings) -> str |
 
 def accounts_of(destination: Destination, rules: Rules, settings: Settings) -> list[Account]:
     """The accounts of a destination that the mapping has rules for, also those that cannot be used."""
+    if destination.plans_from == "news":
+        return accounts(destination, rules.alerts.accounts, settings)
     mine = rules.destinations.get(destination.name)
     return accounts(destination, mine.accounts if mine else (), settings)
 
@@ -117,6 +121,8 @@ def section(account: Account, rules: Rules) -> rules_module.Destination:
 
 def named_of(account: Account, rules: Rules) -> list[tuple[str, str]]:
     """What an account is told of, and as what: milestone or kind of touch, and action, each pair once."""
+    if account.destination.plans_from == "news":
+        return [(rule.on, rule.name) for rule in rules.alerts.rules if rule.account == account.name]
     if account.destination.name not in rules.destinations:
         return rules.named(account.destination.name)
     return list(dict.fromkeys((rule.milestone, rule.action) for rule in section(account, rules).conversions))
@@ -134,6 +140,8 @@ def scope(account: Account, book: Book) -> entries.Scope:
 
 def not_named(destination: Destination) -> str:
     """Why the mapping gives a destination nothing to do."""
+    if destination.plans_from == "news":
+        return "no rules under alerts of the mapping"
     if destination.plans_from == "records":
         return "no properties under write_back.properties of the mapping"
     if destination.plans_from == "thresholds":
@@ -157,6 +165,18 @@ def plan_touches(
     following = session.following(consumer(account.key), teller.TOPICS, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
         new = teller.plan(session, book, account.destination, account.id, rules, settings.start, changes, now, **more)
+        mirror.follow(session, book)
+    return len(new)
+
+
+def plan_alerts(
+    session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
+) -> int:
+    """Plan what a route is told; how many rows are new."""
+    signature = f"{rules.signature('alerts')}:{account.id}"
+    following = session.following(consumer(account.key), alerts.TOPICS, signature)
+    with following as changes, ledger.writing() as book:  # the ledger commits first
+        new = alerts.plan(session, book, account, rules, settings.start, changes, now)
         mirror.follow(session, book)
     return len(new)
 

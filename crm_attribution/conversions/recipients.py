@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.conversions import identifying, records, stages, told
+from crm_attribution.conversions import alerts, identifying, records, stages, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.plan import deal_contacts
@@ -35,6 +35,8 @@ def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.Da
     """
     if destination.plans_from == "inputs":
         return identifying.resolver(rules)
+    if destination.plans_from == "news":
+        return alerts.resolver(destination, rules)
     if destination.plans_from == "records":
         return records.resolver(destination, rules)
     if destination.plans_from == "thresholds":

@@ -130,7 +130,7 @@ class Claiming:
     def _guard(self, book: Book, due: Sequence[Row], decisions: dict[str, Decision]) -> None:
         wanted = (Decision("send"), Decision("held", "volume_guard"))
         fresh = [row for row in due if row.state != "retry" and decisions[row.conversion_id] in wanted]
-        if not fresh or self.delivery.destination.is_hubspot:  # many clicks at once are no bulk edit
+        if not fresh or self.delivery.destination.plans_from != "milestones":  # many clicks at once are no bulk edit
             return
         guard = self.delivery.rules.conversions.volume_guard
         since = hour_of(min(row.ready_at for row in fresh)) - timedelta(days=guard.days)

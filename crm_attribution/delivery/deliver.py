@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from urllib.parse import urlsplit
 
 from crm_attribution import stopping
 from crm_attribution.clock import Clock
@@ -27,6 +29,7 @@ from crm_attribution.delivery.report import DeliveryReport, together
 from crm_attribution.delivery.rules import Policy
 from crm_attribution.destinations.accounts import Account
 from crm_attribution.destinations.base import Destination
+from crm_attribution.http.answers import Answer
 from crm_attribution.http.transport import Budget, Transport
 from crm_attribution.ledger import entries
 from crm_attribution.ledger.store import Ledger
@@ -35,16 +38,48 @@ from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 
 
-def transport_for(destination: Destination, settings: Settings) -> Transport:
-    """HTTP to a destination, within its rate."""
+def transport_for(destination: Destination, settings: Settings, host: str = "") -> Transport:
+    """HTTP to a destination, within its rate; `host` is that of an account with an address of its own."""
     limit = destination.limits.calls_per_minute
     return Transport(
-        settings.value(destination.base_url_setting) or destination.base_url,
+        settings.value(destination.base_url_setting) or host or destination.base_url,
         service=destination.name,
         secrets=settings.secrets(),
         budgets={"burst": Budget(limit, 60)} if limit else {},
         credential=destination.credential,
+        plain_text=destination.address_is_credential,
     )
+
+
+@dataclass
+class Addressed:
+    """Sends to an address that is secret, in place of the mask that requests show."""
+
+    sender: Sender
+    path: str = field(repr=False)
+
+    def send_once(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        del path
+        return self.sender.send_once(method, self.path, params=params, json=json, headers=headers)
+
+
+def sender_to(account: Account, settings: Settings, shared: Sender | None) -> Sender:
+    """HTTP to an account. `shared`: what all accounts of a destination use, where they have one address."""
+    found = account.destination.address(account.settings)
+    if found is None:
+        return shared or transport_for(account.destination, settings)
+    host, path = found
+    base = settings.value(account.destination.base_url_setting)
+    inside = path.removeprefix(urlsplit(base).path) if base else path
+    return Addressed(shared or transport_for(account.destination, settings, host), inside)
 
 
 def deliver(
@@ -86,7 +121,8 @@ def deliver(
     if all(account.missing for account in mine):
         return DeliveryReport(destination.name, skipped=why or "; ".join(str(account.missing) for account in mine))
     rng = rng or random.Random()  # noqa: S311 - jitter, not a secret
-    transport = transport or transport_for(destination, settings)
+    if transport is None and not destination.address_is_credential:
+        transport = transport_for(destination, settings)
     reports = []
     for account in mine:
         report = DeliveryReport(destination.name, account.title)
@@ -106,7 +142,7 @@ def deliver(
         _to_account(
             delivery,
             Claiming(delivery, ledger, resolve, looking(account)),
-            transport,
+            sender_to(account, settings, transport),
             rng,
             warehouse,
             window_end,

@@ -52,8 +52,8 @@ class Looking:
 
     @classmethod
     def of(cls, account: Account, rules: Rules) -> Looking | None:
-        """None for HubSpot, whose rows are about touches: all of those are looked at."""
-        return None if account.destination.is_hubspot else cls(account, rules)
+        """None for HubSpot and alerts, whose rows are about other things: all of those are looked at."""
+        return cls(account, rules) if account.destination.plans_from == "milestones" else None
 
     @property
     def name(self) -> str:

@@ -40,9 +40,10 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
-Source = Literal["milestones", "touches", "records", "thresholds", "inputs"]
+Source = Literal["milestones", "touches", "records", "thresholds", "inputs", "news"]
 """What a destination's rows are planned from: business facts (ad platforms); touches, the state of records by their
-touches, how often was clicked, or what other systems and computed traits say of records (what HubSpot is told)."""
+touches, how often was clicked, or what other systems and computed traits say of records (what HubSpot is told); or news
+(alerts)."""
 
 Consent = Literal["granted", "denied", "absent"]
 
@@ -337,6 +338,8 @@ class Destination(ABC):
         told_as: of those, which `write_back.events.told_as` of the mapping puts it in use.
         stuck_after: how long a row may be due before the check of its asset says so.
         taken: statuses that say without a body that a whole request is taken.
+        address_is_credential: the credential is the whole address that requests are sent to; what they show in its
+            place is a mask. Its answers may be plain text.
     """
 
     name: ClassVar[str]
@@ -359,11 +362,12 @@ class Destination(ABC):
     told_as: ClassVar[str | None] = None
     stuck_after: ClassVar[timedelta] = timedelta(hours=6)
     taken: ClassVar[frozenset[int]] = frozenset()
+    address_is_credential: ClassVar[bool] = False
 
     @property
     def is_hubspot(self) -> bool:
         """Whether it is a part of HubSpot, told by `write_back`."""
-        return self.plans_from != "milestones"
+        return self.plans_from not in ("milestones", "news")
 
     @property
     def required(self) -> list[Setting[str]]:
@@ -393,6 +397,11 @@ class Destination(ABC):
     def account(self, settings: Mapping[str, str]) -> str:
         """The ad account or dataset that counts; part of the delivery key."""
         return settings[self.account_setting]
+
+    def address(self, settings: Mapping[str, str]) -> tuple[str, str] | None:
+        """Host and path of an account whose address is its credential; None for all others."""
+        del settings
+        return None
 
     def wrong_action(self, action: str, value: str | None) -> str | None:
         """What an action of the mapping must be for the platform to take it; None where it is that.

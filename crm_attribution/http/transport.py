@@ -74,6 +74,7 @@ class Transport:
         attempts: of one `request`, throttling (429, 423) not counted: that is bounded by the deadline alone.
         deadline_seconds: of one `request`, waits included; also the longest wait we accept from `Retry-After`.
         read_seconds: for the body of one answer, however slowly it drips.
+        plain_text: whether a delivery may be answered with words that are not JSON.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Transport:
         attempts: int = 6,
         deadline_seconds: float = 300,
         read_seconds: float = 60,
+        plain_text: bool = False,
         max_bytes: int = 64 * 1024 * 1024,
         sleep: Callable[[float], None] = time.sleep,
         rng: random.Random | None = None,
@@ -106,6 +108,7 @@ class Transport:
         self._timeout = timeout
         self._attempts, self._deadline = attempts, deadline_seconds
         self._read_seconds, self._max_bytes = read_seconds, max_bytes
+        self._plain_text = plain_text
         self._sleep = sleep
         self._rng = rng or random.Random()  # noqa: S311  (jitter, not a secret)
         self._session = new_session()
@@ -205,7 +208,7 @@ class Transport:
         call.headers.setdefault("Connection", "close")
         with new_session() as session:
             answer = self._watched(call, budget, session)
-        if answer.status < 300 and not answer.readable:
+        if answer.status < 300 and not answer.readable and not self._plain_text:
             raise Retryable(f"{self.service} {call.route}: {answer.status} with a body that is not JSON", sent=True)
         return answer
 

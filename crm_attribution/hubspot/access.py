@@ -14,6 +14,7 @@ from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.limits import Limits
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
 from crm_attribution.hubspot.paths import UNDATED, VERSIONING, Paths
+from crm_attribution.hubspot.refreshes import FILE, Counted, Refreshes
 from crm_attribution.hubspot.settings import (
     ACCESS_TOKEN,
     BASE_URL,
@@ -48,6 +49,8 @@ class Credential(Protocol):
 
     def figures(self) -> dict[str, int | str | float]: ...
 
+    def recent(self) -> Counted: ...
+
 
 @dataclass(frozen=True)
 class AccessToken:
@@ -64,6 +67,10 @@ class AccessToken:
     def figures(self) -> dict[str, int | str | float]:
         return {"authentication": self.kind}
 
+    def recent(self) -> Counted:
+        """It is never renewed."""
+        return Counted(0, 0)
+
 
 def credential(given: Settings, clock: Clock) -> Credential:
     """The credential the settings name.
@@ -74,7 +81,7 @@ def credential(given: Settings, clock: Clock) -> Credential:
     given.require(needed(given))
     if not uses_oauth(given):
         return AccessToken(given[ACCESS_TOKEN])
-    return OAuth(token_file(given), token_endpoint(given), clock)
+    return OAuth(token_file(given), token_endpoint(given), clock, Refreshes(given.data_dir / FILE))
 
 
 def token_file(given: Settings) -> TokenFile:

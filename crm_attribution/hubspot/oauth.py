@@ -31,6 +31,7 @@ from crm_attribution.errors import (
     Unauthorized,
 )
 from crm_attribution.http.transport import Transport
+from crm_attribution.hubspot.refreshes import DAYS, Counted, Refreshes
 from crm_attribution.hubspot.token_file import Held, TokenFile, Tokens
 
 MARGIN = 90.0
@@ -162,8 +163,8 @@ class OAuth:
     kind = "OAuth app"
     setting = "HUBSPOT_TOKEN_FILE"
 
-    def __init__(self, file: TokenFile, endpoint: TokenEndpoint, clock: Clock) -> None:
-        self._file, self._endpoint, self._clock = file, endpoint, clock
+    def __init__(self, file: TokenFile, endpoint: TokenEndpoint, clock: Clock, refreshes: Refreshes) -> None:
+        self._file, self._endpoint, self._clock, self._refreshes = file, endpoint, clock, refreshes
         self._tokens: Tokens | None = None
 
     def headers(self) -> dict[str, str]:
@@ -200,7 +201,13 @@ class OAuth:
         }
         facts: dict[str, int | str | float] = {"authentication": self.kind}
         facts |= {name: iso(moment) for name, moment in moments.items() if moment is not None}
+        counted = self.recent()
+        facts |= {f"renewals of {DAYS} days": counted.attempts, "of them failed": counted.errors}
         return facts | ({"last attempt ended with": tokens.last_error} if tokens.last_error else {})
+
+    def recent(self) -> Counted:
+        """How often the token was renewed in the last days, and how often that failed."""
+        return self._refreshes.recent(self._clock.now())
 
     def _due(self, tokens: Tokens) -> bool:
         margin = timedelta(seconds=min(MARGIN, tokens.lifetime / 2))
@@ -219,6 +226,8 @@ class OAuth:
 
     def _asked(self, held: Held, there: Tokens, old: bool) -> Tokens:
         now, seen = self._clock.now(), self._file.version_seen()
+        if there.last_error == "unfinished":
+            self._refreshes.count("unfinished", there.last_attempt_at or now)
         there = held.note(there, now, "unfinished")
         try:
             fresh = tokens_of(self._endpoint.refresh(there.refresh_token), now, max(there.version, seen) + 1)
@@ -229,6 +238,7 @@ class OAuth:
                 )
         except CrmAttributionError as error:
             held.note(there, now, type(error).__name__)
+            self._refreshes.count(_ended(error), now)
             if isinstance(error, RefreshRefused) and old:
                 raise TokenFileRestored(
                     f"{self._file.path} holds version {there.version}, and version {seen} was used here: it came back"
@@ -238,4 +248,12 @@ class OAuth:
             raise
         fresh = replace(fresh, hub_id=fresh.hub_id or there.hub_id)
         held.write(fresh)
+        self._refreshes.count("success", now)
         return fresh
+
+
+def _ended(error: CrmAttributionError) -> str:
+    """One of `refreshes.RESULTS`."""
+    if isinstance(error, Unauthorized | OtherAccount):
+        return "refused"
+    return "no_answer" if isinstance(error, Retryable) else "failed"

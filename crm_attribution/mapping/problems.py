@@ -57,6 +57,9 @@ def of_destinations(mapped: Mapping[str, Destination]) -> Iterator[tuple[tuple[i
         if destination.is_hubspot:
             yield where, "is HubSpot, which gets no conversions: what it is told stands under `write_back`"
             continue
+        if destination.plans_from == "news":
+            yield where, "gets no conversions: what it is told stands under `alerts`"
+            continue
         for option in sorted(section.options.keys() - set(destination.option_names)):
             yield (
                 (*where, "options", option),

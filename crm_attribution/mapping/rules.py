@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+from crm_attribution.mapping.alerts import Alerts
 from crm_attribution.mapping.attribution import Attribution
 from crm_attribution.mapping.base import Section
 from crm_attribution.mapping.conversions import Consent, ConversionDefaults, Destination, Identifiers
@@ -42,10 +43,13 @@ class Rules(Section):
     conversions: ConversionDefaults
     destinations: dict[str, Destination]
     write_back: WriteBack
+    alerts: Alerts
 
     def named(self, destination: str) -> list[tuple[str, str]]:
         """What a destination is told of, and as what: milestone or kind of touch, and action, each pair once."""
         mine = self.destinations.get(destination)
+        if destination == "alerts":
+            return [(rule.on, rule.name) for rule in self.alerts.rules]
         if mine is None:
             return self.write_back.named(destination)
         return list(dict.fromkeys((rule.milestone, rule.action) for rule in mine.conversions))

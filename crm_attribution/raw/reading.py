@@ -14,6 +14,7 @@ from crm_attribution.clock import Clock
 from crm_attribution.findings import Finding
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.parsed import Parsed, Refused
+from crm_attribution.hubspot.refreshes import Counted
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.report import CALLS, MINIMUM_CALLS, Report
 from crm_attribution.warehouse.session import Session
@@ -62,6 +63,7 @@ class StreamReport(Report):
         unknown_properties: configured properties the portal does not have; None where they were not compared.
         not_read: why the stream could not be read, and what to do.
         findings: what was found out about the installation; None where it was not looked at.
+        refreshes: how often HubSpot's OAuth token was renewed of late; None where that was not looked at.
     """
 
     calls: int | None = None
@@ -74,6 +76,7 @@ class StreamReport(Report):
     unknown_properties: list[str] | None = None
     not_read: str | None = None
     findings: list[Finding] | None = None
+    refreshes: Counted | None = None
 
     def shown(self) -> Figures:
         unknown = self.unknown_properties

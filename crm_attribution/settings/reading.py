@@ -10,6 +10,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.settings.base import Group, Setting, T, listed
@@ -115,9 +116,10 @@ class Settings:
             raise ConfigurationError("these settings are missing (environment or --env-file):\n" + "\n".join(lines))
 
     def secrets(self) -> list[str]:
-        """Every secret value, for redaction."""
+        """Every secret value, for redaction; of one that is an address its path too, which is its password."""
         given = [self.texts[name] for name, setting in self.declared.items() if setting.secret and name in self.texts]
         parts = [part for value in given if "," in value for part in listed(value)]
+        parts += [urlsplit(value).path for value in given if "://" in value]
         return [value for value in (*given, *parts) if len(value) > 3]
 
 

@@ -55,8 +55,12 @@ def small(destination: Destination) -> Destination:
 
 SMALL = {name: small(destination) for name, destination in destinations().items()}
 """Every destination there is: tests of delivery run over all of them."""
-KINDS = {destination.limits.dedupe is None: name for name, destination in sorted(SMALL.items(), reverse=True)}
-"""Whether a platform forgets our key -> a destination of that kind."""
+KINDS = {
+    destination.limits.dedupe is None: name
+    for name, destination in sorted(SMALL.items(), reverse=True)
+    if destination.plans_from == "milestones"
+}
+"""Whether a platform forgets our key -> an ad platform of that kind."""
 FEW = sorted(
     {
         *KINDS.values(),
@@ -224,6 +228,10 @@ class Outbox:
             for row in rows.iter_rows(named=True)
         }
         found = {key: person for key, person in known.items() if person is not None}
+        if self.destination.plans_from == "news":
+            found = {
+                key: replace(one, details=one.details or {"title": str(one.contact_id)}) for key, one in found.items()
+            }
         if self.destination.plans_from in _WRITTEN:
             change = _WRITTEN[self.destination.plans_from][2]
             found = {key: replace(one, details=one.details or change(key)) for key, one in found.items()}
@@ -284,6 +292,8 @@ def email_of(event: Mapping[str, Any]) -> str:
         return str(event["objectId"])
     if "objectWriteTraceId" in event and "object" in event:
         return str(event["id"])
+    if "blocks" in event:
+        return str(event["blocks"][0]["text"]["text"])
     if "associations" in event:
         return str(event["associations"][0]["to"]["id"])
     if "ConversionName" in event:

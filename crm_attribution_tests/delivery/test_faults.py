@@ -65,6 +65,10 @@ def refusable(outbox: Outbox, *names: str) -> tuple[dict[str, Any], str]:
             lacking = {"contact_id": 0}
         outbox.people |= {name: resolved(outbox.tag + name, **lacking) for name in names}
         return {}, "VALIDATION_ERROR"
+    if outbox.destination.plans_from == "news":
+        lacking = {"details": {"title": "x", "color": "none"}}
+        outbox.people |= {name: resolved(outbox.tag + name, **lacking) for name in names}
+        return {}, "invalid_attachments"
     if outbox.destination.name == "google":  # of what is too old it says so later
         return {"currency": "EURO"}, "INVALID_CURRENCY_CODE"
     # Older than the platform allows, younger than we believe.

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from crm_attribution.cli import main
 from crm_attribution.clock import parse_instant
@@ -32,6 +39,7 @@ from crm_attribution.errors import (
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.oauth import refusal
 from crm_attribution.hubspot.paths import Paths
+from crm_attribution.hubspot.refreshes import FILE, RESULTS, Refreshes
 from crm_attribution.hubspot.token_file import TokenFile, Tokens
 from crm_attribution_tests.http.scripted import Handler, Scripted, reply, serving
 from crm_attribution_tests.hubspot.token_user import PATH, credential
@@ -125,6 +133,8 @@ def test_a_token_is_renewed_ninety_seconds_before_its_end_and_kept_until_then(ap
         "token expires": "2026-03-09T12:58:30Z",
         "token renewed": "2026-03-09T12:28:30Z",
         "last attempt to renew": "2026-03-09T12:28:30Z",
+        "renewals of 7 days": 1,
+        "of them failed": 0,
     }
     assert early.headers() == {"Authorization": f"Bearer {SECRET}-access-1"}, "what another process put there"
     assert app.refreshes == 1
@@ -259,7 +269,10 @@ def test_a_refused_or_failing_renewal_changes_no_token_and_shows_none(app, url, 
     app.refusal, app.hub_id = None, 2000002
     with pytest.raises(OtherAccount, match="account 1000001, the renewed token is for 2000002"):
         user.headers()
-    assert SECRET not in f"{caught.value!r} {caplog.text} {there!r} {user!r}"
+    counter = file.path.with_name("hubspot_oauth.prom").read_text()
+    assert SECRET not in f"{caught.value!r} {caplog.text} {there!r} {user!r} {counter}"
+    assert 'hubspot_refresh_attempts_total{result="refused"} 2\n' in counter
+    assert 'hubspot_refresh_attempts_total{result="no_answer"} 1\n' in counter
 
 
 def test_a_failed_renewal_of_another_account_stores_nothing(app, url, file):
@@ -267,6 +280,28 @@ def test_a_failed_renewal_of_another_account_stores_nothing(app, url, file):
     with pytest.raises(OtherAccount):
         credential(url, file.path, "2026-03-09T13:00:00Z").headers()
     assert file.read().access_token == f"{SECRET}-access-0"
+
+
+@given(
+    ended=st.lists(st.tuples(st.integers(0, 30), st.sampled_from(RESULTS)), max_size=30).map(sorted),
+    now=st.integers(30, 40),
+)
+def test_attempts_are_counted_for_ever_and_judged_by_the_last_seven_days(ended: list[tuple[int, str]], now: int):
+    with TemporaryDirectory() as folder:
+        counter, start = Refreshes(Path(folder) / "x" / FILE), parse_instant("2026-03-01T00:00:00Z")
+        for day, result in ended:
+            counter.count(result, start + timedelta(days=day))
+        text = counter.path.read_text() if ended else ""
+        recent = counter.recent(start + timedelta(days=now))
+    lines = [line for line in text.splitlines() if line.startswith("hubspot_refresh_attempts_total{")]
+    totals = Counter(result for _, result in ended)
+    assert lines == [f'hubspot_refresh_attempts_total{{result="{one}"}} {totals[one]}' for one in sorted(RESULTS)
+                     if ended]  # fmt: skip
+    assert all(re.fullmatch(r"# (HELP|TYPE) \w+ .+|\w+\{(\w+=\"[^\"]*\",?)+\} \d+", line) for line in text.splitlines())
+    late = [result for day, result in ended if now - 7 < day <= now]
+    errors = sum(result != "success" for result in late)
+    assert (recent.attempts, recent.errors) == (len(late), errors)
+    assert recent.is_alarming == (bool(late) and Fraction(errors, len(late)) > Fraction(1, 100))
 
 
 def test_the_token_endpoint_follows_the_version():

@@ -9,6 +9,7 @@ from pathlib import Path
 from crm_attribution.clock import FixedClock, parse_instant
 from crm_attribution.http.transport import Transport
 from crm_attribution.hubspot.oauth import OAuth, TokenEndpoint
+from crm_attribution.hubspot.refreshes import Refreshes
 from crm_attribution.hubspot.token_file import TokenFile
 
 PATH = "/oauth/2026-09/token"
@@ -19,7 +20,8 @@ def credential(url: str, path: Path, now: str | None = None, clock: FixedClock |
     endpoint = TokenEndpoint(
         Transport(url, service="hubspot", sleep=lambda _: None, attempts=2), PATH, "app-id", "app-secret"
     )
-    return OAuth(TokenFile(path), endpoint, clock or FixedClock(parse_instant(now or "")))
+    refreshes = Refreshes(path.with_name("hubspot_oauth.prom"))
+    return OAuth(TokenFile(path), endpoint, clock or FixedClock(parse_instant(now or "")), refreshes)
 
 
 if __name__ == "__main__":

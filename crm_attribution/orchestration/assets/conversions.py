@@ -13,7 +13,7 @@ from crm_attribution.delivery.replay_inbox import take
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.base import Destination
-from crm_attribution.layers import COMPUTING, PLANNING, SENDING, TELLING
+from crm_attribution.layers import ALERTING, COMPUTING, PLANNING, SENDING, TELLING
 from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, QUALITY, RECEIPT, REPLAY
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets.common import (
@@ -38,7 +38,12 @@ BACKLOG = "no_backlog"
 
 @dg.multi_asset(
     name="conversions__conversion",
-    specs=[spec(CONVERSION, sorted({*PLANNING.reads, *TELLING.reads, *COMPUTING.reads} - {*COMPUTING.writes}))],
+    specs=[
+        spec(
+            CONVERSION,
+            sorted({*PLANNING.reads, *TELLING.reads, *COMPUTING.reads, *ALERTING.reads} - {*COMPUTING.writes}),
+        )
+    ],
     check_specs=table_checks(CONVERSION),
     backfill_policy=BACKFILL,
 )

@@ -7,6 +7,7 @@ import dagster as dg
 from crm_attribution.findings import worst
 from crm_attribution.hubspot import campaigns
 from crm_attribution.hubspot.objects import OBJECT_TYPES, ObjectType
+from crm_attribution.hubspot.refreshes import ALARM_PERCENT, DAYS, FILE
 from crm_attribution.orchestration import in_force
 from crm_attribution.orchestration.assets.common import (
     BACKFILL,
@@ -93,6 +94,7 @@ def _account(pipeline: Pipeline, hours: Window) -> StreamReport:
     with pipeline.warehouse.session() as session:
         report.figures |= {"portal": str(session.state.portal_id), **in_force.shown(pipeline.settings, pipeline.rules)}
         ledger = machine.ledger_of(session, pipeline.ledger)
+    report.refreshes = pipeline.connections.credential.recent()
     report.findings = machine.look(pipeline.settings, pipeline.clock.now(), ledger)
     return report
 
@@ -138,6 +140,28 @@ def installation() -> Check:
             asset_key=check.asset_key,
             passed=report.findings is not None and worst(report.findings) != "failed",
             metadata={one.name: f"{one.state}: {one.found}; {one.fix}" for one in named},
+        )
+
+    return check, judge
+
+
+def oauth_health() -> Check:
+    """Renewals of the OAuth token succeed; those of a token that needs none are none."""
+    check = dg.AssetCheckSpec(
+        "oauth_health",
+        asset=key_of("raw.account"),
+        description=f"At most {ALARM_PERCENT} % of the attempts of {DAYS} days to renew HubSpot's OAuth token failed"
+        f" (`{FILE}` in the data directory).",
+    )
+
+    def judge(report: StreamReport) -> dg.AssetCheckResult:
+        counted = report.refreshes
+        return dg.AssetCheckResult(
+            check_name=check.name,
+            asset_key=check.asset_key,
+            passed=counted is None or not counted.is_alarming,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={} if counted is None else {"attempts": counted.attempts, "failed": counted.errors},
         )
 
     return check, judge
@@ -233,7 +257,7 @@ def _reconciliation() -> dg.AssetsDefinition:
 _RECORDS = [described.table for described in OBJECT_TYPES.values()]
 
 assets = [
-    extraction("raw.account", [], _account, [installation()]),
+    extraction("raw.account", [], _account, [installation(), oauth_health()]),
     extraction("raw.owner", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.owners()),
     extraction("raw.pipeline_stage", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.stages()),
     extraction("raw.form", ["raw.account"], lambda pipeline, _: pipeline.readers.reference.forms()),
