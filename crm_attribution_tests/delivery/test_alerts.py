@@ -155,6 +155,17 @@ def test_the_other_format_is_a_list():
     }
 
 
+def test_a_route_without_its_address_is_named_and_stops_no_other(tmp_path: Path):
+    file = tmp_path / "mapping.yaml"
+    file.write_text(RULES, encoding="utf-8")
+    given_ = configuration.load({"ALERT_WEBHOOK_URL": "https://hooks.example/a"})
+    first, second = plan.accounts_of(ALERTS, mapping.load(file), given_)
+    assert (first.missing, first.name) == (None, "")
+    assert str(second.missing).startswith("not configured: ALERT_WEBHOOK_URL__SALES (Slack: ")
+    assert plan.why_not(ALERTS, mapping.load(file), given_) is None
+    assert "no rules under alerts" in str(plan.why_not(ALERTS, mapping.load(), given_))
+
+
 # --- the whole way
 
 RULES = """
@@ -272,6 +283,14 @@ class TestWhole:
             *["deal.propertyChange 7"] * 30, "deal.creation 7",
         ])  # fmt: skip
         assert report.counts == {"accepted": len(told)}
+        with telling.warehouse.session() as session:
+            routes = session.query("SELECT action, count(DISTINCT account) AS n, min(account) AS one"
+                                   " FROM conversions.conversion GROUP BY action").rows()  # fmt: skip
+        one_each = {action: account for action, n, account in routes if n == 1}
+        assert {action for action, account in one_each.items() if account == one_each["won"]} == {
+            "new_deals", "won", "hooks",
+        }  # fmt: skip
+        assert one_each["moves"] != one_each["won"]
         colors = {one["blocks"][0]["text"]["text"]: one["color"] for one in sandbox.received("alerts")["counted"]}
         assert (colors["Deal <1>: Won!"], colors["New deal: Deal <1>"]) == ("#2eb67d", "#36c5f0")
         assert telling.hour(NOW + timedelta(minutes=5)).requests == 0
