@@ -134,9 +134,13 @@ def test_below_enterprise_a_click_is_a_note_and_one_only(tmp_path: Path):
     with Telling.start(tmp_path, lines, "2026-03-02T11:00:00Z", note) as telling:
         route = "POST /crm/objects/2026-03/notes/batch/create"
         telling.chain.sandbox.faults([{"route": route, "kind": "drop_after_accept", "count": 1}])
-        assert telling.hour(to=["hubspot_notes"])["hubspot_notes"].counts == {"retry": 1}
+        report = telling.hour(to=["hubspot_notes"])["hubspot_notes"]
+        assert (report.counts, report.stuck) == ({"retry": 1}, 0)
+        telling.chain.sandbox.faults([{"route": route, "kind": "500", "count": 1}])
+        telling.chain.sandbox.set_clock("2026-03-02T11:30:00Z")
+        assert telling.deliver("hubspot_notes").stuck == 1, "a click of more than an hour ago is not in HubSpot"
         report = telling.hour("2026-03-02T12:00:00Z", to=["hubspot_notes"])["hubspot_notes"]
-        assert (report.counts, report.reasons) == ({"accepted": 1}, {})
+        assert (report.counts, report.reasons, report.stuck) == ({"accepted": 1}, {}, 0)
         (counted,) = telling.counted("hubspot_notes")
         assert telling.deliver("hubspot_events").requests == 0
     assert counted["properties"]["hs_note_body"] == "Clicked A &lt;b&gt; &amp; more (https://l.example/d)"
