@@ -332,7 +332,7 @@ class Destination(ABC):
         example_action: an action as the mapping may name it.
         option_names: the `options` of its section of the mapping that `build` reads.
         version: of the API, as the requests name it.
-        plans_from: what its rows are planned from. From all but milestones: it is HubSpot, which is told by
+        plans_from: what its rows are planned from. From all but milestones and news: it is HubSpot, told by
             `write_back` of the mapping, may know persons by their record id, and gets nothing without
             CRM_ATTRIBUTION_WRITE_BACK=on.
         told_as: of those, which `write_back.events.told_as` of the mapping puts it in use.
