@@ -69,7 +69,8 @@ class Step:
         reads: tables it reads, without those it writes.
         writes: tables it writes; the first one's asset shows the step's figures.
         memory: those of them that a rebuild keeps.
-        counts: tables of later steps it only counts for its figures, and the log of what was read.
+        counts: tables of later steps it only counts for its figures, the log of what was read, and what HubSpot was
+            told before.
     """
 
     name: str
@@ -138,6 +139,7 @@ EVENTS = Layer(
         *("raw.property_history", "raw.association", "raw.merge"),
     ),
     writes=("events.event",),
+    counts=(TOLD,),
 )
 MILESTONES = Layer(
     name="milestones",

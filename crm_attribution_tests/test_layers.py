@@ -30,7 +30,7 @@ from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.operations.test_dry_run import SEND
-from crm_attribution_tests.sandbox.lines import create, email_click, join
+from crm_attribution_tests.sandbox.lines import create, email_click, join, update
 from crm_attribution_tests.sandbox_process import Line
 
 pytestmark = pytest.mark.sandbox
@@ -143,6 +143,8 @@ def lines() -> list[Line]:
     more.contact(3)
     more.deal(3, "04-18T09:00:00", "appointmentscheduled", contacts=[3])
     more.click("04-19T09:00:00", 3)
+    by_app = update("2026-03-12T09:00:00Z", "contacts", more.id(1), "INTEGRATION", lifecyclestage="opportunity")
+    more.lines.append(by_app)
     told = {"id": "g1", "name": "Spring", "utm": "spring", "spend": [{"id": 1, "amount": 5}]}
     more.lines.append({"at": "2026-03-01T00:00:00Z", "op": "campaign", "campaign": told})
     everything: list[Line] = [*portal()[len(SETUP) :], *more.lines]

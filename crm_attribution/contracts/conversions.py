@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import AUDIENCE, TRAIT
 
 STATES = [
@@ -80,6 +80,7 @@ class ToldRecord(Model):
     wanted_key: str = field("milestone_id of the row of conversions.conversion that tells it", nullable=True)
     told: str = field("property -> text that HubSpot took last, JSON object", json=True)
     tellings: int = field("how often it took something", ge=0)
+    stages_told: Strings = field("every lifecycle stage that it took: told back, they are no events", nullable=True)
     planned_at: Timestamp = field("when it was planned last, UTC", log=True)
 
 

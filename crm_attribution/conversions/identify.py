@@ -17,7 +17,7 @@ import polars as pl
 from crm_attribution.contracts.topics import COMPANIES, CONTACTS, IDENTIFY, TRAIT
 from crm_attribution.conversions import inputs
 from crm_attribution.conversions import traits as computed
-from crm_attribution.conversions.identify_rules import Wanted, changed, folded
+from crm_attribution.conversions.identify_rules import LIFECYCLE, Wanted, changed, folded
 from crm_attribution.conversions.subjects import Subject, Telling, companies_of, known_of, people_of
 from crm_attribution.destinations.base import Destination
 from crm_attribution.destinations.hubspot_identify import KEYS, MEMBERSHIPS
@@ -142,7 +142,8 @@ def _records(
         if key is not None:
             planned.append((subject.action, key))
         if key is not None or mine:
-            rows.append({**_row_of(subject, wanted.texts, key, told, now), "tellings": tellings})
+            row = _row_of(subject, wanted.texts, key, told, now)
+            rows.append({**row, "tellings": tellings, "stages_told": _stages_told(mine, taken)})
         for row in before:  # a row of it that may have been sent is sent again without values: they may be old by now
             if row["name"] is None or row["wanted_key"] is None or row["wanted_key"] in taken:
                 gone.add(row["subject"])
@@ -180,6 +181,13 @@ def _told(row: Json, taken: set[str]) -> dict[str, str]:
     """What HubSpot took last of a record: what was wanted, once the row that told it is accepted."""
     told: dict[str, str] = json.loads(row["told"])
     return {**told, **json.loads(row["wanted"])} if row["wanted_key"] in taken else told
+
+
+def _stages_told(rows: Iterable[Json], taken: set[str]) -> list[str]:
+    """Every lifecycle stage that HubSpot took of a record."""
+    found = {stage for row in rows for stage in row["stages_told"] or ()}
+    found |= {json.loads(row["wanted"]).get(LIFECYCLE) for row in rows if row["wanted_key"] in taken}
+    return sorted(found - {None})
 
 
 def _row_of(

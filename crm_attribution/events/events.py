@@ -7,6 +7,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_attribution.contracts import topics
+from crm_attribution.events.own_writes import without_own
 from crm_attribution.events.rules import events as event_rules
 from crm_attribution.events.rules.deal_events import deal_events
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
@@ -81,7 +82,7 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[in
     source = event_rules.Source(
         object_type,
         session.read_keys(OBJECT_TYPES[object_type].table, ids).sort("id"),
-        session.read_keys("raw.property_history", keys),
+        _history(session, object_type, keys, rules),
         live,
     )
     if object_type == "deals":
@@ -95,6 +96,12 @@ def _derive(session: Session, object_type: str, ids: pl.DataFrame, live: dict[in
         rows = (_with_person if object_type == "contacts" else _with_company)(session, rows)
     rows = _account_fields(session, rows)
     return suppressed(session, rows, rules).drop("account_id", "person_id", strict=False)
+
+
+def _history(session: Session, object_type: str, keys: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """What the records were; of deals also the stages that we moved them to, which are facts as any other."""
+    history = session.read_keys("raw.property_history", keys)
+    return history if object_type == "deals" else without_own(session, object_type, history, rules)
 
 
 def _with_person(session: Session, rows: pl.DataFrame) -> pl.DataFrame:

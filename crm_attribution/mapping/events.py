@@ -39,6 +39,8 @@ class Lifecycle(Section):
     stages: Annotated[dict[str, str], AfterValidator(lower_keys)]
     order: Names
     recycled_lead_status: Names
+    own_sources: list[str] = []
+    """Ids of the apps that write what HubSpot is told, as its history names them (sourceId)."""
 
 
 class Deals(Section):

@@ -12,7 +12,7 @@ import pytest
 from crm_attribution.delivery.provision import provision
 from crm_attribution.sources.identify import SOURCE
 from crm_attribution_tests.delivery.telling import Telling
-from crm_attribution_tests.sandbox.lines import OPENED, click, create, join
+from crm_attribution_tests.sandbox.lines import OPENED, click, create, join, update
 from crm_attribution_tests.sandbox_process import Line
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.slow]
@@ -173,10 +173,14 @@ def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
         for clock in ("2026-03-02T12:00:00Z", "2026-03-02T13:00:00Z"):
             assert told.hour(clock, to=TO)["hubspot_identify"].requests == 0
         assert len(told.counted("hubspot_identify")) == written + 1
+        # the stage that was told is told back, and is no event; one that somebody sets is
+        told.chain.sandbox.log([update("2026-03-02T13:10:00Z", "contacts", 12, lifecyclestage="evangelist")])
+        assert stages_of(told, 12) == {"lead"}
         # a change is written alone; a value that comes back too; a property that is there now is told of what waited
         drop(told, {"happened_at": "2026-03-02T13:30:00Z", "email": "new@firm.example", "plan": "max"})
         told.chain.sandbox.set_properties("contacts", add=[{"name": "shoe_size", "type": "number"}])
         told.hour("2026-03-02T14:00:00Z", to=TO)
+        assert "evangelist" in stages_of(told, 12)
         assert {str(one["properties"]) for one in told.counted("hubspot_identify")[written + 1 :]} == {
             "{'shoe_size': '38'}",
             "{'plan': 'max'}",
@@ -190,6 +194,11 @@ def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
 def quarantined(told: Telling) -> list[dict[str, Any]]:
     with told.chain.warehouse.session() as session:
         return session.query("SELECT key, reasons FROM quarantine.identify WHERE NOT resolved").rows(named=True)
+
+
+def stages_of(told: Telling, contact: int) -> set[str]:
+    with told.chain.warehouse.session() as session:
+        return set(session.query("SELECT to_stage FROM events.event WHERE object_id = ?", [contact])["to_stage"])
 
 
 def associated(told: Telling, contact: str) -> list[str]:

@@ -205,7 +205,8 @@ def told_otherwise(session: Session) -> None:
         {name: value for name, value in one.items() if name not in ("touch_id", "act", "touched_at")} for one in said
     ]
     kept = [
-        {"subject": subject, "object_type": "contacts", "wanted": "{}", "told": json.dumps({"phone": phone}),
+        {"subject": subject, "object_type": "contacts", "wanted": "{}",
+            "tellings": 0, "told": json.dumps({"phone": phone}),
          "planned_at": stamp, **who}
         for subject, phone, who in (
             ("contacts:13", PHONE, {"record_id": 13}), ("contacts:ab", PHONE, {"name": EMAIL}),
