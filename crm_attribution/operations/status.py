@@ -80,7 +80,9 @@ def status(given: Settings) -> dict[str, Any]:
         "finance_published_at": manifest.published_at if manifest else None,
         "destinations": {
             destination.name: _sends(destination, pipeline.rules, given)
-            for destination in sorted(destinations().values(), key=lambda one: (one.plans_from, one.name))
+            for destination in sorted(
+                destinations().values(), key=lambda one: (one.plans_from != "milestones", one.name)
+            )
         },
         "hubspot": _authentication(pipeline),
         "unknown_settings": "; ".join(given.unknown) or "none",
