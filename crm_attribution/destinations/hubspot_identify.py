@@ -15,7 +15,18 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
-from crm_attribution.destinations.base import Answer, Json, Limits, Outcome, Ready, Request, Source, all_rows
+from crm_attribution.destinations.base import (
+    Answer,
+    Asked,
+    Json,
+    Limits,
+    Outcome,
+    Question,
+    Ready,
+    Request,
+    Source,
+    all_rows,
+)
 from crm_attribution.destinations.hubspot import EMAIL, RECORD, VERSION, headers
 from crm_attribution.destinations.hubspot_records import OBJECTS, HubSpotRecords, failures, objects, outcome_of
 
@@ -68,6 +79,11 @@ class HubSpotIdentify(HubSpotRecords):
         kind = action.removeprefix(NEW)
         inputs = {_key(row): _upsert(kind, row) for row in batch}
         return Request("POST", f"{OBJECTS}/{kind}/batch/upsert", headers(settings), {"inputs": list(inputs.values())})
+
+    def questions(self, asked: Asked) -> list[Question]:
+        """The scopes of what is told."""
+        own = [scope for scope in self.scopes if scope.split(".")[2] in asked.actions]
+        return [one for one in super().questions(asked) if one.about.removeprefix("scope ") in own]
 
     def read_refusal(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """Without the unique property nobody's row is at fault, and nothing is lost: it has to be made."""

@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 from hubspot import HubSpot
+from hubspot.crm.companies.exceptions import ApiException
+from hubspot.crm.contacts import BatchInputSimplePublicObjectBatchInputUpsert as Upserts
+from hubspot.crm.contacts import SimplePublicObjectBatchInputUpsert as Upsert
 from hubspot.events.send import BatchedBehavioralEventHttpCompletionRequest as Batch
 from hubspot.events.send import BehavioralEventHttpCompletionRequest as Event
 from hubspot_sdk import HubSpot as Sdk
@@ -123,6 +126,28 @@ def test_the_official_clients_send_events(sandbox: Sandbox):
     assert made.fully_qualified_name == "pe1000001_by_the_sdk"
     counted = sandbox.received("hubspot_events")["counted"][before:]
     assert [event["uuid"] for event in counted] == ["u-python", "u-sdk"]
+
+
+def test_the_official_clients_upsert_and_associate(sandbox: Sandbox):
+    address, token = sandbox.env["HUBSPOT_BASE_URL"], sandbox.env["HUBSPOT_WRITE_TOKEN"]
+    python: Any = HubSpot(access_token=token, host=address, base_url=address)
+    given = Upsert(id="Upserted@firm.example", id_property="email", properties={"firstname": "Ann"})
+    (made,) = python.crm.contacts.batch_api.upsert(Upserts(inputs=[given])).results
+    sdk = Sdk(access_token=token, base_url=address)
+    again: Any = {"id": "upserted@firm.example", "idProperty": "email", "properties": {"firstname": "Anna"}}
+    (found,) = sdk.crm.objects.contacts.batch.upsert(inputs=[again]).results
+    assert (made.new, found.new, found.id, found.properties["firstname"]) == (True, False, made.id, "Anna")
+    sandbox.log([create("2026-03-10T00:00:00Z", "companies", 771, name="Firm", domain="firm.example")])
+    pair: Any = {
+        "from": {"id": made.id},
+        "to": {"id": "771"},
+        "types": [{"associationCategory": "HUBSPOT_DEFINED", "associationTypeId": 279}],
+    }
+    answer = sdk.crm.associations.batch.create("companies", from_object_type="contacts", inputs=[pair])
+    assert [str(one.to_object_id) for one in answer.results] == ["771"]
+    wrong = Upsert(id="771", id_property="hs_object_id", properties={"name": "x"})
+    with pytest.raises(ApiException, match="non-unique"):
+        python.crm.companies.batch_api.upsert(Upserts(inputs=[wrong]))
 
 
 def test_below_enterprise_a_click_is_a_note_and_one_only(tmp_path: Path):
