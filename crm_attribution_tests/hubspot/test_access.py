@@ -65,6 +65,8 @@ def test_an_installed_app_from_its_code_to_its_end(sandbox, tmp_path):
         "token expires": "2026-03-09T13:30:00Z",
         "token renewed": "2026-03-09T13:00:00Z",
         "last attempt to renew": "2026-03-09T13:00:00Z",
+        "renewals of 7 days": 1,
+        "of them failed": 0,
     }
     sandbox.set_oauth(revoked=True)
     pipeline.connections.hubspot.account_details()
