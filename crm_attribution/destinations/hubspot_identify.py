@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import ClassVar
 
 from crm_attribution.destinations.base import (
@@ -28,7 +29,15 @@ from crm_attribution.destinations.base import (
     all_rows,
 )
 from crm_attribution.destinations.hubspot import EMAIL, RECORD, VERSION, headers
-from crm_attribution.destinations.hubspot_records import OBJECTS, HubSpotRecords, failures, objects, outcome_of
+from crm_attribution.destinations.hubspot_records import (
+    OBJECTS,
+    PROPERTIES,
+    HubSpotRecords,
+    failures,
+    objects,
+    outcome_of,
+    unique_text,
+)
 
 NEW, MEMBERSHIPS, COMPANY, PRIMARY = "new_", "memberships", "company", "primary"
 """How actions that may make a record begin; the action that associates a contact with `COMPANY` of its details, as its
@@ -37,6 +46,8 @@ primary one where `PRIMARY` is there."""
 ACTIONS = ("contacts", "new_contacts", "companies", "new_companies", MEMBERSHIPS)
 DOMAIN = "crm_attribution_domain"
 """Property of the companies that were made here: their domain, unique."""
+
+_unique_domain = partial(unique_text, DOMAIN, "companies", "crm.schemas.companies.read")
 
 KEYS = {"contacts": "email", "companies": DOMAIN}
 """What finds a record that is not known."""
@@ -81,9 +92,13 @@ class HubSpotIdentify(HubSpotRecords):
         return Request("POST", f"{OBJECTS}/{kind}/batch/upsert", headers(settings), {"inputs": list(inputs.values())})
 
     def questions(self, asked: Asked) -> list[Question]:
-        """The scopes of what is told."""
+        """The scopes of what is told; whether there is the property by which companies are made once."""
         own = [scope for scope in self.scopes if scope.split(".")[2] in asked.actions]
-        return [one for one in super().questions(asked) if one.about.removeprefix("scope ") in own]
+        found = [one for one in super().questions(asked) if one.about.removeprefix("scope ") in own]
+        if f"{NEW}companies" in asked.actions:
+            look = Request("GET", f"{PROPERTIES}/companies/{DOMAIN}", headers(asked.settings), {})
+            found.append(Question(f"property {DOMAIN}", look, _unique_domain))
+        return found
 
     def read_refusal(self, answer: Answer, batch: Sequence[Ready]) -> list[Outcome]:
         """Without the unique property nobody's row is at fault, and nothing is lost: it has to be made."""

@@ -28,10 +28,9 @@ from crm_attribution.destinations.base import (
     Request,
     Verdict,
     all_rows,
-    told_by_status,
 )
 from crm_attribution.destinations.hubspot import VERSION, HubSpot, headers, version
-from crm_attribution.http.answers import missing_scopes
+from crm_attribution.destinations.hubspot_records import unique_text
 
 NOTES = f"/crm/objects/{VERSION}/notes"
 PROPERTIES = f"/crm/properties/{VERSION}/notes"
@@ -41,6 +40,9 @@ _TO_CONTACT = 202
 
 _TAKEN = ("already has that value", "CONFLICTING_UNIQUE_VALUE", "already exists")
 _LONGEST = 65_536
+
+
+_unique = partial(unique_text, KEY, "notes", "crm.schemas.contacts.read")
 
 
 class HubSpotNotes(HubSpot):
@@ -133,22 +135,6 @@ def _verdict(error: object) -> tuple[Verdict, str | None] | None:
 
 def _objects(value: object) -> list[Json]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _unique(answer: Answer) -> Finding:
-    about = f"property {KEY}"
-    if (told := told_by_status(about, answer, HubSpotNotes.credential)) is not None:
-        return told
-    if answer.status == 403:
-        lacking = ", ".join(missing_scopes(answer.body)) or "crm.schemas.contacts.read"
-        return Finding(about, "failed", f"403: missing scope {lacking}", "grant it to HUBSPOT_WRITE_TOKEN")
-    body = answer.body if isinstance(answer.body, dict) else {}
-    if answer.status != 200:
-        return Finding(about, "failed", "notes have no such property", "run `crm-attribution provision`")
-    if body.get("type") != "string" or body.get("hasUniqueValue") is not True:
-        fix = "archive it in HubSpot, then run `crm-attribution provision`: uniqueness is fixed when a property is made"
-        return Finding(about, "failed", "it is there and is no unique text", fix)
-    return Finding(about, "ok", "it is there and unique")
 
 
 def _missing(token: Mapping[str, str], answer: Answer) -> list[tuple[str, Request]] | Finding:

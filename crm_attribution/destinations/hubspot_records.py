@@ -180,3 +180,20 @@ def _missing(
 
 def _option(value: str, place: int) -> Json:
     return {"value": value, "label": value, "displayOrder": place, "hidden": False}
+
+
+def unique_text(name: str, kind: str, scope: str, answer: Answer) -> Finding:
+    """Whether records of a kind have a property of ours that no two of them share; `scope` reads it."""
+    about = f"property {name}"
+    if (told := told_by_status(about, answer, HubSpot.credential)) is not None:
+        return told
+    if answer.status == 403:
+        lacking = ", ".join(missing_scopes(answer.body)) or scope
+        return Finding(about, "failed", f"403: missing scope {lacking}", "grant it to HUBSPOT_WRITE_TOKEN")
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if answer.status != 200:
+        return Finding(about, "failed", f"{kind} have no such property", "run `crm-attribution provision`")
+    if body.get("type") != "string" or body.get("hasUniqueValue") is not True:
+        fix = "archive it in HubSpot, then run `crm-attribution provision`: uniqueness is fixed when a property is made"
+        return Finding(about, "failed", "it is there and is no unique text", fix)
+    return Finding(about, "ok", "it is there and unique")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,11 @@ def test_preflight_names_the_scope_and_the_event_that_lack(sandbox: Sandbox, tmp
     assert told(provision(notes, given, act=True)) == {"property crm_attribution_key of notes": ("ok", "made")}
     found = platforms.look(destinations()["hubspot_notes"], notes, given, clock)
     assert {one.name for one in found if one.state != "ok"} == set()
+    companies = rules(tmp_path, "write_back: {identify: {tell: [companies], create: [companies]}}\n")
+    look = partial(platforms.look, destinations()["hubspot_identify"], companies, given, clock)
+    assert {one.name for one in look() if one.state != "ok"} == {"hubspot_identify: property crm_attribution_domain"}
+    provision(companies, given, act=True)
+    assert {one.name for one in look() if one.state != "ok"} == set()
 
 
 def test_the_official_clients_send_events(sandbox: Sandbox):
