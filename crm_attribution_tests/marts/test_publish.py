@@ -460,7 +460,7 @@ print(len(answers), len(snapshots), flush=True)
 
 
 @pytest.mark.slow
-def test_thirty_publications_while_four_readers_query_without_pause(go, connection, target, tmp_path):
+def test_fifty_publications_while_four_readers_query_without_pause(go, connection, target, tmp_path):
     """Nobody sees an error, or rows of two snapshots; who keeps a file open keeps its snapshot."""
     connection.execute("UPDATE marts.funnel SET n = 0")
     go(tests=())
@@ -484,7 +484,7 @@ def test_thirty_publications_while_four_readers_query_without_pause(go, connecti
     for reader in readers:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "reading\n"
-    for turn in range(1, 31):
+    for turn in range(1, 51):
         connection.execute(f"UPDATE marts.funnel SET n = {turn}")
         assert go(hour=turn / 10, tests=()).published  # who has followed `current` has two hours: twenty publications
     stop.touch()
@@ -496,7 +496,7 @@ def test_thirty_publications_while_four_readers_query_without_pause(go, connecti
     assert asked[0][1] == 1
     assert min(queries for queries, _ in asked) > 10
     assert min(snapshots for _, snapshots in asked[1:]) > 5
-    assert numbers(target) == [30] * 10
+    assert numbers(target) == [50] * 10
 
 
 def test_a_table_that_is_no_mart_is_dropped_and_not_published(
