@@ -14,6 +14,7 @@ FIXES = {
     "not_an_ISO_4217_code": "three letters: EUR",
     "not_a_number_above_zero": "a decimal number with a point, at most 18 digits on each side",
     "not_a_name": "a name with letters or digits",
+    "named_twice": "keep one of the names that mean the same property",
     "not_an_address": "an e-mail such as ann@firm.com, or name the contact by its id",
     "no_address": "a website such as https://www.firm.com/about, or its domain",
     "not_an_object": 'a JSON object: {"plan": "pro"}',

@@ -34,7 +34,7 @@ class Inputs(Source):
         known = {column.name for column in self.contract.columns}
         told = _told(given.get(_PROPERTIES))
         others = {name: value for name, value in given.items() if name not in known}
-        properties = {**dict(_flat(others)), **dict(_flat(told))}
+        properties = {**_named(others, problems), **_named(told, problems)}
         kind = clean(given.get("kind") or "identify").strip()
         row = super().row({**given, "kind": kind, _PROPERTIES: None}, problems)
         row[_PROPERTIES] = json.dumps(properties, ensure_ascii=False, sort_keys=True) if properties else None
@@ -72,14 +72,31 @@ def _told(value: object) -> dict[str, Any]:
     return found
 
 
+def _named(values: Given, problems: list[str]) -> dict[str, str]:
+    """Property -> text. What no name can be made of, and names that mean one property with two values, are problems."""
+    found: dict[str, set[str]] = {}
+    for key, text in _flat(values):
+        found.setdefault(key, set()).add(text)
+    if found.pop("", None):
+        problems.append("properties:not_a_name")
+    if any(len(texts) > 1 for texts in found.values()):
+        problems.append("properties:named_twice")
+    return {key: text for key, (text, *others) in found.items() if not others}
+
+
 def _flat(values: Given, above: str = "") -> Iterator[tuple[str, str]]:
-    """Property -> text: an object inside an object joins its keys, a list its values by `;`. Nulls are left out."""
+    """Property -> text: an object inside an object joins its keys, a list its values by `;`. Nulls are left out; the
+    name is empty where none can be made of a key."""
     for name, value in values.items():
         try:
             key = slug(f"{above} {name}")
         except ValueError:
-            continue
+            key = ""
         inner = _nested(value)
+        if not key:
+            if value not in (None, ""):
+                yield "", str(value)
+            continue
         if isinstance(inner, dict):
             yield from _flat(inner, key)
             continue
