@@ -210,7 +210,7 @@ def _replay_at_random(sandbox: Sandbox, folder: Path, destination: Destination) 
     asked = sent = 0
     refused: Counter[str] = Counter()
     moment = NOW
-    for _ in range(20 * TIMES):
+    for _ in range(40 * TIMES):
         moment += timedelta(hours=rng.choice([0, 0.5, 1, 6, 20]))
         outbox.now = moment
         sandbox.set_clock(moment.isoformat())
@@ -224,6 +224,6 @@ def _replay_at_random(sandbox: Sandbox, folder: Path, destination: Destination) 
     told = outbox.counted(sandbox.received(outbox.emulator)["counted"], names)
     assert len(told) == len(set(told)), "counted twice"
     assert set(told) == {name for name, state in outbox.states().items() if state in ("accepted", "processed")}
-    assert asked > 800 * TIMES
+    assert asked > 1_500
     assert (sent > 0) == (not outbox.forgets)
     assert sent + sum(refused.values()) == asked
