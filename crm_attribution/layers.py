@@ -281,7 +281,7 @@ TELLING = Step(
     writes=(CONVERSION, TOLD),
     memory=(CONVERSION, TOLD),
 )
-"""`conversions.plan.plan_touches`, of what is planned from touches; a part of planning."""
+"""`conversions.plan.plan_told` of what HubSpot is told; a part of planning."""
 
 COMPUTING = Step(
     name="traits",
@@ -301,7 +301,7 @@ ALERTING = Step(
     memory=(CONVERSION,),
     counts=("raw.extraction",),
 )
-"""`conversions.plan.plan_alerts`, and `conversions.alerts` when they are sent."""
+"""`conversions.plan.plan_told` of alerts, and `conversions.alerts` when they are sent."""
 
 SENDING = Step(
     name="delivery",

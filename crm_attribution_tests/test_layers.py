@@ -16,8 +16,9 @@ from sqlglot import exp
 from crm_attribution import configuration, layers
 from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS, topics
-from crm_attribution.conversions import identify, plan, told, traits
+from crm_attribution.conversions import plan, traits
 from crm_attribution.conversions.recipients import resolver
+from crm_attribution.conversions.tellers import TELLERS
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.destinations import destinations
 from crm_attribution.layers import ALERTING, COMPUTING, LAYERS, PLANNING, SENDING, TELLING, Step
@@ -193,13 +194,14 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 with recorded(session, found[ALERTING.name]):
                     alerts = destinations()["alerts"]
                     (route,) = plan.accounts_of(alerts, chain.mapping, telling)
-                    plan.plan_alerts(session, chain.ledger, route, chain.mapping, telling, at(stop))
+                    plan.plan_told(session, chain.ledger, route, chain.mapping, telling, at(stop), {})
                     rows = session.read("conversions.conversion", "destination = 'alerts'")
                     resolver(alerts, chain.mapping)(session, rows)
                 with recorded(session, found[TELLING.name]):
+                    used = traits.in_use(chain.mapping, telling)
                     for platform in map(destinations().__getitem__, HUBSPOT):
                         (account,) = plan.accounts_of(platform, chain.mapping, telling)
-                        plan.plan_touches(session, chain.ledger, account, chain.mapping, telling, at(stop))
+                        plan.plan_told(session, chain.ledger, account, chain.mapping, telling, at(stop), used)
         for platform in PLATFORMS:
             now = at(STOPS[2] if platform.is_hubspot else LAST_DAY)
             sent = deliver(
@@ -230,11 +232,9 @@ def test_every_topic_is_journalled_and_read(seen: Run):
     by_contract = {topic for contract in CONTRACTS.values() for entry in contract.journal for topic in entry.topics}
     assert by_contract == declared
     assert seen.journalled == declared
-    assert {topic for layer in LAYERS for topic in layer.topics} | {
-        *plan.TOPICS,
-        *identify.TOPICS,
-        *told.TOPICS,
-    } == declared
+    by_layers = {topic for layer in LAYERS for topic in layer.topics}
+    by_tellers = {topic for teller in TELLERS.values() for topic in teller.topics}
+    assert by_layers | {*plan.TOPICS} | by_tellers == declared
 
 
 def test_layers_read_only_what_stands_before_them():

@@ -12,49 +12,35 @@ import polars as pl
 from crm_attribution.contracts.topics import EVENT_COMPANIES, EVENT_CONTACTS, EVENT_DEALS
 from crm_attribution.conversions import news
 from crm_attribution.conversions.news import News
-from crm_attribution.destinations.accounts import Account
+from crm_attribution.conversions.teller import Resolver, Teller, Work
 from crm_attribution.destinations.base import Destination, Resolved
-from crm_attribution.identifiers import delivery_key
-from crm_attribution.ledger import entries
-from crm_attribution.ledger.store import Book
-from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution.mapping import Rules, send_from
+from crm_attribution.mapping import Rules
 from crm_attribution.mapping.alerts import STAGE, AlertRule
-from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (EVENT_DEALS, EVENT_CONTACTS, EVENT_COMPANIES)
 _BY_CHANCE = ((0.34, "#8fd3f4"), (0.67, "#36c5f0"), (1.01, "#1d9bd1"))
 _WON, _LOST, _UNKNOWN = "#2eb67d", "#e01e5a", "#8c8c8c"
 
 
-def plan(
-    session: Session, book: Book, account: Account, rules: Rules, start: datetime, changes: Changes, now: datetime
-) -> list[str]:
-    """Plan what the rules of a route want told of what is new; returns the new conversion ids.
-
-    Args:
-        start: what a rule's beginning is, where it was in use from the first planning on.
-    """
-    mine = [rule for rule in rules.alerts.rules if rule.account == account.name]
-    begins = {name: since for of, _, name, since in entries.activations(book) if of == account.key}
-    oldest = now - account.destination.limits.max_age
+def plan(work: Work) -> list[str]:
+    """Plan what the rules of a route want told of what is new; returns the new conversion ids."""
+    mine = [rule for rule in work.rules.alerts.rules if rule.account == work.account.name]
+    seen = work.seen()
     found: list[dict[str, Any]] = []
     for kind in dict.fromkeys(rule.on for rule in mine):
-        told = _new(session, kind, rules, oldest, changes, now)
+        told = _new(work, kind)
         for rule in (one for one in mine if one.on == kind):
-            since = send_from(begins.get(rule.name, "start"), start)
+            since = work.begin(seen.get((rule.on, rule.name)))
             found += [
-                _row(account, rule, one, now)
+                _row(rule, one, work.now)
                 for one in told
                 if one.at >= since and (rule.filter is None or rule.filter.holds(_values(rule, one), one.changed))
             ]
-    if not found:
-        return []
-    return book.insert(CONVERSION, pl.DataFrame(found, infer_schema_length=None))["conversion_id"].to_list()
+    return work.insert(pl.DataFrame(found, infer_schema_length=None))
 
 
-def _new(session: Session, kind: str, rules: Rules, since: datetime, changes: Changes, now: datetime) -> list[News]:
+def _new(work: Work, kind: str) -> list[News]:
+    session, since, changes = work.session, work.oldest, work.changes
     if kind == "event":
         ids = {"deals": changes.ids(EVENT_DEALS), "contacts": changes.ids(EVENT_CONTACTS),
                "companies": changes.ids(EVENT_COMPANIES)}  # fmt: skip
@@ -63,7 +49,7 @@ def _new(session: Session, kind: str, rules: Rules, since: datetime, changes: Ch
         "webhook": lambda: news.webhooks(session, since),
         "delivery": lambda: news.deliveries(session, since),
         "restatement": lambda: news.restatements(session, since),
-        "silence": lambda: news.silence(session, rules.alerts.silent_hours, now),
+        "silence": lambda: news.silence(session, work.rules.alerts.silent_hours, work.now),
     }
     return others[kind]()
 
@@ -72,29 +58,17 @@ def _values(rule: AlertRule, one: News) -> dict[str, str]:
     return {**one.values, "rule": rule.name}
 
 
-def _row(account: Account, rule: AlertRule, one: News, now: datetime) -> dict[str, Any]:
-    name = account.destination.name
+def _row(rule: AlertRule, one: News, now: datetime) -> dict[str, Any]:
     return {
-        "conversion_id": delivery_key(name, account.id, rule.name, one.id, 0),
-        "destination": name,
-        "account": account.id,
         "action": rule.name,
         "milestone": rule.on,
         "milestone_id": one.id,
-        "event_id": one.id,
-        "kind": "conversion",
-        "revision": 0,
         "occurred_at": one.at,
         "ready_at": min(one.at, now - timedelta(seconds=1)),
-        "expires_at": one.at + account.destination.limits.max_age,
-        "state": "pending",
-        "attempts": 0,
-        "planned_at": now,
-        "updated_at": now,
     }
 
 
-def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """Due rows -> the words of their alerts. News that is none any more is not told."""
     by_name = {rule.name: rule for rule in rules.alerts.rules}
 
@@ -136,3 +110,12 @@ def _color(one: News, rules: Rules) -> str:
     if is_closed:
         return _WON if chance >= 1 else _LOST
     return next(color for limit, color in _BY_CHANCE if chance < limit)
+
+
+TELLER = Teller(
+    topics=(EVENT_DEALS, EVENT_CONTACTS, EVENT_COMPANIES),
+    section="alerts",
+    not_named="no rules under alerts of the mapping",
+    plan=plan,
+    resolver=resolver,
+)

@@ -14,68 +14,46 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.contracts.topics import COMPANIES, CONTACTS, IDENTIFY, TRAIT
+from crm_attribution.contracts.topics import COMPANIES, CONTACTS
 from crm_attribution.conversions import inputs
 from crm_attribution.conversions import traits as computed
 from crm_attribution.conversions.identify_rules import LIFECYCLE, Wanted, changed, folded
 from crm_attribution.conversions.subjects import Subject, Telling, companies_of, known_of, people_of
-from crm_attribution.destinations.base import Destination
+from crm_attribution.conversions.teller import Work
 from crm_attribution.destinations.hubspot_identify import KEYS, MEMBERSHIPS
 from crm_attribution.hubspot.parsed import Refused
-from crm_attribution.identifiers import delivery_key, sha256
-from crm_attribution.ledger.store import Book
-from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution.mapping import Rules
+from crm_attribution.identifiers import sha256
 from crm_attribution.marts.traits import Trait
 from crm_attribution.raw.reading import quarantine
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (IDENTIFY, CONTACTS, COMPANIES, TRAIT)
 TOLD = "conversions.told_record"
 INPUT = "raw.identify"
 
 Json = dict[str, Any]
 
 
-def plan(
-    session: Session,
-    book: Book,
-    destination: Destination,
-    account: str,
-    rules: Rules,
-    start: datetime,
-    changes: Changes,
-    now: datetime,
-    traits: Mapping[str, Trait] | None = None,
-) -> list[str]:
-    """Plan the records of changed inputs, traits, contacts and companies; returns the new conversion ids.
-
-    Args:
-        traits: computed traits in use.
-    """
-    del start  # a state has no beginning: what holds is told
+def plan(work: Work) -> list[str]:
+    """Plan the records of changed inputs, traits, contacts and companies; returns the new conversion ids."""
+    session, rules, traits = work.session, work.rules, work.traits
     telling = Telling(known_of(session, rules))
     if not all(known.types for known in telling.known.values()):
         return []  # the portal's properties were not read yet; their first reading makes everything wanted again
-    more = _computed(session, traits, changes) if traits else {}
-    found = inputs.read(session, changes, more.get("contacts", ()), rules)
+    more = _computed(session, traits, work.changes) if traits else {}
+    found = inputs.read(session, work.changes, more.get("contacts", ()), rules)
     people = people_of(session, found, telling)
     companies = companies_of(session, found, telling)
     for kind, subjects_of in (("contacts", people), ("companies", companies)):
         for record in more.get(kind, ()):
             subjects_of.setdefault(f"{kind}:{record}", Subject(kind, record, ""))
     subjects = [one for one in (*people.values(), *companies.values()) if one.kind in rules.write_back.identify.tell]
-    planned = _records(session, destination.name, subjects, telling, now, traits or {})
+    planned = _records(session, work.destination.name, subjects, telling, work.now, traits)
     if MEMBERSHIPS in rules.write_back.identify.actions:
         planned += _memberships(session, found, people.values())
-    _report(session, telling, now)
-    ready = due(session, now)
-    rows = [_row(destination, account, action, key, ready, now) for action, key in planned]
-    if not rows:
-        return []
-    return book.insert(CONVERSION, pl.DataFrame(rows, infer_schema_length=None))["conversion_id"].to_list()
+    _report(session, telling, work.now)
+    return work.insert(_rows(planned, due(session, work.now), work.now + work.destination.limits.max_age))
 
 
 def signature(session: Session, traits: Mapping[str, Trait]) -> str:
@@ -255,22 +233,9 @@ def _report(session: Session, telling: Telling, now: datetime) -> None:
     quarantine(session, INPUT, refused, now)
 
 
-def _row(destination: Destination, account: str, action: str, key: str, ready: datetime, now: datetime) -> Json:
-    return {
-        "conversion_id": delivery_key(destination.name, account, action, key, 0),
-        "destination": destination.name,
-        "account": account,
-        "action": action,
-        "milestone": action,
-        "milestone_id": key,
-        "event_id": key,
-        "kind": "conversion",
-        "revision": 0,
-        "occurred_at": ready,
-        "ready_at": ready,
-        "expires_at": now + destination.limits.max_age,
-        "state": "pending",
-        "attempts": 0,
-        "planned_at": now,
-        "updated_at": now,
-    }
+def _rows(planned: list[tuple[str, str]], ready: datetime, expires: datetime) -> pl.DataFrame:
+    """A state has no moment of its own: what holds is told from now on, whichever hour is run."""
+    pairs = pl.DataFrame(planned, schema={"action": pl.String, "milestone_id": pl.String}, orient="row")
+    return pairs.with_columns(
+        milestone="action", occurred_at=pl.lit(ready), ready_at=pl.lit(ready), expires_at=pl.lit(expires)
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 
-from crm_attribution.conversions.identify import JOINED, kept_of, stages_of
+from crm_attribution.contracts.topics import COMPANIES, CONTACTS, IDENTIFY, TRAIT
+from crm_attribution.conversions.identify import JOINED, kept_of, plan, signature, stages_of
 from crm_attribution.conversions.identify_rules import changed
-from crm_attribution.destinations.base import Resolved
+from crm_attribution.conversions.teller import Resolver, Teller
+from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.destinations.hubspot import RECORD
 from crm_attribution.destinations.hubspot_identify import COMPANY, MEMBERSHIPS, PRIMARY
 from crm_attribution.mapping import Rules
@@ -17,9 +19,10 @@ from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 
-def resolver(rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """Due rows -> what their records are to be given now. A row that does not tell what is wanted now, or would change
     nothing, is suppressed; one that was sent before writes what is wanted now."""
+    del destination
 
     def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
         joined = rows.filter(pl.col("action") == MEMBERSHIPS)
@@ -102,3 +105,13 @@ def _resolved_memberships(session: Session, rows: pl.DataFrame) -> dict[str, Res
         for row in live.iter_rows(named=True)
     }
     return {key: found.get(key, Resolved("granted", held="record_unknown")) for key in rows["conversion_id"]}
+
+
+TELLER = Teller(
+    topics=(IDENTIFY, CONTACTS, COMPANIES, TRAIT),
+    section="write_back",
+    not_named="nothing under write_back.identify.tell of the mapping",
+    plan=plan,
+    resolver=resolver,
+    more=signature,
+)

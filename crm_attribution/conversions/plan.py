@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -11,9 +11,11 @@ import polars as pl
 from crm_attribution import mapping as rules_module
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import MILESTONE
-from crm_attribution.conversions import alerts, identify, mirror, records, stages, told, traits
+from crm_attribution.conversions import identify, mirror, traits
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.restate import restate
+from crm_attribution.conversions.teller import Work
+from crm_attribution.conversions.tellers import TELLERS
 from crm_attribution.destinations import destinations
 from crm_attribution.destinations.accounts import Account, accounts
 from crm_attribution.destinations.base import Destination
@@ -22,6 +24,7 @@ from crm_attribution.ledger.store import Book, Ledger
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.ledger.transitions import Move
 from crm_attribution.mapping import Rules
+from crm_attribution.marts.traits import Trait
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.report import Report
@@ -29,9 +32,6 @@ from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.state import Figures
 
 TOPICS = (MILESTONE,)
-
-_TELLERS = {"touches": told, "records": records, "thresholds": stages, "inputs": identify}
-"""Who plans what HubSpot is told, by what it is planned from."""
 
 
 def consumer(account: str) -> str:
@@ -72,19 +72,19 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
         return report
     if wanted:
         _activate(session, ledger, [(one.key, named_of(one, rules)) for one in wanted])
+    used: Mapping[str, Trait] = {}
     if any(account.destination.plans_from == "inputs" for account in wanted):
-        moment = identify.due(session, now)
+        used = traits.in_use(rules, settings)
         report.figures["computed traits: subjects that changed"] = traits.update(
-            session, traits.in_use(rules, settings), session.state.watermark or now, moment
+            session, used, session.state.watermark or now, identify.due(session, now)
         )
     for account in wanted:
-        planned = plan_touches if account.destination.is_hubspot else _plan_one
-        if account.destination.plans_from == "news":
-            planned = plan_alerts
-        report.changed += planned(session, ledger, account, rules, settings, now)
-        if account.destination.plans_from == "thresholds":
-            _, wrong = stages.usable_rules(session, rules)
-            report.skipped |= {f"{account.title} {name}": why for name, why in wrong.items()}
+        teller = TELLERS.get(account.destination.plans_from)
+        if teller is None:
+            report.changed += _plan_milestones(session, ledger, account, rules, settings, now)
+            continue
+        report.changed += plan_told(session, ledger, account, rules, settings, now, used)
+        report.skipped |= {f"{account.title} {name}": why for name, why in teller.wrong(session, rules).items()}
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"
@@ -140,48 +140,37 @@ def scope(account: Account, book: Book) -> entries.Scope:
 
 def not_named(destination: Destination) -> str:
     """Why the mapping gives a destination nothing to do."""
-    if destination.plans_from == "news":
-        return "no rules under alerts of the mapping"
-    if destination.plans_from == "records":
-        return "no properties under write_back.properties of the mapping"
-    if destination.plans_from == "thresholds":
-        return "no rules under write_back.stages of the mapping"
-    if destination.plans_from == "inputs":
-        return "nothing under write_back.identify.tell of the mapping"
-    if destination.is_hubspot:
-        return f"no rules under write_back.events of the mapping with told_as: {destination.told_as}"
-    return f"no conversions under destinations.{destination.name} in the mapping"
+    teller = TELLERS.get(destination.plans_from)
+    if teller is None:
+        return f"no conversions under destinations.{destination.name} in the mapping"
+    return teller.not_named.format(told_as=destination.told_as)
 
 
-def plan_touches(
-    session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
+def plan_told(
+    session: Session,
+    ledger: Ledger,
+    account: Account,
+    rules: Rules,
+    settings: Settings,
+    now: datetime,
+    used: Mapping[str, Trait],
 ) -> int:
-    """Plan what HubSpot is told of touches; how many rows are new."""
-    signature, more = f"{rules.signature('write_back')}:{account.id}", {}
-    if account.destination.plans_from == "inputs":
-        more["traits"] = traits.in_use(rules, settings)
-        signature += f":{identify.signature(session, more['traits'])}"
-    teller = _TELLERS[account.destination.plans_from]
-    following = session.following(consumer(account.key), teller.TOPICS, signature)
+    """Plan what HubSpot or a channel is told; how many rows are new.
+
+    Args:
+        used: computed traits in use, where the account is told of them.
+    """
+    teller = TELLERS[account.destination.plans_from]
+    more = teller.more(session, used)
+    signature = f"{rules.signature(teller.section)}:{account.id}" + (f":{more}" if more else "")
+    following = session.following(consumer(account.key), teller.topics, signature)
     with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = teller.plan(session, book, account.destination, account.id, rules, settings.start, changes, now, **more)
+        new = teller.plan(Work(session, book, account, rules, settings.start, changes, now, used))
         mirror.follow(session, book)
     return len(new)
 
 
-def plan_alerts(
-    session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
-) -> int:
-    """Plan what a route is told; how many rows are new."""
-    signature = f"{rules.signature('alerts')}:{account.id}"
-    following = session.following(consumer(account.key), alerts.TOPICS, signature)
-    with following as changes, ledger.writing() as book:  # the ledger commits first
-        new = alerts.plan(session, book, account, rules, settings.start, changes, now)
-        mirror.follow(session, book)
-    return len(new)
-
-
-def _plan_one(
+def _plan_milestones(
     session: Session, ledger: Ledger, account: Account, rules: Rules, settings: Settings, now: datetime
 ) -> int:
     mine, destination = section(account, rules), account.destination

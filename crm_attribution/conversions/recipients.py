@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from crm_attribution.conversions import alerts, identifying, records, stages, told
 from crm_attribution.conversions import rules as planning
 from crm_attribution.conversions.consent import consent_of
 from crm_attribution.conversions.plan import deal_contacts
+from crm_attribution.conversions.teller import Resolver
+from crm_attribution.conversions.tellers import TELLERS
 from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.mapping import Rules
 from crm_attribution.mapping.conversions import Destination as DestinationRules
@@ -26,23 +27,15 @@ _UNREADABLE = "SELECT DISTINCT key FROM quarantine.{} WHERE NOT resolved AND NOT
 """Records whose newest version could not be read at all: what is stored of them is older and no longer valid."""
 
 
-def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """For a destination: due conversions -> person, identifiers and consent of each, read at the moment of claiming.
 
     The person of a deal's conversion is the contact with the configured association label, else the one with the
     latest eligible click of that platform, else the earliest created. A row claimed before keeps its person and click.
     A row whose milestone is no longer live is left out, and so held.
     """
-    if destination.plans_from == "inputs":
-        return identifying.resolver(rules)
-    if destination.plans_from == "news":
-        return alerts.resolver(destination, rules)
-    if destination.plans_from == "records":
-        return records.resolver(destination, rules)
-    if destination.plans_from == "thresholds":
-        return stages.resolver(destination, rules)
-    if destination.plans_from == "touches":
-        return told.resolver(destination, rules)
+    if (teller := TELLERS.get(destination.plans_from)) is not None:
+        return teller.resolver(destination, rules)
     mine = rules.destinations[destination.name]
     kinds = [destination.click_id, *destination.other_click_ids] if destination.click_id else []
     pixels = list(dict.fromkeys(rule.browser_event_id for rule in mine.conversions if rule.browser_event_id))

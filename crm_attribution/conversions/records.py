@@ -7,7 +7,7 @@ sent again, or late, can put nothing older in the place of something newer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,20 +15,15 @@ import polars as pl
 
 from crm_attribution.contracts.topics import DEALS, TOUCH_PERSON
 from crm_attribution.conversions import told_rules
+from crm_attribution.conversions.teller import OF_CLICK, OF_TOUCH, Resolver, Teller, Work
 from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.destinations.hubspot import RECORD
 from crm_attribution.destinations.normal_form import same
-from crm_attribution.identifiers import delivery_key
-from crm_attribution.ledger import entries
-from crm_attribution.ledger.store import Book
-from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution.mapping import Rules, send_from
+from crm_attribution.mapping import Rules
 from crm_attribution.mapping.write_back import RECORDS, TOLD_KINDS
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
-
-TOPICS = (TOUCH_PERSON, DEALS)
 
 _TABLES = {"contacts": "raw.contact", "deals": "raw.deal"}
 _KINDS = ", ".join(f"'{kind}'" for kind in TOLD_KINDS)
@@ -45,34 +40,21 @@ _RECORDS = {
     f" JOIN ({_OWNED}) o ON o.contact_id = a.to_id SEMI JOIN ids ON a.from_id = ids.id"
     " WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL",
 }
-_DETAILS = """
-SELECT o.record_id, t.touch_id, t.kind, t.touched_at, k.received_at, t.channel, t.source, t.medium, t.campaign,
-    k.utm_term, k.utm_content, k.link_slug, k.link_tags, k.link_title, k.short_url, k.destination_url, k.referrer,
-    k.country, k.device, f.act
-FROM ({}) o JOIN attribution.touch t USING (touch_id)
+_DETAILS = f"""
+SELECT o.record_id, t.touch_id, {OF_TOUCH}, {OF_CLICK}, f.act
+FROM ({{}}) o JOIN attribution.touch t USING (touch_id)
 LEFT JOIN raw.link_click k ON t.kind = 'link_click' AND t.touch_id = 'click:' || k.click_id
 LEFT JOIN raw.offline_touch f ON t.kind = 'offline_touch' AND t.touch_id = 'offline:' || f.touch_id
 """
 
 
-def plan(
-    session: Session,
-    book: Book,
-    destination: Destination,
-    account: str,
-    rules: Rules,
-    start: datetime,
-    changes: Changes,
-    now: datetime,
-) -> list[str]:
+def plan(work: Work) -> list[str]:
     """Plan the records of changed persons and deals; returns the new conversion ids."""
-    begins = {kind: since for of, kind, _, since in entries.activations(book) if of == destination.name}
-    new: list[str] = []
-    for kind, _ in rules.named(destination.name):
-        states = states_of(session, kind, _changed(session, kind, changes), rules.write_back.properties.days)
-        wanted = begins.get(kind, "start") if rules.write_back.send_from == "start" else rules.write_back.send_from
-        rows = _rows(destination, account, kind, states, send_from(wanted, start), now)
-        new += book.insert(CONVERSION, rows)["conversion_id"].to_list() if rows.height else []
+    told, seen, new = work.rules.write_back, work.seen(), list[str]()
+    for kind, action in work.rules.named(work.destination.name):
+        states = states_of(work.session, kind, _changed(work.session, kind, work.changes), told.properties.days)
+        fresh = states.filter(pl.col("touched_at") > work.oldest)
+        new += work.insert(_rows(kind, fresh, work.begin(seen.get((kind, action)), told.send_from)))
     return new
 
 
@@ -115,34 +97,18 @@ def states_of(session: Session, kind: str, ids: pl.DataFrame, days: int) -> pl.D
     )
 
 
-def _rows(
-    destination: Destination, account: str, kind: str, states: pl.DataFrame, begin: datetime, now: datetime
-) -> pl.DataFrame:
-    new = states.filter(pl.col("touched_at") > now - destination.limits.max_age)
-    keys = [delivery_key(destination.name, account, kind, key, 0) for key in new["key"]]
-    reason = pl.when(pl.col("touched_at") < begin).then(pl.lit("before_activation"))
-    return new.select(
-        conversion_id=pl.Series(keys, dtype=pl.String),
-        destination=pl.lit(destination.name),
-        account=pl.lit(account),
+def _rows(kind: str, states: pl.DataFrame, begin: datetime) -> pl.DataFrame:
+    return states.select(
         action=pl.lit(kind),
         milestone=pl.lit(kind),
         milestone_id="key",
-        event_id="key",
-        kind=pl.lit("conversion"),
-        revision=pl.lit(0, pl.Int64),
         occurred_at="touched_at",
         ready_at=pl.max_horizontal("touched_at", "received_at"),
-        expires_at=pl.col("touched_at") + destination.limits.max_age,
-        state=pl.when(reason.is_not_null()).then(pl.lit("suppressed")).otherwise(pl.lit("pending")),
-        reason=reason,
-        attempts=pl.lit(0, pl.Int64),
-        planned_at=pl.lit(now),
-        updated_at=pl.lit(now),
+        reason=pl.when(pl.col("touched_at") < begin).then(pl.lit("before_activation")),
     )
 
 
-def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """Due rows -> what their records are to be given now. A row that is not of the newest state, or would change
     nothing, is suppressed; one that was sent before writes what holds now."""
     del destination
@@ -200,3 +166,12 @@ def _resolved(row: dict[str, Any], kind: str, state: dict[str, Any], stored: dic
         touch_id=row["touch_id"] if sent else state["touch_id"],
         details={RECORD: str(row["record_id"]), **changed},
     )
+
+
+TELLER = Teller(
+    topics=(TOUCH_PERSON, DEALS),
+    section="write_back",
+    not_named="no properties under write_back.properties of the mapping",
+    plan=plan,
+    resolver=resolver,
+)

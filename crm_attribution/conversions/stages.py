@@ -7,28 +7,26 @@ stage a deal is in. A row that may have been sent waits for the next reading.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import polars as pl
 
 from crm_attribution.contracts.topics import DEALS, TOUCH_PERSON
 from crm_attribution.conversions import stage_rules, told_rules
+from crm_attribution.conversions.teller import OF_CLICK, OF_TOUCH, Resolver, Teller, Work
 from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.destinations.hubspot import RECORD, STAGE
-from crm_attribution.identifiers import delivery_key
 from crm_attribution.ledger import entries
 from crm_attribution.ledger.store import Book
-from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution.mapping import Rules, send_from
+from crm_attribution.mapping import Rules
 from crm_attribution.mapping.stages import StageRule
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (TOUCH_PERSON, DEALS)
 KIND = "stage"
 
 _SURVIVORS = "LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = t.contact_id"
@@ -39,9 +37,7 @@ WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL
 UNION SELECT id FROM ids
 """
 _CLICKS = f"""
-SELECT a.from_id AS deal_id, t.touch_id, a.to_id AS contact_id, t.kind, t.touched_at, k.received_at, t.channel,
-    t.source, t.medium, t.campaign, k.utm_term, k.utm_content, k.link_slug, k.link_tags, k.link_title, k.short_url,
-    k.destination_url, k.referrer, k.country, k.device
+SELECT a.from_id AS deal_id, t.touch_id, a.to_id AS contact_id, {OF_TOUCH}, {OF_CLICK}
 FROM attribution.touch t {_SURVIVORS}
 JOIN raw.association a ON a.to_id = coalesce(m.survivor_id, t.contact_id)
 JOIN raw.link_click k ON t.touch_id = 'click:' || k.click_id
@@ -56,40 +52,26 @@ WHERE a.from_type = 'deals' AND a.to_type = 'contacts' AND a.valid_to IS NULL
 """
 
 
-def plan(
-    session: Session,
-    book: Book,
-    destination: Destination,
-    account: str,
-    rules: Rules,
-    start: datetime,
-    changes: Changes,
-    now: datetime,
-) -> list[str]:
+def plan(work: Work) -> list[str]:
     """Plan the moves of changed deals, and of those whose contacts' clicks have changed; returns the new conversion
     ids."""
-    usable, _ = usable_rules(session, rules)
-    if not usable:
-        return []
-    ids = _changed(session, usable, changes)
+    usable, _ = usable_rules(work.session, work.rules)
+    ids = _changed(work.session, usable, work.changes) if usable else pl.DataFrame()
     if ids.is_empty():
         return []
-    deals, clicks = _state(session, ids)
-    begins = {action: since for of, _, action, since in entries.activations(book) if of == destination.name}
-    new: list[str] = []
+    deals, clicks = _state(work.session, ids)
+    seen, new = work.seen(), list[str]()
     for rule in usable:
-        wanted = rule.send_from or rules.write_back.send_from
-        begin = send_from(begins.get(rule.action, "start") if wanted == "start" else wanted, start)
-        since = max(begin - timedelta(microseconds=1), now - destination.limits.max_age)
-        found = stage_rules.crossed(rule, deals, clicks, since, now)
-        found = _not_of_absorbed(book, rule, found, deals, destination)
+        wanted = rule.send_from or work.rules.write_back.send_from
+        begin = work.begin(seen.get((KIND, rule.action)), wanted)
+        since = max(begin - timedelta(microseconds=1), work.oldest)
+        found = stage_rules.crossed(rule, deals, clicks, since, work.now)
+        found = _not_of_absorbed(work.book, rule, found, deals, work.destination)
         several = [
             stage_rules.standing(rule, deals, clicks, deal, at).several
             for deal, at in found.select("deal_id", "touched_at").iter_rows()
         ]
-        found = found.with_columns(several=pl.Series(several, dtype=pl.Boolean))
-        rows = _rows(destination, account, rule, found, now)
-        new += book.insert(CONVERSION, rows)["conversion_id"].to_list() if rows.height else []
+        new += work.insert(_rows(rule, found.with_columns(several=pl.Series(several, dtype=pl.Boolean))))
     return new
 
 
@@ -144,33 +126,19 @@ def _not_of_absorbed(
     return found.join(moved.select("deal_id").unique(), on="deal_id", how="anti")
 
 
-def _rows(destination: Destination, account: str, rule: StageRule, found: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    keys = [f"{KIND}:{rule.action}:{deal}" for deal in found["deal_id"]]
+def _rows(rule: StageRule, found: pl.DataFrame) -> pl.DataFrame:
     observed = pl.when("several").then(pl.lit("observed_several_deals")).otherwise(pl.lit("observed"))
     return found.select(
-        conversion_id=pl.Series(
-            [delivery_key(destination.name, account, rule.action, key, 0) for key in keys], dtype=pl.String
-        ),
-        destination=pl.lit(destination.name),
-        account=pl.lit(account),
         action=pl.lit(rule.action),
         milestone=pl.lit(KIND),
-        milestone_id=pl.Series(keys, dtype=pl.String),
-        event_id=pl.Series(keys, dtype=pl.String),
-        kind=pl.lit("conversion"),
-        revision=pl.lit(0, pl.Int64),
+        milestone_id=pl.format("{}:{}:{}", pl.lit(KIND), pl.lit(rule.action), "deal_id"),
         occurred_at="touched_at",
         ready_at=pl.max_horizontal("touched_at", "received_at"),
-        expires_at=pl.col("touched_at") + destination.limits.max_age,
-        state=pl.lit("pending" if rule.mode == "act" else "suppressed"),
         reason=observed if rule.mode == "observe" else pl.lit(None, pl.String),
-        attempts=pl.lit(0, pl.Int64),
-        planned_at=pl.lit(now),
-        updated_at=pl.lit(now),
     )
 
 
-def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """Due rows -> the stage their deals are to be given, where everything still holds."""
 
     def resolve(session: Session, rows: pl.DataFrame) -> Mapping[str, Resolved]:
@@ -267,3 +235,17 @@ def _resolved(
         touch_id=row["touch_id"] if sent else touch.get("touch_id"),
         details={RECORD: str(row["deal_id"]), STAGE: rule.to_stage, **lacking},
     )
+
+
+def _unusable(session: Session, rules: Rules) -> dict[str, str]:
+    return usable_rules(session, rules)[1]
+
+
+TELLER = Teller(
+    topics=(TOUCH_PERSON, DEALS),
+    section="write_back",
+    not_named="no rules under write_back.stages of the mapping",
+    plan=plan,
+    resolver=resolver,
+    wrong=_unusable,
+)

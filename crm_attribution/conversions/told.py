@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -11,24 +10,20 @@ import polars as pl
 from crm_attribution.contracts.topics import AUDIENCE, IDENTIFY, TOUCH_ACCOUNT, TOUCH_PERSON
 from crm_attribution.conversions import told_rules
 from crm_attribution.conversions.consent import consent_of
+from crm_attribution.conversions.teller import OF_CLICK, OF_TOUCH, Resolver, Teller, Work
 from crm_attribution.destinations.base import Destination, Resolved
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.ledger import entries
-from crm_attribution.ledger.store import Book
-from crm_attribution.ledger.tables import CONVERSION
-from crm_attribution.mapping import Rules, send_from
+from crm_attribution.mapping import Rules
 from crm_attribution.mapping.write_back import TOLD_KINDS
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.frames import ids_frame
 from crm_attribution.warehouse.session import Session
 
-TOPICS = (TOUCH_PERSON, TOUCH_ACCOUNT, IDENTIFY, AUDIENCE)
 TRACK, MEMBER = "track", "audience"
 
 _TOUCHES = f"""
-SELECT t.touch_id, t.kind, t.touched_at, k.received_at, t.person_id, t.contact_id, t.channel, t.source, t.medium,
-    t.campaign, k.utm_term, k.utm_content, k.link_slug, k.link_tags, k.link_title, k.short_url, k.destination_url,
-    k.referrer, k.country, k.device, o.act, NULL::VARCHAR AS said, NULL::VARCHAR AS properties
+SELECT t.touch_id, t.person_id, t.contact_id, {OF_TOUCH}, {OF_CLICK}, o.act, NULL::VARCHAR AS said,
+    NULL::VARCHAR AS properties
 FROM attribution.touch t
 LEFT JOIN raw.link_click k ON t.kind = 'link_click' AND t.touch_id = 'click:' || k.click_id
 LEFT JOIN raw.offline_touch o ON t.kind = 'offline_touch' AND t.touch_id = 'offline:' || o.touch_id
@@ -57,50 +52,29 @@ LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = e.contac
 """Who entered or left an audience."""
 
 
-def plan(
-    session: Session,
-    book: Book,
-    destination: Destination,
-    account: str,
-    rules: Rules,
-    start: datetime,
-    changes: Changes,
-    now: datetime,
-) -> list[str]:
+def plan(work: Work) -> list[str]:
     """Plan the touches of changed persons and accounts; returns the new conversion ids.
-
-    Args:
-        start: what `send_from: start` means.
 
     Raises:
         ConfigurationError: where the HubSpot account was not read yet.
     """
-    touches = _changed(session, changes)
+    touches = _changed(work.session, work.changes)
     if touches.is_empty():
         return []
-    portal = portal_of(session)
-    existing = session.query(
+    portal = portal_of(work.session)
+    existing = work.session.query(
         "SELECT DISTINCT milestone_id FROM conversions.conversion SEMI JOIN ids ON milestone_id = ids.touch_id"
         " WHERE destination = ?",
-        [destination.name],
+        [work.destination.name],
         ids=touches.select("touch_id").unique(),
     )
-    events = rules.write_back.events
-    seen = {(kind, name): since for of, kind, name, since in entries.activations(book) if of == destination.name}
-    since = {}
-    for (kind, name), first in seen.items():
-        wanted = told_rules.begins(events, name, kind, rules.write_back.send_from)
-        since[kind, name] = send_from(first if wanted == "start" else wanted, start)
-    made = told_rules.Plan(
-        destination.name,
-        account,
-        events,
-        since,
-        lambda name: destination.action_of(name, portal),
-        destination.limits.max_age,
-    )
-    new = told_rules.plan(made, touches, existing, now)
-    return book.insert(CONVERSION, new)["conversion_id"].to_list() if new.height else []
+    told = work.rules.write_back
+    since = {
+        (kind, name): work.begin(first, told_rules.begins(told.events, name, kind, told.send_from))
+        for (kind, name), first in work.seen().items()
+    }
+    made = told_rules.Plan(told.events, since, lambda name: work.destination.action_of(name, portal), work.oldest)
+    return work.insert(told_rules.plan(made, touches, existing))
 
 
 def portal_of(session: Session) -> str:
@@ -148,7 +122,7 @@ def _of(kind: str, column: str, keys: pl.Series) -> pl.DataFrame:
     return ids_frame(column, (key.removeprefix(f"{kind}:") for key in keys if key.startswith(f"{kind}:")))
 
 
-def resolver(destination: Destination, rules: Rules) -> Callable[[Session, pl.DataFrame], Mapping[str, Resolved]]:
+def resolver(destination: Destination, rules: Rules) -> Resolver:
     """Due rows -> the contact of each touch and what is told of it. A row claimed before keeps its contact. A touch
     that is none any more is left out, and so held."""
     events = rules.write_back.events
@@ -215,3 +189,12 @@ def _resolved(
         email=told["email"],
         details=texts,
     )
+
+
+TELLER = Teller(
+    topics=(TOUCH_PERSON, TOUCH_ACCOUNT, IDENTIFY, AUDIENCE),
+    section="write_back",
+    not_named="no rules under write_back.events of the mapping with told_as: {told_as}",
+    plan=plan,
+    resolver=resolver,
+)

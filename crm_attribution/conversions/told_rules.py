@@ -6,13 +6,12 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from crm_attribution.clock import iso
-from crm_attribution.identifiers import delivery_key
 from crm_attribution.mapping.texts import FIELDS
 from crm_attribution.mapping.write_back import TOLD_KINDS, Condition, EventRule, Events
 
@@ -33,19 +32,16 @@ class Plan:
     """What one destination is told.
 
     Attributes:
-        destination, account: as in the delivery key.
         events: rules of the mapping.
         since: (kind of touch, name of the event) -> from when on it is told.
         action_of: name of an event -> what HubSpot calls it in this account.
-        max_age: of a touch that is told.
+        oldest: a touch that is not after it is not told.
     """
 
-    destination: str
-    account: str
     events: Events
     since: dict[tuple[str, str], datetime]
     action_of: Callable[[str], str]
-    max_age: timedelta
+    oldest: datetime
 
 
 def rule_of(events: Events, touches: pl.DataFrame) -> pl.DataFrame:
@@ -77,21 +73,20 @@ def _pattern(wanted: Sequence[str]) -> str:
     return f"(?is)^(?:{'|'.join(parts)})$"
 
 
-def plan(plan_: Plan, touches: pl.DataFrame, existing: pl.DataFrame, now: datetime) -> pl.DataFrame:
-    """New rows of conversions.conversion: one for each touch that a rule names and that has none yet, whatever it was
+def plan(plan_: Plan, touches: pl.DataFrame, existing: pl.DataFrame) -> pl.DataFrame:
+    """What is new, for `Work.insert`: one row for each touch that a rule names and that has none yet, whatever it was
     planned as.
 
-    A touch before its rule was in use is suppressed, as is one of a rule that skips. One that is older than `max_age`
-    has no row at all.
+    A touch before its rule was in use is suppressed, as is one of a rule that skips. One that is too old has no row at
+    all.
 
     Args:
         plan_: the destination.
         touches: of `told.touches`.
         existing: milestone_id of this destination's rows, of these touches.
-        now: log time, UTC.
     """
     named = rule_of(plan_.events, touches).filter(pl.col("rule").is_not_null())
-    new = named.filter(pl.col("touched_at") > now - plan_.max_age).join(
+    new = named.filter(pl.col("touched_at") > plan_.oldest).join(
         existing, left_on="touch_id", right_on="milestone_id", how="anti", maintain_order="left"
     )
     if new.is_empty():
@@ -102,28 +97,13 @@ def plan(plan_: Plan, touches: pl.DataFrame, existing: pl.DataFrame, now: dateti
     reason = pl.when(skipped).then(pl.lit("skipped_by_rule")).when(
         (pl.col("touched_at") < pl.col("_begin")).fill_null(False)
     ).then(pl.lit("before_activation"))  # fmt: skip
-    keys = [
-        delivery_key(plan_.destination, plan_.account, action, touch, 0)
-        for action, touch in zip(actions, new["touch_id"], strict=True)
-    ]
     return new.with_columns(_begin=pl.Series(begins, dtype=pl.Datetime("us", "UTC"))).select(
-        conversion_id=pl.Series(keys, dtype=pl.String),
-        destination=pl.lit(plan_.destination),
-        account=pl.lit(plan_.account),
         action=pl.Series(actions, dtype=pl.String),
         milestone="kind",
         milestone_id="touch_id",
-        event_id="touch_id",
-        kind=pl.lit("conversion"),
-        revision=pl.lit(0, pl.Int64),
         occurred_at="touched_at",
         ready_at=pl.max_horizontal("touched_at", "received_at"),
-        expires_at=pl.col("touched_at") + plan_.max_age,
-        state=pl.when(reason.is_not_null()).then(pl.lit("suppressed")).otherwise(pl.lit("pending")),
         reason=reason,
-        attempts=pl.lit(0, pl.Int64),
-        planned_at=pl.lit(now),
-        updated_at=pl.lit(now),
     )
 
 
