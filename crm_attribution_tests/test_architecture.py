@@ -358,6 +358,18 @@ def test_no_tracked_file_holds_a_path_of_somebodys_machine(files):
     assert {name: found[0] for name, text in files.items() if (found := LOCAL.search(text))} == {}
 
 
+def test_no_link_is_tracked_and_nothing_that_is_ignored(files):
+    """A link is not followed where it is read as text, and leads nowhere on another machine."""
+    assert files
+
+    def listed(*options: str) -> list[str]:
+        done = subprocess.run(["git", "ls-files", *options], cwd=ROOT, capture_output=True, check=True, text=True)
+        return done.stdout.splitlines()
+
+    assert [line for line in listed("-s") if line.startswith("120000")] == []
+    assert listed("-ci", "--exclude-standard") == []
+
+
 @pytest.mark.parametrize(
     ("pattern", "text"),
     [
