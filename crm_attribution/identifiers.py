@@ -49,9 +49,14 @@ _BLANKS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 
 
 def visible(text: str) -> str:
-    """Without characters that nobody sees (zero-width, direction marks, soft hyphen, BOM), trimmed, composed (NFC)."""
-    seen = (char for char in text if unicodedata.category(char) != "Cf" and char not in _BLANKS)
-    return unicodedata.normalize("NFC", "".join(seen)).strip()
+    """Without characters that nobody sees (zero-width, direction marks, soft hyphen, BOM, control characters that are
+    no space), trimmed, composed (NFC)."""
+    return unicodedata.normalize("NFC", "".join(char for char in text if _is_seen(char))).strip()
+
+
+def _is_seen(char: str) -> bool:
+    category = unicodedata.category(char)
+    return category != "Cf" and char not in _BLANKS and (category != "Cc" or char.isspace())
 
 
 def normalise_email(text: str | None) -> str | None:

@@ -64,6 +64,7 @@ def test_persons_of_one_contact_differ_by_generation():
         ("a n n@example.com", None),
         (" kim @ example.com", "kim@example.com"),
         ("kim\u200b@example.com\ufeff", "kim@example.com"),
+        ("k\x00im@example.com\x07", "kim@example.com"),
         ("k\u00adim@exam\u2060ple.com", "kim@example.com"),
         ("ki\u3164m@example.com", "kim@example.com"),
         ("Jose\u0301@example.com", "jos\u00e9@example.com"),

@@ -190,7 +190,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                 with recorded(session, found[PLANNING.name]):
                     plan.update(session, chain.ledger, chain.mapping, given, at(stop))
                 with recorded(session, found[COMPUTING.name]):
-                    traits.update(session, traits.in_use(chain.mapping, telling), at(stop), at(stop))
+                    traits.update(session, traits.usable(chain.mapping, telling)[0], at(stop), at(stop))
                 with recorded(session, found[ALERTING.name]):
                     alerts = destinations()["alerts"]
                     (route,) = plan.accounts_of(alerts, chain.mapping, telling)
@@ -198,7 +198,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Run:
                     rows = session.read("conversions.conversion", "destination = 'alerts'")
                     resolver(alerts, chain.mapping)(session, rows)
                 with recorded(session, found[TELLING.name]):
-                    used = traits.in_use(chain.mapping, telling)
+                    used, _ = traits.usable(chain.mapping, telling)
                     for platform in map(destinations().__getitem__, HUBSPOT):
                         (account,) = plan.accounts_of(platform, chain.mapping, telling)
                         plan.plan_told(session, chain.ledger, account, chain.mapping, telling, at(stop), used)

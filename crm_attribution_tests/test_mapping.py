@@ -322,6 +322,7 @@ def test_a_mistake_is_told_in_words_of_the_file(override: Load, text: str, said:
         ("rules: [{on: link_click, event: pe4242_clicked}]", "rules.0.event", "leave pe…_ out"),
         ("rules: [{on: email_click}]", "rules.0.on", "must be 'link_click', 'offline_touch', 'track'"),
         ("rules: [{on: track}]", "rules.0", "on: track needs `event`"),
+        ("rules: [{on: link_click, event: seen, skip: true}]", "rules.0", "skip: true makes no event"),
         ("rules: [{on: link_click, condition: {tags: []}}]", "condition", "an empty list never holds"),
         ('properties: {x: "{title}"}', "properties.x", "there is no {title}; there are channel, source"),
         ('properties: {X: "a"}', "properties.X", "must begin with a letter"),
@@ -333,6 +334,26 @@ def test_what_hubspot_cannot_be_told_is_refused_at_its_place(override: Load, tex
     assert re.search(r"line [23]: write_back\.events", line)
     assert where in line
     assert what in line
+
+
+STAGE = "{name: r, tag: t, days: 1, count: 1, pipeline: p, from_stage: a, to_stage: b, least_amount: %s}"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("write_back: {identify: {traits: [hot, cold, hot]}}", "traits: hot stands in it twice"),
+        ("write_back: {stages: {rules: [" + STAGE % "'5.000'" + "]}}", "5.000: three places behind the point"),
+        (
+            "alerts: {rules: [{name: a, on: event, to: 'https://hooks.example/T0/secret', template: new_deal}]}",
+            "to: name the setting that holds the address, ALERT_WEBHOOK_URL or ALERT_WEBHOOK_URL__SALES",
+        ),
+    ],
+)
+def test_what_would_be_told_otherwise_than_meant_is_refused(override: Load, text: str, what: str):
+    (line,) = problems(override, text)
+    assert what in line
+    assert "secret" not in line.replace("is a secret", "")
 
 
 def test_hubspot_gets_no_conversions(override: Load):
@@ -354,6 +375,7 @@ def test_hubspot_gets_no_conversions(override: Load):
         ('contacts: {ad_consent: "granted"}', "ad_consent: the pipeline reads this property"),
         ('deals: {billing_period: "x"}', "billing_period: the pipeline reads this property"),
         ('contacts: {x: {text: "{nothing}"}}', "x.text: there is no {nothing}"),
+        ("contacts: {x: {text: a, type: enumeration}}", "x: type: enumeration needs `options`"),
         ("days: 0", "properties.days: must be greater than or equal to 1"),
     ],
 )

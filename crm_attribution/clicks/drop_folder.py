@@ -92,17 +92,15 @@ def read_file(path: Path) -> DropFile | Unreadable:
         elif suffix == ".csv":
             if not _is_utf8(path):
                 return Unreadable(path, "not text in UTF-8; save it as CSV in UTF-8")
-            if (twice := _named_twice(path)) is not None:
-                return Unreadable(
-                    path, f"the column in place {twice} has the name of one before it; remove one of them"
-                )
-            rows = _tabular(path, read_csv(path)) if seen.st_size else []
+            rows = list(_csv(path))
         elif suffix == ".parquet":
             rows = _tabular(path, read_parquet(path))
         else:
             packed = suffix in (".gz", ".zip", ".zst", ".bz2")
             fix = "unpack it" if packed else "expected .ndjson, .jsonl, .csv or .parquet"
             return Unreadable(path, f"unknown kind; {fix}")
+    except NoTable as error:
+        return Unreadable(path, str(error))
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         return Unreadable(path, _unreadable(suffix, error))
     return DropFile(path, rows, seen.st_size, seen.st_mtime_ns)
@@ -112,16 +110,17 @@ def _unreadable(suffix: str, error: Exception) -> str:
     """Why a file could not be read, without its content."""
     if isinstance(error, OSError) and error.strerror:
         return f"not readable: {error.strerror}"
-    if suffix == ".csv":
-        return "not a table: rows of different length, or a quote that is not closed"
     return f"not a {suffix[1:].capitalize()} file; write it again"
 
 
-def _named_twice(path: Path) -> int | None:
-    """Place, from 1, of the first column of a CSV file with a name that one before it has."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        names = [name.strip() for name in next(csv.reader([file.readline(LARGEST_LINE)]), [])]
-    return next((place for place, name in enumerate(names, 1) if name and name in names[: place - 1]), None)
+def _no_header(names: list[str]) -> str | None:
+    """Why the first line of a CSV file names no columns; None where it does."""
+    if len(names) == 1 and (other := next((one for one in ";\t|" if one in names[0]), None)) is not None:
+        return f"columns are separated by {other!r}; save it with commas"
+    twice = next((place for place, name in enumerate(names, 1) if name and name in names[: place - 1]), None)
+    if twice is not None:
+        return f"the column in place {twice} has the name of one before it; remove one of them"
+    return None
 
 
 def _is_utf8(path: Path) -> bool:
@@ -156,13 +155,46 @@ def _too_large(path: Path, suffix: str, size: int) -> str | None:
     return None
 
 
-def read_csv(path: Path) -> pl.DataFrame:
-    """All columns as texts. The name is a name: `clicks[2].csv` is that file and no pattern."""
-    return pl.read_csv(path, infer_schema=False, glob=False)
+class NoTable(ValueError):
+    """Why a CSV file cannot be read from some line on."""
+
+
+@dataclass(frozen=True)
+class CsvLine:
+    """The fields of a row, or why it has none; `number` is the line of the file at which it ends."""
+
+    number: int
+    fields: list[str] = field(repr=False)
+    problem: str | None = None
+
+
+def csv_lines(path: Path) -> Iterator[CsvLine]:
+    """The header and the rows of a CSV file; empty lines are none.
+
+    Raises:
+        NoTable: where nobody can tell how the rest of the file is meant.
+    """
+    csv.field_size_limit(LARGEST_LINE)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True)
+        while True:
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if "expected after" not in str(error):
+                    large = "limit" in str(error)
+                    kind = f"a field of more than {LARGEST_LINE // 2**20} MB" if large else "a quote that is not closed"
+                    raise NoTable(f"line {reader.line_num}: {kind}") from None
+                yield CsvLine(reader.line_num, [], "a quote stands inside a field; double it")
+                continue
+            if fields:
+                yield CsvLine(reader.line_num, fields)
 
 
 def read_parquet(path: Path) -> pl.DataFrame:
-    """As `read_csv`, with the file's own types."""
+    """All rows, with the file's own types. The name is a name: `clicks[2].parquet` is that file and no pattern."""
     return pl.read_parquet(path, glob=False)
 
 
@@ -215,6 +247,25 @@ def _ndjson(path: Path) -> Iterator[Row]:
                 yield Row(path.name, number, {}, "not a JSON object", text)
                 continue
             yield Row(path.name, number, {str(name): _text(value) for name, value in record.items()})
+
+
+def _csv(path: Path) -> Iterator[Row]:
+    lines = csv_lines(path)
+    header = next(lines, None)
+    if header is None:
+        return
+    names = [name.strip() for name in header.fields]
+    if (why := header.problem or _no_header(names)) is not None:
+        raise NoTable(why)
+    for number, line in enumerate(lines, start=1):
+        problem = line.problem
+        if problem is None and len(line.fields) != len(names):
+            problem = f"{len(line.fields)} fields, the header has {len(names)}"
+        if problem is not None:
+            raw = ",".join(line.fields) or None
+            yield Row(path.name, number, {}, f"line {line.number}: {problem}", raw)
+            continue
+        yield Row(path.name, number, {n: text or None for n, text in zip(names, line.fields, strict=True) if n})
 
 
 class _NamedTwice(ValueError):

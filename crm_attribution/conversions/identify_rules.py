@@ -48,15 +48,18 @@ class Known:
     stages: Sequence[str]
 
     def read(self, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-        """Values of a row as HubSpot's, and what is left out with the reason."""
+        """Values of a row as HubSpot's, and what is left out with the reason. Of two values of a property that which
+        stands under its own name is kept."""
         good: dict[str, str] = {}
         wrong: dict[str, str] = {}
-        for key, text in sorted(values.items(), key=lambda item: (item[0] not in self.names, item[0])):
+        for key, text in sorted(values.items(), key=lambda item: (item[0] in self.names, item[0])):
             name = self.names.get(key, key)
             if name is None:
                 continue
             try:
-                good[name] = self._value(name, text)
+                value = self._value(name, text)
+                if good.setdefault(name, value) != value:
+                    raise ValueError("named_twice")
             except ValueError as error:
                 wrong[name] = str(error)
         return good, wrong

@@ -32,12 +32,14 @@ class Inputs:
         contacts: id, email, lifecyclestage, associatedcompanyid of their live contacts, one row for each of their
             e-mails.
         owners: business_domain, company_id of every live company that has one of the domains.
+        nameless: ids of rows about a company whose domain is nobody's own: of free mail or hosting.
     """
 
     people: pl.DataFrame
     companies: pl.DataFrame
     contacts: pl.DataFrame
     owners: pl.DataFrame
+    nameless: list[str]
 
 
 def read(session: Session, changes: Changes, more: Iterable[int], rules: Rules) -> Inputs:
@@ -67,7 +69,8 @@ def read(session: Session, changes: Changes, more: Iterable[int], rules: Rules) 
         ids=ids,
     )
     people = _placed(people, contacts, rules)
-    wanted = [*people["business_domain"].drop_nulls(), *_business(asked["domain"], rules).drop_nulls()]
+    asked = asked.with_columns(business_domain=_business(asked["domain"], rules))
+    wanted = [*people["business_domain"].drop_nulls(), *asked["business_domain"].drop_nulls()]
     business = ids_frame("business_domain", wanted)
     companies = session.query(
         f"SELECT DISTINCT r.* FROM ({_ROWS}) r JOIN business b"
@@ -81,7 +84,8 @@ def read(session: Session, changes: Changes, more: Iterable[int], rules: Rules) 
         business=business,
     )
     companies = companies.with_columns(business_domain=_business(companies["domain"], rules))
-    return Inputs(people, companies.drop_nulls("business_domain"), contacts, owners)
+    nameless = asked.filter(pl.col("business_domain").is_null(), kind="group")["message_id"].to_list()
+    return Inputs(people, companies.drop_nulls("business_domain"), contacts, owners, nameless)
 
 
 def _asked(session: Session, changes: Changes) -> pl.DataFrame:

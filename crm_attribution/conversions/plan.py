@@ -42,12 +42,18 @@ def consumer(account: str) -> str:
 
 @dataclass
 class Planning(Report):
-    """What was planned, and of each destination or account that was skipped, why."""
+    """What was planned, and why something was not.
+
+    Attributes:
+        skipped: destination or account -> why.
+        wrong: threshold rule or computed trait that cannot be used as it stands -> why.
+    """
 
     skipped: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
 
     def shown(self) -> Figures:
-        return {f"{name}: skipped": why for name, why in self.skipped.items()} | self.figures
+        return {f"{name}: skipped": why for name, why in {**self.skipped, **self.wrong}.items()} | self.figures
 
 
 def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, now: datetime) -> Planning:
@@ -74,17 +80,17 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
         _activate(session, ledger, [(one.key, named_of(one, rules)) for one in wanted])
     used: Mapping[str, Trait] = {}
     if any(account.destination.plans_from == "inputs" for account in wanted):
-        used = traits.in_use(rules, settings)
-        report.figures["computed traits: subjects that changed"] = traits.update(
-            session, used, session.state.watermark or now, identify.due(session, now)
-        )
+        used, broken = traits.usable(rules, settings)
+        told = traits.update(session, used, session.state.watermark or now, identify.due(session, now), broken)
+        report.figures["computed traits: subjects that changed"] = told.changed
+        report.wrong |= {f"trait {name}": why for name, why in {**broken, **told.wrong}.items()}
     for account in wanted:
         teller = TELLERS.get(account.destination.plans_from)
         if teller is None:
             report.changed += _plan_milestones(session, ledger, account, rules, settings, now)
             continue
         report.changed += plan_told(session, ledger, account, rules, settings, now, used)
-        report.skipped |= {f"{account.title} {name}": why for name, why in teller.wrong(session, rules).items()}
+        report.wrong |= {f"{account.title} {name}": why for name, why in teller.wrong(session, rules).items()}
     counts = session.connection.execute(
         "SELECT destination || ': ' || state || coalesce(' (' || reason || ')', ''), count(*)"
         " FROM conversions.conversion GROUP BY 1 ORDER BY 1"

@@ -19,6 +19,7 @@ from crm_attribution.warehouse.frames import records_frame
 from crm_attribution.warehouse.session import Session
 
 SEVERAL = "several_companies_have_the_domain"
+NO_COMPANY = "names_no_company"
 
 Json = dict[str, Any]
 
@@ -119,6 +120,9 @@ def companies_of(session: Session, found: inputs.Inputs, telling: Telling) -> di
         owners.setdefault(domain, []).append(company)
     absorbed = _absorbed(session, "companies", found.owners["company_id"])
     companies: dict[str, Subject] = {}
+    for message in found.nameless:
+        telling.seen.add(message)
+        telling.wrong[message, "companies", "domain"] = NO_COMPANY
     for row in found.companies.iter_rows(named=True):
         domain = row["business_domain"]
         telling.seen.add(row["message_id"])

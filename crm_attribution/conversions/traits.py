@@ -9,43 +9,78 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
 
+from crm_attribution import stopping
 from crm_attribution.clock import iso
 from crm_attribution.contracts.topics import TRAIT
-from crm_attribution.errors import ConfigurationError
+from crm_attribution.conversions.identify_rules import typed
+from crm_attribution.errors import ConfigurationError, Terminal
 from crm_attribution.mapping import Rules
+from crm_attribution.mapping.inputs import not_to_be_written
+from crm_attribution.mapping.problems import kept_from_inputs
 from crm_attribution.marts import traits as files
+from crm_attribution.marts.errors import run_within
 from crm_attribution.marts.traits import Trait
 from crm_attribution.settings import TRAITS, Settings
 from crm_attribution.warehouse.changes import Changes
+from crm_attribution.warehouse.engine import damage
 from crm_attribution.warehouse.frames import ids_frame, records_frame
 from crm_attribution.warehouse.session import Session
 from crm_attribution.warehouse.versions import versions
 
+MOST_SECONDS = 300
+"""A query that takes longer is ended; its values stay as they are."""
 TABLE, EVENTS = "conversions.trait", "conversions.audience_event"
+
+
+@dataclass
+class Told:
+    """What an hour did to computed traits: how many subjects changed, and by trait what is wrong with it."""
+
+    changed: int = 0
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
 _IDS = {"person": "person_id", "account": "account_id"}
 
 
-def in_use(rules: Rules, given: Settings) -> dict[str, Trait]:
-    """The traits that the mapping names.
-
-    Raises:
-        ConfigurationError: where one has no file, or a file is wrong.
-    """
-    named = rules.write_back.identify.traits
+def usable(rules: Rules, given: Settings) -> tuple[dict[str, Trait], dict[str, str]]:
+    """The traits that the mapping names; and of those that cannot be used, by name, why."""
+    named = dict.fromkeys(rules.write_back.identify.traits)
     if not named:
-        return {}
+        return {}, {}
     own = given[TRAITS]
-    found = files.discover([files.SHIPPED, *([own] if own else [])])
-    if missing := [name for name in named if name not in found]:
-        raise ConfigurationError(
-            f"write_back.identify.traits names {', '.join(missing)}; there are {', '.join(sorted(found))}"
-        )
-    return {name: found[name] for name in named}
+    try:
+        paths = files.paths([files.SHIPPED, *([own] if own else [])])
+    except ConfigurationError as error:
+        return {}, dict.fromkeys(named, str(error))
+    kept = kept_from_inputs(rules)
+    found: dict[str, Trait] = {}
+    wrong: dict[str, str] = {}
+    for name in named:
+        if name not in paths:
+            wrong[name] = f"write_back.identify.traits names {name}; there are {', '.join(sorted(paths))}"
+            continue
+        try:
+            found[name] = _checked(files.read(paths[name]), kept)
+        except ConfigurationError as error:
+            wrong[name] = str(error)
+    return found, wrong
+
+
+def _checked(trait: Trait, kept: Mapping[str, set[str]]) -> Trait:
+    """What would come back as news, or is HubSpot's own, no query may write either."""
+    for name in trait.properties:
+        if not_to_be_written(name) or any(name in kept[kind] for kind in trait.tell):
+            raise ConfigurationError(
+                f"{trait.path}: {name} is HubSpot's own, or the pipeline reads it; name another property"
+            )
+    return trait
 
 
 def properties(traits: Mapping[str, Trait]) -> dict[str, dict[str, str]]:
@@ -57,17 +92,17 @@ def properties(traits: Mapping[str, Trait]) -> dict[str, dict[str, str]]:
     return wanted
 
 
-def update(session: Session, traits: Mapping[str, Trait], until: datetime, at: datetime) -> int:
-    """Bring the values of traits up to date; how many subjects changed.
+def update(
+    session: Session, traits: Mapping[str, Trait], until: datetime, at: datetime, kept: Iterable[str] = ()
+) -> Told:
+    """Bring the values of traits up to date. A trait that cannot be computed stays as it was, and stops no other.
 
     Args:
         until: end of the hour.
         at: when who entered and left did so.
-
-    Raises:
-        ConfigurationError: where a query does not give the columns that its file names.
+        kept: traits besides that stay as they are: their files cannot be read.
     """
-    known, changed = versions(session.connection), 0
+    known, told = versions(session.connection), Told()
     for name, trait in traits.items():
         stand = {
             "text": hashlib.sha256(trait.text.encode()).hexdigest()[:32],
@@ -76,51 +111,93 @@ def update(session: Session, traits: Mapping[str, Trait], until: datetime, at: d
         }
         if session.state.traits[name] == stand:
             continue
+        try:
+            rows = _rows(session, trait, until)
+        except (ConfigurationError, Terminal) as error:
+            if stopping.received() is not None or damage(error) is not None:
+                raise
+            told.wrong[name] = str(error)
+            continue
         with session.transaction():
-            changed += _run(session, trait, until, at)
+            told.changed += _store(session, trait, rows, at, told)
             session.state.traits[name] = stand
     others = session.query("SELECT DISTINCT trait FROM conversions.trait")["trait"]
-    if unused := [name for name in others if name not in traits]:
+    if unused := [name for name in others if name not in {*traits, *kept}]:
         with session.transaction():
             session[TABLE].replace(session.read(TABLE, "false"), ids_frame("trait", unused))
             for name in unused:
                 del session.state.traits[name]
-    return changed
+    return told
 
 
 def _lifted(trait: Trait) -> tuple[str, ...]:
     return ("identity.membership",) if trait.accounts else ()
 
 
-def _run(session: Session, trait: Trait, until: datetime, at: datetime) -> int:
-    rows = session.query(f"SELECT * FROM (\n{trait.sql(until).rstrip().rstrip(';')}\n)")
+def _rows(session: Session, trait: Trait, until: datetime) -> pl.DataFrame:
+    """What the query gives.
+
+    Raises:
+        ConfigurationError: where DuckDB does not accept it, or its columns are others than the file names.
+        Terminal: where it fails on its data.
+    """
+    made = "temp.main.trait_rows"
+    try:
+        run_within(
+            MOST_SECONDS,
+            session.connection,
+            f"CREATE OR REPLACE TEMP TABLE trait_rows AS {trait.sql(until)}",
+            trait.path,
+        )
+        rows = session.query(f"FROM {made}")
+    finally:
+        session.connection.execute(f"DROP TABLE IF EXISTS {made}")
     expected = [_IDS[trait.subject], *([] if trait.is_audience else trait.properties)]
     if rows.columns != expected:
         raise ConfigurationError(f"{trait.path}: gives {', '.join(rows.columns)}; must give {', '.join(expected)}")
-    rows = rows.drop_nulls(expected[0]).unique(expected[0], keep="first", maintain_order=True)
+    return rows
+
+
+def _store(session: Session, trait: Trait, rows: pl.DataFrame, at: datetime, told: Told) -> int:
+    """Write what differs; how many subjects that are. What of the rows cannot be told is counted in `told`."""
+    key = _IDS[trait.subject]
+    named = rows.drop_nulls(key)
+    once = named.unique(key, keep="first", maintain_order=True)
+    wrong = {f"rows without {key}": rows.height - named.height, f"further rows of a {key}": named.height - once.height}
     if trait.accounts:
-        rows = _of_accounts(session, rows["person_id"], trait.accounts)
+        once = _of_accounts(session, once["person_id"], trait.accounts)
     frame = pl.DataFrame(
         [
             {
                 "trait": trait.name,
                 "subject_id": subject,
                 "subject_type": trait.about,
-                "told": json.dumps({"": "true"} if trait.is_audience else _texts(trait, values), sort_keys=True),
+                "told": json.dumps({"": "true"} if trait.is_audience else _texts(trait, values, wrong), sort_keys=True),
             }
-            for subject, *values in rows.iter_rows()
+            for subject, *values in once.iter_rows()
         ],
         schema=dict.fromkeys(["trait", "subject_id", "subject_type", "told"], pl.String),
     )
+    if left_out := [f"{number} {what}" for what, number in wrong.items() if number]:
+        told.wrong[trait.name] = f"{trait.path}: left out: {', '.join(left_out)}"
     moved = session[TABLE].replace(frame, ids_frame("trait", [trait.name]))
     if trait.is_audience and moved.height:
         _note(session, trait, moved, at)
     return int(moved["subject_id"].n_unique())
 
 
-def _texts(trait: Trait, values: Iterable[Any]) -> dict[str, str]:
-    pairs = zip(trait.properties, values, strict=True)
-    return {name: _text(value) for name, value in pairs if value is not None}
+def _texts(trait: Trait, values: Iterable[Any], wrong: dict[str, int]) -> dict[str, str]:
+    """The values as HubSpot's type of the property; what is none is counted in `wrong`."""
+    found: dict[str, str] = {}
+    for name, value in zip(trait.properties, values, strict=True):
+        if value is None:
+            continue
+        try:
+            found[name] = typed(_text(value), trait.properties[name])
+        except ValueError as error:
+            what = f"values of {name} ({error})"
+            wrong[what] = wrong.get(what, 0) + 1
+    return found
 
 
 def _text(value: Any) -> str:

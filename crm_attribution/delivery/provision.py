@@ -43,7 +43,10 @@ def _provision(destination: Destination, rules: Rules, given: Settings, act: boo
     transport = transport_for(destination, given)
     wanted = rules.write_back.wanted(destination.name)
     if destination.plans_from == "inputs":
-        for kind, properties in traits.properties(traits.in_use(rules, given)).items():
+        used, wrong = traits.usable(rules, given)
+        for name, why in wrong.items():
+            yield Finding(f"computed trait {name}", "failed", why, "correct the file, then run it again")
+        for kind, properties in traits.properties(used).items():
             if kind in rules.write_back.identify.tell:
                 wanted[kind] = {**wanted.get(kind, {}), **properties}
     try:

@@ -79,7 +79,7 @@ class Answer:
 def replay(session: Session, book: Book, wish: Wish, now: datetime) -> list[Answer]:
     """Queue what may be sent again, and say of every id what became of it; in the order of the ids."""
     meant = _meant(book, wish)
-    facts = _facts(session, meant)
+    facts = _facts(session, meant, wish.to)
     rows = _rows_of(session, book, facts, wish.to)
     answers = {asked: Answer(asked) for asked in dict.fromkeys([*wish.ids, *meant["asked"]])}
     for fact in facts.iter_rows(named=True):
@@ -158,16 +158,21 @@ def _meant(book: Book, wish: Wish) -> pl.DataFrame:
     ).unique(maintain_order=True)
 
 
-def _facts(session: Session, meant: pl.DataFrame) -> pl.DataFrame:
-    """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known."""
+def _facts(session: Session, meant: pl.DataFrame, to: Sequence[str]) -> pl.DataFrame:
+    """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known; else the touch, else
+    what the destinations are told of that is neither: the state of a record, a move, news."""
     return session.query(
         "SELECT DISTINCT ON (asked) asked, milestone, milestone_id, occurred_at FROM ("
-        "SELECT w.asked, m.milestone, m.milestone_id, m.occurred_at, m.state FROM wanted w"
+        "SELECT w.asked, m.milestone, m.milestone_id, m.occurred_at, m.state, 1 AS place FROM wanted w"
         " JOIN events.milestone_event e ON e.event_id = w.event_id"
         " JOIN events.milestone m ON m.milestone = e.milestone AND m.milestone_id = e.milestone_id"
         " UNION ALL BY NAME"
-        " SELECT w.asked, t.kind AS milestone, t.touch_id AS milestone_id, t.touched_at AS occurred_at"
-        " FROM wanted w JOIN attribution.touch t ON t.touch_id = w.event_id) ORDER BY asked, state, milestone",
+        " SELECT w.asked, t.kind AS milestone, t.touch_id AS milestone_id, t.touched_at AS occurred_at,"
+        " 2 AS place FROM wanted w JOIN attribution.touch t ON t.touch_id = w.event_id"
+        " UNION ALL BY NAME SELECT w.asked, c.milestone, c.milestone_id, c.occurred_at, 3 AS place FROM wanted w"
+        " JOIN conversions.conversion c ON c.milestone_id = w.event_id AND c.destination IN (SELECT unnest(?))"
+        ") ORDER BY asked, place, state, milestone",
+        [list(to)],
         wanted=meant,
     )
 

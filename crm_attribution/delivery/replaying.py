@@ -21,6 +21,8 @@ def why_not_again(row: Row, limits: Limits, now: datetime) -> str | None:
         return f"{row.state}: {row.reason}" if row.reason else row.state
     if row.expires_at <= now:
         return "too_old"
+    if row.state != "rejected" and limits.once:
+        return "not_done_twice"
     if row.state != "rejected" and (row.first_sent_at is None or not recognised(row.first_sent_at, limits, now)):
         return "not_recognised_any_more" if limits.dedupe else "key_not_recognised"
     return None

@@ -79,6 +79,7 @@ class Limits:
         calls_per_minute: None where the platform states none.
         adjust_age: how long after a conversion it takes a restatement or retraction of it; None: as long as `max_age`.
         one_kind: whether one request takes conversions or corrections of them, not both.
+        once: what it may have taken is never replayed, though its key is known: it would undo what a person did since.
     """
 
     batch: int
@@ -89,6 +90,7 @@ class Limits:
     calls_per_minute: int | None = None
     adjust_age: timedelta | None = None
     one_kind: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class HubSpotStages(HubSpotRecords):
     plans_from: ClassVar[Source] = "thresholds"
     example_action: ClassVar[str] = "pricing_looked_at"
     limits: ClassVar[Limits] = Limits(
-        batch=100, max_age=timedelta(days=7), dedupe=timedelta(days=365), calls_per_minute=300
+        batch=100, max_age=timedelta(days=7), dedupe=timedelta(days=365), calls_per_minute=300, once=True
     )
     scopes: ClassVar[Sequence[str]] = ("crm.objects.deals.write", "crm.schemas.deals.read")
     documentation: ClassVar[str] = "https://developers.hubspot.com/docs/api-reference/2026-03/crm/objects/deals/guide"

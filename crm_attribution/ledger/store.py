@@ -278,6 +278,17 @@ class Book:
         return self._serial
 
 
+def why_no_answer(url: str) -> str | None:
+    """Why PostgreSQL at an address cannot be used, in one line; None where it answers."""
+    engine = sa.create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": 5})
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+    except sa.exc.DBAPIError as error:
+        return str(error.orig).strip().partition("\n")[0] or type(error.orig).__name__
+    return None
+
+
 def micros(moment: datetime) -> int:
     """Microseconds since 1970, as the ledger stores instants."""
     return int(pl.Series([moment], dtype=pl.Datetime("us", "UTC")).dt.epoch("us")[0])

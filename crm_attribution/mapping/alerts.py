@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, field_validator, model_validator
 
 from crm_attribution.mapping.base import Hours, Section
 from crm_attribution.mapping.stages import Name
@@ -116,6 +116,15 @@ class Template(Section):
         return _colour(given)
 
 
+def _setting(given: str) -> str:
+    if not re.fullmatch(rf"{URL}(__[A-Z0-9]+(_[A-Z0-9]+)*)?", given):
+        raise ValueError(
+            f"name the setting that holds the address, {URL} or {URL}__SALES; the address itself is a secret and stays"
+            " out of the mapping"
+        )
+    return given
+
+
 class AlertRule(Section):
     """Which news is told where.
 
@@ -129,7 +138,7 @@ class AlertRule(Section):
 
     name: Name
     on: Kind
-    to: Annotated[str, Field(pattern=rf"^{URL}(__[A-Z0-9]+(_[A-Z0-9]+)*)?$")]
+    to: Annotated[str, AfterValidator(_setting)]
     template: str
     filter: Filter | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, field_validator
 
 from crm_attribution.mapping.base import Section
 
@@ -20,8 +20,13 @@ NEVER = frozenset(
 UNIQUE_DOMAIN = "crm_attribution_domain"
 
 
+def not_to_be_written(name: str) -> bool:
+    """Whether a property is HubSpot's own, or names the record itself."""
+    return name.startswith("hs_") or name in NEVER
+
+
 def _writable(name: str) -> str:
-    if name.startswith("hs_") or name in NEVER:
+    if not_to_be_written(name):
         raise ValueError("is HubSpot's own or names the record itself: name another property")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,99}", name):
         raise ValueError("must begin with a letter, of a-z, 0-9 and _")
@@ -45,6 +50,13 @@ class Identify(Section):
     create: list[Literal["contacts", "companies"]]
     traits: list[str]
     names: dict[Literal["contacts", "companies"], dict[str, Writable | None]]
+
+    @field_validator("tell", "create", "traits")
+    @classmethod
+    def _once(cls, given: list[str]) -> list[str]:
+        if twice := sorted({name for name in given if given.count(name) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands in it twice")
+        return given
 
     @property
     def actions(self) -> list[str]:

@@ -85,6 +85,8 @@ class StageRule(Section):
                 number = Decimal("NaN")
             if not number.is_finite() or not 0 <= number <= LARGEST:
                 raise ValueError(f"{one}: no decimal number, as 5000 or 5000.50")
+            if code == _EVERY and len(one.partition(".")[2]) > 2:
+                raise ValueError(f"{one}: three places behind the point; write 5000 without a separator of thousands")
         return given
 
     @field_validator("send_from")

@@ -93,6 +93,8 @@ class EventRule(Section):
     def _has_a_name(self) -> EventRule:
         if self.on == "track" and self.event is None and not self.skip:
             raise ValueError("on: track needs `event`, the name in HubSpot; condition: {events: [...]} says which rows")
+        if self.skip and self.event is not None:
+            raise ValueError("skip: true makes no event: leave `event` out, or `skip`")
         return self
 
     def names(self) -> Iterator[tuple[str, str]]:
@@ -160,6 +162,12 @@ class Value(Section):
     @classmethod
     def _plain(cls, given: Any) -> Any:
         return {"text": given} if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _has_options(self) -> Value:
+        if (self.type == "enumeration") != bool(self.options):
+            raise ValueError("type: enumeration needs `options`, the values it may have; no other type has them")
+        return self
 
 
 Map = dict[Annotated[str, AfterValidator(_ours)], Value]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,27 @@ from crm_attribution.errors import ConfigurationError, Terminal
 # These speak of the query or the machine. All others (conversions, overflows, error()) quote the data.
 _ABOUT_THE_QUERY = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException, duckdb.SyntaxException)
 _ABOUT_THE_MACHINE = (duckdb.OperationalError, duckdb.InternalException)
+
+
+def run_within(seconds: float, connection: duckdb.DuckDBPyConnection, sql: str, path: Path) -> None:
+    """As `run`, for queries that a user writes: one that takes longer is ended.
+
+    Raises:
+        ConfigurationError: also when it takes longer.
+    """
+    watch = threading.Timer(seconds, connection.interrupt)
+    watch.daemon = True
+    began = time.monotonic()
+    watch.start()
+    try:
+        run(connection, sql, path)
+    except Terminal as error:
+        if time.monotonic() - began < seconds or not isinstance(error.__context__, duckdb.InterruptException):
+            raise
+        raise ConfigurationError(f"{path}: takes more than {seconds:g} s: let it read less") from None
+    finally:
+        watch.cancel()
+        watch.join()
 
 
 def run(connection: duckdb.DuckDBPyConnection, sql: str, path: Path, most: int | None = None) -> list[Any]:

@@ -87,24 +87,35 @@ def _placed(text: str, look_back: int | None, until: datetime) -> str:
     return text
 
 
-def discover(folders: Iterable[Path]) -> dict[str, Trait]:
-    """The traits of some folders by name; a file of a later folder stands for one of an earlier one.
+def paths(folders: Iterable[Path]) -> dict[str, Path]:
+    """The files of some folders by name; one of a later folder stands for one of an earlier one.
+
+    Raises:
+        ConfigurationError: where one is no folder.
+    """
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigurationError(f"{folder} is not a folder; computed traits are files {folder}/NAME.sql")
+        found |= {path.stem: path for path in sorted(folder.glob("*.sql"))}
+    return found
+
+
+def read(path: Path) -> Trait:
+    """One file.
 
     Raises:
         ConfigurationError: naming the file and the fix.
     """
-    found: dict[str, Trait] = {}
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{path}: is no text in UTF-8; save it as such") from None
     with DependencyReader() as reader:
-        for folder in folders:
-            if not folder.is_dir():
-                raise ConfigurationError(f"{folder} is not a folder; computed traits are files {folder}/NAME.sql")
-            for path in sorted(folder.glob("*.sql")):
-                found[path.stem] = _read(path, reader)
-    return found
+        return _parsed(path, text, reader)
 
 
-def _read(path: Path, reader: DependencyReader) -> Trait:
-    text = path.read_text(encoding="utf-8")
+def _parsed(path: Path, text: str, reader: DependencyReader) -> Trait:
     head = [line for line in text.splitlines() if line.startswith("--")]
     given: dict[str, str] = {}
     properties: dict[str, str] = {}

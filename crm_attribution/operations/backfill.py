@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.hubspot.settings import BACKFILL_SHARE
 from crm_attribution.ledger.safety import SAFE_MODE
+from crm_attribution.operations.console import wide_console
 from crm_attribution.orchestration.budget import Plan, check_budget, make_plan, must_be_planned
 from crm_attribution.orchestration.hours import HOUR
 from crm_attribution.orchestration.resources import open_pipeline
@@ -57,7 +57,7 @@ def unsent(tables: Mapping[str, Mapping[str, Any]]) -> str | None:
 
 def show(plan: Plan) -> None:
     """A plan for people."""
-    console, table = Console(markup=False, emoji=False), Table("stream", "records", "how", "calls")
+    console, table = wide_console(), Table("stream", "records", "how", "calls")
     for line in plan.lines:
         records = "" if line.records is None else str(line.records)
         least = "at least " if line.at_least else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from functools import wraps
@@ -11,13 +12,22 @@ from shlex import quote
 from typing import Any, TypeVar
 
 import click
+from rich.console import Console
 
 from crm_attribution import stopping
 from crm_attribution.clock import parse_instant
 from crm_attribution.errors import CrmAttributionError, Stopped, machine_trouble
 from crm_attribution.settings import Settings
 
+WIDE = 1000
+"""Columns of a table that goes to a file or another program: nothing is cut."""
+
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def wide_console() -> Console:
+    """For tables on standard output: as wide as the terminal, and not cut where there is none."""
+    return Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False)
 
 
 class Instant(click.ParamType[datetime]):

@@ -126,13 +126,15 @@ def _clean_slate(data_dir: Path) -> None:
 
 
 def _settle_environment(data_dir: Path, env: Mapping[str, str], **more: str) -> settings.Settings:
-    """Point this process at a sandbox (`env`) and the demo's own directory; settings of the shell are overruled."""
+    """Point this process at a sandbox (`env`) and the demo's own directory; settings of the shell are overruled. The
+    mapping is that of the sample portal, or `mapping.yaml` of the directory."""
+    own = data_dir / "mapping.yaml"
     settings.set_environment(
         {
             **env,
             "CRM_ATTRIBUTION_DATA_DIR": str(data_dir),
             "CRM_ATTRIBUTION_START": iso(START),
-            "CRM_ATTRIBUTION_MAPPING": str(MAPPING),
+            "CRM_ATTRIBUTION_MAPPING": str(own if own.exists() else MAPPING),
             "CRM_ATTRIBUTION_SEND": "on",
             "CRM_ATTRIBUTION_LEDGER_URL": "",  # the demo's conversions never reach another ledger
             "CRM_ATTRIBUTION_DAGSTER_URL": "",

@@ -63,7 +63,7 @@ def difference(
             "conversions": {
                 "planned": _planned(session),
                 "changed": _columns(session, "conversions.conversion"),
-                "not planned": planned.skipped,
+                "not planned": {**planned.skipped, **planned.wrong},
             },
         }
 

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from crm_attribution import mapping
 from crm_attribution.clock import WallClock, iso
+from crm_attribution.operations.console import wide_console
 from crm_attribution.operations.dry_run import difference
 from crm_attribution.orchestration.resources import open_pipeline, run_lock
 from crm_attribution.settings import Settings
@@ -34,7 +35,7 @@ def compare(given: Settings, file: Path) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """The difference for people."""
-    console = Console(markup=False, emoji=False)
+    console = wide_console()
     versions = result["mapping_version"]
     console.print(f"mapping version {versions['current']} -> {versions['proposed']}", highlight=False)
     for layer in ("events", "milestones"):

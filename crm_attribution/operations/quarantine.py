@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
+import polars as pl
 
 from crm_attribution.clock import iso
 from crm_attribution.contracts import CONTRACTS
+from crm_attribution.contracts.base import Column
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.findings import did_you_mean
+from crm_attribution.operations.console import wide_console
 from crm_attribution.orchestration.resources import open_warehouse
 from crm_attribution.redaction import redact
 from crm_attribution.settings import Settings
@@ -101,22 +103,57 @@ def _fix(table: str, field: str, reason: str) -> str:
     columns = {column.name: column for column in contract.columns} if contract else {}
     if field in columns:
         column = columns[field]
-        checks = [check for check in column.checks if not check.startswith("str_matches")]
-        must = ", ".join([str(column.dtype), *checks, *([] if column.nullable else ["not empty"])])
-        return f"correct it where the row comes from; it is: {column.description} ({must})"
+        must = [*filter(None, map(in_words, (_kind(column), *column.checks))), *([] if column.nullable else ["given"])]
+        return f"correct it where the row comes from; it is: {column.description} ({', '.join(must)})"
     return "correct it in the record, in the program of the source"
+
+
+_KINDS = {
+    pl.Datetime: "a time such as 2026-03-31T14:00:00Z",
+    pl.Date: "a date such as 2026-03-31",
+    pl.Boolean: "true or false",
+    pl.List: "a list",
+    pl.String: "text",
+    pl.Float64: "a number",
+}
+_CHECKS = {
+    r"isin\(\[(.*)\]\)": r"one of \1",
+    r"greater_than_or_equal_to\((.*)\)": r"\1 or more",
+    r"less_than_or_equal_to\((.*)\)": r"\1 or less",
+    r"str_length\(1, None\)": "not empty",
+    r"str_matches\('\^\[0-9\]\+\$'\)": "digits",
+    r"str_matches\('\^\[A-Z\]\{3\}\$'\)": "three capitals such as EUR",
+    r"str_matches\(.*\)": "",
+}
+
+
+def _kind(column: Column) -> str:
+    return _KINDS.get(column.dtype.base_type(), "a whole number")
+
+
+def in_words(check: str) -> str:
+    """A check of a contract as people say it; what is none stays."""
+    for pattern, words in _CHECKS.items():
+        if (found := re.fullmatch(pattern, check)) is not None:
+            return found.expand(words).replace("'", "")
+    return check
+
+
+def _why(reason: str) -> str:
+    words = in_words(reason)
+    return reason if words == reason else f"must be {words or 'written otherwise'}"
 
 
 def show(result: dict[str, Any]) -> None:
     """For people."""
-    console = Console(markup=False, emoji=False)
+    console = wide_console()
 
     def say(line: str) -> None:
         console.print(line, highlight=False, soft_wrap=True)
 
     for row in result["fields"]:
         rest = "the rest of the row is stored" if row["rest_is_stored"] else "the row is not stored"
-        say(f"{row['table']} {row['key']}: {row['field']}: {row['reason']}; {rest}")
+        say(f"{row['table']} {row['key']}: {row['field']}: {_why(row['reason'])}; {rest}")
         say(f"    from {row['source'] or 'an unknown source'}, refused {row['refused_at']}")
         say(f"    {row['fix']}")
     if not result["fields"]:

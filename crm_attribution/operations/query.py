@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-
 import polars as pl
-from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.marts import query
+from crm_attribution.operations.console import wide_console
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse.connection import Warehouse
 
-WIDE = 1000
 """Columns where the output is not a terminal: a file or pipe takes whole rows."""
 
 
@@ -30,7 +27,7 @@ def show(rows: pl.DataFrame, limit: int) -> None:
     table = Table(*rows.columns)
     for row in rows.head(limit).iter_rows():
         table.add_row(*("" if value is None else str(value) for value in row))
-    console = Console(width=None if sys.stdout.isatty() else WIDE, markup=False, emoji=False)
+    console = wide_console()
     console.print(table)
     if rows.height > limit:
         console.print(f"{limit} of {rows.height} rows; --limit shows more")

@@ -8,14 +8,13 @@ from shlex import quote
 from typing import Any
 
 import polars as pl
-from rich.console import Console
 
 from crm_attribution.clicks.drop_folder import move_away
 from crm_attribution.clock import WallClock, iso, parse_instant
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.http.clock import make_clock
 from crm_attribution.marts import query
-from crm_attribution.operations.console import with_flags
+from crm_attribution.operations.console import wide_console, with_flags
 from crm_attribution.orchestration.resources import open_warehouse, run_lock
 from crm_attribution.settings import Settings
 from crm_attribution.warehouse import snapshots
@@ -98,7 +97,7 @@ def _unarchive(inbox: Path, manifest: Path) -> int:
 
 def show(result: dict[str, Any]) -> None:
     """For people."""
-    console = Console(markup=False, emoji=False)
+    console = wide_console()
     console.print(
         f"snapshot {result['snapshot']} is in place; what stood there is in {result['moved_away']}", highlight=False
     )

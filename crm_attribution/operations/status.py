@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.clock import iso, parse_instant
@@ -20,6 +19,7 @@ from crm_attribution.ledger.safety import why_unsafe
 from crm_attribution.ledger.store import LedgerFailed
 from crm_attribution.mapping import Rules
 from crm_attribution.marts.publish import read_manifest
+from crm_attribution.operations.console import wide_console
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, open_warehouse, run_lock
 from crm_attribution.orchestration.runs import told
 from crm_attribution.raw.webhooks import waiting
@@ -164,19 +164,19 @@ def quarantine_reasons(session: Session) -> dict[str, dict[str, int]]:
 
 def show_run(result: dict[str, Any]) -> None:
     """A run's summary for people."""
-    Console(markup=False, emoji=False).print(f"run {result['run_id']}", highlight=False)
+    wide_console().print(f"run {result['run_id']}", highlight=False)
     table = Table("table", "rows", "changed")
     for name, facts in result["tables"].items():
         table.add_row(name, str(facts.get(ROWS, "")), str(facts.get(CHANGED, "")))
-    Console(markup=False, emoji=False).print(table)
-    Console(markup=False, emoji=False).print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
+    wide_console().print(table)
+    wide_console().print(f"calls made {result['calls']}, minimum {result['minimum_calls']}")
     for row in result["failed_checks"]:
         click.echo(f"{row['severity']}: the check {row['check']} of {row['table']} does not hold")
 
 
 def show_status(result: dict[str, Any]) -> None:
     """The status for people."""
-    console = Console(markup=False, emoji=False)
+    console = wide_console()
     for name, value in result.items():
         if name == "conversions":
             table = Table("destination", "state", "reason", "conversions", title="conversions")

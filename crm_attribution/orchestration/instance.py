@@ -19,6 +19,7 @@ import dagster as dg
 from crm_attribution import errors
 from crm_attribution.clock import Clock, WallClock
 from crm_attribution.errors import ConfigurationError, WarehouseBusy
+from crm_attribution.ledger.store import why_no_answer
 from crm_attribution.redaction import redact, redact_secrets
 from crm_attribution.settings import DAGSTER_URL, DATA_DIR, Settings, set_environment
 from crm_attribution.warehouse.lock import RunLock, process_alive, process_start_token
@@ -99,6 +100,8 @@ def _wanted(given: Settings) -> str:
         return shipped
     if find_spec("dagster_postgres") is None:
         raise ConfigurationError(f"{DAGSTER_URL.name}: dagster-postgres is not installed: {_INSTALL}")
+    if why := why_no_answer(given[DAGSTER_URL]):
+        raise ConfigurationError(f"{DAGSTER_URL.name}: {redact(why)}; start the database, or correct the address")
     return re.sub(r"^event_log_storage:.*\n(?: .*\n)*", _POSTGRES, shipped, flags=re.MULTILINE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from crm_attribution import mapping
+from crm_attribution.conversions import traits
 from crm_attribution.destinations import destinations
 from crm_attribution.errors import ConfigurationError, CrmAttributionError
 from crm_attribution.findings import Finding
@@ -35,8 +36,19 @@ def check(given: Settings) -> list[Finding]:
             *found,
         ]
     found = [*portal.look(given, rules, clock, known), *found]
+    found += _traits(rules, given)
     for destination in destinations().values():
         found += platforms.look(destination, rules, given, clock)
     ads = {name: one for name, one in destinations().items() if one.plans_from == "milestones"}
     used = [name for name, one in ads.items() if platforms.used(one, rules, given)]
     return found + rule.own_sync(used)
+
+
+def _traits(rules: mapping.Rules, given: Settings) -> list[Finding]:
+    """The files of computed traits that the mapping names; their queries run with the hour."""
+    good, wrong = traits.usable(rules, given)
+    fix = "correct the file, or take the name out of write_back.identify.traits"
+    return [
+        *(Finding(f"computed trait {name}", "ok", f"{trait.path.name} can be read") for name, trait in good.items()),
+        *(Finding(f"computed trait {name}", "failed", why, fix) for name, why in wrong.items()),
+    ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 import json
 import os
 import re
@@ -13,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from crm_attribution.clicks.drop_folder import NDJSON, read_csv, read_parquet
+from crm_attribution.clicks.drop_folder import NDJSON, NoTable, csv_lines, read_parquet
 from crm_attribution.privacy.rules import Trace, names, without
 
 _OURS = re.compile(r"\..+\.\d+\.part")
@@ -72,8 +74,10 @@ def _without(path: Path, of: Trace) -> tuple[bytes | None, int]:
     try:
         if suffix == ".json":
             return _document(json.loads(path.read_bytes()), of)
-        if suffix in (".csv", ".parquet"):
-            return _table(path, of)
+        if suffix == ".csv":
+            return _csv(path, of)
+        if suffix == ".parquet":
+            return _parquet(path, of)
     except (ValueError, RecursionError, pl.exceptions.PolarsError):
         pass  # what cannot be read is looked through as bytes
     return None, int(of.mentioned_in(path.read_bytes().decode("utf-8", "replace")))
@@ -103,16 +107,36 @@ def _line_names(line: bytes, of: Trace) -> bool:
         return of.mentioned_in(text)
 
 
-def _table(path: Path, of: Trace) -> tuple[bytes | None, int]:
-    parquet = path.suffix.lower() == ".parquet"
-    frame = read_parquet(path) if parquet else read_csv(path)
+def _csv(path: Path, of: Trace) -> tuple[bytes | None, int]:
+    """Rows that do not fit the header are looked through as text."""
+    lines = csv_lines(path)
+    header = next(lines, None)
+    if header is None:
+        return None, 0
+    kept, gone = [header.fields], 0
+    for line in lines:
+        if line.problem is not None:
+            raise NoTable(line.problem)
+        fits = len(line.fields) == len(header.fields)
+        row = dict(zip(map(str.strip, header.fields), line.fields, strict=True)) if fits else None
+        if names(row, of) if row is not None else of.mentioned_in(",".join(line.fields)):
+            gone += 1
+        else:
+            kept.append(line.fields)
+    if not gone or len(kept) == 1:
+        return None, gone
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(kept)
+    return text.getvalue().encode(), gone
+
+
+def _parquet(path: Path, of: Trace) -> tuple[bytes | None, int]:
+    frame = read_parquet(path)
     keep = [not names(row, of) for row in frame.iter_rows(named=True)]
     kept = frame.filter(pl.Series(keep, dtype=pl.Boolean))
     gone = frame.height - kept.height
     if not gone or kept.is_empty():
         return None, gone
-    if not parquet:
-        return kept.write_csv().encode(), gone
     temporary = _temporary(path)
     kept.write_parquet(temporary)
     content = temporary.read_bytes()

@@ -23,6 +23,7 @@ FIXES = {
     "not_a_number": "digits, with a point",
     "not_true_or_false": "true or false",
     "no_such_stage": "a lifecycle stage of the mapping (lifecycle.order), by its id",
+    "names_no_company": "the company's own website: that of a mail or hosting provider names nobody",
     "several_companies_have_the_domain": "merge the companies in HubSpot",
     "twice_in_one_file": "remove the line, or give the file a column that tells the two apart, such as the ad group",
 }

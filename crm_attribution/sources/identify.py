@@ -6,6 +6,7 @@ https://segment.com/docs/connections/spec/
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from crm_attribution.sources.rows import Row, slug
 
 _ID = 24
 _PROPERTIES = "properties"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,18 @@ def _flat(values: Given, above: str = "") -> Iterator[tuple[str, str]]:
             yield from _flat(inner, key)
             continue
         parts = inner if isinstance(inner, list) else [inner]
-        texts = [str(one).lower() if isinstance(one, bool) else clean(one) for one in parts if one is not None]
+        texts = [_text(one) for one in parts if one is not None]
         text = ";".join(one for one in map(str.strip, texts) if one)
         if text:
             yield key, text
+
+
+def _text(value: Any) -> str:
+    """As HubSpot takes it: an object inside a list as JSON, no control characters but line ends and tabs."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    plain = json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else value
+    return _CONTROL.sub("", clean(plain))
 
 
 def _nested(value: Any) -> Any:

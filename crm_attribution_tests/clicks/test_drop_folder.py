@@ -83,8 +83,23 @@ def test_a_bad_line_costs_one_row_and_is_named(tmp_path):
     assert "oops" not in repr(rows[1])
 
 
+def test_a_bad_line_of_a_csv_file_costs_one_row_and_is_named(tmp_path):
+    text = 'click_id, country\n1,DE\n\n2,DE,jane@acme.test\n3\n"4"4,DE\n"5\n5","D""E"\n6,\n'
+    rows = loaded(write(tmp_path / "a.csv", text)).rows
+    assert [(row.number, row.problem, row.values) for row in rows] == [
+        (1, None, {"click_id": "1", "country": "DE"}),
+        (2, "line 4: 3 fields, the header has 2", {}),
+        (3, "line 5: 1 fields, the header has 2", {}),
+        (4, "line 6: a quote stands inside a field; double it", {}),
+        (5, None, {"click_id": "5\n5", "country": 'D"E'}),
+        (6, None, {"click_id": "6", "country": None}),
+    ]
+    assert rows[1].raw == "2,DE,jane@acme.test"
+
+
 def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
-    write(tmp_path / "a.csv", "click_id,country\n1,2,3,4 jane@acme.test\n")
+    write(tmp_path / "a.csv", 'click_id,country\n1,DE\n2,"jane@acme.test\n3,FR\n')
+    write(tmp_path / "s.csv", "click_id;country\n1;DE\n")
     write(tmp_path / "b.parquet", "not parquet, jane@acme.test")
     write(tmp_path / "c.xlsx", "?")
     write(tmp_path / "d.csv", "")
@@ -106,12 +121,14 @@ def test_an_unreadable_file_does_not_stop_the_others(tmp_path):
         "c.xlsx",
         "f.ndjson",
         "pipe.ndjson",
+        "s.csv",
         "u.csv",
         "v.csv",
         "w.csv.gz",
         "x.csv",
     }
-    assert bad["a.csv"].startswith("not a table: ")
+    assert bad["a.csv"] == "line 4: a quote that is not closed"
+    assert bad["s.csv"] == "columns are separated by ';'; save it with commas"
     assert bad["u.csv"] == bad["v.csv"] == bad["x.csv"] == "not text in UTF-8; save it as CSV in UTF-8"
     assert bad["b.parquet"] == "not a Parquet file; write it again"
     assert bad["w.csv.gz"] == "unknown kind; unpack it"

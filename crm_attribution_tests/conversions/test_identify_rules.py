@@ -116,4 +116,5 @@ def test_keys_become_properties_and_what_cannot_be_written_is_told():
                   frozenset({"ad_consent"}), STAGES)  # fmt: skip
     good, wrong = known.read({"title": "x", "jobtitle": "y", "secret": "s", "plan": "p", "ad_consent": "1", "z": "1"})
     assert good == {"jobtitle": "y", "plan": "p"}
-    assert wrong == {"ad_consent": "not_to_be_written", "z": "no_such_property"}
+    assert wrong == {"ad_consent": "not_to_be_written", "z": "no_such_property", "jobtitle": "named_twice"}
+    assert known.read({"title": "x", "jobtitle": "x"}) == ({"jobtitle": "x"}, {})

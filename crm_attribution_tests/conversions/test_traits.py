@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_attribution.conversions import traits
-from crm_attribution.marts.traits import discover
+from crm_attribution.marts.traits import paths, read
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.laws import TIMES
@@ -74,7 +74,7 @@ def test_accounts_enter_and_leave_with_their_people_once(session: Session, tmp_p
         "-- Accounts with people in an account.\n--\n-- @subject: person\n-- @accounts: all\n"
         "SELECT DISTINCT person_id FROM identity.membership WHERE account_id = 'a1'\n"
     )
-    used = discover([tmp_path])
+    used = {name: read(path) for name, path in paths([tmp_path]).items()}
     contacts = pl.DataFrame(
         {"id": [1, 2], "created_at": [FROM, FROM], "modified_at": [FROM, FROM], "extracted_at": [FROM, FROM]}
     ).with_columns(archived=False)
@@ -94,3 +94,20 @@ def test_accounts_enter_and_leave_with_their_people_once(session: Session, tmp_p
     assert hour(3, [("p1", "a1", False), ("p2", "a2", False)]) == []
     assert hour(4, [("p1", "a2", False)]) == [], "whoever left with all its people has nobody to be told of"
     assert hour(5, [("p1", "a1", False), ("p2", "a1", False)]) == [("a1", "entered", 1), ("a1", "entered", 2)]
+
+
+def test_a_query_that_takes_too_long_is_ended_and_the_next_one_runs(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = "-- Slow or not.\n--\n-- @subject: person\n"
+    endless = (
+        "SELECT DISTINCT 'p1' AS person_id FROM range(10000000) a, range(10000000) b WHERE a.range % 7 = b.range % 5"
+    )
+    (tmp_path / "endless.sql").write_text(head + endless, encoding="utf-8")
+    (tmp_path / "quick.sql").write_text(head + "SELECT 'p1' AS person_id", encoding="utf-8")
+    used = {name: read(path) for name, path in paths([tmp_path]).items()}
+    monkeypatch.setattr(traits, "MOST_SECONDS", 0.2)
+    told = traits.update(session, used, FROM, FROM)
+    assert list(told.wrong) == ["endless"]
+    assert "takes more than 0.2 s" in told.wrong["endless"]
+    assert session.query("SELECT DISTINCT trait FROM conversions.trait")["trait"].to_list() == ["quick"]

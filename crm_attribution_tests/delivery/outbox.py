@@ -196,6 +196,11 @@ class Outbox:
         return self.destination.limits.dedupe is None
 
     @property
+    def replays(self) -> bool:
+        """What the platform took may be asked for once more."""
+        return not self.forgets and not self.destination.limits.once
+
+    @property
     def values(self) -> dict[str, str]:
         return {name: self.env[name] for name in (setting.name for setting in self.destination.required)}
 

@@ -13,9 +13,10 @@ from crm_attribution.clock import FixedClock
 from crm_attribution.conversions import plan
 from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
+from crm_attribution.delivery.replay import Answer, Wish, queue
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
-from crm_attribution.ledger.tables import CONVERSION
+from crm_attribution.ledger.tables import CONVERSION, TABLES
 from crm_attribution.settings import Settings
 from crm_attribution_tests.flow.chain import RULES, Chain, rules
 from crm_attribution_tests.helpers import at
@@ -31,10 +32,12 @@ class Telling:
 
     Attributes:
         env: settings above the sandbox's.
+        planning: what the last hour said of its planning.
     """
 
     chain: Chain
     env: dict[str, str] = field(default_factory=dict)
+    planning: plan.Planning = field(default_factory=plan.Planning)
 
     @classmethod
     @contextmanager
@@ -51,7 +54,7 @@ class Telling:
         now = at(self.chain.sandbox.clock())
         given = self.settings()
         with self.chain.warehouse.session() as session:
-            plan.update(session, self.chain.ledger, self.chain.mapping, given, now)
+            self.planning = plan.update(session, self.chain.ledger, self.chain.mapping, given, now)
         return {name: self.deliver(name) for name in to}
 
     def deliver(self, name: str, **options: Any) -> DeliveryReport:
@@ -67,6 +70,15 @@ class Telling:
             resolve=resolver(destinations()[name], self.chain.mapping),
             **options,
         )
+
+    def replay(self, name: str) -> list[Answer]:
+        """Ask for everything that a destination took to be sent again, as the command does."""
+        with self.chain.ledger.reading() as book:
+            of = TABLES[CONVERSION].c
+            rows = book.read(CONVERSION, of.destination == name, of.state == "accepted").sort("milestone_id")
+        wish = Wish(rows["milestone_id"].to_list(), [name], "asked to", "command")
+        with self.chain.warehouse.session() as session:
+            return queue(session, self.chain.ledger, wish, at(self.chain.sandbox.clock()))
 
     def settings(self) -> Settings:
         on = {"CRM_ATTRIBUTION_WRITE_BACK": "on", "CRM_ATTRIBUTION_START": START}

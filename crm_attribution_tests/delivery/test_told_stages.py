@@ -181,6 +181,8 @@ class TestWhole:
             told.hour("2026-03-02T14:00:00Z", to=to)
             assert stages(told) == moved
             assert [one["id"] for one in told.counted("hubspot_stages")] == ["21", "22"]
+            wishes = told.replay("hubspot_stages")
+            assert [one.refused for one in wishes] == [{"hubspot_stages": "not_done_twice"}] * 2
             # a person moves it back, and the contact clicks on
             assert told.hour("2026-03-02T18:00:00Z", to=to)["hubspot_stages"].requests == 0
             assert stages(told) == {**moved, 21: "appointmentscheduled"}

@@ -9,8 +9,10 @@ import polars as pl
 import pytest
 
 from crm_attribution import configuration
+from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.operations.quarantine import Asked, listed, show
+from crm_attribution.operations.quarantine import Asked, in_words, listed, show
+from crm_attribution.sources import sources
 from crm_attribution.sources.fixes import FIXES, fix
 from crm_attribution_tests.helpers import at, new_warehouse
 
@@ -63,3 +65,25 @@ def test_a_reason_may_have_a_semicolon_of_its_own(tmp_path: Path) -> None:
     (row,) = listed(configuration.load({"CRM_ATTRIBUTION_DATA_DIR": str(tmp_path)}), Asked())["fields"]
     assert (row["field"], row["reason"]) == ("file", "compressed; unpack it first")
     assert row["fix"] == "correct the file and drop it into its folder again"
+
+
+def test_what_a_column_must_hold_is_said_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = "kind:isin(['identify', 'group', 'track']); happened_at:odd; contact_id:odd"
+    with new_warehouse(tmp_path).session() as session:
+        rows = pl.DataFrame([refused("a.csv row 1", reasons, "a.csv")])
+        session.quarantine.add("raw.identify", rows, observed_at=at("2026-03-10"))
+    result = listed(configuration.load({"CRM_ATTRIBUTION_DATA_DIR": str(tmp_path)}), Asked())
+    ends = {row["field"]: row["fix"].rpartition(" (")[2] for row in result["fields"]}
+    assert ends == {
+        "kind": "text, one of identify, group, track, given)",
+        "happened_at": "a time such as 2026-03-31T14:00:00Z, given)",
+        "contact_id": "a whole number, 0 or more)",
+    }
+    show(result)
+    assert "kind: must be one of identify, group, track; " in capsys.readouterr().out
+
+
+def test_no_check_of_a_column_is_shown_as_code() -> None:
+    sources()
+    checks = {check for contract in CONTRACTS.values() for column in contract.columns for check in column.checks}
+    assert [check for check in checks if "(" in in_words(check)] == []

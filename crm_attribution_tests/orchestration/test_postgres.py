@@ -81,7 +81,17 @@ def test_an_address_that_is_none_is_refused_without_showing_it():
     assert "secret" not in str(refused.value)
 
 
-def test_the_file_names_the_setting_and_not_its_value(tmp_path, monkeypatch):
+def test_a_database_that_does_not_answer_is_named_in_one_line(tmp_path):
+    url = "postgresql://u:secret@127.0.0.1:1/db"
+    given = configuration.load({"CRM_ATTRIBUTION_DATA_DIR": str(tmp_path), DAGSTER_URL.name: url})
+    with pytest.raises(ConfigurationError, match=r"^CRM_ATTRIBUTION_DAGSTER_URL: .*refused.*start the data") as refused:
+        instance.dagster_home(given)
+    assert "secret" not in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_file_names_the_setting_and_not_its_value(monkeypatch):
+    monkeypatch.setattr(instance, "why_no_answer", lambda _: None)
     given = configuration.load({DAGSTER_URL.name: "postgresql+psycopg://u:secret@h/db"})
     text = instance._wanted(given)
     assert yaml.safe_load(text)["storage"] == {"postgres": {"postgres_url": {"env": DAGSTER_URL.name}}}

@@ -254,7 +254,8 @@ def drop_files(inbox: Path) -> None:
     lines = [json.dumps(BOBS), json.dumps(ANNAS), "no json, but bob", f"no json, but {EMAIL}"]
     (archive / "one.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8")
     both = pl.DataFrame([BOBS, ANNAS], infer_schema_length=None)
-    both.write_csv(archive / "two.csv")
+    text = both.write_csv() + f"lines of another length,{EMAIL}\nlines of another length, but bob\n"
+    (archive / "two.csv").write_text(text, encoding="utf-8")
     both.write_parquet(archive / "three.parquet", compression="uncompressed")
     (archive / "only.csv").write_text(f"click_id,gclid\nx,{GCLID}\n", encoding="utf-8")
     (archive / "unknown.txt").write_text(f"call {EMAIL}", encoding="utf-8")

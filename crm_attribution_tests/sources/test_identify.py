@@ -24,6 +24,8 @@ PERSON = {"kind": "identify", "happened_at": "2026-02-01T00:00:00Z", "email": "a
         ({"properties": '{"Plan Tier": "pro", "plan_tier": "free"}'}, None, ["properties:named_twice"]),
         ({"properties": '{"Plan Tier": "pro", "plan_tier": "pro"}'}, {"plan_tier": "pro"}, []),
         ({"Plan Tier": "free", "properties": '{"plan_tier": "pro"}'}, {"plan_tier": "pro"}, []),
+        ({"properties": '{"plan": "p\\u0000ro", "seats": [{"of": "a"}, true]}'},
+         {"plan": "pro", "seats": '{"of": "a"};true'}, []),
         ({"***": "", "properties": '{"plan": "pro"}'}, {"plan": "pro"}, []),
     ],
 )  # fmt: skip

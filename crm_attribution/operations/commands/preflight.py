@@ -7,11 +7,10 @@ import sys
 from collections.abc import Sequence
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from crm_attribution.findings import Finding, worst
-from crm_attribution.operations.console import acts_on_errors, given_settings
+from crm_attribution.operations.console import acts_on_errors, given_settings, wide_console
 
 _STATES = ("failed", "warning", "cannot be checked", "ok")
 
@@ -41,7 +40,7 @@ def preflight(privacy: bool, as_json: bool) -> None:
 
 def show(found: Sequence[Finding]) -> None:
     """For people: what somebody must act on comes first."""
-    console = Console(markup=False, emoji=False)
+    console = wide_console()
     table = Table("name", "state", "found", "what to do", show_lines=True)
     for one in sorted(found, key=lambda one: _STATES.index(one.state)):
         table.add_row(one.name, one.state, one.found, one.fix if one.state != "ok" else "")

@@ -249,6 +249,10 @@ def written_beside(name: str, deps: list[str]) -> dg.AssetsDefinition:
     )
     def asset(pipeline: PipelineParam) -> Result:
         with acting_on_errors(), pipeline.warehouse.session() as session:
-            return result(pipeline, name, reports.count(session, name), run_table_checks(session, name))
+            rows = reports.count(session, name).rows
+            pipeline.say(f"{name}: {rows} rows")
+            return dg.MaterializeResult(
+                asset_key=key_of(name), metadata={ROWS: rows}, check_results=run_table_checks(session, name)
+            )
 
     return asset

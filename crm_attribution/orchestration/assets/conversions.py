@@ -7,6 +7,7 @@ import dagster as dg
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.conversions import recipients, traits
 from crm_attribution.conversions.identify import TOLD
+from crm_attribution.conversions.plan import Planning
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.looking import Looking
 from crm_attribution.delivery.replay_inbox import take
@@ -34,6 +35,11 @@ from crm_attribution.orchestration.resources import Pipeline
 
 CHECK = "account_can_send"
 BACKLOG = "no_backlog"
+USABLE = dg.AssetCheckSpec(
+    "rules_usable",
+    asset=key_of(CONVERSION),
+    description="Every threshold rule and computed trait that the mapping names can be used; the others go on without.",
+)
 
 
 @dg.multi_asset(
@@ -44,7 +50,7 @@ BACKLOG = "no_backlog"
             sorted({*PLANNING.reads, *TELLING.reads, *COMPUTING.reads, *ALERTING.reads} - {*COMPUTING.writes}),
         )
     ],
-    check_specs=table_checks(CONVERSION),
+    check_specs=[*table_checks(CONVERSION), USABLE],
     backfill_policy=BACKFILL,
 )
 def conversion(pipeline: PipelineParam) -> Result:
@@ -52,7 +58,17 @@ def conversion(pipeline: PipelineParam) -> Result:
     with acting_on_errors(), pipeline.warehouse.session() as session:
         report = conversions.update(session, pipeline.ledger, pipeline.rules, pipeline.settings, now)
         report.figures["wishes to replay"] = take(session, pipeline.ledger, pipeline.settings.inbox, pipeline.clock)
-        return result(pipeline, CONVERSION, report, run_table_checks(session, CONVERSION))
+        return result(pipeline, CONVERSION, report, [*run_table_checks(session, CONVERSION), _usable(report)])
+
+
+def _usable(report: Planning) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=USABLE.name,
+        asset_key=USABLE.asset_key,
+        passed=not report.wrong,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={**report.wrong, "fix": "correct the file or the rule; `crm-attribution preflight` reads both"},
+    )
 
 
 def sink(destination: Destination) -> dg.AssetsDefinition:
