@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from crm_attribution.clock import from_millis, iso, parse_instant
@@ -40,12 +40,14 @@ class Known:
         types: property -> HubSpot's type, of those that HubSpot has.
         kept: properties that no input may write.
         stages: lifecycle stages in their order.
+        options: property -> the values it may have, of those that HubSpot has a list of.
     """
 
     names: Mapping[str, str | None]
     types: Mapping[str, str]
     kept: frozenset[str]
     stages: Sequence[str]
+    options: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def read(self, values: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
         """Values of a row as HubSpot's, and what is left out with the reason. Of two values of a property that which
@@ -71,7 +73,12 @@ class Known:
             raise ValueError("no_such_property")
         if name == LIFECYCLE:
             return stage_of(text, self.stages)
-        return typed(text, self.types[name])
+        value = typed(text, self.types[name])
+        if name in self.options and self.types[name] == "enumeration":
+            several = [one.strip() for one in value.split(";") if one.strip()]
+            if not set(several) <= set(self.options[name]):
+                raise ValueError("no_such_option")
+        return value
 
 
 def typed(text: str, kind: str) -> str:

@@ -79,17 +79,18 @@ class Telling:
 
 
 def known_of(session: Session, rules: Rules) -> dict[str, Known]:
-    rows = session.query("SELECT object_type, name, type FROM raw.property WHERE NOT archived")
-    kept = kept_from_inputs(rules)
-    return {
-        kind: Known(
+    rows = session.query("SELECT object_type, name, type, options FROM raw.property WHERE NOT archived")
+    kept, found = kept_from_inputs(rules), {}
+    for kind in ("contacts", "companies"):
+        mine = rows.filter(pl.col("object_type") == kind)
+        found[kind] = Known(
             rules.write_back.identify.names.get(kind, {}),
-            dict(rows.filter(pl.col("object_type") == kind).select("name", pl.col("type").fill_null("")).iter_rows()),
+            dict(mine.select("name", pl.col("type").fill_null("")).iter_rows()),
             frozenset({*kept[kind], *NEVER}),
             rules.lifecycle.order,
+            {name: frozenset(options) for name, options in mine.drop_nulls("options").select("name", "options").rows()},
         )
-        for kind in ("contacts", "companies")
-    }
+    return found
 
 
 def people_of(session: Session, found: inputs.Inputs, telling: Telling) -> dict[str, Subject]:

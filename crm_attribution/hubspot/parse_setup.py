@@ -19,6 +19,7 @@ def properties(object_type: str, results: Iterable[Record]) -> pl.DataFrame:
             "label": blank(result.get("label")),
             "type": blank(result.get("type")),
             "field_type": blank(result.get("fieldType")),
+            "options": sorted({str(one["value"]) for one in result.get("options") or ()}) or None,
             "archived": bool(result.get("archived")),
         }
         for result in results

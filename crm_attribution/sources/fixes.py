@@ -22,6 +22,7 @@ FIXES = {
     "not_to_be_written": "leave it out: it is HubSpot's own, or the pipeline reads it",
     "not_a_number": "digits, with a point",
     "not_true_or_false": "true or false",
+    "no_such_option": "an option of the property in HubSpot, by its internal value; or add the option there",
     "no_such_stage": "a lifecycle stage of the mapping (lifecycle.order), by its id",
     "names_no_company": "the company's own website: that of a mail or hosting provider names nobody",
     "several_companies_have_the_domain": "merge the companies in HubSpot",

@@ -111,6 +111,16 @@ def test_stages_are_known_by_id_and_label():
         stage_of("won", STAGES)
 
 
+@pytest.mark.parametrize(
+    ("text", "found"), [("gold", "gold"), ("gold;silver", "gold;silver"), ("Gold", None), ("gold; lead", None)]
+)
+def test_an_enumeration_is_given_its_options_only(text: str, found: str | None):
+    known = Known({}, {"tier": "enumeration"}, frozenset(), STAGES, {"tier": {"gold", "silver"}})
+    good, wrong = known.read({"tier": text})
+    assert good.get("tier") == found
+    assert wrong == ({} if found else {"tier": "no_such_option"})
+
+
 def test_keys_become_properties_and_what_cannot_be_written_is_told():
     known = Known({"title": "jobtitle", "secret": None}, {"jobtitle": "string", "plan": "string", "ad_consent": "bool"},
                   frozenset({"ad_consent"}), STAGES)  # fmt: skip

@@ -48,8 +48,15 @@ def ready(told: Telling) -> None:
     """Have the properties of the files, and those that provision makes."""
     for kind, properties in PROPERTIES.items():
         told.chain.sandbox.set_properties(kind, add=[{"name": name, "type": how} for name, how in properties])
+    options(told, "gold")
     found = provision(told.chain.mapping, told.settings(), act=True)
     assert {one.state for one in found} == {"ok"}, found
+
+
+def options(told: Telling, *values: str) -> None:
+    """The options of the contacts' `tier` from now on."""
+    tier = {"name": "tier", "type": "enumeration", "options": [{"value": one, "label": one} for one in values]}
+    told.chain.sandbox.set_properties("contacts", add=[tier])
 
 
 def drop(told: Telling, *rows: dict[str, Any]) -> None:
@@ -110,6 +117,7 @@ def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
                 "email": "n\x00ew@firm.example\x07",
                 "plan": "p\x00ro",
                 "seats": "many",
+                "tier": "platinum",
                 "website": "https://shop.firm.example/pricing",
             },
             {"kind": "group", "happened_at": at(1), "website": "http://firm.example", "employees": 12, "plan": "team"},
@@ -154,6 +162,7 @@ def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
             ("contacts:hs_analytics_source", "hs_analytics_source:not_to_be_written"),
             ("contacts:seats", "seats:not_a_number"),
             ("contacts:shoe_size", "shoe_size:no_such_property"),
+            ("contacts:tier", "tier:no_such_option"),
         ]
         # what was made is read, and then associated; a known pair was in the first hour
         written = len(told.counted("hubspot_identify"))
@@ -180,16 +189,19 @@ def test_people_and_companies_are_told_once_and_on_change_only(tmp_path: Path):
         # a change is written alone; a value that comes back too; a property that is there now is told of what waited
         drop(told, {"happened_at": "2026-03-02T13:30:00Z", "email": "new@firm.example", "plan": "max"})
         told.chain.sandbox.set_properties("contacts", add=[{"name": "shoe_size", "type": "number"}])
+        options(told, "gold", "platinum")
         told.hour("2026-03-02T14:00:00Z", to=TO)
         assert "evangelist" in stages_of(told, 12)
         assert {str(one["properties"]) for one in told.counted("hubspot_identify")[written + 1 :]} == {
             "{'shoe_size': '38'}",
-            "{'plan': 'max'}",
+            "{'plan': 'max', 'tier': 'platinum'}",
         }
         drop(told, {"happened_at": "2026-03-02T14:30:00Z", "email": "new@firm.example", "plan": "pro"})
         told.hour("2026-03-02T15:00:00Z", to=TO)
         assert of(told, "contacts", person, "plan") == {"plan": "pro"}
-        assert "contacts:shoe_size" not in {row["key"].partition(":told:")[2] for row in quarantined(told)}
+        assert not {"contacts:shoe_size", "contacts:tier"} & {
+            row["key"].partition(":told:")[2] for row in quarantined(told)
+        }
 
 
 def quarantined(told: Telling) -> list[dict[str, Any]]:

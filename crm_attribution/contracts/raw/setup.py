@@ -71,6 +71,7 @@ class Property(Model):
     label: str = field("label in HubSpot's UI", nullable=True)
     type: str = field("string, number, date, datetime, enumeration, bool, …", nullable=True)
     field_type: str = field("HubSpot's fieldType", nullable=True)
+    options: Strings = field("internal values that it may have; null where it has no list of them", nullable=True)
     archived: bool = field("whether the property is archived, or has gone from the portal's list")
 
 
