@@ -18,7 +18,12 @@ _KINDS = (
 )
 
 
-@table("attribution.touch", key=("touch_id",), journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"})
+@table(
+    "attribution.touch",
+    key=("touch_id",),
+    journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"},
+    near=("account_id", "touched_at"),
+)
 class Touch(Model):
     """A marketing touch of a known person, or of an account where a shared mailbox names no person."""
 

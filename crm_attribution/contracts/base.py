@@ -87,7 +87,12 @@ class Sifted:
 
 @dataclass(frozen=True)
 class Contract:
-    """Everything derived from one contract class."""
+    """Everything derived from one contract class.
+
+    Attributes:
+        near: rows that are written together are stored in the order of these columns, so that what is read together
+            lies together: a database without indexes then reads a few places of the table, not all of it.
+    """
 
     name: str
     key: tuple[str, ...]
@@ -95,6 +100,7 @@ class Contract:
     columns: tuple[Column, ...]
     model: type[Model]
     journal: tuple[Entry, ...] = ()
+    near: tuple[str, ...] = ()
 
     @property
     def schema(self) -> str:
@@ -255,11 +261,14 @@ CONTRACTS: dict[str, Contract] = {}
 M = TypeVar("M", bound=type[Model])
 
 
-def table(name: str, *, key: tuple[str, ...], journal: Journal | None = None) -> Callable[[M], M]:
-    """Register a contract class as the table `schema.name` with its key columns and what its changes journal."""
+def table(
+    name: str, *, key: tuple[str, ...], journal: Journal | None = None, near: tuple[str, ...] = ()
+) -> Callable[[M], M]:
+    """Register a contract class as the table `schema.name` with its key columns, what its changes journal, and by which
+    columns its rows lie together (`Contract.near`)."""
 
     def register(model: M) -> M:
-        CONTRACTS[name] = _contract(name, key, model, entries(journal or {}))
+        CONTRACTS[name] = _contract(name, key, model, entries(journal or {}), near)
         return model
 
     return register
@@ -279,7 +288,9 @@ def hubspot_id(description: str, **options: Any) -> Any:
     return field(description, ge=0, **options)
 
 
-def _contract(name: str, key: tuple[str, ...], model: type[Model], journal: tuple[Entry, ...]) -> Contract:
+def _contract(
+    name: str, key: tuple[str, ...], model: type[Model], journal: tuple[Entry, ...], near: tuple[str, ...]
+) -> Contract:
     columns = []
     for column in model.to_schema().columns.values():
         given = column.dtype.type
@@ -297,10 +308,10 @@ def _contract(name: str, key: tuple[str, ...], model: type[Model], journal: tupl
                 email_of=metadata.get("email_of") or None,
             )
         )
-    missing = set(key) - {column.name for column in columns}
+    missing = {*key, *near} - {column.name for column in columns}
     if missing:
-        raise ContractViolation(f"{name}: key columns {sorted(missing)} are not in the contract")
-    return Contract(name, key, " ".join((model.__doc__ or "").split()), tuple(columns), model, journal)
+        raise ContractViolation(f"{name}: key or near columns {sorted(missing)} are not in the contract")
+    return Contract(name, key, " ".join((model.__doc__ or "").split()), tuple(columns), model, journal, near)
 
 
 _DUCKDB_TYPES: dict[type[pl.DataType], str] = {

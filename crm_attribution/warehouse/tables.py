@@ -19,7 +19,7 @@ from crm_attribution.warehouse.sql import Sql
 RECORDED = ("recorded_at", "superseded_at")
 """The columns by which a bitemporal table says since and until when it was known."""
 
-_WIDE = 10
+_WIDE = 6
 """Columns from which on reading a table's keys first costs less than reading it once."""
 
 
@@ -66,7 +66,7 @@ class Table:
             "CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n WHERE NOT EXISTS"
             f" (SELECT 1 FROM {self._target} t WHERE {match})"
         )
-        self._sql.connection.execute(f"INSERT INTO {self._target} BY NAME FROM _write")
+        self._insert("_write")
         self._journal_source(contract, "_write")
         return self._drop("_write", contract)
 
@@ -75,7 +75,8 @@ class Table:
         contract = self.contract
         frame = contract.validate(contract.conform(frame))
         if frame.height:
-            self._sql.change(f"INSERT INTO {self._target} BY NAME FROM _frame", _frame=frame)
+            with self._sql.registered({"_frame": frame}):
+                self._insert("_frame")
         return frame
 
     def replace(self, frame: pl.DataFrame, scope: pl.DataFrame | None) -> pl.DataFrame:
@@ -113,7 +114,7 @@ class Table:
             f" ON {self._same(contract, '_new', 'd')}"
         )
         self._sql.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
-        self._sql.connection.execute(f"INSERT INTO {target} BY NAME FROM _came")
+        self._insert("_came")
         changed = self._sql.query(
             "SELECT * EXCLUDE (_place), false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came"
         )
@@ -196,6 +197,11 @@ class Table:
             done = self._sql.connection.execute(f"UPDATE {self._target} t SET {renamed}").fetchall()
         return int(done[0][0])
 
+    def _insert(self, source: str) -> None:
+        near = ", ".join(q(column) for column in self.contract.near)
+        ordered = f" ORDER BY {near}" if near else ""
+        self._sql.connection.execute(f"INSERT INTO {self._target} BY NAME FROM {source}{ordered}")
+
     def _replace_rows(self, contract: Contract, source: str) -> pl.DataFrame:
         target = self._target
         match = _match(contract.key, "t", "n")
@@ -203,7 +209,7 @@ class Table:
         keyed = all(key in contract.key for entry in contract.journal for key in entry.key_sql)
         self._journal_source(contract, source, "" if keyed else before)
         self._sql.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
-        self._sql.connection.execute(f"INSERT INTO {target} BY NAME FROM {source}")
+        self._insert(source)
         return self._drop(source, contract)
 
     def _journal_source(self, contract: Contract, source: str, more: str = "") -> None:

@@ -69,6 +69,22 @@ def test_upsert_writes_only_what_differs(warehouse: Warehouse) -> None:
         assert session["raw.owner"].upsert(owners(("1", "a@x.example"))).is_empty()
 
 
+def test_what_is_read_together_is_stored_together(warehouse: Warehouse) -> None:
+    """Touches of one account, whoever writes them and in whatever order."""
+    rows = [{"touch_id": f"{n}", "touched_at": NOON - timedelta(hours=n), "kind": "link_click", "channel": "E-mail",
+             "account_id": f"company:{n % 3}", "click_id_kinds": [], "origin": "x"} for n in range(9)]  # fmt: skip
+    some, others, last = (pl.DataFrame(rows[n : n + 3]) for n in (0, 3, 6))
+    with warehouse.session() as session:
+        table = session["attribution.touch"]
+        for write in (table.upsert, table.append, table.append_new):
+            session.truncate(["attribution.touch"])
+            write(pl.concat([some, others, last]))
+            stored = session.query("SELECT account_id, touched_at FROM attribution.touch ORDER BY rowid")
+            assert stored.equals(stored.sort("account_id", "touched_at"))
+        table.replace(pl.concat([last, some]), None)
+        assert session.scalar("SELECT count(*) FROM attribution.touch") == 6
+
+
 def test_upsert_never_goes_back_in_time(warehouse: Warehouse) -> None:
     def company(name: str, modified: datetime) -> pl.DataFrame:
         row = {"id": "7", "name": name, "created_at": NOON, "modified_at": modified, "archived": False}

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from crm_attribution.attribution.models.base import SCALE, Model, Parameters
 
-_START, _CONVERTED, _NOTHING = 0, -1, -2
 
-
-def weights(_journeys: pl.DataFrame, _parameters: Parameters) -> pl.Expr:
+def weights(journeys: pl.DataFrame, _parameters: Parameters) -> pl.Series:
     """The channel's removal effect; for a channel not seen before the mean of the journey's others. Where nothing is
     known, or nothing had an effect, every touch gets the same."""
-    mean = pl.col("effect").mean().over("journey").round().cast(pl.Int64)
-    effect = pl.coalesce("effect", mean)
-    return pl.when(effect.sum().over("journey") > 0).then(effect).otherwise(1)
+    known = journeys.select("journey", "effect")
+    if known["effect"].has_nulls():
+        mean = pl.col("effect").mean().over("journey").round().cast(pl.Int64)
+        known = known.with_columns(pl.coalesce("effect", mean))
+    if (known["effect"] > 0).all(ignore_nulls=False):
+        return known["effect"]
+    # step by step: Polars computes a window inside a window group by group
+    return known.select(pl.when(pl.col("effect").sum().over("journey") > 0).then("effect").otherwise(1)).to_series()
 
 
 def removal_effects(paths: pl.DataFrame) -> pl.DataFrame:
@@ -29,10 +33,8 @@ def removal_effects(paths: pl.DataFrame) -> pl.DataFrame:
     """
     if paths.is_empty():
         return pl.DataFrame(schema=_EFFECTS)
-    channels, steps = _steps(paths)
+    channels, flow = _flow(paths)
     size = len(channels) + 1
-    flow = np.zeros((size, size + 2))  # the last two columns: nothing, converted
-    flow[steps["come"], steps["go"]] = steps["journeys"]
     flow /= np.maximum(flow.sum(axis=1, keepdims=True), 1)
     visits = np.linalg.inv(np.eye(size) - flow[:, :size])
     chance = visits @ flow[:, -1]  # of a conversion, from each channel on
@@ -45,30 +47,37 @@ def removal_effects(paths: pl.DataFrame) -> pl.DataFrame:
 _EFFECTS = {"channel": pl.String, "effect": pl.Float64}
 
 
-def _steps(paths: pl.DataFrame) -> tuple[list[str], pl.DataFrame]:
-    """The channels in their order, and come, go, journeys: how many walk from one to the next (1 is the first
-    channel)."""
-    walk = paths.with_row_index("walk").explode("path")
-    channels = sorted(walk["path"].unique().to_list())
-    number = {name: n for n, name in enumerate(channels, 1)}
-    walk = walk.with_columns(at=pl.col("path").replace_strict(number, return_dtype=pl.Int32))
-    same = (pl.col("walk") == pl.col("walk").shift(1)).fill_null(value=False)
-    goes_on = (pl.col("walk") == pl.col("walk").shift(-1)).fill_null(value=False)
-    arrivals = walk.select(
-        come=pl.when(same).then(pl.col("at").shift(1)).otherwise(_START), go="at", journeys="journeys"
-    )
-    ends = walk.filter(~goes_on).select(
-        come="at",
-        go=pl.when("converted").then(pl.lit(_CONVERTED, pl.Int32)).otherwise(pl.lit(_NOTHING, pl.Int32)),
-        journeys="journeys",
-    )
-    return channels, pl.concat([arrivals, ends]).group_by("come", "go").agg(pl.col("journeys").sum()).sort("come", "go")
+def _flow(paths: pl.DataFrame) -> tuple[list[str], NDArray[np.float64]]:
+    """The channels in their order, and how many journeys go from one to the next. Row 0 is the start, row and column n
+    the n-th channel; the last two columns are nothing and converted."""
+    walked = paths["path"].explode().cast(pl.Categorical)
+    channels = walked.unique().cast(pl.String).sort()
+    size = len(channels) + 1
+    known = channels.cast(pl.Categorical).to_physical().to_numpy()
+    number = np.zeros(known.max() + 1, np.int64)
+    number[known] = np.arange(1, size)
+    here = number[walked.to_physical().to_numpy()]
+    lengths = paths["path"].list.len().to_numpy().astype(np.int64)
+    last = np.cumsum(lengths) - 1
+    before = np.roll(here, 1)
+    before[last - lengths + 1] = 0
+    ends = np.where(paths["converted"], size + 1, size)
+    journeys = paths["journeys"].to_numpy().astype(np.float64)
+    flow = _count(before, here, np.repeat(journeys, lengths), size) + _count(here[last], ends, journeys, size)
+    return channels.to_list(), flow
+
+
+def _count(
+    come: NDArray[np.int64], go: NDArray[np.int64], journeys: NDArray[np.float64], size: int
+) -> NDArray[np.float64]:
+    counted = np.bincount(come * (size + 2) + go, journeys, size * (size + 2))
+    return counted.reshape(size, size + 2).astype(np.float64)
 
 
 def learn(paths: pl.DataFrame, _parameters: Parameters) -> pl.DataFrame:
     """channel, effect in whole 2^-30; of no channel where no path led to the outcome."""
-    known = paths.filter(pl.col("converted").any())
-    return removal_effects(known).select("channel", effect=(pl.col("effect") * SCALE).round().cast(pl.Int64))
+    known = removal_effects(paths if paths["converted"].any() else paths.clear())
+    return known.select("channel", effect=(pl.col("effect") * SCALE).round().cast(pl.Int64))
 
 
 MODEL = Model(

@@ -1,7 +1,8 @@
 """Journeys: which touches led to an outcome, in their order. Made once; every model reads them.
 
-Touches are sorted once by (account, time, touch id). The window of an outcome, [T - look-back, T] with both ends
-included and after the account's previous decision for an expansion, is then one slice, found by two searches.
+The touches of the asked accounts are put in the order of (account, time, touch id) once. The window of an outcome,
+[T - look-back, T] with both ends included, for an expansion after the previous decision of the account, is then one
+slice, found by two searches.
 """
 
 from __future__ import annotations
@@ -119,28 +120,28 @@ def journeys(
         rules: which repeats are one, and which channels are direct.
     """
     numbered = outcomes.with_columns(journey=pl.int_range(pl.len(), dtype=pl.Int64))
-    born = touches.join(births.rename({"created_at": "_born"}), on="contact_id", how="left", maintain_order="left")
+    born = slices.moments(
+        touches.select("contact_id").join(births, on="contact_id", how="left", maintain_order="left")["created_at"]
+    )
     by_account, by_person = moments_by_key(numbered, contacts)
-    found = [_inside(by_account, born, "account_id", rules)]
+    number, places = _inside(by_account, touches, "account_id", born, rules)
     if by_person.height:
-        several = _inside(by_person, born, "person_id", rules)
-        found.append(several.sort("journey", "touched_at", "touch_id"))
-    return Journeys(outcomes, _placed(pl.concat(found), rules))
-
-
-_MOMENTS = ("occurred_at", "since", "lead_at", "deal_at", "milestone")
+        theirs, rows = _inside(by_person, touches, "person_id", born, rules)
+        order = slices.in_order(theirs, slices.moments(touches["touched_at"])[rows], touches["touch_id"][rows])
+        number, places = np.append(number, theirs[order]), np.append(places, rows[order])
+    return Journeys(outcomes, _placed(outcomes, touches, number, places, rules))
 
 
 def moments_by_key(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The moments of each journey, with the key of its touches: once those by account, once those by person.
+    """The window of each journey, with the key of its touches: once those by account, once those by person.
 
-    Columns: journey, occurred_at, since, lead_at, deal_at (UTC), milestone, key (an account id or a person id).
+    Columns: journey, occurred_at, since (UTC), key (an account id or a person id).
     """
     alone = pl.col("account_id").str.starts_with(DEAL_ACCOUNT).fill_null(value=False)
     by_deal = (pl.col("scope") == "deal_contacts") | alone
     whole, of_deals = outcomes.filter(~by_deal), outcomes.filter(by_deal)
     has_account = pl.col("account_id").is_not_null()
-    moments = ["journey", *_MOMENTS]
+    moments = ["journey", "occurred_at", "since"]
     people = [
         whole.filter(~has_account & pl.col("person_id").is_not_null()).select(*moments, key="person_id"),
         of_deals.filter(pl.col("deal_id").is_null() & pl.col("person_id").is_not_null()).select(
@@ -153,47 +154,56 @@ def moments_by_key(outcomes: pl.DataFrame, contacts: pl.DataFrame) -> tuple[pl.D
     return whole.filter(has_account).select(*moments, key="account_id"), pl.concat(people)
 
 
-def _inside(asked: pl.DataFrame, touches: pl.DataFrame, column: str, rules: Attribution) -> pl.DataFrame:
-    """journey, the moments, and the touches that count for it."""
-    ordered = slices.ordered(touches, column)
-    if rules.collapse_minutes:
-        ordered = slices.repeats(ordered, column, rules.collapse_minutes)
-    pairs = slices.sliced(asked, ordered, column, "since")
-    counts = pl.col("_born").is_null() | (pl.col("_born") <= pl.col("occurred_at"))
+def _inside(
+    asked: pl.DataFrame, touches: pl.DataFrame, column: str, born: Ints, rules: Attribution
+) -> tuple[Ints, Ints]:
+    """The journeys' numbers and the rows of the touches that count for them."""
+    line = slices.line(touches, column, asked["key"])
+    since, until = slices.moments(asked["since"]), slices.moments(asked["occurred_at"])
+    which, at = line.slices(asked["key"], since, until)
+    rows = line.places[at]
+    counts = born[rows] <= until[which]
     if rules.collapse_minutes:  # the touch it repeats is of the same person: where that lies inside, it counts
-        counts &= pl.col("_before").is_null() | (pl.col("_before") < pl.col("since"))
-    return pairs.filter(counts).select(
-        *["journey", *_MOMENTS],
-        *("touch_id", "touched_at", "channel", "campaign", "person_id"),
-    )
+        counts &= slices.repeated(line, touches, rules.collapse_minutes)[at] < since[which]
+    return asked["journey"].to_numpy()[which[counts]], rows[counts]
 
 
-def _placed(pairs: pl.DataFrame, rules: Attribution) -> pl.DataFrame:
-    """Add positions, the time before the outcome, and the positions of the turns."""
-    journey = pairs["journey"].to_numpy()
+def _placed(
+    outcomes: pl.DataFrame, touches: pl.DataFrame, journey: Ints, rows: Ints, rules: Attribution
+) -> pl.DataFrame:
+    """The touches of the journeys with their positions, the time before the outcome, and the positions of the turns."""
     starts = np.flatnonzero(np.diff(journey, prepend=-1))
     lengths = np.diff(np.append(starts, len(journey)))
-    ago = (pairs["occurred_at"] - pairs["touched_at"]).to_physical().to_numpy()
-    at = pairs["touched_at"].to_physical().to_numpy()
-    turns = {name: _last_at(at, pairs[f"{name}_at"], starts, lengths) for name in ("lead", "deal")}
-    return pairs.select(
-        *("journey", "occurred_at", "touch_id", "touched_at", "channel", "campaign", "person_id"),
+    numbers = journey[starts]
+    occurred = np.repeat(slices.moments(outcomes["occurred_at"])[numbers], lengths)
+    at = slices.moments(touches["touched_at"])[rows]
+    n = np.repeat(lengths, lengths)
+    theirs = outcomes.select("milestone", "lead_at", "deal_at")[numbers]
+    won = np.repeat(theirs["milestone"].is_in(WINS).to_numpy(), lengths)
+    turns = {name: _last_at(at, theirs[f"{name}_at"], starts, lengths) for name in ("lead", "deal")}
+    return touches.select("touch_id", "channel", "campaign", "person_id")[rows].select(
+        journey=pl.Series(journey, dtype=pl.Int64),
+        occurred_at=pl.Series(occurred, dtype=pl.Int64).cast(_US),
+        touch_id="touch_id",
+        touched_at=pl.Series(at, dtype=pl.Int64).cast(_US),
+        channel="channel",
+        campaign="campaign",
+        person_id="person_id",
         is_direct=pl.col("channel").is_in(rules.direct_channels).fill_null(value=False),
         i=pl.Series(np.arange(len(journey)) - np.repeat(starts, lengths) + 1, dtype=pl.Int64),
-        n=pl.Series(np.repeat(lengths, lengths), dtype=pl.Int64),
-        ago=pl.Series(ago, dtype=pl.Int64),
-        last_ago=pl.Series(np.repeat(ago[starts + lengths - 1], lengths), dtype=pl.Int64),
-        lead=turns["lead"],
-        deal=turns["deal"],
-        close=pl.when(pl.col("milestone").is_in(WINS)).then(pl.Series(np.repeat(lengths, lengths), dtype=pl.Int64)),
+        n=pl.Series(n, dtype=pl.Int64),
+        ago=pl.Series(occurred - at, dtype=pl.Int64),
+        last_ago=pl.Series(np.repeat((occurred - at)[starts + lengths - 1], lengths), dtype=pl.Int64),
+        **turns,
+        close=pl.Series(n, dtype=pl.Int64).set(pl.Series(~won), None),
     )
 
 
 def _last_at(touched: Ints, moment: pl.Series, starts: Ints, lengths: Ints) -> pl.Series:
-    """The position of the last touch at or before the moment; null where there is none."""
-    known = moment.to_physical().fill_null(np.iinfo(np.int64).min).to_numpy()
-    before = np.add.reduceat((touched <= known).astype(np.int64), starts) if len(starts) else np.zeros(0, np.int64)
-    places = pl.Series(np.repeat(before, lengths), dtype=pl.Int64)
+    """The position of the last touch at or before each journey's moment; null where there is none."""
+    before = (touched <= np.repeat(slices.moments(moment), lengths)).astype(np.int64)
+    count = np.add.reduceat(before, starts) if len(starts) else before
+    places = pl.Series(np.repeat(count, lengths), dtype=pl.Int64)
     return places.set(places == 0, None)
 
 

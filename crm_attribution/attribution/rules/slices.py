@@ -1,60 +1,125 @@
-"""Touches of many journeys at once: sorted by their key and time, each journey is a slice."""
+"""Touches of many journeys at once: in the order of their key and time, each journey is a slice.
+
+Places of rows are sorted and searched, not the rows: a touch is copied once, when its journey has it.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from crm_attribution.attribution.rules.split import Ints
 
-
-def ordered(touches: pl.DataFrame, column: str) -> pl.DataFrame:
-    """Touches that have a key in `column` (account_id or person_id), sorted by it, by touched_at and by touch_id."""
-    return touches.drop_nulls(column).sort(column, "touched_at", "touch_id")
+NEVER = int(np.iinfo(np.int64).min)
+"""Stands for a moment that is not known: before any other."""
 
 
-def repeats(ordered: pl.DataFrame, column: str, minutes: int) -> pl.DataFrame:
-    """Add `_before` (UTC): when the touch before it of the same person, channel and campaign was, where the two are at
-    most `minutes` apart and count as one; else null. Only touches near another of the same key are compared."""
-    at, limit = pl.col("touched_at"), pl.duration(minutes=minutes)
-    near = ((pl.col(column) == pl.col(column).shift(1)) & (at - at.shift(1) <= limit)).fill_null(value=False)
-    crowd = ordered.select("touched_at", "person_id", "channel", "campaign", _key=column, _near=near).with_row_index(
-        "_row"
-    )
-    crowd = crowd.filter(pl.col("_near") | pl.col("_near").shift(-1)).filter(pl.col("person_id").is_not_null())
-    before = at.shift(1).over("_key", "person_id", "channel", "campaign")
-    found = crowd.select("_row", _before=pl.when(at - before <= limit).then(before)).drop_nulls()
-    return ordered.with_row_index("_row").join(found, on="_row", how="left", maintain_order="left").drop("_row")
+def moments(times: pl.Series) -> Ints:
+    """Microseconds since 1970 of UTC times; `NEVER` for null."""
+    return times.to_physical().fill_null(NEVER).to_numpy()
 
 
-def sliced(asked: pl.DataFrame, ordered: pl.DataFrame, column: str, since: str | None) -> pl.DataFrame:
-    """Each journey with every touch of its key: from `since` to the outcome, both included, or all there are.
+def in_order(keys: Ints, times: Ints, ids: pl.Series) -> Ints:
+    """Places of rows by (key, time, id).
+
+    Key and time are packed into one number; where the time does not fit wholly, or is the same, the rows that are equal
+    so far are sorted again by all three.
 
     Args:
-        asked: journey, key, occurred_at UTC and the column `since` names; its other columns are kept.
-        ordered: as `ordered` returns them.
-        column: the touches' column that `key` is compared with.
-        since: name of a timestamp column; None: no limits.
-
-    Returns:
-        a row for each journey and touch: the columns of `asked` without `key`, then those of `ordered`.
+        keys: 0 or more.
+        times: microseconds.
+        ids: of equal times, the lesser id is first.
     """
-    runs = ordered.select(pl.col(column).rle()).unnest(column).rename({"value": "key"})
-    runs = runs.with_columns(_stop=pl.col("len").cum_sum().cast(pl.Int64)).with_columns(
-        _start=pl.col("_stop") - pl.col("len").cast(pl.Int64)
+    if not len(keys):
+        return np.zeros(0, np.int64)
+    since = times - times.min()
+    bits = 63 - int(keys.max()).bit_length()
+    packed = (keys << bits) | (since >> max(int(since.max()).bit_length() - bits, 0))
+    order = np.argsort(packed)
+    same = np.diff(packed[order]) == 0
+    again = np.flatnonzero(np.append(same, False) | np.append(False, same))
+    if len(again):
+        rows = order[again]
+        exact = pl.DataFrame({"key": keys[rows], "time": times[rows], "id": ids[rows]})
+        order[again] = rows[exact.select(pl.arg_sort_by("key", "time", "id")).to_series().to_numpy()]
+    return order
+
+
+@dataclass(frozen=True)
+class Line:
+    """The touches of some keys in their order.
+
+    Attributes:
+        names: the keys; a key's number is its place here.
+        places: the rows of the touches, by (key, time, touch id).
+        keys: the number of the key of each.
+        times: when each was, in microseconds.
+    """
+
+    names: pl.Series
+    places: Ints
+    keys: Ints
+    times: Ints
+
+    def slices(self, asked: pl.Series, since: Ints | None, until: Ints) -> tuple[Ints, Ints]:
+        """Each journey with every touch of its key, from `since` to `until`, both included.
+
+        Args:
+            asked: keys of the journeys, each one of `names`.
+            since: microseconds; None: all touches of the key, whenever they were.
+            until: microseconds; not read without `since`.
+
+        Returns:
+            For each journey and touch the row in `asked`, and where in this line it stands.
+        """
+        number = _numbers(asked, self.names)
+        counts = np.bincount(self.keys, minlength=len(self.names))
+        high = np.cumsum(counts)[number]
+        low = high - counts[number]
+        if since is not None:
+            low, high = _search(self.times, low, high, since), _search(self.times, low, high, until + 1)
+        lengths = np.maximum(high - low, 0)
+        offsets = np.cumsum(lengths) - lengths
+        return np.repeat(np.arange(len(asked)), lengths), np.arange(lengths.sum()) + np.repeat(low - offsets, lengths)
+
+
+def line(touches: pl.DataFrame, column: str, asked: pl.Series) -> Line:
+    """The touches whose key in `column` (account_id or person_id) is one of `asked`; read are touched_at, touch_id."""
+    names = asked.unique()
+    numbers = _numbers(touches[column], names)
+    rows = np.flatnonzero(numbers >= 0)
+    keys, times = numbers[rows], moments(touches["touched_at"])[rows]
+    order = in_order(keys, times, touches["touch_id"][rows])
+    return Line(names, rows[order], keys[order], times[order])
+
+
+def _numbers(values: pl.Series, names: pl.Series) -> Ints:
+    """The place of each value among `names`; -1 where it is none of them."""
+    known = pl.DataFrame({"name": names, "_number": pl.Series(np.arange(len(names)), dtype=pl.Int64)})
+    found = values.to_frame("name").join(known, on="name", how="left", maintain_order="left")
+    return found["_number"].fill_null(-1).to_numpy()
+
+
+def repeated(line: Line, touches: pl.DataFrame, minutes: int) -> Ints:
+    """When the touch before each of a line, of the same person, channel and campaign, was, where the two are at most
+    `minutes` apart and count as one; else `NEVER`. Only touches near another of the same key are compared."""
+    limit = minutes * 60_000_000
+    near = (np.diff(line.keys) == 0) & (np.diff(line.times) <= limit)
+    crowd = np.flatnonzero(np.append(near, False) | np.append(False, near))
+    rows = touches.select("person_id", "channel", "campaign")[line.places[crowd]].with_columns(
+        at=crowd, key=line.keys[crowd], time=line.times[crowd]
     )
-    spans = asked.join(runs.select("key", "_start", "_stop"), on="key", maintain_order="left")
-    low, high = spans["_start"].to_numpy(), spans["_stop"].to_numpy()
-    if since is not None:
-        at = ordered["touched_at"].to_physical().to_numpy()
-        left, right = (spans[name].to_physical().to_numpy() for name in (since, "occurred_at"))
-        low, high = _search(at, low, high, left), _search(at, low, high, right + 1)
-    lengths = np.maximum(high - low, 0)
-    offsets = np.cumsum(lengths) - lengths
-    rows = np.arange(lengths.sum()) + np.repeat(low - offsets, lengths)
-    which = np.repeat(np.arange(spans.height), lengths)
-    found: pl.DataFrame = pl.concat([spans.drop("key", "_start", "_stop")[which], ordered[rows]], how="horizontal")
-    return found
+    before = pl.col("time").shift(1).over("key", "person_id", "channel", "campaign")
+    found = (
+        rows.filter(pl.col("person_id").is_not_null())
+        .select("at", before=pl.when(pl.col("time") - before <= limit).then(before))
+        .drop_nulls()
+    )
+    known = np.full(len(line.places), NEVER)
+    known[found["at"].to_numpy()] = found["before"].to_numpy()
+    return known
 
 
 def _search(values: Ints, low: Ints, high: Ints, wanted: Ints) -> Ints:

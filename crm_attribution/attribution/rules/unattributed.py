@@ -33,14 +33,9 @@ def reasons(
     by_account, by_person = moments_by_key(empty, contacts)
     seen = _seen(touches, births, bots)
     moments = [(by_account, "account_id"), (by_person, "person_id")]
-    near = pl.concat(
-        [
-            slices.sliced(asked, slices.ordered(seen, key), key, None).select(
-                "journey", "occurred_at", "since", "touched_at", "_born", "_bot"
-            )
-            for asked, key in moments
-        ]
-    ).join(empty.select("journey", "opens", "previous_win"), on="journey")
+    near = pl.concat([_near(seen, asked, key) for asked, key in moments]).join(
+        empty.select("journey", "opens", "previous_win"), on="journey"
+    )
     with_key = pl.concat([by_account, by_person])["journey"].unique()
     nobody = pl.when(pl.col("deal_id").is_null()).then(pl.lit("no_account")).otherwise(pl.lit("no_contact_on_deal"))
     first = pl.coalesce(*(pl.when(pl.col(name)).then(pl.lit(name)) for name in _ORDER), pl.lit("no_touch"))
@@ -49,6 +44,14 @@ def reasons(
         "scope",
         unattributed_reason=pl.when(~pl.col("journey").is_in(with_key.implode())).then(nobody).otherwise(first),
     )
+
+
+def _near(seen: pl.DataFrame, asked: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Each of these journeys with everything seen of its account or persons."""
+    line = slices.line(seen, key, asked["key"])
+    which, at = line.slices(asked["key"], None, slices.moments(asked["occurred_at"]))
+    theirs = seen.select("touched_at", "_born", "_bot")[line.places[at]]
+    return pl.concat([asked.select("journey", "occurred_at", "since")[which], theirs], how="horizontal")
 
 
 def _seen(touches: pl.DataFrame, births: pl.DataFrame, bots: pl.DataFrame) -> pl.DataFrame:
