@@ -15,12 +15,14 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
+import multiprocessing
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 from cosmic_ray.work_db import WorkDB, use_db
@@ -31,22 +33,22 @@ from crm_attribution_tests.mutants.covering import Covering, record
 from crm_attribution_tests.mutants.plan import GROUPS, Mutant
 
 ROOT = Path(__file__).parents[2]
+FORK = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
 class Build:
-    """What a run leaves behind: the copy in which mutants run, what the tests of the last one printed, which test
-    covers which line, and cosmic-ray's session."""
+    """What a run leaves behind: the copies in which mutants run, what the tests of the last one of each printed, which
+    test covers which line, and cosmic-ray's session."""
 
     folder: Path
 
-    @property
-    def tree(self) -> Path:
-        return self.folder / "tree"
+    def tree(self, number: int = 0) -> Path:
+        """The copy of a process: a mutant stands in it while its tests run."""
+        return self.folder / (f"tree_{number}" if number else "tree")
 
-    @property
-    def output(self) -> Path:
-        return self.folder / "output.txt"
+    def output(self, number: int = 0) -> Path:
+        return self.folder / f"output_{number}.txt"
 
     @property
     def covering(self) -> Path:
@@ -68,6 +70,7 @@ def arguments() -> argparse.Namespace:
     kept.add_argument("--again", action="store_true", help="only those that survived the last run")
     kept.add_argument("--go-on", action="store_true", help="keep the last run's outcomes and try what it did not reach")
     parser.add_argument("--seconds", type=float, default=40.0, help="of tests for each mutant at most (default: 40)")
+    parser.add_argument("--processes", type=int, default=2, help="side by side, each in a copy of its own (default: 2)")
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build" / "mutants", help="folder of the copy and the session, one a run"
     )
@@ -84,19 +87,20 @@ def main() -> int:
     except BlockingIOError:
         sys.exit(f"another run works in {build.folder}: wait for it, or give this one a folder of its own with --build")
     trial.preload()
-    trial.copy(ROOT, build.tree)
+    for number in range(given.processes):
+        trial.copy(ROOT, build.tree(number))
     files = _files(given)
     with use_db(str(build.session), WorkDB.Mode.create) as session:
-        chosen = _again(build.tree, session) if given.again else _chosen(build.tree, given, files)
+        chosen = _again(build.tree(), session) if given.again else _chosen(build.tree(), given, files)
         if not chosen:
             print("nothing to mutate")
             return 0
-        covering = _covering(build)
+        covering = _covering(build, given.processes)
         if not (given.again or given.go_on):
             session.clear()
         outcomes = _kept(session, chosen) if given.go_on else {}
         with contextlib.suppress(KeyboardInterrupt):  # what is known by then is shown; `--go-on` tries the others
-            _run(build, session, chosen, covering, given.seconds, outcomes)
+            _run(build, session, chosen, covering, given, outcomes)
     _report(chosen, outcomes)
     return 0
 
@@ -149,29 +153,40 @@ def _again(tree: Path, session: WorkDB) -> list[Mutant]:
     return list(chosen.values())
 
 
-def _covering(build: Build) -> Covering:
+def _covering(build: Build, processes: int) -> Covering:
     """What covers what, brought up to date."""
     covering = Covering.load(build.covering)
     tests = [
         name
         for name in plan.tracked(ROOT)
-        if (build.tree / name).exists()  # work may go on beside a run
+        if (build.tree() / name).exists()  # work may go on beside a run
         and name.startswith(tuple(f"crm_attribution_tests/{folder}/" for folder in plan.TESTS))
         and name.rpartition("/")[2].startswith("test_")
     ]
-    stale = covering.stale(build.tree, tests)
+    stale = covering.stale(build.tree(), tests)
     if stale:
         print(f"running {len(stale)} test files to see what they cover", flush=True)
-        newer = build.folder / "newer.json"
+        newer = [build.folder / f"newer_{number}.json" for number in range(processes)]
 
-        def work() -> int:
-            options = ["-q", "-p", "no:anyio", "--assert=plain", "--hypothesis-seed=0", "-m", plan.MARKERS]
-            record(build.tree, ["crm_attribution/*"], stale, options).save(newer)
-            return 0
+        def work(number: int) -> None:
+            def recorded() -> int:
+                options = ["-q", "-p", "no:anyio", "--assert=plain", "--hypothesis-seed=0", "-m", plan.MARKERS]
+                record(build.tree(number), ["crm_attribution/*"], parts[number], options).save(newer[number])
+                return 0
 
-        if trial.in_child(build.tree, build.output, work, 7200.0) != 0:
-            sys.exit(f"the tests could not be run; see {build.output}")
-        covering.replace(build.tree, Covering.load(newer))
+            sys.exit(trial.in_child(build.tree(number), build.output(number), recorded, 7200.0) or 0)
+
+        parts = plan.parts(stale, processes)
+        children = [FORK.Process(target=work, args=(number,)) for number in range(processes) if parts[number]]
+        for each in children:
+            each.start()
+        for each in children:
+            each.join()
+        for number in range(len(children)):
+            if children[number].exitcode != 0 or not newer[number].exists():
+                sys.exit(f"the tests could not be run; see {build.output(number)}")
+            covering.replace(build.tree(), Covering.load(newer[number]))
+            newer[number].unlink()
         covering.save(build.covering)
     return covering
 
@@ -186,31 +201,66 @@ def _kept(session: WorkDB, chosen: Sequence[Mutant]) -> dict[str, str]:
     }
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What became of a mutant."""
+
+    outcome: str
+    tests: int
+    seconds: float
+    printed: str
+
+
+def _work(build: Build, number: int, covering: Covering, seconds: float, orders: Connection) -> None:
+    """In a process of its own: try what comes, in a copy of its own."""
+    tree, output = build.tree(number), build.output(number)
+    warm.warm(tree)
+    graph = warm.importers(tree)
+    with contextlib.suppress(KeyboardInterrupt):
+        while (each := orders.recv()) is not None:
+            tests, started = plan.judges(each, covering, seconds), time.monotonic()
+            outcome = trial.tried(tree, output, each.file, each.code, tests, 30.0 + 3 * seconds, graph)
+            printed = output.read_text(errors="replace")[-2000:] if output.exists() else ""
+            orders.send(Tried(outcome, len(tests), time.monotonic() - started, printed))
+
+
 def _run(
     build: Build,
     session: WorkDB,
     chosen: Sequence[Mutant],
     covering: Covering,
-    seconds: float,
+    given: argparse.Namespace,
     outcomes: dict[str, str],
 ) -> None:
     """Try each that has no outcome yet; the outcomes are kept one by one."""
-    warm.warm(build.tree)
-    graph = warm.importers(build.tree)
     known = {item.job_id for item in session.work_items}
     session.add_work_items(_item(each) for each in chosen if each.key not in known)
-    for at, each in enumerate(chosen, 1):
-        if each.key in outcomes:
-            continue
-        tests, started = plan.judges(each, covering, seconds), time.monotonic()
-        limit = 30.0 + 3 * seconds
-        outcome = trial.tried(build.tree, build.output, each.file, each.code, tests, limit, graph)
-        outcomes[each.key] = outcome
-        took = time.monotonic() - started
-        print(f"{at}/{len(chosen)} {outcome} {each.file}:{each.line} ({len(tests)} tests, {took:.1f} s)", flush=True)
-        if outcome == trial.SURVIVED:
-            print(f"  - {each.was}\n  + {each.becomes}", flush=True)
-        session.set_result(each.key, _result(each, outcome, build.output))
+    waiting = iter([(at, each) for at, each in enumerate(chosen, 1) if each.key not in outcomes])
+    busy: dict[Connection, tuple[int, Mutant]] = {}
+
+    def give(orders: Connection) -> None:
+        found = next(waiting, None)
+        orders.send(found and found[1])
+        if found is not None:
+            busy[orders] = found
+
+    for number in range(given.processes):
+        ours, theirs = FORK.Pipe()
+        FORK.Process(target=_work, args=(build, number, covering, given.seconds, theirs), daemon=False).start()
+        theirs.close()
+        give(ours)
+    while busy:
+        ready = wait(list(busy))
+        for orders in [each for each in busy if each in ready]:
+            at, each = busy.pop(orders)
+            found: Tried = orders.recv()
+            outcomes[each.key] = found.outcome
+            session.set_result(each.key, _result(each, found))
+            told = f"{at}/{len(chosen)} {found.outcome} {each.file}:{each.line}"
+            print(f"{told} ({found.tests} tests, {found.seconds:.1f} s)", flush=True)
+            if found.outcome == trial.SURVIVED:
+                print(f"  - {each.was}\n  + {each.becomes}", flush=True)
+            give(orders)
 
 
 def _item(each: Mutant) -> WorkItem:
@@ -218,10 +268,9 @@ def _item(each: Mutant) -> WorkItem:
     return WorkItem.single(each.key, spec)
 
 
-def _result(each: Mutant, outcome: str, printed: Path) -> WorkResult:
-    told = TestOutcome.SURVIVED if outcome == trial.SURVIVED else TestOutcome.KILLED
-    output = printed.read_text(errors="replace")[-2000:] if printed.exists() else ""
-    return WorkResult(WorkerOutcome.NORMAL, output, told, f"-{each.was}\n+{each.becomes}\n")
+def _result(each: Mutant, found: Tried) -> WorkResult:
+    told = TestOutcome.SURVIVED if found.outcome == trial.SURVIVED else TestOutcome.KILLED
+    return WorkResult(WorkerOutcome.NORMAL, found.printed, told, f"-{each.was}\n+{each.becomes}\n")
 
 
 def _report(chosen: Sequence[Mutant], outcomes: Mapping[str, str]) -> None:

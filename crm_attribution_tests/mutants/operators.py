@@ -7,6 +7,7 @@ strings and in files.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -208,8 +209,14 @@ _SQL = re.compile(
     r"\b(SELECT|FROM|WHERE|JOIN|ORDER BY|GROUP BY|QUALIFY|HAVING|UPDATE|SET|DELETE|INSERT|IS NULL|IS NOT NULL)\b|"
     r"(=|<|>) \?|\b(AND|OR) \w+"
 )
-_HIDDEN = re.compile(r"--[^\n]*|'(?:[^']|'')*'|/\*.*?\*/|\bdecimal\(\d+, \d+\)", re.DOTALL | re.IGNORECASE)
-"""What is no code, and how wide a decimal is."""
+_HIDDEN = re.compile(
+    r"--[^\n]*|'(?:[^']|'')*'|/\*.*?\*/|\bdecimal\(\d+, \d+\)|\bOR REPLACE\b|\bEXISTS \(\s*SELECT 1\b",
+    re.DOTALL | re.IGNORECASE,
+)
+"""What is no code, how wide a decimal is, and what is selected where only rows are asked for."""
+_TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|TABLE)\s+$", re.IGNORECASE)
+_PART = re.compile(r"^\)", re.MULTILINE)
+"""Between the queries of a WITH, which name tables of their own."""
 
 _SQL_SWAPS: list[tuple[str, Callable[[re.Match[str]], str]]] = [
     (r"\bAND\b", lambda _: "OR"),
@@ -247,19 +254,30 @@ _SQL_SWAPS: list[tuple[str, Callable[[re.Match[str]], str]]] = [
 def sql_mutants(text: str) -> Iterator[str]:
     """Every mutant of a SQL text; comments, literals and the widths of decimals stay.
 
-    A column that stands there of two tables is taken from the other one.
+    A column that stands there of two tables is taken from the other one, within one query of a WITH.
     """
     masked = _HIDDEN.sub(lambda found: re.sub(r"[^\n]", "\0", found[0]), text)
     for pattern, change in _SQL_SWAPS:
         for found in re.finditer(pattern, masked):
             if "\0" not in found[0]:
                 yield text[: found.start()] + change(found) + text[found.end() :]
+    ends = [0, *(found.start() for found in _PART.finditer(masked)), len(masked)]
+    for start, end in itertools.pairwise(ends):
+        yield from _other_owners(text, masked, start, end)
+
+
+def _other_owners(text: str, masked: str, start: int, end: int) -> Iterator[str]:
+    columns = [
+        found
+        for found in re.compile(r"\b([a-z]\w*)\.([a-z]\w*)\b").finditer(masked, start, end)
+        if not _TABLE.search(masked, start, found.start())
+    ]
     owners: dict[str, list[str]] = {}
-    for owner, column in re.findall(r"\b([a-z]\w*)\.([a-z]\w*)\b", masked):
-        known = owners.setdefault(column, [])
-        if owner not in known:
-            known.append(owner)
-    for found in re.finditer(r"\b([a-z]\w*)\.([a-z]\w*)\b", masked):
+    for found in columns:
+        known = owners.setdefault(found[2], [])
+        if found[1] not in known:
+            known.append(found[1])
+    for found in columns:
         several = owners[found[2]]
         if len(several) > 1:
             other = several[(several.index(found[1]) + 1) % len(several)]

@@ -24,29 +24,43 @@ GROUPS: dict[str, list[str]] = {
     "events": ["crm_attribution/events/*.py"],
     "identity": ["crm_attribution/identity/*.py"],
     "attribution": ["crm_attribution/attribution/*.py"],
-    "ledger": ["crm_attribution/conversions/*.py"],
+    "conversions": ["crm_attribution/conversions/*.py"],
+    "ledger": ["crm_attribution/ledger/*.py"],
     "delivery": ["crm_attribution/delivery/*.py"],
     "destinations": ["crm_attribution/destinations/*.py"],
     "session": [
         f"crm_attribution/warehouse/{name}.py"
         for name in ("session", "tables", "changes", "quarantine", "sql", "state", "schema", "rewrite")
     ],
-    "marts": ["dbt_like_sql/marts/*.sql", "dbt_like_sql/staging/*.sql", "crm_attribution/marts/*.py"],
+    "finance": ["crm_attribution/finance/*.py"],
+    "other rules": ["crm_attribution/raw/rules/*.py", "crm_attribution/privacy/rules.py"],
+    "marts": [
+        "dbt_like_sql/marts/*.sql",
+        "dbt_like_sql/staging/*.sql",
+        "crm_attribution/marts/*.py",
+        "crm_attribution/traits/*.sql",
+    ],
 }
 """Name of a row of the table -> patterns of its files; `*` crosses folders. Data tests are no code to be tested."""
 
 TESTS = [
     *("attribution", "contracts", "conversions", "delivery", "destinations", "events", "flow", "identity", "marts"),
-    *("privacy", "raw", "warehouse"),
+    *("finance", "ledger", "operations", "privacy", "raw", "sources", "warehouse"),
 ]
 """Folders of tests that judge. Those that run the command line or kill processes take too long for each mutant."""
 
 MARKERS = "not (pipeline or crash)"
 
-OF_SQL = [
-    f"crm_attribution_tests/marts/test_{name}.py" for name in ("worlds_that_differ", "rows", "data_tests", "privacy")
-]
-"""Tests that judge mutants of SQL files, which coverage does not see: those that make the marts of rows."""
+_MARTS = ("worlds_that_differ", "rows", "finance_rows", "data_tests", "privacy", "spend_law", "arr_year")
+OF_SQL = {
+    "dbt_like_sql/": [
+        *(f"marts/test_{name}.py" for name in _MARTS),
+        "finance/test_quarter.py",
+        "conversions/test_recipients.py",
+    ],
+    "crm_attribution/traits/": ["conversions/test_traits.py", "delivery/test_told_identify.py"],
+}
+"""Folder of SQL files, which coverage does not see -> the tests that make tables of them."""
 
 STEPS = (0.25, 1.0, 4.0)
 """Seconds up to which tests are about as fast."""
@@ -175,6 +189,17 @@ def equivalent() -> dict[tuple[str, str, str], str]:
     return {(each["file"], each["was"], each["becomes"]): each["why"] for each in listed}
 
 
+def parts(test_files: Sequence[str], count: int) -> list[list[str]]:
+    """The files in parts for processes of their own. A folder stays whole: its tests share fixtures."""
+    folders: dict[str, list[str]] = {}
+    for name in test_files:
+        folders.setdefault(name.rpartition("/")[0], []).append(name)
+    found: list[list[str]] = [[] for _ in range(count)]
+    for names in sorted(folders.values(), key=len, reverse=True):
+        min(found, key=len).extend(names)
+    return found
+
+
 def _step(seconds: float) -> int:
     return next((step for step, most in enumerate(STEPS) if seconds <= most), len(STEPS))
 
@@ -187,7 +212,9 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     long bear it in equal parts, and come after those of up to a second that do not.
     """
     if each.file.endswith(".sql"):
-        found = {test for test in covering.seconds if test.startswith(tuple(OF_SQL))}
+        files = next(names for folder, names in OF_SQL.items() if each.file.startswith(folder))
+        names = tuple(f"crm_attribution_tests/{name}::" for name in files)
+        found = {test for test in covering.seconds if test.startswith(names)}
     else:
         found = covering.tests(each.file, each.line)
     folder = each.file.partition("/")[2].rpartition("/")[0].partition("/")[0]

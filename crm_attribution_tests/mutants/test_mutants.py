@@ -74,6 +74,9 @@ def test_what_is_made_of_python(code: str, expected: set[str]):
         ("'a = 1' -- b = 2", set()),
         ("d.channel, a.channel", {"a.channel, a.channel", "d.channel, d.channel"}),
         ("arg_min(t, x)", {"arg_max(t, x)"}),
+        ("from a.x join b.x", set()),
+        ("a as (\n select t.x\n),\nb as (\n select u.x\n)", set()),
+        ("create or replace y as not exists (select 1 from z)", set()),
     ],
 )
 def test_what_is_made_of_sql(text: str, expected: set[str]):

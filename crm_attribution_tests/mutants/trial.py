@@ -102,17 +102,19 @@ def in_child(
         finally:
             sys.stdout.flush()
             os._exit(status)
-    until = time.monotonic() + 5 * limit
-    while time.monotonic() < until:
-        done, code = os.waitpid(pid, os.WNOHANG)
-        if done:
-            _end(pid)  # what a test left behind
-            status = os.waitstatus_to_exitcode(code)
-            return None if status == -signal.SIGXCPU else status
-        time.sleep(0.05)
-    _end(pid)
-    os.waitpid(pid, 0)
-    return None
+    until, done = time.monotonic() + 5 * limit, 0
+    try:
+        while time.monotonic() < until:
+            done, code = os.waitpid(pid, os.WNOHANG)
+            if done:
+                status = os.waitstatus_to_exitcode(code)
+                return None if status == -signal.SIGXCPU else status
+            time.sleep(0.05)
+        return None
+    finally:
+        _end(pid)  # it, or what a test left behind
+        if not done:
+            os.waitpid(pid, 0)
 
 
 def _end(group: int) -> None:

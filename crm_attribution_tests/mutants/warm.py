@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGE = "crm_attribution"
 FOLDERS = [
     *("contracts", "warehouse", "marts", "hubspot", "clicks", "sources", "destinations", "raw", "identity", "events"),
-    *("attribution", "conversions", "delivery", "privacy"),
+    *("attribution", "finance", "conversions", "ledger", "delivery", "privacy"),
 ]
 """Of the package those that most tests import."""
 
