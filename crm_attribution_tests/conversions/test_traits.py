@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crm_attribution.clock import iso
 from crm_attribution.conversions import traits
-from crm_attribution.marts.traits import paths, read
+from crm_attribution.marts.traits import SHIPPED, paths, read
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.laws import TIMES
@@ -21,6 +24,7 @@ pytestmark = pytest.mark.warehouse
 
 FROM = at("2026-03-01T00:00:00Z")
 MEMBERSHIP = "identity.membership"
+Row = dict[str, Any]
 PEOPLE = [f"p{number}" for number in range(4)]
 
 members = st.lists(st.tuples(st.sampled_from(PEOPLE), st.sampled_from(["a0", "a1", "a2"]), st.booleans()), max_size=8)
@@ -111,3 +115,33 @@ def test_a_query_that_takes_too_long_is_ended_and_the_next_one_runs(
     assert list(told.wrong) == ["endless"]
     assert "takes more than 0.2 s" in told.wrong["endless"]
     assert session.query("SELECT DISTINCT trait FROM conversions.trait")["trait"].to_list() == ["quick"]
+
+
+def test_the_shipped_files_look_back_as_far_as_they_say(session: Session) -> None:
+    """Touches at the first moment of the window and just before it; of nobody, and of no account."""
+    until = FROM + timedelta(days=200)
+
+    def touch(number: int, days: int, person: str | None, account: str | None, kind: str = "link_click") -> Row:
+        moment = until - timedelta(days=days) - timedelta(microseconds=number % 2)  # odd: just before
+        return {
+            **{"touch_id": f"t{number}", "touched_at": moment, "kind": kind, "person_id": person},
+            **{"account_id": account, "channel": "Direct", "click_id_kinds": [], "origin": f"x {number}"},
+        }
+
+    touches = [
+        *(touch(0, 30, "p1", "a1"), touch(1, 30, "p1", "a1"), touch(2, 5, "p1", "a1", "form_submission")),
+        *(touch(4, 3, "p1", "a1"), touch(6, 2, "p2", "a1", "form_submission"), touch(8, 1, None, "a1")),
+        *(touch(10, 4, "p3", None), touch(12, 90, "p4", "a3"), touch(13, 90, "p5", "a2"), touch(15, 30, "p6", "a4")),
+    ]
+    session["attribution.touch"].replace(pl.DataFrame(touches, infer_schema_length=None), None)
+    people = (("p1", "a1"), ("p2", "a1"), ("p4", "a3"), ("p5", "a2"), ("p6", "a3"))
+    belong(session, [(person, account, False) for person, account in people])
+    traits.update(session, {name: read(path) for name, path in paths([SHIPPED]).items()}, until, until)
+    found = session.query("SELECT trait, subject_id, told::VARCHAR AS told FROM conversions.trait ORDER BY ALL").rows()
+    last = iso(until - timedelta(days=1))
+    assert {(name, subject, *json.loads(told).items()) for name, subject, told in found if name != "in_it"} == {
+        ("engaged_people_30_days", "a1", ("engaged_people_30_days", "2"), ("last_touch_at", last)),
+        ("link_clicks_30_days", "p1", ("link_clicks_30_days", "2")),
+        ("link_clicks_30_days", "p3", ("link_clicks_30_days", "1")),
+        ("quiet_account", "a2", ("", "true")),
+    }

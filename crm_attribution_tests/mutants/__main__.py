@@ -16,9 +16,10 @@ import argparse
 import contextlib
 import fcntl
 import multiprocessing
+import re
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -33,6 +34,8 @@ from crm_attribution_tests.mutants.covering import Covering, record
 from crm_attribution_tests.mutants.plan import GROUPS, Mutant
 
 ROOT = Path(__file__).parents[2]
+FIRST = 5
+"""Tests that noticed most mutants of a file, which come first for another."""
 FORK = multiprocessing.get_context("fork")
 
 
@@ -203,25 +206,29 @@ def _kept(session: WorkDB, chosen: Sequence[Mutant]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Tried:
-    """What became of a mutant."""
+    """What became of a mutant, and which test noticed it."""
 
     outcome: str
     tests: int
     seconds: float
     printed: str
+    by: str | None
 
 
 def _work(build: Build, number: int, covering: Covering, seconds: float, orders: Connection) -> None:
-    """In a process of its own: try what comes, in a copy of its own."""
+    """In a process of its own: try the mutants that come, each with tests that are to run first, in a copy of its
+    own."""
     tree, output = build.tree(number), build.output(number)
     warm.warm(tree)
     graph = warm.importers(tree)
     with contextlib.suppress(KeyboardInterrupt):
-        while (each := orders.recv()) is not None:
-            tests, started = plan.judges(each, covering, seconds), time.monotonic()
+        while (order := orders.recv()) is not None:
+            each, first = order
+            tests, started = plan.judges(each, covering, seconds, first), time.monotonic()
             outcome = trial.tried(tree, output, each.file, each.code, tests, 30.0 + 3 * seconds, graph)
             printed = output.read_text(errors="replace")[-2000:] if output.exists() else ""
-            orders.send(Tried(outcome, len(tests), time.monotonic() - started, printed))
+            by = re.search(r"^(?:FAILED|ERROR) (\S+::\S+)", printed, re.MULTILINE)
+            orders.send(Tried(outcome, len(tests), time.monotonic() - started, printed, by and by[1]))
 
 
 def _run(
@@ -237,12 +244,17 @@ def _run(
     session.add_work_items(_item(each) for each in chosen if each.key not in known)
     waiting = iter([(at, each) for at, each in enumerate(chosen, 1) if each.key not in outcomes])
     busy: dict[Connection, tuple[int, Mutant]] = {}
+    noticed = defaultdict[str, Counter[str]](Counter)  # file -> tests that noticed a mutant of it: they may again
 
     def give(orders: Connection) -> None:
         found = next(waiting, None)
-        orders.send(found and found[1])
-        if found is not None:
-            busy[orders] = found
+        if found is None:
+            orders.send(None)
+            return
+        busy[orders] = found
+        first = [test for test, _ in noticed[found[1].file].most_common(FIRST)]
+        first += plan.mentioning(build.tree(), found[1], covering)
+        orders.send((found[1], list(dict.fromkeys(first))))
 
     for number in range(given.processes):
         ours, theirs = FORK.Pipe()
@@ -255,6 +267,7 @@ def _run(
             at, each = busy.pop(orders)
             found: Tried = orders.recv()
             outcomes[each.key] = found.outcome
+            noticed[each.file].update([found.by] if found.by else [])
             session.set_result(each.key, _result(each, found))
             told = f"{at}/{len(chosen)} {found.outcome} {each.file}:{each.line}"
             print(f"{told} ({found.tests} tests, {found.seconds:.1f} s)", flush=True)

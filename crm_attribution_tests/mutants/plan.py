@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import random
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,7 +60,7 @@ OF_SQL = {
         "finance/test_quarter.py",
         "conversions/test_recipients.py",
     ],
-    "crm_attribution/traits/": ["conversions/test_traits.py", "delivery/test_told_identify.py"],
+    "crm_attribution/traits/": ["conversions/test_traits.py"],
 }
 """Folder of SQL files, which coverage does not see -> the tests that make tables of them."""
 
@@ -204,17 +206,39 @@ def _step(seconds: float) -> int:
     return next((step for step, most in enumerate(STEPS) if seconds <= most), len(STEPS))
 
 
-def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
+def mentioning(root: Path, each: Mutant, covering: Covering) -> list[str]:
+    """The tests of a SQL file whose function names what the file makes."""
+    if not each.file.endswith(".sql"):
+        return []
+    name = re.compile(rf"\b{re.escape(Path(each.file).stem)}\b")
+    tests = _of_sql(each, covering)
+    naming = set[tuple[str, str]]()
+    for file in {test.partition("::")[0] for test in tests}:
+        text = (root / file).read_text()
+        functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        naming |= {(file, one.name) for one in functions if name.search(ast.get_source_segment(text, one) or "")}
+    return [test for test in tests if (test.partition("::")[0], _function(test)) in naming]
+
+
+def _function(test: str) -> str:
+    return test.rpartition("::")[2].partition("[")[0]
+
+
+def _of_sql(each: Mutant, covering: Covering) -> list[str]:
+    files = next(names for folder, names in OF_SQL.items() if each.file.startswith(folder))
+    names = tuple(f"crm_attribution_tests/{name}::" for name in files)
+    return [test for test in covering.seconds if test.startswith(names)]
+
+
+def judges(each: Mutant, covering: Covering, seconds: float, first: Sequence[str] = ()) -> list[str]:
     """The tests that run for a mutant, as many as `seconds` allow.
 
-    The fastest come first, those of the file's own folder before others of four times their speed. The second example
-    of a parametrized test comes after the first of all others that are about as fast. Tests that share what takes
-    long bear it in equal parts, and come after those of up to a second that do not.
+    Those of `first` come first. Then the fastest come, those of the file's own folder before others of four times their
+    speed. The second example of a parametrized test comes after the first of all others that are about as fast. Tests
+    that share what takes long bear it in equal parts, and come after those of up to a second that do not.
     """
     if each.file.endswith(".sql"):
-        files = next(names for folder, names in OF_SQL.items() if each.file.startswith(folder))
-        names = tuple(f"crm_attribution_tests/{name}::" for name in files)
-        found = {test for test in covering.seconds if test.startswith(names)}
+        found = set(_of_sql(each, covering))
     else:
         found = covering.tests(each.file, each.line)
     folder = each.file.partition("/")[2].rpartition("/")[0].partition("/")[0]
@@ -228,7 +252,7 @@ def judges(each: Mutant, covering: Covering, seconds: float) -> list[str]:
     for at, test in enumerate(cheap):
         function = test.partition("[")[0]
         slow = max(_step(fair[test]), 0 if covering.cost(test) <= STEPS[1] else 2)
-        place[test] = (slow, seen[function], at)
+        place[test] = (-1, first.index(test), 0) if test in first else (slow, seen[function], at)
         seen[function] += 1
     ordered = sorted(cheap, key=place.__getitem__)
     chosen: list[str] = []

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from pathlib import Path
 
 import pytest
 
 import crm_attribution
+from crm_attribution.errors import ConfigurationError
 from crm_attribution.warehouse.session import Session
-from crm_attribution.warehouse.state import ENTRIES, State, Value
+from crm_attribution.warehouse.state import (
+    ENTRIES,
+    State,
+    Value,
+    advance_watermark,
+    check_first_load,
+    check_portal,
+    check_start,
+    knowledge_time,
+    newest_hour_end,
+)
 from crm_attribution_tests.flow.chain import Chain
 
 PACKAGE = Path(crm_attribution.__file__).parent
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
 
 
 def test_values_come_back_as_they_were_stored(session: Session):
@@ -33,6 +45,38 @@ def test_values_come_back_as_they_were_stored(session: Session):
     assert state.form_read_to.all() == {"f:1": NOON}
     del state.progress["contacts"]
     assert state.progress["contacts"] is None
+
+
+def test_what_a_data_directory_was_begun_with_stays(session: Session):
+    """Its portal and its first hour; another of either is refused and changes nothing."""
+    state = session.state
+    for _ in range(2):
+        check_portal(state, "62515")
+        check_start(state, NOON)
+    with pytest.raises(ConfigurationError, match="belongs to HubSpot portal 62515, the token is for portal 7"):
+        check_portal(state, "7")
+    with pytest.raises(ConfigurationError, match="begun with CRM_ATTRIBUTION_START=2026-03-01T12:00:00Z, now it is"):
+        check_start(state, NOON + HOUR)
+    assert (state.portal_id, state.start) == ("62515", NOON)
+
+
+def test_an_empty_warehouse_begins_with_its_first_hour(session: Session):
+    with pytest.raises(ConfigurationError, match="2026-03-01T13:00:00Z is not its first hour"):
+        check_first_load(session.state, NOON, NOON + HOUR)
+    check_first_load(session.state, NOON, None)
+    session.state.extracted["account"] = NOON
+    check_first_load(session.state, NOON, NOON + HOUR)
+
+
+def test_the_newest_hour_and_what_is_known_never_go_back(session: Session):
+    state = session.state
+    with pytest.raises(ConfigurationError, match="the warehouse is empty"):
+        newest_hour_end(state)
+    assert [advance_watermark(state, NOON + hours * HOUR) - NOON for hours in (1, 3, 2)] == [HOUR, 3 * HOUR, 3 * HOUR]
+    assert newest_hour_end(state) == state.watermark == NOON + 3 * HOUR
+    assert knowledge_time(state, NOON) == NOON
+    state.knowledge = NOON + HOUR
+    assert [knowledge_time(state, NOON + hours * HOUR) - NOON for hours in (0, 1, 2)] == [HOUR, HOUR, 2 * HOUR]
 
 
 def test_no_key_can_be_taken_for_another():
