@@ -6,6 +6,8 @@ and derives it again from raw, as `crm-attribution rebuild` does.
 
 from __future__ import annotations
 
+import random
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 
 from crm_attribution.clock import FixedClock
 from crm_attribution.contracts import CONTRACTS
@@ -35,6 +38,7 @@ from crm_attribution.sources.touches import SOURCE as OFFLINE_TOUCHES
 from crm_attribution.warehouse.connection import Warehouse
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.session import Session
+from crm_attribution.warehouse.sql import Sql
 from crm_attribution_tests.helpers import at, new_warehouse
 from crm_attribution_tests.sandbox_process import Line, Sandbox
 
@@ -94,6 +98,26 @@ def _rows(session: Session, name: str) -> list[tuple[Any, ...]]:
     frame = session.query(f"SELECT * FROM {table_name(name)}").select(contract.compared)
     lists = [column for column, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
     return sorted(frame.with_columns(pl.col(c).list.join("|") for c in lists).rows(), key=repr)
+
+
+@contextmanager
+def in_no_order() -> Iterator[None]:
+    """Rows of a query without ORDER BY come in any order, as DuckDB may give them."""
+    plain, chance = Sql.query, random.Random(1)
+
+    def shuffled(
+        self: Sql, sql: str, parameters: Sequence[object] | None = None, **frames: pl.DataFrame
+    ) -> pl.DataFrame:
+        found, outer = plain(self, sql, parameters, **frames), sql
+        while outer != (outer := re.sub(r"\([^()]*\)", "", outer)):
+            pass  # an ORDER BY in brackets promises nothing of the rows outside
+        if re.search(r"\bORDER BY\b", outer, re.IGNORECASE):
+            return found
+        return found.sample(fraction=1, shuffle=True, seed=chance.randrange(2**32))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sql, "query", shuffled)
+        yield
 
 
 @dataclass

@@ -72,7 +72,9 @@ def arguments() -> argparse.Namespace:
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--again", action="store_true", help="only those that survived the last run")
     kept.add_argument("--go-on", action="store_true", help="keep the last run's outcomes and try what it did not reach")
-    parser.add_argument("--seconds", type=float, default=40.0, help="of tests for each mutant at most (default: 40)")
+    parser.add_argument(
+        "--seconds", type=float, default=40.0, help="of processor time for each mutant at most (default: 40)"
+    )
     parser.add_argument("--processes", type=int, default=2, help="side by side, each in a copy of its own (default: 2)")
     parser.add_argument(
         "--build", type=Path, default=ROOT / "build" / "mutants", help="folder of the copy and the session, one a run"

@@ -7,7 +7,7 @@ lines that moved since are found again, and only test files that changed are run
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections import Counter, defaultdict
 from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field
@@ -27,9 +27,9 @@ class Covering:
     """What the tests of a tree cover.
 
     Attributes:
-        seconds: test -> how long it took, without the fixtures it shares with others.
+        seconds: test -> processor time it took, of its processes too, without the fixtures it shares with others.
         shared: test -> those fixtures.
-        setup: shared fixture -> how long it took.
+        setup: shared fixture -> processor time it took.
         lines: file -> line -> tests. Files and tests are named from the root of the tree.
         digests: test file -> SHA-256 of its content when it was run.
         texts: file -> its content when it was measured.
@@ -129,6 +129,12 @@ def _moved(lines: dict[int, set[str]], before: str, path: Path) -> dict[int, set
     return moved
 
 
+def _spent() -> float:
+    """Processor time of this process and of those it has waited for: what a busy machine does not change."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
 @dataclass(eq=False)  # pluggy keeps plugins in a dictionary
 class Recorder:
     """The plugin."""
@@ -150,11 +156,11 @@ class Recorder:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.now = item.nodeid
         self.coverage.switch_context(item.nodeid)
-        started, self.waited = time.perf_counter(), 0.0
+        started, self.waited = _spent(), 0.0
         try:
             return (yield)
         finally:
-            self.seconds[item.nodeid] = round(time.perf_counter() - started - self.waited, 2)
+            self.seconds[item.nodeid] = round(_spent() - started - self.waited, 2)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -175,11 +181,11 @@ class Recorder:
             return (yield)
         name = f"fixture {fixturedef.baseid} {fixturedef.argname}"
         self.coverage.switch_context(name)
-        started = time.perf_counter()
+        started = _spent()
         try:
             return (yield)
         finally:
-            self.setup[name] = round(time.perf_counter() - started, 2)
+            self.setup[name] = round(_spent() - started, 2)
             self.waited += self.setup[name]
             self.coverage.switch_context(self.now)
 
