@@ -171,6 +171,7 @@ def test_a_mark_is_raised_and_lowered_only_on_purpose(tmp_path: Path, monkeypatc
 
     monkeypatch.setattr(os, "fsync", noting)
     assert mark.read() is None
+    open_files = len(os.listdir("/proc/self/fd"))
     mark.raise_to(Stand("a", 5))
     assert synced == [str(mark.path), str(tmp_path)], "on disk, and so is its name"
     assert (mark.path.stat().st_size, mark.path.stat().st_mode & 0o777) == (SIZE, 0o600)
@@ -185,8 +186,6 @@ def test_a_mark_is_raised_and_lowered_only_on_purpose(tmp_path: Path, monkeypatc
         write(given)
         assert mark.read() == there
     assert len(synced) == 2 + 3
-    open_files = len(os.listdir("/proc/self/fd"))
-    mark.raise_to(Stand("b", 0))
     assert len(os.listdir("/proc/self/fd")) == open_files
     assert SIZE == 256, "a sector: it is written whole or not at all"
 

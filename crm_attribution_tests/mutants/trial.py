@@ -96,6 +96,7 @@ def in_child(
         status = 70
         try:
             os.setsid()
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the run was started in the background
             resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
             _enter(tree, output, file, graph)
             status = work()

@@ -105,6 +105,7 @@ def test_without_history_the_current_company_holds_from_the_beginning():
     links = (link("contacts", "7", "2", 1), link("contacts", "7", "3", 0), ended)
     assert spans({}, *links, contacts=(bare,)) == [("3", ALWAYS, None)], "the first of HubSpot's answer"
     assert spans({}, *links, link("contacts", "7", "5", 2, True), contacts=(bare,)) == [("5", ALWAYS, None)]
+    assert spans({}, *links, contacts=(alone,)) == [("1", ALWAYS, None)], "its own property before the associations"
     assert spans({}, contacts=(bare,)) == []
 
 
