@@ -215,6 +215,8 @@ _HIDDEN = re.compile(
 )
 """What is no code, how wide a decimal is, and what is selected where only rows are asked for."""
 _TABLE = re.compile(r"\b(?:FROM|JOIN|INTO|UPDATE|TABLE)\s+$", re.IGNORECASE)
+_OUTER = re.compile(r"\b(?:LEFT|RIGHT|FULL|ANTI)\b", re.IGNORECASE)
+_JOINED = re.compile(r"\b([a-z]\w*)\.([a-z]\w*) = ([a-z]\w*)\.\2\b")
 _PART = re.compile(r"^\)", re.MULTILINE)
 """Between the queries of a WITH, which name tables of their own."""
 
@@ -272,6 +274,8 @@ def _other_owners(text: str, masked: str, start: int, end: int) -> Iterator[str]
         for found in re.compile(r"\b([a-z]\w*)\.([a-z]\w*)\b").finditer(masked, start, end)
         if not _TABLE.search(masked, start, found.start())
     ]
+    part = masked[start:end]
+    joined = set() if _OUTER.search(part) else {found.groups() for found in _JOINED.finditer(part)}
     owners: dict[str, list[str]] = {}
     for found in columns:
         known = owners.setdefault(found[2], [])
@@ -281,6 +285,8 @@ def _other_owners(text: str, masked: str, start: int, end: int) -> Iterator[str]
         several = owners[found[2]]
         if len(several) > 1:
             other = several[(several.index(found[1]) + 1) % len(several)]
+            if {(found[1], found[2], other), (other, found[2], found[1])} & joined:
+                continue  # an inner join has made them equal
             yield f"{text[: found.start()]}{other}.{found[2]}{text[found.end() :]}"
 
 

@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import parso
 import pytest
@@ -16,7 +17,7 @@ from cosmic_ray.mutating import mutate_code
 from crm_attribution_tests.mutants.covering import Covering
 from crm_attribution_tests.mutants.operators import inert, operators, sql_mutants
 from crm_attribution_tests.mutants.plan import EQUIVALENT, GROUPS, equivalent, group_of, mutant, places, tracked
-from crm_attribution_tests.mutants.trial import changed, in_child
+from crm_attribution_tests.mutants.trial import InOrder, changed, in_child
 from crm_attribution_tests.mutants.warm import importers, reached
 
 ROOT = Path(__file__).parents[2]
@@ -75,6 +76,7 @@ def test_what_is_made_of_python(code: str, expected: set[str]):
         ("d.channel, a.channel", {"a.channel, a.channel", "d.channel, d.channel"}),
         ("arg_min(t, x)", {"arg_max(t, x)"}),
         ("from a.x join b.x", set()),
+        ("select t.x from t join u on t.x = u.x", {"select t.x from t join u on t.x <> u.x"}),
         ("a as (\n select t.x\n),\nb as (\n select u.x\n)", set()),
         ("create or replace y as not exists (select 1 from z)", set()),
     ],
@@ -163,6 +165,16 @@ def test_what_a_mutant_can_reach_is_every_module_that_holds_something_of_its_own
         assert {other for other in loaded if name in homes[other]} <= reached(file, graph), file
     assert "crm_attribution.destinations" in reached("crm_attribution/destinations/meta.py", graph), "by its name alone"
     assert "crm_attribution.contracts" not in reached("crm_attribution/delivery/pace.py", graph)
+
+
+def test_the_tests_of_a_mutant_run_as_they_are_judged_the_cheap_ones_first():
+    class Item:
+        def __init__(self, nodeid: str) -> None:
+            self.nodeid = nodeid
+
+    items: list[Any] = [Item(name) for name in ("slow", "b", "a")]
+    InOrder(["a", "b", "slow"]).pytest_collection_modifyitems(items)
+    assert [item.nodeid for item in items] == ["a", "b", "slow"]
 
 
 @pytest.mark.slow

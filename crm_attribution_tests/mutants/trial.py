@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import pytest
+
 from crm_attribution_tests.mutants import warm
 from crm_attribution_tests.mutants.plan import tracked
 
@@ -139,15 +141,24 @@ def _enter(tree: Path, output: Path, changed_file: str, graph: Graph | None) -> 
         warm.forget(changed_file, graph)
 
 
+class InOrder:
+    """Has tests run in the order they are given in, and not those that take long first, as a whole run does."""
+
+    def __init__(self, tests: Sequence[str]) -> None:
+        self.place = {test: at for at, test in enumerate(tests)}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self.place[item.nodeid])
+
+
 def tried(
     tree: Path, output: Path, file: str, code: str, tests: Sequence[str], limit: float, graph: Graph | None = None
 ) -> str:
     """What the tests say of a file with other code."""
 
     def work() -> int:
-        import pytest
-
-        return int(pytest.main([*PYTEST, *tests]))
+        return int(pytest.main([*PYTEST, *tests], plugins=[InOrder(tests)]))
 
     if not tests:
         return SURVIVED
