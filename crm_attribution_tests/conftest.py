@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from hypothesis import Phase, settings
 
 from crm_attribution.sources import sources
 from crm_attribution.warehouse.session import Session
-from crm_attribution_tests import sandbox_process
+from crm_attribution_tests import in_memory, sandbox_process
 from crm_attribution_tests.flow.chain import Chain
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY
@@ -23,6 +24,24 @@ settings.load_profile("law")
 """An example that is slow on a busy machine is no failure; a run finds what the run before it found."""
 settings.register_profile("any failure", parent=settings.get_profile("law"), phases=[Phase.explicit, Phase.generate])
 """For mutants: that a test fails is enough, the smallest example is not looked for."""
+
+
+_FOLDER = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Temporary folders of tests lie in memory where there is room and nobody named a place (`--basetemp`)."""
+    if config.option.basetemp is None and not hasattr(config, "workerinput"):
+        folder = in_memory.make()
+        if folder is not None:
+            config.stash[_FOLDER] = folder
+            config.option.basetemp = folder / "tests"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Memory is given back; what failed is kept on request (`--basetemp`)."""
+    if _FOLDER in config.stash:
+        shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
 
 
 @pytest.hookimpl(wrapper=True)
