@@ -1,4 +1,4 @@
-"""A folder in memory for what the tests write, where the machine has room: they wait for disks half of their time else."""
+"""A folder in memory for what the tests write, where the machine has room: half of their time they wait for disks."""
 
 from __future__ import annotations
 
