@@ -217,13 +217,17 @@ class Tried:
     by: str | None
 
 
-def _work(build: Build, number: int, covering: Covering, seconds: float, orders: Connection) -> None:
+def _work(
+    build: Build, number: int, covering: Covering, seconds: float, orders: Connection, others: Sequence[Connection]
+) -> None:
     """In a process of its own: try the mutants that come, each with tests that are to run first, in a copy of its
-    own."""
+    own. It ends with the process that gives them."""
+    for other in others:
+        other.close()
     tree, output = build.tree(number), build.output(number)
     warm.warm(tree)
     graph = warm.importers(tree)
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt, EOFError):
         while (order := orders.recv()) is not None:
             each, first = order
             tests, started = plan.judges(each, covering, seconds, first), time.monotonic()
@@ -258,10 +262,13 @@ def _run(
         first += plan.mentioning(build.tree(), found[1], covering)
         orders.send((found[1], list(dict.fromkeys(first))))
 
+    ends: list[Connection] = []
     for number in range(given.processes):
         ours, theirs = FORK.Pipe()
-        FORK.Process(target=_work, args=(build, number, covering, given.seconds, theirs), daemon=False).start()
+        ends.append(ours)
+        FORK.Process(target=_work, args=(build, number, covering, given.seconds, theirs, list(ends))).start()
         theirs.close()
+    for ours in ends:
         give(ours)
     while busy:
         ready = wait(list(busy))

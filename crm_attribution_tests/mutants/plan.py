@@ -53,7 +53,7 @@ TESTS = [
 
 MARKERS = "not (pipeline or crash)"
 
-_MARTS = ("worlds_that_differ", "rows", "finance_rows", "data_tests", "privacy", "spend_law", "arr_year")
+_MARTS = ("worlds_that_differ", "rows", "finance_rows", "models", "data_tests", "privacy", "spend_law", "arr_year")
 OF_SQL = {
     "dbt_like_sql/": [
         *(f"marts/test_{name}.py" for name in _MARTS),
@@ -207,7 +207,7 @@ def _step(seconds: float) -> int:
 
 
 def mentioning(root: Path, each: Mutant, covering: Covering) -> list[str]:
-    """The tests of a SQL file whose function names what the file makes."""
+    """The tests of a SQL file that name what the file makes, in their function or as their example."""
     if not each.file.endswith(".sql"):
         return []
     name = re.compile(rf"\b{re.escape(Path(each.file).stem)}\b")
@@ -217,7 +217,11 @@ def mentioning(root: Path, each: Mutant, covering: Covering) -> list[str]:
         text = (root / file).read_text()
         functions = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
         naming |= {(file, one.name) for one in functions if name.search(ast.get_source_segment(text, one) or "")}
-    return [test for test in tests if (test.partition("::")[0], _function(test)) in naming]
+    return [
+        test
+        for test in tests
+        if (test.partition("::")[0], _function(test)) in naming or name.search(test.partition("[")[2])
+    ]
 
 
 def _function(test: str) -> str:
@@ -245,8 +249,8 @@ def judges(each: Mutant, covering: Covering, seconds: float, first: Sequence[str
     near = f"crm_attribution_tests/{folder}/"
     if not found:  # a module of which only definitions run, such as a dataclass
         found = {test for test in covering.seconds if test.startswith(near)}
-    fair = covering.fair(found)
-    cheap = sorted(found, key=lambda test: (fair[test] * (0.25 if test.startswith(near) else 1.0), test))
+    fair = {test: cost * (0.25 if test.startswith(near) else 1.0) for test, cost in covering.fair(found).items()}
+    cheap = sorted(found, key=lambda test: (fair[test], test))
     seen = Counter[str]()
     place = {}
     for at, test in enumerate(cheap):
