@@ -136,6 +136,8 @@ def test_the_address_of_a_route_is_shown_nowhere():
         (200, "ok", "accepted"), (204, None, "accepted"), (200, {"ok": True}, "accepted"), (200, "<html>", "uncertain"),
         (400, "invalid_payload", "rejected"), (404, "no_service", "stopped"), (429, None, "throttled"),
         (400, "Bad Request", "transient"), (500, "server_error", "uncertain"), (410, "channel_is_archived", "stopped"),
+        (200, " OK\n", "accepted"), (200, {"status": "OK"}, "accepted"), (200, {"result": "Accepted"}, "accepted"),
+        (200, {"success": True}, "accepted"), (200, {"ok": False}, "uncertain"), (200, {"count": 1}, "uncertain"),
     ],
 )  # fmt: skip
 def test_plain_words_are_read(status: int, body: Any, verdict: str):

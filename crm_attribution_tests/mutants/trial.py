@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import compileall
 import contextlib
+import ctypes
 import importlib
 import math
 import os
@@ -46,6 +47,7 @@ PYTEST = [
 ]
 """Assertions stay as they are written: rewriting them takes longer than they do."""
 
+_PR_SET_PDEATHSIG = 1
 KILLED, SURVIVED, TIMEOUT = "killed", "survived", "timeout"
 
 
@@ -98,6 +100,7 @@ def in_child(
         status = 70
         try:
             os.setsid()
+            _end_with_parent()
             signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the run was started in the background
             resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
             _enter(tree, output, file, graph)
@@ -118,6 +121,12 @@ def in_child(
         _end(pid)  # it, or what a test left behind
         if not done:
             os.waitpid(pid, 0)
+
+
+def _end_with_parent() -> None:
+    """In a child: be killed where the process that started it is. Linux alone has that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end(group: int) -> None:
