@@ -21,9 +21,12 @@ _FIRST = """
         SELECT booked_on FROM finance.milestone_version UNION ALL SELECT booked_on FROM finance.revenue_version)
 """
 _UNCONVERTED = """
-    SELECT DISTINCT currency FROM events.milestone SEMI JOIN events.gap AS open ON open.subject = currency
-        AND open.gap = 'rate_missing'
-    WHERE date_trunc('month', booked_on) = $1 AND state = 'live' AND amount_current IS NOT NULL ORDER BY currency
+    SELECT DISTINCT value.currency FROM events.home_value AS value JOIN (
+        SELECT milestone, milestone_id, booked_on FROM events.milestone
+        WHERE state = 'live' AND suppressed_by IS NULL
+        UNION ALL SELECT milestone, milestone_id, booked_on FROM events.revenue
+    ) AS fact USING (milestone, milestone_id)
+    WHERE date_trunc('month', fact.booked_on) = $1 AND value.rate IS NULL ORDER BY 1
 """
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 

@@ -177,6 +177,21 @@ def test_a_visit_near_a_stronger_telling_is_that_act_and_says_what_it_does_not()
     assert touches["original:2"] == [None, "organic_search", None, ""]
 
 
+def test_of_two_reports_as_near_the_stronger_is_the_act_and_the_strongest_with_words_gives_them():
+    visit = {"medium": "paid_social"}
+    touches, folded = decided(
+        [touch("z:form", 10), touch("form:b", 990), touch("form:a", 1_010)],
+        [telling("ad:1", "ad_click", -10, click_id="fbclid:Z"), telling("latest:1", "latest_source", 0),
+         telling("original:1", "original_source", 20, **visit), telling("latest:2", "latest_source", 1_000, **visit)],
+    )  # fmt: skip
+    assert folded == {
+        "latest:1": ["z:form", "same_visit"],
+        "original:1": ["z:form", "same_visit"],
+        "latest:2": ["form:a", "same_visit"],
+    }
+    assert touches["z:form"] == [None, "paid_social", None, ""]
+
+
 MOMENTS = st.integers(0, 8).map(lambda step: step * 20)
 IDS = st.sampled_from(["gclid:A", "gclid:B", "fbclid:A"])
 PERSONS = st.sampled_from(["p", "q"])
