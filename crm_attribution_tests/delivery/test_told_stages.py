@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from crm_attribution import configuration, mapping
 from crm_attribution.clock import FixedClock, iso
 from crm_attribution.conversions import stage_rules
+from crm_attribution.conversions.stages import _not_of_absorbed
 from crm_attribution.destinations import destinations
 from crm_attribution.mapping.stages import StageRule
 from crm_attribution.preflight import platforms
+from crm_attribution_tests.delivery.outbox import SMALL, Outbox
 from crm_attribution_tests.delivery.telling import Telling
 from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import OPENED, click, create, join, update
@@ -95,6 +97,19 @@ def test_a_rule_that_the_portal_has_no_move_for_is_named(changes: dict[str, str]
 TAGS, LINKS = 8, 14
 DEALS = {21: (5000, [11]), 22: (4999, [12]), 23: (5000, [13]), 24: (5000, [14]), 25: (9000, [15]), 26: (9000, [15]),
          27: (7000, [17])}  # fmt: skip
+
+
+def test_a_deal_that_absorbed_a_moved_one_is_not_moved_again_by_that_rule(tmp_path: Path):
+    outbox = Outbox(tmp_path, {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1"}, SMALL["meta"], tag="")
+    outbox.plan("moved", "by another rule")
+    outbox.change("moved", destination="hubspot_stages", milestone_id=f"stage:{rule().action}:90")
+    outbox.change("by another rule", destination="hubspot_stages", milestone_id="stage:y:91")
+    found = pl.DataFrame({"deal_id": [21, 22, 23, 24]})
+    merged: list[list[int] | None] = [[89, 90], [91], [], None]
+    deals = found.with_columns(merged_ids=pl.Series(merged, dtype=pl.List(pl.Int64)))
+    with outbox.ledger.reading() as book:
+        kept = _not_of_absorbed(book, rule(), found, deals, destinations()["hubspot_stages"])
+    assert kept["deal_id"].to_list() == [22, 23, 24]
 
 
 def ruled(mode: str) -> str:

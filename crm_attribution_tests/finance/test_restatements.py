@@ -106,6 +106,7 @@ def judged(figures: pl.DataFrame, shown: dict[str, str], *, recounted: bool = Fa
 
 SHARED = moved(("own", "amount", "Direct", -50), ("own", "amount", "Paid Search", 50))
 PRICED = moved(("own", "amount", "Direct", 10), ("home", "amount", "Direct", 9), ("own", "count", "Direct", 0))
+SHARED_AT_HOME = moved(("home", "amount", "Direct", -50), ("home", "amount", "Paid Search", 50))
 CONVERTED = moved(("home", "amount", "Direct", 9))
 TOUCH, DEAL, RATE = "finance.touch_version click:1", "raw.property_history deals|1|amount|5|0", "raw.exchange_rate x"
 
@@ -120,6 +121,8 @@ TOUCH, DEAL, RATE = "finance.touch_version click:1", "raw.property_history deals
         (PRICED, {"amount": DEAL, "late_touch": TOUCH, "rate": RATE}, ["amount", "amount", "late_touch"]),
         (CONVERTED, {"amount": DEAL, "rate": RATE}, ["rate"]),
         (SHARED, {"stage": DEAL}, ["unexplained"] * 2),
+        (PRICED, {"rate": RATE}, ["unexplained"] * 3),
+        (SHARED_AT_HOME, {"rate": RATE}, ["unexplained"] * 2),
         (SHARED, {"new": "finance.milestone_version a", "late_touch": TOUCH}, ["new"] * 2),
     ],
 )

@@ -67,6 +67,15 @@ def someday(crm: Contacts, chance: random.Random) -> None:
         crm.merge(*chance.sample(live, 2), third=act == "merge third")
 
 
+_SEEN_BEFORE = """
+SELECT person_id FROM identity.person JOIN identity.alias USING (person_id)
+JOIN identity.edge AS edge ON edge.node_id = alias.node_id
+ANTI JOIN identity.edge_rejected AS refused
+    ON refused.node_id = edge.node_id AND refused.identifier_id = edge.identifier_id
+WHERE edge.first_seen < person.first_seen
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
@@ -79,6 +88,7 @@ def test_increments_rebuild_and_oracle_agree(session: Session, seed: int):
         crm.tell(session)
         update(session)
         assert persons(session) == crm.persons(LOADED.identity)
+        assert session.query(_SEEN_BEFORE).is_empty(), "a person is known since the first of what it is known by"
         assert update(session) == 0
     before = {name: rows for name, rows in dump(session).items() if name in STATE}
     with session.transaction():

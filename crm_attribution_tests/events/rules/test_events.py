@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from crm_attribution.clock import iso
-from crm_attribution.events.rules.deal_events import deal_events
+from crm_attribution.events.rules.deal_events import _price_moments, deal_events
 from crm_attribution.events.rules.events import Source
 from crm_attribution.events.rules.lifecycle_events import lifecycle_events
 from crm_attribution_tests.events.rules.histories import RULES, Change, source, stages
@@ -266,6 +266,7 @@ def test_a_price_that_changes_is_an_event_with_both_prices():
         everything=True,
     )
     priced = [row for row in rows if row["event"] == "deal_amount_changed"]
+    assert {row["time_basis"] for row in priced} == {"history"}
     shown = ["event_id", "amount_before", "currency_before", "amount", "currency", "to_stage"]
     assert [tuple(row[name] for name in shown) for row in priced] == [
         ("deal_5_amount_2026-03-03T09:00:00Z", 100000, "EUR", 120000, "USD", "appointmentscheduled"),
@@ -278,6 +279,21 @@ def test_a_price_that_changes_is_an_event_with_both_prices():
         ("03-02T09:00:00", "amount", "2"),
     ]
     assert [row["event"] for row in deal(*untracked, everything=True)] == ["crm_stage_changed"]
+
+
+def test_of_two_writes_of_one_moment_the_later_says_who_wrote_and_a_copy_does_not():
+    moment = at("03-03T09:00:00")
+    written = [("amount", 1, "CRM_UI", False), ("deal_currency_code", 0, "API", False), ("amount", 2, "MERGE", True)]
+    rows = [
+        {"object_id": 5, "record_id": 5, "timestamp": moment, "property": name, "ordinal": ordinal, "copied": copied,
+         "source_type": source, "by_merge": False, "born": copied}
+        for name, ordinal, source, copied in written
+    ]  # fmt: skip
+    for given in (rows, rows[::-1]):
+        (found,) = _price_moments(pl.DataFrame(given)).rows(named=True)
+        assert (found["source"], found["emits"]) == ("CRM_UI", True)
+    (copy,) = _price_moments(pl.DataFrame(rows[2:])).rows(named=True)
+    assert (copy["source"], copy["emits"]) == ("MERGE", False)
 
 
 def test_what_the_cap_cut_off_is_told_by_the_date_of_entry():

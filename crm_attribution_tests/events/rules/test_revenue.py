@@ -76,6 +76,18 @@ def test_a_price_in_another_currency_ends_the_old_one():
     ]  # fmt: skip
 
 
+def test_a_value_is_not_carried_into_another_currency():
+    story = [change("won", 1, 0, 100), change("priced", 1, 1, None, currency="USD"),
+             change("priced", 1, 2, 90, currency="USD")]  # fmt: skip
+    assert told(*story) == [
+        ("revenue_new", "w1", 100),
+        ("revenue_contracted", "w1", -100),
+        ("revenue_expanded", "w1", 90),
+    ]
+    kept = [change("won", 1, 0, 100), change("priced", 1, 1, None), change("priced", 1, 2, 90)]
+    assert told(*kept) == [("revenue_new", "w1", 100), ("revenue_contracted", "w1", -10)]
+
+
 def test_a_renewal_in_another_currency_ends_the_old_one():
     rows = list(movements([change("won", 1, 0, 100), change("won", 2, 1, 90, currency="USD", subtype="renewal")]))
     assert [(row["milestone"], row["currency"], row["arr"]) for row in rows] == [
