@@ -24,7 +24,7 @@ PLAIN = {pl.String: "x", pl.Int64: 0, pl.Boolean: False, pl.Date: JANUARY, pl.Da
 
 def stored(session: Session, table: str, *rows: dict[str, Any]) -> None:
     contract = CONTRACTS[table]
-    plain = {one.name: PLAIN[type(one.dtype)] for one in contract.columns if not one.nullable}  # type: ignore[index]
+    plain = {one.name: PLAIN[type(one.dtype)] for one in contract.columns if not one.nullable}
     session[table].upsert(pl.DataFrame([{**plain, **row} for row in rows], schema=contract.polars_schema))
 
 
