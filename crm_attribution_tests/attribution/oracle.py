@@ -13,9 +13,8 @@ ROLES: dict[str, tuple[dict[str, F | int], int]] = {  # role -> share, and what 
     "first_touch": ({"first": 1}, 0), "last_touch": ({"last": 1}, 0), "linear": ({}, 1), "custom": ({}, 1),
     "u_first_last": ({"first": 40, "last": 40}, 20), "u_milestone": ({"first": 40, "lead": 40}, 20),
     "w_shaped": ({"first": 30, "lead": 30, "deal": 30}, 10), "j_shaped": ({"first": 20, "last": 60}, 20),
-    "inverse_j": ({"first": 60, "last": 20}, 20),
     "full_path": ({role: F(45, 2) for role in ("first", "lead", "deal", "close")}, 10),
-}  # fmt: skip
+    "inverse_j": ({"first": 60, "last": 20}, 20)}  # fmt: skip
 MEASURES = {"amount": "amount_current", "mrr": "mrr_new", "arr": "arr_new", "tcv": "tcv_current"}
 LEADS, WINS = ("lead_captured", "qualified_lead", "sales_qualified_lead"), ("customer_won", "customer_expanded")
 
@@ -35,8 +34,8 @@ def shares(model, given, path, at, effects):
         indirect = [n for n, touch in enumerate(path) if touch["channel"] != "Direct"] or [len(path) - 1]
         return [F(n == indirect[-1]) for n in range(len(path))]
     if model == "time_decay":
-        ages = [(path[-1]["touched_at"] - touch["touched_at"]) / timedelta(days=given.get("half_life_days", 7))
-                for touch in path]  # fmt: skip
+        half, last = timedelta(days=given.get("half_life_days", 7)), path[-1]["touched_at"]
+        ages = [(last - touch["touched_at"]) / half for touch in path]
         return [F(round(2**30 * 2**-age)) for age in ages]
     if model == "markov":
         found = [effects.get(touch["channel"]) for touch in path]
@@ -63,27 +62,21 @@ def journey(touches, outcome, people, opens, minutes):
     path: list[Any] = []
     latest: dict[Any, datetime] = {}
     for touch in touches:  # by (touched_at, touch_id)
-        when, born = touch["touched_at"], touch["born"]
-        late = born is not None and born > outcome["occurred_at"]
-        if touch[column] not in ids or late or not opens <= when <= outcome["occurred_at"]:
-            continue
-        key = (*(touch[name] for name in ("person_id", "channel", "campaign")), touch[column])
-        near = key in latest and when - latest[key] <= timedelta(minutes=minutes)
-        latest[key] = when
-        if not (near and touch["person_id"] and minutes):
-            path.append(touch)
+        when, born, end = touch["touched_at"], touch["born"], outcome["occurred_at"]
+        if touch[column] in ids and opens <= when <= end and (born is None or born <= end):
+            key = (touch["person_id"], touch["channel"], touch["campaign"], touch[column])
+            near = key in latest and when - latest[key] <= timedelta(minutes=minutes)
+            latest[key] = when
+            path += [] if near and touch["person_id"] and minutes else [touch]
     return path
 
 
 def credits(touches, milestones, deal_persons, effects, rules, movements=()):
-    """(milestone, milestone_id, model, scope, measure, touch_id) -> credit.
-
-    touches have also `born`; deal_persons: deal -> persons; effects: (model, milestone, month) -> channel -> weight;
-    movements of revenue have the touches of their win.
-    """
+    """(milestone, milestone_id, model, scope, measure, touch_id) -> credit. touches have also `born`; deal_persons:
+    deal -> persons; effects: (model, milestone, month) -> channel -> weight; movements have their win's touches."""
     touches = sorted(touches, key=lambda touch: (touch["touched_at"], touch["touch_id"]))
     live = [row for row in milestones if row["state"] == "live"]
-    found = {}
+    found: dict[Any, int] = {}
     for outcome in milestones:
         name, end, account = outcome["milestone"], outcome["occurred_at"], outcome["account_id"]
         this = (name, outcome["milestone_id"])
@@ -94,16 +87,14 @@ def credits(touches, milestones, deal_persons, effects, rules, movements=()):
         who = "account_id" if account is not None else "person_id"
         own = [row for row in live if row[who] is not None and row[who] == outcome[who]]
         decided = end - timedelta(days=rules["same_decision_days"])
-        wins = [
-            row["occurred_at"] for row in own if row["milestone"] in WINS and row["occurred_at"] < decided and account
-        ]
-        if name == "customer_expanded" and wins:
+        wins = [row["occurred_at"] for row in own if row["milestone"] in WINS and row["occurred_at"] < decided]
+        if name == "customer_expanded" and wins and account:
             opens = max(opens, max(wins) + timedelta(microseconds=1))
         turns = {"lead": [row["occurred_at"] for row in own if row["milestone"] in LEADS],
                  "deal": [row["occurred_at"] for row in live if row["milestone"] == "opportunity_created"
                           and row["deal_id"] is not None and row["deal_id"] == outcome["deal_id"]]}  # fmt: skip
         for scope in rules["scopes"]:
-            of_deal = [outcome["person_id"]] if outcome["deal_id"] is None else deal_persons.get(outcome["deal_id"], ())
+            of_deal = deal_persons.get(outcome["deal_id"], ()) if outcome["deal_id"] else [outcome["person_id"]]
             whole = scope == "account" and not (account or "").startswith("deal:")
             people = (who, {outcome[who]} - {None}) if whole else ("person_id", set(of_deal) - {None})
             path = journey(touches, outcome, people, opens, rules["collapse_minutes"])
@@ -119,9 +110,9 @@ def credits(touches, milestones, deal_persons, effects, rules, movements=()):
                 weights = shares(kind, given, path, at, known) if path else []
                 kept = [(touch["touch_id"], weight) for touch, weight in zip(path, weights, strict=True) if weight > 0]
                 for measure, total in {"count": 1_000_000, **totals}.items():
-                    key = (told["milestone"], told["milestone_id"], model, scope, measure)
-                    parts = split(total, [weight for _, weight in kept]) if kept and total is not None else [total]
-                    for touch, part in zip([touch for touch, _ in kept] or [""], parts, strict=False):
-                        if total is not None:
-                            found[(*key, touch)] = part
+                    if total is not None:
+                        key = (told["milestone"], told["milestone_id"], model, scope, measure)
+                        parts = split(total, [weight for _, weight in kept]) if kept else [total]
+                        names = [touch for touch, _ in kept] or [""]
+                        found |= {(*key, touch): part for touch, part in zip(names, parts, strict=True)}
     return found
