@@ -44,6 +44,7 @@ from crm_attribution.contracts.topics import (
     PIPELINE_STAGE,
     REVENUE_MOVEMENT,
     TOUCH_ACCOUNT,
+    TOUCH_MONTH,
     TOUCH_PERSON,
     Topic,
 )
@@ -200,7 +201,7 @@ CREDITS = Layer(
     name="credits",
     update=credits.update,
     topics=(
-        *(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, PERSON, DEALS),
+        *(MILESTONE, MILESTONE_ACCOUNT, TOUCH_ACCOUNT, TOUCH_PERSON, TOUCH_MONTH, PERSON, DEALS),
         *(CLICK, CLICK_PERSON, EMAIL_CLICK, HOME_VALUE, REVENUE_MOVEMENT),
     ),
     sections=("attribution",),

@@ -52,12 +52,13 @@ _TOUCHED = {
         SELECT milestone, milestone_id FROM changed_outcome
         UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN touched_account USING (account_id)
         UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN acting_person USING (person_id)
-        UNION SELECT milestone, milestone_id FROM events.milestone
-            JOIN untouched_outcome USING (milestone, milestone_id)
-            WHERE account_id IN (SELECT account_id FROM suspect_account)
-                OR person_id IN (SELECT person_id FROM suspect_person)
-                -- of an account that a bot's contact has left
-                OR (unattributed_reason = 'only_bot_clicks' AND EXISTS (SELECT 1 FROM suspect_person))
+        UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN suspect_account USING (account_id)
+            SEMI JOIN untouched_outcome USING (milestone, milestone_id)
+        UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN suspect_person USING (person_id)
+            SEMI JOIN untouched_outcome USING (milestone, milestone_id)
+        -- of an account that a bot's contact has left
+        UNION SELECT milestone, milestone_id FROM untouched_outcome
+            WHERE unattributed_reason = 'only_bot_clicks' AND EXISTS (SELECT 1 FROM suspect_person)
         -- when a person without an account became a lead is told by a milestone of its own
         UNION SELECT milestone, milestone_id FROM events.milestone
             SEMI JOIN (SELECT person_id FROM events.milestone SEMI JOIN changed_outcome USING (milestone, milestone_id))
@@ -95,20 +96,24 @@ def update(session: Session, changes: Changes, rules: Rules, as_of: datetime) ->
     mine = rules.attribution
     if not changes.idle:
         keys = _outcome_keys(session, changes, mine)
+        read = None
         if any(model.model.learn is not None for model in mine.chosen):
-            for part in _parts(keys):
-                journeys.read(session, part, mine)
-        keys = pl.concat([keys, effects.update(session, mine)]).unique().sort(OUTCOME)
+            for part in _parts(keys):  # what is learned may be of journeys in any of them
+                read = journeys.read(session, part, mine)
+        others = effects.update(session, changes, mine).join(keys, on=OUTCOME, how="anti").sort(OUTCOME)
         now = knowledge_time(session.state, as_of)
-        for part in _parts(keys):
-            report.changed += _credit(session, part, mine, now)
+        if read is not None and keys.height <= AT_A_TIME:
+            report.changed += _credit(session, keys, read, mine, now)
+            keys = keys.clear()
+        for part in (*_parts(keys), *_parts(others)):
+            report.changed += _credit(session, part, journeys.read(session, part, mine), mine, now)
         if report.changed:
             session.state.knowledge = now
     report.rows = session.scalar("SELECT count(*) FROM attribution.credit WHERE superseded_at IS NULL")
     report.figures = dict(
         session.connection.execute(
-            "SELECT scope || ': ' || coalesce(unattributed_reason, 'attributed'), count(*) FROM attribution.journey"
-            " GROUP BY 1 ORDER BY 1"
+            "SELECT scope || ': ' || coalesce(unattributed_reason, 'attributed') AS name, n FROM (SELECT scope,"
+            " unattributed_reason, count(*) AS n FROM attribution.journey GROUP BY ALL) ORDER BY name"
         ).fetchall()
     )
     return report
@@ -141,9 +146,8 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
     return found.sort(OUTCOME)
 
 
-def _credit(session: Session, keys: pl.DataFrame, rules: Attribution, now: datetime) -> int:
-    """Write the credit of some outcomes. Returns the rows closed and opened."""
-    read = journeys.read(session, keys, rules)
+def _credit(session: Session, keys: pl.DataFrame, read: journeys.Read, rules: Attribution, now: datetime) -> int:
+    """Write the credit of some outcomes, with what was read of them. Returns the rows closed and opened."""
     effects = session.read("attribution.channel_effect")
     parts = [
         credit_rules.credits(part.found, part.reasons, effects, rules.model_copy(update={"models": names}))

@@ -13,7 +13,9 @@ from datetime import date
 import polars as pl
 
 from crm_attribution.attribution.models.base import Learn
+from crm_attribution.contracts import topics
 from crm_attribution.mapping import Attribution, ChosenModel
+from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.session import Session
 
 MONTHS = 12
@@ -28,12 +30,18 @@ _MONTHS = f"""
     SELECT DISTINCT milestone, month FROM ({_OUTCOMES}) JOIN attribution.journey USING (milestone, milestone_id)
     WHERE touches > 0 ORDER BY ALL
 """
-_FINGERPRINTS = f"""
-    SELECT '' AS milestone, date_trunc('month', touched_at)::DATE AS month,
+_TOUCHES = """
+    SELECT date_trunc('month', touched_at)::DATE AS month,
         bit_xor(hash(touch_id, touched_at, channel, account_id, person_id))::VARCHAR || ':' || count(*) AS fingerprint
-    FROM attribution.touch GROUP BY ALL
-    UNION ALL SELECT milestone, month, bit_xor(hash(milestone_id, occurred_at, actor, channels))::VARCHAR
-        || ':' || count(*)
+    FROM attribution.touch WHERE {some} GROUP BY ALL
+"""
+_SOME = """
+    touched_at >= $1 AND touched_at < $2 + INTERVAL 1 MONTH AND date_trunc('month', touched_at)::DATE IN
+        (SELECT unnest($3))
+"""
+_JOURNEYS = f"""
+    SELECT milestone, month, bit_xor(hash(milestone_id, occurred_at, actor, channels))::VARCHAR || ':' || count(*)
+        AS fingerprint
     FROM ({_OUTCOMES}) LEFT JOIN
         (SELECT milestone, milestone_id, channels FROM attribution.journey WHERE scope = $1)
         USING (milestone, milestone_id) GROUP BY ALL
@@ -59,7 +67,7 @@ _ENDS = {"customer_won": ["customer_won"], "customer_expanded": ["customer_won",
 """Outcome -> milestones after which a journey to it begins again, where that is not the outcome itself."""
 
 
-def update(session: Session, rules: Attribution) -> pl.DataFrame:
+def update(session: Session, changes: Changes, rules: Attribution) -> pl.DataFrame:
     """Learn again where something before a month changed.
 
     Returns:
@@ -69,8 +77,10 @@ def update(session: Session, rules: Attribution) -> pl.DataFrame:
     held = session.read("attribution.channel_effect")
     if not models:
         session["attribution.channel_effect"].replace(held.clear(), None)
+        for month in session.state.touch_prints.all():
+            del session.state.touch_prints[month]
         return pl.DataFrame(schema={"milestone": pl.String, "milestone_id": pl.String})
-    prints = session.query(_FINGERPRINTS, [rules.scopes[0]])
+    prints = pl.concat([_touch_prints(session, changes), session.query(_JOURNEYS, [rules.scopes[0]])], how="diagonal")
     months = session.query(_MONTHS)
     wanted = []
     for model in models:
@@ -90,6 +100,24 @@ def update(session: Session, rules: Attribution) -> pl.DataFrame:
     return session.query(
         f"SELECT milestone, milestone_id FROM ({_OUTCOMES}) SEMI JOIN moved USING (milestone, month)", moved=moved
     )
+
+
+def _touch_prints(session: Session, changes: Changes) -> pl.DataFrame:
+    """milestone (empty), month, fingerprint of the touches of each month; read are those of months with a change."""
+    known = session.state.touch_prints
+    again = [date.fromisoformat(month) for month in known.all()]
+    if changes.everything or not again:
+        found = session.query(_TOUCHES.format(some="true"))
+    elif again := [date.fromisoformat(month) for month in changes.of(topics.TOUCH_MONTH)]:
+        found = session.query(_TOUCHES.format(some=_SOME), [again[0], again[-1], again])
+    else:
+        found = pl.DataFrame(schema={"month": pl.Date, "fingerprint": pl.String})
+    for month in again:
+        del known[month.isoformat()]
+    for month, fingerprint in found.iter_rows():
+        known[month.isoformat()] = fingerprint
+    rows = [("", date.fromisoformat(month), fingerprint) for month, fingerprint in known.all().items()]
+    return pl.DataFrame(rows, schema={"milestone": pl.String, "month": pl.Date, "fingerprint": pl.String}, orient="row")
 
 
 def _first(model: ChosenModel, month: date) -> date:

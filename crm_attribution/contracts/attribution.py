@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
-from crm_attribution.contracts.topics import CREDIT, TOUCH_ACCOUNT, TOUCH_PERSON
+from crm_attribution.contracts.topics import CREDIT, TOUCH_ACCOUNT, TOUCH_MONTH, TOUCH_PERSON
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
@@ -21,7 +21,11 @@ _KINDS = (
 @table(
     "attribution.touch",
     key=("touch_id",),
-    journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"},
+    journal={
+        TOUCH_ACCOUNT: "account_id",
+        TOUCH_PERSON: "person_id",
+        TOUCH_MONTH: "date_trunc('month', touched_at)::DATE",
+    },
     near=("account_id", "touched_at"),
 )
 class Touch(Model):

@@ -59,6 +59,8 @@ HOME_VALUE = Topic("home_value", "milestone", "milestone_id")
 HOME_SPEND = Topic("home_spend", "currency")
 TOUCH_ACCOUNT = Topic("touch_account", "account_id")
 TOUCH_PERSON = Topic("touch_person", "person_id")
+TOUCH_MONTH = Topic("touch_month", "month")
+"""First days of months (UTC) in which a touch came, changed or went."""
 CREDIT = Topic("credit", "milestone", "milestone_id")
 
 RECORDS = {"contacts": CONTACTS, "companies": COMPANIES, "deals": DEALS}

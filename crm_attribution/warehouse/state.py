@@ -120,6 +120,9 @@ class State:
     restored = Value("restored", INTERVAL, "of releases before the ledger was a store of its own, which takes it over")
     hash_version = Value("identity:hash", TEXT, "DuckDB version whose hashes identity.node holds")
     identity_figures = Value("identity:quality", FIGURES, "identity in figures, as of its last change")
+    touch_prints = Values(
+        "touches", "month", TEXT, "fingerprint of the month's touches, where a model learns from them"
+    )
     click_figures = Value("identity:clicks", FIGURES, "clicks that are not resolved, by reason")
 
     extracted = Values("extracted", "stream", INSTANT, "upper bound of the stream's last complete reading")

@@ -94,7 +94,7 @@ def credits(touches, milestones, deal_persons, effects, rules, movements=()):
                  "deal": [row["occurred_at"] for row in live if row["milestone"] == "opportunity_created"
                           and row["deal_id"] is not None and row["deal_id"] == outcome["deal_id"]]}  # fmt: skip
         for scope in rules["scopes"]:
-            of_deal = deal_persons.get(outcome["deal_id"], ()) if outcome["deal_id"] else [outcome["person_id"]]
+            of_deal = [outcome["person_id"]] if outcome["deal_id"] is None else deal_persons.get(outcome["deal_id"], ())
             whole = scope == "account" and not (account or "").startswith("deal:")
             people = (who, {outcome[who]} - {None}) if whole else ("person_id", set(of_deal) - {None})
             path = journey(touches, outcome, people, opens, rules["collapse_minutes"])

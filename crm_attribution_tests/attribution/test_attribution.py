@@ -188,9 +188,33 @@ def test_a_late_find_of_an_earlier_month_changes_the_months_after_it(learned: Se
     assert run(CREDITS, learned, LEARNING, WEDNESDAY).changed == 0, "incremental equals everything anew"
 
 
+def test_only_months_whose_touches_changed_are_read_again(learned: Session):
+    """A touch that moves from one month to another, and one that goes, change the fingerprints of these months."""
+
+    def prints() -> dict[str, str]:
+        run(CREDITS, learned, LEARNING, TUESDAY)
+        return learned.state.touch_prints.all()
+
+    at_first = prints()
+    touched(learned, act("h", "2026-02-05T09:00:00Z", "E-mail", "company:6"))
+    found = prints()
+    assert (set(found), found["2026-03-01"]) == ({"2026-02-01", "2026-03-01"}, at_first["2026-03-01"])
+    assert found["2026-02-01"] != at_first["2026-02-01"]
+    touched(learned, act("h", "2026-01-05T09:00:00Z", "E-mail", "company:6"))
+    moved = prints()
+    assert (moved.keys() - at_first.keys(), moved["2026-02-01"]) == ({"2026-01-01"}, at_first["2026-02-01"])
+    assert markov(learned) == {"click:a": 250_000, "click:b": 750_000}
+    learned.journal.forget([CREDITS.name])
+    assert prints() == moved, "incremental equals everything anew"
+    learned["attribution.touch"].delete(pl.DataFrame({"touch_id": ["click:h"]}))
+    assert prints() == at_first
+    assert markov(learned) == {"click:a": 333_333, "click:b": 666_667}
+
+
 def test_what_a_model_learned_goes_with_it(learned: Session):
     run(CREDITS, learned, LOADED, TUESDAY)
     assert learned.scalar("SELECT count(*) FROM attribution.channel_effect") == 0
+    assert learned.state.touch_prints.all() == {}
 
 
 def _touches_of(chain: Chain, deal: str, milestone: str) -> list[str]:
