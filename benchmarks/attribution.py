@@ -2,13 +2,13 @@
 
     python -m benchmarks.attribution [--touches 10000000] [--outcomes 1000000] [--paths 1000000] [--peers build/peers]
 
-Models: all rule models over touches and outcomes, one amount each, shared exactly; beside it `DataFrame.sort` of the
-same touches by account, time and id. Rows: the same with count and amount as rows ready to be stored, 100,000 outcomes
-at a time. Paths: removal effects (Markov), and every converting journey shared by them and by Shapley, beside
+Paths: removal effects (Markov), and every converting journey shared by them and by Shapley, beside
 `marketing-attribution-models`, which `make bench-peers` puts into an environment of its own; the best of three, of
-both. Hour: the credit step of the pipeline on a warehouse of that size, at first for everything, then for two hours
-with 200 new touches and 20 new wins each, without and with `markov`, which learns in the first hour of a month. Times
-are of the processor, all threads together, with those of the clock beside.
+both. Models: all rule models over touches and outcomes, one amount each, shared exactly; beside it `DataFrame.sort` of
+the same touches by account, time and id. Rows: the same with count and amount as rows ready to be stored, 100,000
+outcomes at a time. Hour: the credit step of the pipeline on a warehouse of that size, at first for everything, then for
+two hours with 200 new touches and 20 new wins each, without and with `markov`, which learns in the first hour of a
+month. Times are of the processor, all threads together, with those of the clock beside.
 """
 
 from __future__ import annotations
@@ -272,8 +272,8 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=1_000_000)
     parser.add_argument("--peers", type=Path, default=Path("build/peers"))
     given = parser.parse_args()
-    compare_with_sort(given.touches, given.outcomes)
     compare_with_peer(given.paths, given.peers)
+    compare_with_sort(given.touches, given.outcomes)
     compare_with_everything(given.touches, given.outcomes)
 
 
