@@ -46,7 +46,7 @@ wins = st.tuples(
     st.sampled_from(["live", "live", "reversed"]), st.integers(-3, 1000),
 )  # fmt: skip
 gone = st.tuples(st.just("gone"), st.integers(0, 5))
-hours = st.lists(st.lists(st.one_of(touches, wins, gone), min_size=1, max_size=4), min_size=2, max_size=4)
+hours = st.lists(st.lists(st.one_of(touches, touches, wins, gone), min_size=4, max_size=8), min_size=3, max_size=3)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def act(session: Session, what: str, number: int, *told: Any) -> None:
     state, amount = more
     win = sample_rows.milestone(name, f"w{number}", when, account=account, deal=f"{number}",
                                 money=("EUR", amount, None, None))  # fmt: skip
-    ended = {"state": state, "reason": None if state == "live" else "lost", "person_id": person}
+    ended = {"state": state, "reason": None if state == "live" else "lost", "person_id": None if account else person}
     sample_rows.fill(session, {"events.milestone": [win | ended]})
 
 
