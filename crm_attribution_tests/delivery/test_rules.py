@@ -90,6 +90,12 @@ def test_the_guard_looks_back_so_many_days_and_at_the_same_milestone_only():
     assert guarded(rows, {("customer_won", NOW): 1, ("customer_won", NOW + HOUR): 99}, GUARD)
 
 
+def test_what_nothing_was_sent_before_is_measured_by_the_floor_alone():
+    guard = VolumeGuard(floor=2, factor=5, days=28)
+    assert not guarded(many(2, NOW), {}, guard)
+    assert len(guarded(many(3, NOW), {}, guard)) == 3
+
+
 def test_what_is_held_is_no_precedent_and_what_is_released_is():
     first, second = many(60, NOW), many(200, NOW + HOUR)
     assert len(guarded([*first, *second], {}, GUARD)) == 260
@@ -195,6 +201,13 @@ def test_a_delivery_waits_as_long_as_its_patience_and_not_a_second_longer():
     assert pace.throttled(timedelta(seconds=16)) == (16.0, False)
     assert pace.throttled(timedelta(seconds=15)) == (15.0, True), "a pause that was not waited for costs nothing"
     assert pace.throttled(timedelta(0)) == (8.0, False)
+
+
+def test_so_many_failures_in_a_row_end_a_delivery():
+    pace = Pace(Policy(failures=2))
+    assert [pace.failed(), pace.failed()] == [False, True]
+    pace.answered()
+    assert [pace.failed(), pace.failed()] == [False, True]
 
 
 def test_a_refused_request_is_halved_unless_the_bad_rows_are_named():

@@ -99,6 +99,26 @@ DEALS = {21: (5000, [11]), 22: (4999, [12]), 23: (5000, [13]), 24: (5000, [14]),
          27: (7000, [17])}  # fmt: skip
 
 
+def test_of_a_deal_that_reaches_the_count_twice_the_first_crossing_in_the_window_counts():
+    hours = [0, 1, 2, 100, 101, 102, 200, 201, 202]
+    clicks = pl.DataFrame(
+        [{"deal_id": deal, "touch_id": f"click:{hour:03d}", "contact_id": deal, "link_slug": "demo",
+          "touched_at": NOW + timedelta(hours=hour), "link_tags": ["hot"]} for deal in (1, 2, 3) for hour in hours]
+    )  # fmt: skip
+    there = {"pipeline": "default", "dealstage": "appointmentscheduled", "currency": "EUR", "amount": 5}
+    deals = pl.DataFrame([{"deal_id": 1, **there}, {"deal_id": 2, **there}, {"deal_id": 3, **there, "pipeline": "x"}])
+
+    def crossed(since: int, until: int) -> list[tuple[int, str]]:
+        window = (NOW + timedelta(hours=since), NOW + timedelta(hours=until))
+        found = stage_rules.crossed(rule(), deals, clicks, *window)
+        return found.select("deal_id", "touch_id").sort("deal_id").rows()
+
+    assert crossed(-1, 300) == [(1, "click:002"), (2, "click:002")]
+    assert crossed(2, 300) == [(1, "click:102"), (2, "click:102")], "after the first moment"
+    assert crossed(2, 102) == [(1, "click:102"), (2, "click:102")], "up to the last"
+    assert crossed(2, 101) == []
+
+
 def test_a_deal_that_absorbed_a_moved_one_is_not_moved_again_by_that_rule(tmp_path: Path):
     outbox = Outbox(tmp_path, {"META_ACCESS_TOKEN": "token", "META_DATASET_ID": "1"}, SMALL["meta"], tag="")
     outbox.plan("moved", "by another rule")

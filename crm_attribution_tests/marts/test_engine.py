@@ -164,6 +164,10 @@ BAD_FILES = [
     ("marts/more/a.sql", "-- x\n-- @column a: x\nSELECT 1 AS a", "<schema>/<name>.sql"),
     ("marts/a.test.sql", "-- x\nSELECT 1 AS a", "tests marts.a, which has no file"),
     ("marts/a.test.sql", "SELECT 1 AS a", "what must hold"),
+    *(
+        ("marts/a.test.sql", f"-- x\n-- {line}\nSELECT 1 AS a", "belong to the model's file")
+        for line in ("@column a: x", "@audience: finance", "@materialized: view")
+    ),
     ("marts/a.Big.test.sql", "-- x\nSELECT 1 AS a", "lower-case word"),
 ]
 

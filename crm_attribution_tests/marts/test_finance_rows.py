@@ -202,6 +202,12 @@ def test_every_story_reconciles(stories: Chain) -> None:
             "SELECT sum(hubspot_deals)::BIGINT, sum(warehouse_minor)::BIGINT FROM marts.reconciliation"
         )
         assert all(number > 0 for number in months.row(0))
+        wins = session.query(
+            "SELECT (SELECT sum(warehouse_deals)::BIGINT FROM marts.reconciliation), count(*) FROM events.milestone"
+            " WHERE milestone IN ('customer_won', 'customer_expanded') AND state = 'live' AND suppressed_by IS NULL"
+            " AND deal_id IS NOT NULL"
+        ).row(0)
+        assert wins[0] == wins[1]
         told = session.scalar("SELECT sum(asked_deals)::BIGINT FROM marts.reconciliation")
         assert 10 < told <= asked.rows
         (one,) = session.query("SELECT min(deal_id) FROM raw.closed_won WHERE amount IS NOT NULL").row(0)
@@ -338,3 +344,19 @@ def test_why_hubspots_own_report_of_a_campaign_differs(marts: Session) -> None:
         marts.connection.execute(REPORTED)
         marts.connection.execute(f"CREATE TEMP TABLE told AS {model.sql}")
         assert rows(marts, "SELECT class, deal_id, amount FROM told ORDER BY step, deal_id") == BY_HAND
+
+
+def test_a_win_that_hubspot_closes_in_another_month_leaves_the_one_and_enters_the_other(marts: Session) -> None:
+    (model,) = (one for one in sample_rows.models() if one.key == "marts.reconciliation")
+    totals = "SELECT sum(hubspot_minor), sum(warehouse_deals), sum(warehouse_minor), sum(won_before_minor) FROM "
+    with undone(marts):
+        before = rows(marts, totals + "marts.reconciliation")
+        (amount,) = marts.query("SELECT amount_minor FROM staging.deal WHERE deal_id = '501'").row(0)
+        marts.connection.execute(
+            "UPDATE staging.deal SET close_date = close_date - INTERVAL 40 DAY WHERE deal_id = '501'"
+        )
+        marts.connection.execute(f"CREATE TEMP TABLE told AS {model.sql}")
+        assert rows(marts, totals + "told") == before
+        assert rows(marts, "SELECT moved_minor FROM told WHERE moved_minor <> 0 ORDER BY booked_month") == [
+            (-amount,), (amount,)]  # fmt: skip
+        assert rows(marts, "SELECT count(*) FROM told WHERE difference_minor <> 0") == [(0,)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,14 @@ import polars as pl
 import pytest
 
 from crm_attribution.contracts import CONTRACTS
-from crm_attribution.identity.rules.accounts import accounts, deal_accounts
+from crm_attribution.identity.rules.accounts import (
+    CHILD_TO_PARENT,
+    PARENT_TO_CHILD,
+    accounts,
+    deal_accounts,
+    parents,
+    tops,
+)
 from crm_attribution.identity.rules.memberships import account_at, memberships
 from crm_attribution.mapping import load
 from crm_attribution_tests.events.rules.histories import Change, frame, history
@@ -214,3 +222,28 @@ def test_accounts_are_live_companies_with_a_plain_domain():
     ).sort("account_id")  # fmt: skip
     told = rows.select("account_id", "name", "domain", "target_account").rows()
     assert told == [("company:1", "Ufer", "ufer.example", True), ("company:3", None, None, False)]
+
+
+@pytest.mark.parametrize(("named", "owner"), [("hubspot_owner_id", "9"), ("own_owner", "7")])
+def test_the_owner_is_of_the_property_the_mapping_names(named: str, owner: str):
+    company = record("raw.company", "1", hubspot_owner_id="9") | {"properties": '{"own_owner": "7"}'}
+    rules = load().accounts.model_copy(update={"owner_property": named})
+    assert accounts(frame("raw.company", [company]), set(), "t", rules)["owner_id"].to_list() == [owner]
+
+
+def test_of_several_parents_the_association_from_the_child_counts_and_of_those_the_one_with_the_greatest_id():
+    def related(child: int, parent: int, kinds: list[str]) -> dict[str, Any]:
+        return link("companies", str(child), str(parent), type_ids=kinds)
+
+    rules = load().accounts
+    companies = frame("raw.company", [
+        record("raw.company", str(number)) | {"properties": json.dumps({rules.parent_property: "90"})}
+        for number in (1, 2, 3, 4)
+    ])  # fmt: skip
+    links = frame("raw.association", [
+        related(1, 20, [CHILD_TO_PARENT]), related(1, 10, [CHILD_TO_PARENT]), related(30, 1, [PARENT_TO_CHILD]),
+        related(40, 2, [PARENT_TO_CHILD]), related(5, 2, [PARENT_TO_CHILD]),
+        related(2, 99, ["other"]), related(3, 3, [CHILD_TO_PARENT]),
+    ])  # fmt: skip
+    assert parents(companies, links, {}, rules) == {1: 20, 2: 40, 3: 90, 4: 90}
+    assert tops({1: 2, 2: 3, 5: 6, 6: 5}) == {1: 3, 2: 3, 6: 5}, "a circle ends at its smallest id"
