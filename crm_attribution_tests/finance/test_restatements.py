@@ -41,7 +41,7 @@ def rows(draw: st.DrawFn) -> dict[str, object]:
         "channel": draw(st.sampled_from(["Paid Search", "Direct", "Unattributed"])),
         "booked_month": date(2026, draw(st.integers(1, 2)), 1),
         "home_currency": None if at_home is None else "EUR",
-        "credit": draw(st.integers(-100, 100)),
+        "credit": draw(st.sampled_from([-100, -2, -1, 0, 1, 2, 100])),
         "credit_home": at_home,
         "since": INSTANTS[since],
         "until": INSTANTS[until] if draw(st.booleans()) else None,
@@ -107,6 +107,8 @@ def judged(figures: pl.DataFrame, shown: dict[str, str], *, recounted: bool = Fa
 SHARED = moved(("own", "amount", "Direct", -50), ("own", "amount", "Paid Search", 50))
 PRICED = moved(("own", "amount", "Direct", 10), ("home", "amount", "Direct", 9), ("own", "count", "Direct", 0))
 SHARED_AT_HOME = moved(("home", "amount", "Direct", -50), ("home", "amount", "Paid Search", 50))
+FEBRUARYS = pl.Series([date(2026, 1, 1), date(2026, 2, 1)])
+REBOOKED = SHARED.with_columns(booked_month=FEBRUARYS)
 CONVERTED = moved(("home", "amount", "Direct", 9))
 TOUCH, DEAL, RATE = "finance.touch_version click:1", "raw.property_history deals|1|amount|5|0", "raw.exchange_rate x"
 
@@ -122,6 +124,10 @@ TOUCH, DEAL, RATE = "finance.touch_version click:1", "raw.property_history deals
         (CONVERTED, {"amount": DEAL, "rate": RATE}, ["rate"]),
         (SHARED, {"stage": DEAL}, ["unexplained"] * 2),
         (PRICED, {"rate": RATE}, ["unexplained"] * 3),
+        (REBOOKED, {"close_date": DEAL}, ["close_date"] * 2),
+        (SHARED, {"close_date": DEAL}, ["unexplained"] * 2),
+        (SHARED, {"learned": TOUCH}, ["learned"] * 2),
+        (PRICED, {"learned": TOUCH, "touch_label": TOUCH}, ["unexplained", "unexplained", "touch_label"]),
         (SHARED_AT_HOME, {"rate": RATE}, ["unexplained"] * 2),
         (SHARED, {"new": "finance.milestone_version a", "late_touch": TOUCH}, ["new"] * 2),
     ],

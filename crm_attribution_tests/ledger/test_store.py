@@ -11,6 +11,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import sqlalchemy as sa
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.ledger import moves
@@ -156,6 +157,12 @@ def test_what_the_database_says_is_told_in_one_line(outbox: Outbox):
         book.count("delivery.attempt")
     assert str(failed.value) == f"{outbox.ledger.file}: no such table: attempt"
     assert not isinstance(failed.value, LedgerDamaged)
+
+
+@pytest.mark.parametrize(("said", "told"), [("\n boom\n more", "boom"), ("", "Exception")])
+def test_of_what_a_driver_says_the_first_words_are_told(outbox: Outbox, said: str, told: str):
+    with pytest.raises(LedgerFailed, match=rf"ledger\.sqlite: {told}$"), outbox.ledger._failing():
+        raise sa.exc.DBAPIError("SELECT 'secret'", {}, Exception(said))
 
 
 # --- the mark

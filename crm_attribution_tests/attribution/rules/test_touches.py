@@ -142,7 +142,8 @@ def test_a_meeting_that_took_place_is_a_touch_and_a_file_that_tells_it_too_is_no
          "gone": "archived" if number == "7" else None, "extracted_at": at(WHEN)}
         for number, (kind, outcome) in kinds.items()
     ]).with_columns(person_id=pl.lit("p"), contact_id=pl.lit(1, pl.Int64))  # fmt: skip
-    moments = {"a": (at(WHEN), "meeting"), "b": (at("03-05T09:31:00"), "meeting"), "c": (at(WHEN), "dinner")}
+    moments = {"a": (at(WHEN), "meeting"), "b": (at("03-05T09:31:00"), "meeting"), "c": (at(WHEN), "dinner"),
+               "d": (at("03-05T09:30:00"), "meeting")}  # fmt: skip
     files = frame("raw.offline_touch", [
         {"touch_id": name, "touched_at": moment, "act": act, "told_at": moment, "extracted_at": moment}
         for name, (moment, act) in moments.items()
@@ -159,4 +160,5 @@ def test_a_meeting_that_took_place_is_a_touch_and_a_file_that_tells_it_too_is_no
         ("meeting:2:1", None, "not_held"),
         ("meeting:7:1", None, "gone"),
         ("offline:a", "meeting:1:1", "same_visit"),
+        ("offline:d", "meeting:1:1", "same_visit"),
     ]

@@ -14,7 +14,7 @@ from crm_attribution.mapping import load
 from crm_attribution_tests.helpers import at
 
 RULES = load()
-Change = tuple[str, str, str | None] | tuple[str, str, str | None, str]
+Change = tuple[str, str, str | None] | tuple[str, str, str | None, str | None]
 """(time, property, value) and, where it matters, HubSpot's sourceType; in HubSpot's order."""
 
 STAGE = {"contacts": "lifecyclestage", "companies": "lifecyclestage", "deals": "dealstage"}

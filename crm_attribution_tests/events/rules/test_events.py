@@ -281,6 +281,11 @@ def test_a_price_that_changes_is_an_event_with_both_prices():
     assert [row["event"] for row in deal(*untracked, everything=True)] == ["crm_stage_changed"]
 
 
+def test_what_nobody_says_who_wrote_is_an_event_like_any_other():
+    rows = deal(("03-01T09:00:00", "dealstage", "appointmentscheduled", None))
+    assert [(row["event"], row["source"]) for row in rows] == [("meeting_scheduled", None)]
+
+
 def test_of_two_writes_of_one_moment_the_later_says_who_wrote_and_a_copy_does_not():
     moment = at("03-03T09:00:00")
     written = [("amount", 1, "CRM_UI", False), ("deal_currency_code", 0, "API", False), ("amount", 2, "MERGE", True)]
