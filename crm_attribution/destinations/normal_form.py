@@ -49,7 +49,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _number(text: str) -> Decimal | None:
-    if not re.fullmatch(r"[+-]?\d+(\.\d+)?", text) or (len(text) > 1 and text.lstrip("+-").startswith("0")):
+    if not re.fullmatch(r"[+-]?(0|[1-9]\d*)(\.\d+)?", text):  # 007 is no number
         return None
     try:
         return Decimal(text)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from crm_attribution.clock import iso
 from crm_attribution.conversions import traits
+from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.traits import SHIPPED, paths, read
 from crm_attribution.warehouse.session import Session
 from crm_attribution_tests.helpers import at, new_warehouse
@@ -145,3 +146,48 @@ def test_the_shipped_files_look_back_as_far_as_they_say(session: Session) -> Non
         ("link_clicks_30_days", "p3", ("link_clicks_30_days", "1")),
         ("quiet_account", "a2", ("", "true")),
     }
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("Big", "-- x\n-- @subject: person\nSELECT 1", "name it in lower case"),
+        ("plain", "-- @subject: person\nSELECT 1", "describe it in a first"),
+        ("plain", "-- x\nSELECT 1", "@subject: person or account"),
+        ("plain", "-- x\n-- @subject: deal\nSELECT 1", "@subject: person or account"),
+        ("plain", "-- x\n-- @subject: person\n-- @trait a [text]\nSELECT 1", "types are string, number"),
+        ("plain", "-- x\n-- @subject: person\n-- @trait A [number]\nSELECT 1", "types are string, number"),
+        ("plain", "-- x\n-- @subject: person\n-- @trai a\nSELECT 1", "@trai is unknown"),
+        ("plain", "-- x\n-- @subject: person\nSELECT {since}", "needs `-- @look_back: 30`"),
+        ("plain", "-- x\n-- @subject: account\n-- @accounts: any\nSELECT 1", "an audience of people"),
+        (
+            "plain",
+            "-- x\n-- @subject: person\n-- @accounts: any\n-- @trait a [number]\nSELECT 1",
+            "an audience of people",
+        ),
+        ("plain", "-- x\n-- @subject: person\n-- @accounts: some\nSELECT 1", "@accounts: any or all or none"),
+        ("plain", "-- x\n-- @subject: account\n-- @tell: deals\nSELECT 1", "@tell: companies or contacts"),
+    ],
+)
+def test_a_file_that_is_wrong_says_what_to_write(tmp_path: Path, name: str, text: str, said: str) -> None:
+    path = tmp_path / f"{name}.sql"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigurationError) as wrong:
+        read(path)
+    assert said in str(wrong.value)
+    assert str(path) in str(wrong.value)
+
+
+def test_who_is_told_of_a_file(tmp_path: Path) -> None:
+    """Of a person contacts alone; of an account both, or those it names."""
+    both = {"companies", "contacts"}
+    given = {
+        "person": ("-- @subject: person", {"contacts"}), "accounts": ("-- @subject: person\n-- @accounts: any", both),
+        "account": ("-- @subject: account", both), "some": ("-- @subject: account\n-- @tell: companies", {"companies"}),
+        "listed": ("-- @subject: account\n-- @tell: companies, contacts", both),
+    }  # fmt: skip
+    for name, (head, told) in given.items():
+        path = tmp_path / f"{name}.sql"
+        path.write_text(f"-- x\n{head}\nSELECT 1 AS a", encoding="utf-8")
+        found = read(path)
+        assert (found.tell, found.properties) == (told, {name: "bool"})

@@ -80,6 +80,8 @@ def test_the_least_amount_is_compared_in_minor_units(amount: int, least: int):
         ({"to_stage": "closedwon"}, "is a closed stage"),
         ({"from_stage": "contractsent"}, "does not come after"),
         ({"to_stage": "nowhere"}, "has no stage nowhere"),
+        ({"to_stage": "of another pipeline"}, "has no stage of another pipeline"),
+        ({"to_stage": "archived"}, "has no stage archived"),
         ({"pipeline": "880"}, "there is no pipeline 880"),
         ({}, None),
     ],
@@ -88,7 +90,12 @@ def test_a_rule_that_the_portal_has_no_move_for_is_named(changes: dict[str, str]
     names = ["appointmentscheduled", "qualifiedtobuy", "contractsent", "closedwon"]
     stages = pl.DataFrame({"pipeline_id": "default", "stage_id": names, "display_order": range(4),
                            "is_closed": [name == "closedwon" for name in names], "archived": False})  # fmt: skip
-    wrong = stage_rules.unusable(rule(**changes), stages)
+    last = {"display_order": 9, "is_closed": False}
+    others = pl.DataFrame([
+        {"pipeline_id": "other", "stage_id": "of another pipeline", **last, "archived": False},
+        {"pipeline_id": "default", "stage_id": "archived", **last, "archived": True},
+    ])  # fmt: skip
+    wrong = stage_rules.unusable(rule(**changes), pl.concat([stages, others]))
     assert wrong is None if said is None else said in str(wrong)
 
 

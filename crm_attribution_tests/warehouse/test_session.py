@@ -164,6 +164,7 @@ def test_a_consumer_sees_each_change_once_and_everything_at_first(warehouse: War
         assert second.of("contacts") == ["2", "3"]
         session.journal.advance("events", second)
         session.journal.compact()
+        assert session.scalar("SELECT count(DISTINCT seq) FROM meta.change") == 1, "all have seen it"
         assert session.journal.unseen("events", ["contacts", "deals"]).idle
         session.journal.add("contacts", ["4"])
         assert session.journal.unseen("events", ["contacts"]).of("contacts") == ["4"]
