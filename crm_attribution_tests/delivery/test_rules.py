@@ -203,6 +203,10 @@ def test_a_delivery_waits_as_long_as_its_patience_and_not_a_second_longer():
     assert pace.throttled(timedelta(0)) == (8.0, False)
 
 
+def test_what_a_delivery_has_patience_for_unless_it_is_told_otherwise():
+    assert Policy() == Policy(8, timedelta(minutes=5), timedelta(hours=6), 120.0, 3, 256)
+
+
 def test_so_many_failures_in_a_row_end_a_delivery():
     pace = Pace(Policy(failures=2))
     assert [pace.failed(), pace.failed()] == [False, True]

@@ -112,6 +112,13 @@ def test_replace_ends_in_what_was_given_and_writes_the_least(warehouse: Warehous
             before = wanted
 
 
+def test_a_frame_is_a_table_of_its_own_query_only(warehouse: Warehouse) -> None:
+    with warehouse.session() as session:
+        assert session.query("SELECT * FROM given_here", given_here=owners(("1", None))).height == 1
+        with pytest.raises(duckdb.CatalogException):
+            session.query("SELECT * FROM given_here")
+
+
 def test_a_failed_transaction_leaves_nothing(warehouse: Warehouse) -> None:
     def half_done(session: Session) -> None:
         with session.transaction():

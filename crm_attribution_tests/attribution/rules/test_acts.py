@@ -180,15 +180,20 @@ def test_a_visit_near_a_stronger_telling_is_that_act_and_says_what_it_does_not()
 def test_of_two_reports_as_near_the_stronger_is_the_act_and_the_strongest_with_words_gives_them():
     visit = {"medium": "paid_social"}
     touches, folded = decided(
-        [touch("z:form", 10), touch("form:b", 990), touch("form:a", 1_010)],
+        [touch("z:form", 10), touch("form:b", 990), touch("form:a", 1_010), touch("form:c", 2_000)],
         [telling("ad:1", "ad_click", -10, click_id="fbclid:Z"), telling("latest:1", "latest_source", 0),
-         telling("original:1", "original_source", 20, **visit), telling("latest:2", "latest_source", 1_000, **visit)],
+         telling("original:1", "original_source", 20, **visit), telling("latest:2", "latest_source", 1_000, **visit),
+         telling("latest:4", "latest_source", 1_995, medium="b"),
+         telling("latest:3", "latest_source", 2_005, medium="a")],
     )  # fmt: skip
     assert folded == {
         "latest:1": ["z:form", "same_visit"],
         "original:1": ["z:form", "same_visit"],
         "latest:2": ["form:a", "same_visit"],
+        "latest:3": ["form:c", "same_visit"],
+        "latest:4": ["form:c", "same_visit"],
     }
+    assert touches["form:c"] == [None, "a", None, ""], "of two as strong and near the one with the smaller id"
     assert touches["z:form"] == [None, "paid_social", None, ""]
 
 
