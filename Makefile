@@ -40,9 +40,9 @@ crash-matrix: setup ## deliveries killed and raced: KILLS=10000 RACES=200 SEED=1
 stress: setup ## the warehouse under load, kills and neighbours: four minutes, one line of JSON a part
 	$(BIN)/python -m crm_attribution_tests.stress
 
-mutants: setup ## change the code in small ways: does a test fail? Changed files; ALL=1 SAMPLE=100 AGAIN=1 GO_ON=1
+mutants: setup ## change the code in small ways: does a test fail? Changed files; ALL=1 SAMPLE=100 AGAIN=1 GO_ON=1 BUDGET=40
 	$(BIN)/python -m crm_attribution_tests.mutants $(if $(ALL),--all) $(if $(SAMPLE),--sample $(SAMPLE)) \
-		$(if $(AGAIN),--again) $(if $(GO_ON),--go-on) $(FILES)
+		$(if $(AGAIN),--again) $(if $(GO_ON),--go-on) $(if $(BUDGET),--seconds $(BUDGET)) $(FILES)
 
 check: setup ## formatter, linter, strict type checker
 	$(BIN)/ruff format --check .

@@ -149,7 +149,10 @@ def _again(tree: Path, session: WorkDB) -> list[Mutant]:
         if result.test_outcome == TestOutcome.SURVIVED
     }
     chosen: dict[str, Mutant] = {}
-    for place in plan.places(tree, {str(spec.module_path) for spec in wanted.values()}):
+    kinds = {(str(spec.module_path), spec.operator_name) for spec in wanted.values()}
+    for place in plan.places(tree, {file for file, _ in kinds if (tree / file).exists()}):
+        if (place.file, place.operator) not in kinds:
+            continue
         found = plan.mutant(tree, place)
         if found is None or found.key not in wanted or found.change in known:
             continue
