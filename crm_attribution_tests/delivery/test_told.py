@@ -91,10 +91,13 @@ def test_figures_are_hundredths_of_known_names_only():
     key = [
         {"identifier": "email", "coverage": {"percentage": 99.5}},
         {"identifier": "X Y", "coverage": {"percentage": 1}},
+        {"identifier": "phone", "coverage": {"percentage": 0}},
+        {"identifier": "city", "coverage": {"percentage": -1}},
     ]
     told = [{"event_name": "Lead", "event_match_quality": {"composite_score": 6.2, "match_key_feedback": key}}]
     assert META.read_quality(Answer(200, {}, {"web": told})) == [
         Quality("Lead", "match_quality", 620), Quality("Lead", "coverage_percent_email", 9950),
+        Quality("Lead", "coverage_percent_phone", 0),
     ]  # fmt: skip
     warned = [{"field": f"events.events[{place}].currency", "reason": "W"} for place in (0, 0, 3)]
     assert isinstance(GOOGLE, ProcessesLater)

@@ -76,6 +76,12 @@ def test_a_price_in_another_currency_ends_the_old_one():
     ]  # fmt: skip
 
 
+def test_a_loss_takes_back_what_was_booked_too():
+    money = {"amount": 7, "mrr": 8, "arr": 96, "tcv": 9}
+    rows = list(movements([change("won", 1, 0, money=money), change("ended", 1, 1)]))
+    assert [(row["amount"], row["mrr"], row["arr"], row["tcv"]) for row in rows] == [(7, 8, 96, 9), (-7, -8, -96, -9)]
+
+
 def test_a_value_is_not_carried_into_another_currency():
     story = [change("won", 1, 0, 100), change("priced", 1, 1, None, currency="USD"),
              change("priced", 1, 2, 90, currency="USD")]  # fmt: skip
