@@ -10,12 +10,13 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+import sqlalchemy as sa
 
 from crm_attribution.contracts import CONTRACTS
 from crm_attribution.destinations.base import Ended
 from crm_attribution.identifiers import delivery_key
 from crm_attribution.ledger.store import Book, micros
-from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, TABLES
+from crm_attribution.ledger.tables import ATTEMPT, CONVERSION, REPLAY, TABLES
 from crm_attribution.ledger.transitions import (
     DECIDED,
     RELEASABLE,
@@ -60,11 +61,43 @@ def relink(book: Book, events: Mapping[str, str]) -> None:
     book.update(CONVERSION, rows)
 
 
-def rename_touches(book: Book, names: Mapping[str, str]) -> int:
-    """Give clicks other names; how many rows held one."""
-    rows = book.read_keys(CONVERSION, "touch_id", names)
-    book.update(CONVERSION, [{"conversion_id": key, "touch_id": names[touch]} for key, touch in _pairs(rows)])
-    return rows.height
+_NAMING = ("touch_id", "milestone_id", "event_id")
+"""What may name a touch: an ad's conversion has one, what HubSpot is told is one, or a record's state by one."""
+
+
+def rename(book: Book, names: Mapping[str, str]) -> pl.DataFrame:
+    """Give touches and subjects other names, also where they are a part of an id, between colons.
+
+    Returns:
+        conversion_id, state, told: of the rows that held one; whether the row is about it.
+    """
+    held = _renamed(book, CONVERSION, ("conversion_id",), _NAMING, names, "state")
+    _renamed(book, REPLAY, CONTRACTS[REPLAY].key, ("asked_id",), names)
+    return held.select("conversion_id", "state", told=pl.col("milestone_id_changed"))
+
+
+def _renamed(
+    book: Book, table: str, key: Sequence[str], columns: Sequence[str], names: Mapping[str, str], *more: str
+) -> pl.DataFrame:
+    """Rows of which a column names one of `names`, with its new name, and which of the columns changed."""
+    of = TABLES[table].c
+    shown = [*key, *columns, *more]
+    found = book.connection.execute(sa.select(*(of[name] for name in shown))).fetchall()
+    rows = pl.DataFrame([tuple(row) for row in found], schema=shown, orient="row", infer_schema_length=None)
+    if rows.is_empty():
+        return rows.with_columns(pl.lit(False).alias(f"{name}_changed") for name in columns)
+    rows = rows.cast(dict.fromkeys(columns, pl.String))
+    old, new = ([f":{one}:" for one in some] for some in (names.keys(), names.values()))
+    fresh = rows.with_columns(
+        pl.format(":{}:", name).str.replace_many(old, new).str.slice(1).str.strip_suffix(":") for name in columns
+    )
+    changed = [fresh[name].ne_missing(rows[name]).alias(f"{name}_changed") for name in columns]
+    fresh = fresh.with_columns(changed).filter(pl.any_horizontal(changed))
+    times = [name for name in key if isinstance(CONTRACTS[table].polars_schema[name], pl.Datetime)]
+    written = fresh.select(*key, *columns).with_columns(pl.from_epoch(name, "us").dt.replace_time_zone("UTC")
+                                                        for name in times)  # fmt: skip
+    book.update(table, written.rows(named=True))
+    return fresh
 
 
 def forget_browser_events(book: Book, contact_ids: Iterable[int]) -> int:
@@ -72,10 +105,6 @@ def forget_browser_events(book: Book, contact_ids: Iterable[int]) -> int:
     rows = book.read(CONVERSION, _C.browser_event_id.is_not(None), _C.contact_id.in_(sorted(contact_ids)))
     book.update(CONVERSION, [{"conversion_id": key, "browser_event_id": None} for key in rows["conversion_id"]])
     return rows.height
-
-
-def _pairs(rows: pl.DataFrame) -> list[tuple[str, str]]:
-    return list(rows.select("conversion_id", "touch_id").iter_rows())
 
 
 # --- sending

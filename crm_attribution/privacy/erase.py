@@ -26,6 +26,7 @@ import polars as pl
 
 from crm_attribution.contracts.topics import CONTACTS, LINK_CLICK, PERSON
 from crm_attribution.conversions import mirror
+from crm_attribution.conversions.identify_rules import digest
 from crm_attribution.conversions.rules import UNSENT, family
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.identifiers import record_id
@@ -117,7 +118,7 @@ def erase(session: Session, ledger: Ledger, of: Trace, now: datetime) -> dict[st
         _retie_conversions(session, book, ids, now)
         _bury_absorbed(session, of)
         counts = {
-            **_nameless_touches(session, book, ids, rows),
+            **_nameless_touches(session, book, of, rows, now),
             **_delete_records(session, ids),
             "raw.form_submission": session["raw.form_submission"].delete(
                 rows.submissions.select("form_id", "conversion_id")
@@ -200,8 +201,9 @@ def _retie_conversions(session: Session, book: Book, ids: pl.DataFrame, now: dat
     moves.move(book, [Move(name, "suppressed", "erased") for name in alone["conversion_id"]], now)
 
 
-def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Rows) -> dict[str, int]:
+def _nameless_touches(session: Session, book: Book, of: Trace, rows: Rows, now: datetime) -> dict[str, int]:
     """Credit history and ledger keep that there was a touch, not which."""
+    ids = records_frame("contact_id", of.contact_ids)
     current = session.query("SELECT touch_id FROM attribution.touch SEMI JOIN ids USING (contact_id)", ids=ids)
     touches = [*current["touch_id"], *(f"click:{click}" for click in rows.clicks["click_id"])]
     mails = rows.email_clicks.select(pl.format("email:{}:{}", pl.col("created_at").dt.epoch("ms"), "id")).to_series()
@@ -219,8 +221,18 @@ def _nameless_touches(session: Session, book: Book, ids: pl.DataFrame, rows: Row
         "finance.restatement": session["finance.restatement"].rename(
             "cause_key", renamed.rename({"touch_id": "cause_key"})
         ),
-        CONVERSION: moves.rename_touches(book, dict(renamed.select("touch_id", "name").iter_rows())),
+        CONVERSION: _nameless_conversions(session, book, renamed, of, now),
     }
+
+
+def _nameless_conversions(session: Session, book: Book, renamed: pl.DataFrame, of: Trace, now: datetime) -> int:
+    """The ledger keeps that something was sent, not by which touch; what HubSpot was not told yet, it is not told."""
+    subjects = _nameless(session, "touch_id", [digest("contacts", email) for email in of.emails])
+    names = dict(pl.concat([renamed, subjects]).select("touch_id", "name").iter_rows())
+    held = moves.rename(book, names)
+    unsent = held.filter(pl.col("told") & pl.col("state").is_in(UNSENT))
+    moves.move(book, [Move(name, "suppressed", "erased") for name in unsent["conversion_id"]], now)
+    return held.height
 
 
 def _nameless_causes(session: Session, of: Trace) -> int:

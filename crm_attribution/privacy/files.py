@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import csv
 import io
 import json
@@ -80,7 +81,9 @@ def _without(path: Path, of: Trace) -> tuple[bytes | None, int]:
             return _parquet(path, of)
     except (ValueError, RecursionError, pl.exceptions.PolarsError):
         pass  # what cannot be read is looked through as bytes
-    return None, int(of.mentioned_in(path.read_bytes().decode("utf-8", "replace")))
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return None, int(of.mentioned_in(content.decode("utf-16" if wide else "utf-8", "replace")))
 
 
 def _document(document: Any, of: Trace) -> tuple[bytes | None, int]:
@@ -104,7 +107,7 @@ def _line_names(line: bytes, of: Trace) -> bool:
     try:
         return names(json.loads(text), of) if text else False
     except (ValueError, RecursionError):
-        return of.mentioned_in(text)
+        return of.on_line(text)
 
 
 def _csv(path: Path, of: Trace) -> tuple[bytes | None, int]:
@@ -119,7 +122,7 @@ def _csv(path: Path, of: Trace) -> tuple[bytes | None, int]:
             raise NoTable(line.problem)
         fits = len(line.fields) == len(header.fields)
         row = dict(zip(map(str.strip, header.fields), line.fields, strict=True)) if fits else None
-        if names(row, of) if row is not None else of.mentioned_in(",".join(line.fields)):
+        if names(row, of) if row is not None else of.on_line(",".join(line.fields)):
             gone += 1
         else:
             kept.append(line.fields)

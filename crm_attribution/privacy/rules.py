@@ -55,6 +55,11 @@ class Trace:
     def _compiled(self) -> list[re.Pattern[str]]:
         return [re.compile(pattern) for pattern in self.patterns]
 
+    def on_line(self, text: str) -> bool:
+        """Whether a line that could not be read is about the person: also one that has an id as a field of its own."""
+        numbers = set(re.findall(r"(?<![\w.:/-])[0-9]+(?![\w.:/-])", text))
+        return bool(numbers & {str(one) for one in self.contact_ids}) or self.mentioned_in(text)
+
     def mentioned_in(self, text: str) -> bool:
         lowered = text.lower()
         return any(pattern.search(lowered) for pattern in self._compiled)
@@ -74,6 +79,8 @@ def names(value: Any, trace: Trace) -> bool:
     if isinstance(value, Mapping):
         if _by_id(value, trace):
             return True
+        if set(value) == {"line"} and isinstance(value["line"], str):
+            return trace.on_line(value["line"])
         if _other_contact(value, trace):
             return any(trace.mentioned_in(text) for text in _texts(value) if "@" in text or "%40" in text)
         if any(str(value[key]) in trace.click_ids for key in _CLICK_FIELDS & value.keys() if value[key] is not None):

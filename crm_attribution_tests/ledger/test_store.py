@@ -311,11 +311,26 @@ def test_what_the_browser_told_is_forgotten_of_the_contacts_that_go(outbox: Outb
     outbox.plan("touched", touch_id="click:1")
     with outbox.ledger.writing() as book:
         assert moves.forget_browser_events(book, [7, 9]) == 1
-        assert moves.rename_touches(book, {"click:1": "click:2", "click:3": "click:4"}) == 1
     rows = outbox.rows()
     assert {name: row["browser_event_id"] for name, row in rows.items() if name != "touched"} == {
         "mine": None, "theirs": "y", "plain": None}  # fmt: skip
-    assert rows["touched"]["touch_id"] == "click:2"
+
+
+def test_a_touch_is_renamed_wherever_an_id_names_it_as_a_whole(outbox: Outbox):
+    (key,) = outbox.plan("touched", touch_id="click:1")
+    outbox.plan("longer", touch_id="click:12")
+    outbox.plan("click:1", state="suppressed")
+    outbox.plan("contacts:7:click:1:2")
+    with outbox.ledger.writing() as book:
+        wish = {"conversion_id": key, "asked_at": NOW, "destination": "meta", "asked_id": "click:1", "source": "job",
+                "why": "x", "queued": True, "refused": None}  # fmt: skip
+        book.insert("delivery.replay", pl.DataFrame([wish], schema_overrides={"refused": pl.String}))
+        held = moves.rename(book, {"click:1": "erased:1:0", "click:3": "erased:1:1"})
+        assert book.read("delivery.replay")["asked_id"].to_list() == ["erased:1:0"]
+        found = book.read("conversions.conversion").select("touch_id", "milestone_id", "event_id").rows()
+    assert sorted(held.select("state", "told").rows()) == [("pending", False), ("pending", True), ("suppressed", True)]
+    assert sorted({one for row in found for one in row if one and ":" in one}) == [
+        "click:12", "contacts:7:erased:1:0:2", "erased:1:0"]  # fmt: skip
 
 
 def test_values_of_a_fact_are_refreshed_and_nothing_else(outbox: Outbox):

@@ -18,8 +18,10 @@ import polars as pl
 from crm_attribution import configuration
 from crm_attribution.clock import FixedClock
 from crm_attribution.conversions import plan as conversions
+from crm_attribution.conversions.identify_rules import digest
 from crm_attribution.destinations.normalise import meta_hash
 from crm_attribution.identifiers import sha256
+from crm_attribution.ledger.store import Book
 from crm_attribution.ledger.tables import CONVERSION
 from crm_attribution.marts.models import materialize
 from crm_attribution.marts.publish import publish
@@ -37,7 +39,7 @@ EMAIL, FORMER, SECOND = "annabelle.petrowa@quelle.example", "a.petrowa+old@priva
 SHARED = "desk.shared@quelle.example"
 PHONE, NAME = "+49 170 55501234", "Annabellina"
 GCLID, FBCLID, CLICK = "Cj0KCQannabelle_gclid-42", "IwAR_annabelle-fbclid_77", "click-of-annabelle-0001"
-PERSONAL = [EMAIL, FORMER, SECOND, PHONE, NAME, GCLID, FBCLID, CLICK, sha256(EMAIL)]
+PERSONAL = [EMAIL, FORMER, SECOND, PHONE, NAME, GCLID, FBCLID, CLICK, sha256(EMAIL), digest("contacts", EMAIL)]
 """What must not be found anywhere afterwards; the hash as an identity edge might tell it."""
 
 NOW = "2026-03-20T00:00:00Z"
@@ -157,6 +159,7 @@ def installation(folder: Path) -> Iterator[Installation]:
             book.update(
                 CONVERSION, [{"conversion_id": key, "person_id": person or "x", **sent} for key, person in persons]
             )
+            told_hubspot(book, taken)
         chain.sandbox.set_clock(NOW)
         chain.run()
         with chain.warehouse.session() as session:
@@ -164,6 +167,23 @@ def installation(folder: Path) -> Iterator[Installation]:
         drop_files(made.inbox)
         made.settle()
         yield made
+
+
+def told_hubspot(book: Book, like: pl.DataFrame) -> None:
+    """Rows of what HubSpot was told, whose ids name the click, or the e-mail by its digest."""
+    made = digest("contacts", EMAIL)
+    for number, (destination, of, state) in enumerate([
+        ("hubspot_events", f"click:{CLICK}", "accepted"), ("hubspot_events", f"click:{CLICK}", "suppressed"),
+        ("hubspot_properties", f"contacts:13:click:{CLICK}:2", "accepted"),
+        ("hubspot_properties", f"deals:51:click:{CLICK}:1", "pending"),
+        ("hubspot_identify", f"contacts:{made}:0:abc", "accepted"),
+    ]):  # fmt: skip
+        row = like.head(1).with_columns(
+            conversion_id=pl.lit(f"told-{number}"), destination=pl.lit(destination), account=pl.lit(""),
+            milestone=pl.lit("link_click"), milestone_id=pl.lit(of), event_id=pl.lit(of), action=pl.lit(f"a{number}"),
+            state=pl.lit(state), touch_id=pl.lit(None, pl.String), contact_id=pl.lit(None, pl.Int64),
+        )  # fmt: skip
+        book.insert(CONVERSION, row)
 
 
 def rules_in(folder: Path):
@@ -254,10 +274,12 @@ def drop_files(inbox: Path) -> None:
     lines = [json.dumps(BOBS), json.dumps(ANNAS), "no json, but bob", f"no json, but {EMAIL}"]
     (archive / "one.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8")
     both = pl.DataFrame([BOBS, ANNAS], infer_schema_length=None)
-    text = both.write_csv() + f"lines of another length,{EMAIL}\nlines of another length, but bob\n"
+    other = [f"lines of another length,{EMAIL}", "x,dinner,13,y,of another length", "lines of another length, but bob"]
+    text = both.write_csv() + "".join(f"{line}\n" for line in other)
     (archive / "two.csv").write_text(text, encoding="utf-8")
     both.write_parquet(archive / "three.parquet", compression="uncompressed")
     (archive / "only.csv").write_text(f"click_id,gclid\nx,{GCLID}\n", encoding="utf-8")
+    (archive / "wide.csv").write_bytes(f"email,plan\n{EMAIL},pro\n".encode("utf-16"))
     (archive / "unknown.txt").write_text(f"call {EMAIL}", encoding="utf-8")
     (inbox / "clicks" / "waiting.ndjson").write_text(json.dumps(ANNAS) + "\n" + json.dumps(BOBS), encoding="utf-8")
     hubspot = [

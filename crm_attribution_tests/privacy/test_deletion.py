@@ -12,6 +12,8 @@ import pytest
 
 from crm_attribution.conversions import plan as conversions
 from crm_attribution.errors import ConfigurationError
+from crm_attribution.orchestration.assets import privacy as privacy_asset
+from crm_attribution.privacy import going_on
 from crm_attribution.raw.tombstones import tombstones
 from crm_attribution_tests.flow.chain import differences
 from crm_attribution_tests.helpers import at
@@ -146,8 +148,9 @@ def test_tombstones_stay_for_every_id_and_say_when(story: Story) -> None:
 def test_the_ledger_keeps_its_keys_states_and_amounts(story: Story) -> None:
     columns = ("conversion_id", "destination", "state", "value", "currency", "occurred_at")
     kept = story.installation.sql(f"SELECT {', '.join(columns)} FROM conversions.conversion WHERE state = 'accepted'")
-    assert len(kept) == 1
-    touch = story.installation.sql("SELECT touch_id FROM conversions.conversion WHERE state = 'accepted'")[0][0]
+    assert len(kept) == 4
+    meta = "SELECT touch_id FROM conversions.conversion WHERE state = 'accepted' AND destination = 'meta'"
+    touch = story.installation.sql(meta)[0][0]
     assert touch.startswith("erased:")
     assert {row[0] for row in story.installation.rows("conversions.conversion")} == {row[0] for row in story.ledger}
 
@@ -175,7 +178,7 @@ def test_an_unsent_conversion_of_a_stage_that_is_gone_is_suppressed(story: Story
     found = story.installation.sql(
         "SELECT milestone, state FROM conversions.conversion WHERE reason = 'erased' ORDER BY 1"
     )
-    assert found == [("lead_captured", "suppressed"), ("qualified_lead", "suppressed")]
+    assert found == [(name, "suppressed") for name in ("lead_captured", "link_click", "qualified_lead")]
 
 
 def test_files_keep_what_is_of_others(story: Story) -> None:
@@ -196,6 +199,7 @@ def test_files_keep_what_is_of_others(story: Story) -> None:
     assert not (story.installation.inbox / "webhooks" / "post.json").exists()
     assert not (archive / "only.csv").exists()
     assert not (archive / "unknown.txt").exists()
+    assert not (archive / "wide.csv").exists()
 
 
 def test_the_report_counts_and_names_nobody(story: Story) -> None:
@@ -204,7 +208,7 @@ def test_the_report_counts_and_names_nobody(story: Story) -> None:
     assert figures["ids with merged ones"] == 3
     assert figures["rows: raw.webhook_event"] == 3
     assert figures["inbox files rewritten"] == 6
-    assert figures["inbox files deleted"] == 3
+    assert figures["inbox files deleted"] == 4
     assert not [value for value in PERSONAL if value in json.dumps(figures)]
 
 
@@ -237,3 +241,25 @@ def test_a_person_confirms_ids_that_are_known(story: Story, contacts: list[str],
     with pytest.raises(ConfigurationError, match=said) as caught:
         erase_waiting(story.installation.pipeline, contacts, confirmed=said != "confirm")
     assert "a@b.example" not in str(caught.value)
+
+
+def cut_off(_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_an_erasure_that_is_cut_off_goes_on_with_what_it_looked_for(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are gone by then: only the file says what else to look for."""
+    of = story.installation
+    email = "bob@quelle.example"
+    with monkeypatch.context() as patch:
+        patch.setattr(privacy_asset, "rewrite_marts", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            of.erase("21")
+    assert of.rows("raw.contact", "id = 21") == []
+    assert (of.data / going_on.FILE).stat().st_mode & 0o777 == 0o600
+    (of.inbox / "archive" / "clicks" / "late.txt").write_text(f"call {email}", encoding="utf-8")
+    assert of.erase()["contacts erased"] == 1
+    assert of.found([email]) == {email: []}
+    assert not (of.data / going_on.FILE).exists()

@@ -2,7 +2,8 @@
 
 The order makes it safe to die anywhere: the files of the inbox first, while the warehouse still knows what to look for;
 then the rows in one transaction; then everything derived and the copy for finance; last the warehouse file is written
-again, with the tombstones' `erased_at` in the new file. Until then the request waits, and the next run starts over.
+again, with the tombstones' `erased_at` in the new file. Until then the request waits, and the next run starts over with
+what this one looked for (`erasing.json`).
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,7 @@ from crm_attribution.orchestration.assets.common import PipelineParam, acting_on
 from crm_attribution.orchestration.assets.sql import MODELS, publish_marts
 from crm_attribution.orchestration.resources import Pipeline
 from crm_attribution.privacy import erase as privacy
+from crm_attribution.privacy import going_on
 from crm_attribution.privacy.files import forget
 from crm_attribution.privacy.rules import Trace
 from crm_attribution.privacy.told import told_of
@@ -57,7 +59,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         if not (requested := privacy.waiting(session)):
             return {"contacts erased": 0}
         derive(session, pipeline.rules, as_of)
-        traces = trace(session, requested)
+        traces = going_on.keep(warehouse.directory, trace(session, requested))
         told = told_of(session, traces)
     files = forget(pipeline.settings.inbox, traces)
     erased, left = _erase_rows(pipeline, traces, as_of, now)
@@ -65,6 +67,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
     done, _ = publish_marts(pipeline, rewrite=True)
     copies = snapshots.forget(warehouse.directory)
     file = rewrite_warehouse(warehouse, lambda fresh: privacy.finish(fresh, traces.contact_ids, now))
+    going_on.ended(warehouse.directory)
     return {
         "contacts erased": len(requested),
         "ids with merged ones": len(traces.contact_ids),
