@@ -105,6 +105,7 @@ class AudienceEvent(Model):
     number: int = field("1 for the subject's first change, and so on", ge=1)
     contact_id: int = hubspot_id("contact that it is told of")
     happened_at: Timestamp = field("the hour that found it, UTC")
+    noted_at: Timestamp = field("when it was found, UTC; null where an earlier release did", nullable=True)
 
 
 @table("delivery.attempt", key=("batch_id", "conversion_id"))

@@ -81,7 +81,7 @@ def update(session: Session, ledger: Ledger, rules: Rules, settings: Settings, n
     used: Mapping[str, Trait] = {}
     if any(account.destination.plans_from == "inputs" for account in wanted):
         used, broken = traits.usable(rules, settings)
-        told = traits.update(session, used, session.state.watermark or now, identify.due(session, now), broken)
+        told = traits.update(session, used, session.state.watermark or now, identify.due(session, now), broken, now)
         report.figures["computed traits: subjects that changed"] = told.changed
         report.wrong |= {f"trait {name}": why for name, why in {**broken, **told.wrong}.items()}
     for account in wanted:

@@ -23,7 +23,7 @@ TRACK, MEMBER = "track", "audience"
 
 _TOUCHES = f"""
 SELECT t.touch_id, t.person_id, t.contact_id, {OF_TOUCH}, {OF_CLICK}, o.act, NULL::VARCHAR AS said,
-    NULL::VARCHAR AS properties
+    NULL::VARCHAR AS properties, NULL::TIMESTAMPTZ AS noted_at
 FROM attribution.touch t
 LEFT JOIN raw.link_click k ON t.kind = 'link_click' AND t.touch_id = 'click:' || k.click_id
 LEFT JOIN raw.offline_touch o ON t.kind = 'offline_touch' AND t.touch_id = 'offline:' || o.touch_id
@@ -45,11 +45,12 @@ LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = a.contac
 
 _MEMBERS = f"""
 SELECT '{MEMBER}:' || e.event_id AS touch_id, '{MEMBER}_' || e.change AS kind, e.happened_at AS touched_at,
-    e.happened_at AS received_at, coalesce(m.survivor_id, e.contact_id) AS contact_id, e.audience AS said
+    e.happened_at AS received_at, e.noted_at, coalesce(m.survivor_id, e.contact_id) AS contact_id, e.audience AS said
 FROM conversions.audience_event e SEMI JOIN members USING (event_id)
 LEFT JOIN raw.merge m ON m.object_type = 'contacts' AND m.absorbed_id = e.contact_id
 """
-"""Who entered or left an audience."""
+"""Who entered or left an audience. No history: a rule that is in use when they are found is told of them, though the
+hour that found them had ended."""
 
 
 def plan(work: Work) -> list[str]:

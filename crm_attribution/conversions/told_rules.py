@@ -95,7 +95,7 @@ def plan(plan_: Plan, touches: pl.DataFrame, existing: pl.DataFrame) -> pl.DataF
     begins = [plan_.since.get(pair) for pair in new.select("kind", "event").iter_rows()]
     skipped = pl.col("rule").is_in([place for place, one in enumerate(plan_.events.rules) if one.skip])
     reason = pl.when(skipped).then(pl.lit("skipped_by_rule")).when(
-        (pl.col("touched_at") < pl.col("_begin")).fill_null(False)
+        (pl.coalesce("noted_at", "touched_at") < pl.col("_begin")).fill_null(False)
     ).then(pl.lit("before_activation"))  # fmt: skip
     return new.with_columns(_begin=pl.Series(begins, dtype=pl.Datetime("us", "UTC"))).select(
         action=pl.Series(actions, dtype=pl.String),

@@ -93,7 +93,12 @@ def properties(traits: Mapping[str, Trait]) -> dict[str, dict[str, str]]:
 
 
 def update(
-    session: Session, traits: Mapping[str, Trait], until: datetime, at: datetime, kept: Iterable[str] = ()
+    session: Session,
+    traits: Mapping[str, Trait],
+    until: datetime,
+    at: datetime,
+    kept: Iterable[str] = (),
+    now: datetime | None = None,
 ) -> Told:
     """Bring the values of traits up to date. A trait that cannot be computed stays as it was, and stops no other.
 
@@ -101,6 +106,7 @@ def update(
         until: end of the hour.
         at: when who entered and left did so.
         kept: traits besides that stay as they are: their files cannot be read.
+        now: the clock; None: `at`.
     """
     known, told = versions(session.connection), Told()
     for name, trait in traits.items():
@@ -119,7 +125,7 @@ def update(
             told.wrong[name] = str(error)
             continue
         with session.transaction():
-            told.changed += _store(session, trait, rows, at, told)
+            told.changed += _store(session, trait, rows, (at, now or at), told)
             session.state.traits[name] = stand
     others = session.query("SELECT DISTINCT trait FROM conversions.trait")["trait"]
     if unused := [name for name in others if name not in {*traits, *kept}]:
@@ -158,7 +164,7 @@ def _rows(session: Session, trait: Trait, until: datetime) -> pl.DataFrame:
     return rows
 
 
-def _store(session: Session, trait: Trait, rows: pl.DataFrame, at: datetime, told: Told) -> int:
+def _store(session: Session, trait: Trait, rows: pl.DataFrame, at: tuple[datetime, datetime], told: Told) -> int:
     """Write what differs; how many subjects that are. What of the rows cannot be told is counted in `told`."""
     key = _IDS[trait.subject]
     named = rows.drop_nulls(key)
@@ -219,7 +225,7 @@ def _of_accounts(session: Session, people: pl.Series, how: str) -> pl.DataFrame:
     )
 
 
-def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: datetime) -> None:
+def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: tuple[datetime, datetime]) -> None:
     """Who entered and who left, for each contact of a subject; one that became another did neither."""
     came = set(moved.filter("_came")["subject_id"])
     gone = set(moved.filter(~pl.col("_came"))["subject_id"])
@@ -253,7 +259,8 @@ def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: datetime) -> 
         subject_id="subject_id",
         number="number",
         contact_id="contact_id",
-        happened_at=pl.lit(at).cast(pl.Datetime("us", "UTC")),
+        happened_at=pl.lit(at[0]).cast(pl.Datetime("us", "UTC")),
+        noted_at=pl.lit(at[1]).cast(pl.Datetime("us", "UTC")),
     )
     if events.height:
         session[EVENTS].append(events)

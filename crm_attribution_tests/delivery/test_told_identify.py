@@ -12,6 +12,7 @@ import pytest
 from crm_attribution.delivery.provision import provision
 from crm_attribution.sources.identify import SOURCE
 from crm_attribution_tests.delivery.telling import Telling
+from crm_attribution_tests.helpers import at
 from crm_attribution_tests.sandbox.lines import OPENED, click, create, join, update
 from crm_attribution_tests.sandbox_process import Line
 
@@ -330,3 +331,13 @@ def test_traits_and_audiences_are_told_by_what_changed_in_them(tmp_path: Path):
         assert of(told, "companies", 31, "active_people", "hot") == {"active_people": "1", "hot": "false"}
         left = [one["objectId"] for one in told.counted() if one["eventName"] == "pe4242_left"]
         assert sorted(left) == ["11", "12"]
+        # a rule and an audience that come later: all who are in it are told, although the hour that finds them is over
+        everyone = "-- Everybody.\n-- @subject: person\nSELECT DISTINCT person_id FROM identity.membership"
+        (own / "everyone.sql").write_text(everyone, encoding="utf-8")
+        late = "{on: audience_entered, event: late, condition: {events: [everyone]}}, {on: audience_entered"
+        told.remap(TRAITS.replace("{on: audience_entered", late, 1).replace("traits: [", "traits: [everyone, "))
+        provision(told.chain.mapping, told.settings(), act=True)
+        with told.chain.warehouse.session() as session, session.transaction():
+            session.state.watermark = at("2026-03-10T14:00:00Z")
+        told.hour("2026-03-10T14:05:00Z", to=TO)
+        assert sorted(one["objectId"] for one in told.counted() if one["eventName"] == "pe4242_late") == ["11", "12"]
