@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -50,12 +50,17 @@ class Row:
 
 @dataclass(frozen=True)
 class DropFile:
-    """A file that was read, and what it looked like then."""
+    """A file that was read, and what it looked like then.
+
+    Attributes:
+        header: names of its columns, where it is CSV.
+    """
 
     path: Path
     rows: list[Row] = field(repr=False)
     size: int
     modified_ns: int
+    header: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def read_folder(folder: Path) -> Iterator[DropFile | Unreadable]:
 
 def read_file(path: Path) -> DropFile | Unreadable:
     """One file. Reasons name the kind of failure only: a parser's own text may quote a row."""
-    suffix = path.suffix.lower()
+    suffix, header = path.suffix.lower(), tuple[str, ...]()
     if path.is_symlink():
         return Unreadable(path, "a link, not a file; copy the file into the folder")
     try:
@@ -92,7 +97,7 @@ def read_file(path: Path) -> DropFile | Unreadable:
         elif suffix == ".csv":
             if not _is_utf8(path):
                 return Unreadable(path, "not text in UTF-8; save it as CSV in UTF-8")
-            rows = list(_csv(path))
+            header, rows = _csv(path)
         elif suffix == ".parquet":
             rows = _tabular(path, read_parquet(path))
         else:
@@ -103,7 +108,7 @@ def read_file(path: Path) -> DropFile | Unreadable:
         return Unreadable(path, str(error))
     except (OSError, pl.exceptions.PolarsError, pa.ArrowException) as error:
         return Unreadable(path, _unreadable(suffix, error))
-    return DropFile(path, rows, seen.st_size, seen.st_mtime_ns)
+    return DropFile(path, rows, seen.st_size, seen.st_mtime_ns, header)
 
 
 def _unreadable(suffix: str, error: Exception) -> str:
@@ -113,7 +118,7 @@ def _unreadable(suffix: str, error: Exception) -> str:
     return f"not a {suffix[1:].capitalize()} file; write it again"
 
 
-def _no_header(names: list[str]) -> str | None:
+def _no_header(names: Sequence[str]) -> str | None:
     """Why the first line of a CSV file names no columns; None where it does."""
     if len(names) == 1 and (other := next((one for one in ";\t|" if one in names[0]), None)) is not None:
         return f"columns are separated by {other!r}; save it with commas"
@@ -249,23 +254,24 @@ def _ndjson(path: Path) -> Iterator[Row]:
             yield Row(path.name, number, {str(name): _text(value) for name, value in record.items()})
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path) -> tuple[tuple[str, ...], list[Row]]:
     lines = csv_lines(path)
     header = next(lines, None)
     if header is None:
-        return
-    names = [name.strip() for name in header.fields]
+        return (), []
+    names = tuple(name.strip() for name in header.fields)
     if (why := header.problem or _no_header(names)) is not None:
         raise NoTable(why)
-    for number, line in enumerate(lines, start=1):
-        problem = line.problem
-        if problem is None and len(line.fields) != len(names):
-            problem = f"{len(line.fields)} fields, the header has {len(names)}"
-        if problem is not None:
-            raw = ",".join(line.fields) or None
-            yield Row(path.name, number, {}, f"line {line.number}: {problem}", raw)
-            continue
-        yield Row(path.name, number, {n: text or None for n, text in zip(names, line.fields, strict=True) if n})
+    return names, [_csv_row(path, number, names, line) for number, line in enumerate(lines, start=1)]
+
+
+def _csv_row(path: Path, number: int, names: tuple[str, ...], line: CsvLine) -> Row:
+    problem = line.problem
+    if problem is None and len(line.fields) != len(names):
+        problem = f"{len(line.fields)} fields, the header has {len(names)}"
+    if problem is not None:
+        return Row(path.name, number, {}, f"line {line.number}: {problem}", ",".join(line.fields) or None)
+    return Row(path.name, number, {n: text or None for n, text in zip(names, line.fields, strict=True) if n})
 
 
 class _NamedTwice(ValueError):

@@ -152,12 +152,13 @@ def _resolved(row: dict[str, Any], kind: str, state: dict[str, Any], stored: dic
     values = rules.write_back.properties.of(kind)
     texts = {name: told_rules.rendered(value.text, state) for name, value in values.items()}
     sent = row["payload_hash"] is not None
-    changed = {name: text for name, text in texts.items() if text and (sent or not same(text, stored["has"].get(name)))}
+    known = {name: text for name, text in texts.items() if not values[name].options or text in values[name].options}
+    changed = {name: text for name, text in known.items() if text and (sent or not same(text, stored["has"].get(name)))}
     suppressed = None
     if not sent and row["milestone_id"] != state["key"]:
         suppressed = "superseded"
     elif not changed:
-        suppressed = "unchanged"
+        suppressed = "unchanged" if known.keys() == texts.keys() else "no_such_option"
     return Resolved(
         consent="granted",
         suppressed=suppressed,

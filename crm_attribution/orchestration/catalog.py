@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from crm_attribution.destinations import destinations
 from crm_attribution.hubspot.objects import OBJECT_TYPES
 from crm_attribution.sources import sources
 
@@ -57,6 +58,15 @@ _PAGES = {
     "attribution": ("docs/semantics.md", "Clicks and touches"),
     "conversions": ("docs/delivery.md", "The ledger"),
     "delivery": ("docs/delivery.md", "Where duplicates could arise, and what removes them"),
+    **{
+        f"delivery.{one.name}": ("docs/write_back.md", "Once, and in time")
+        for one in destinations().values()
+        if one.is_hubspot
+    },
+    "delivery.alerts": ("docs/alerts.md", "Alerts"),
+    "conversions.told_record": ("docs/write_back.md", "People and companies"),
+    "conversions.trait": ("docs/write_back.md", "Computed traits and audiences"),
+    "conversions.audience_event": ("docs/write_back.md", "Computed traits and audiences"),
     "staging": ("docs/extend.md", "A mart"),
     "marts": ("README.md", "Query it"),
     "finance": ("docs/finance.md", "As of"),

@@ -60,7 +60,10 @@ def sending(destination: Destination, given: Settings, rules: Rules | str) -> di
         return facts
     if destination.is_hubspot:
         since = {"send from": iso(mapping.send_from(rules.write_back.send_from, given.start))}
-        return {**facts, **since, **{f"rule: {kind}": name for kind, name in rules.named(destination.name)}}
+        named: dict[str, list[str]] = {}
+        for kind, name in rules.named(destination.name):
+            named.setdefault(f"rule: {kind}", []).append(name)
+        return {**facts, **since, **{kind: ", ".join(names) for kind, names in named.items()}}
     if destination.name not in rules.destinations:
         return facts
     mine = rules.destinations[destination.name]
@@ -72,5 +75,6 @@ def sending(destination: Destination, given: Settings, rules: Rules | str) -> di
         worth = f", value {rule.value}" if rule.value else ""
         to = f" of account {rule.account}" if rule.account else ""
         name = f"rule: {rule.milestone}" + (f" ({rule.account})" if rule.account else "")
-        facts[name] = f"{rule.action}{to}{worth}, once per {rule.once_per}"
+        shown = f"{rule.action}{to}{worth}, once per {rule.once_per}"
+        facts[name] = f"{facts[name]}; {shown}" if name in facts else shown
     return facts

@@ -192,12 +192,15 @@ class Completeness:
                 left = self.hubspot.count_ids(wanted.object_type, first, middle)
                 ranges += [(middle + 1, last, theirs - left), (first, middle, left)]
         run.floor += spent
-        for ids in chunks(sorted(lacking), CHUNK):
+        with self.warehouse.session() as session:
+            erased = tombstones(session, wanted.object_type, lacking)
+        run.count("erased here and alive at HubSpot", len(erased))
+        for ids in chunks(sorted(set(lacking) - erased), CHUNK):
             run.floor += history_calls(len(ids))
             surplus += self.read_ids(wanted, ids, run)
-        run.count("records found by counting", len(lacking))
+        run.count("records found by counting", len(lacking) - len(erased))
         self.explain(wanted, surplus, run)
-        run.source_total, run.known_total = first_count, self._count_known(wanted)
+        run.source_total, run.known_total = first_count - len(erased), self._count_known(wanted)
         if open_ranges:
             run.unaccounted = ", ".join(f"{first} to {last}" for first, last in open_ranges[:5])
 

@@ -94,6 +94,9 @@ class SourceReader:
 
     def _file(self, run: Extraction, source: Source, file: DropFile | Unreadable) -> None:
         now = self.readings.clock.now()
+        known = [column.name for column in source.contract.columns if not column.log]
+        if isinstance(file, DropFile) and file.header and not {*file.header} & {*known}:
+            file = Unreadable(file.path, f"no column of its first line is known; name some of {', '.join(known)}")
         if isinstance(file, Unreadable):
             refused = Refused(file.path.name, f"file:{file.reason}", "{}", file.path.name)
             with self.readings.warehouse.session() as session, session.transaction():

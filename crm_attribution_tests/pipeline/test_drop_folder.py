@@ -40,6 +40,7 @@ def test_files_of_every_kind_are_loaded_once_and_archived(reader: SourceReader, 
     pl.DataFrame([click(2, user_agent="Googlebot/2.1")]).write_csv(folder / "b.csv")
     pl.DataFrame([click(3, method="HEAD")]).write_parquet(folder / "c.parquet")
     (folder / "d.xlsx").write_bytes(b"spreadsheet")
+    (folder / "e.csv").write_text("c8,jane@acme.example\n", encoding="utf-8")
 
     report = reader.read(SOURCE, None, NOW)
 
@@ -50,6 +51,7 @@ def test_files_of_every_kind_are_loaded_once_and_archived(reader: SourceReader, 
         "b.csv",
         "c.parquet",
         "d.xlsx",
+        "e.csv",
     ]
     with reader.readings.warehouse.session() as session:
         rows = session.read("raw.link_click").sort("click_id")
@@ -62,6 +64,8 @@ def test_files_of_every_kind_are_loaded_once_and_archived(reader: SourceReader, 
     assert refused["c9"] == "clicked_at:not_a_time"
     assert any(key.startswith("a.ndjson row 2") for key in refused)
     assert refused["d.xlsx"].startswith("file:unknown kind")
+    assert refused["e.csv"].startswith("file:no column of its first line is known; name some of click_id, ")
+    assert "jane" not in refused["e.csv"]
 
 
 def test_a_file_dropped_again_changes_nothing(reader: SourceReader, tmp_path: Path) -> None:

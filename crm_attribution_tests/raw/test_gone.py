@@ -88,6 +88,17 @@ def test_a_record_nobody_told_us_of_is_found_by_counting(tmp_path: Path):
         reading.play(portal, minute(640))
         reading.read(minute(620), "contacts")
         assert reading.problems(portal) == []
+        with reading.warehouse.session() as session:  # erased here by a person, and alive at HubSpot
+            session.connection.execute("DELETE FROM raw.contact WHERE id = 31")
+            session.connection.execute(
+                "INSERT INTO raw.deletion (object_type, object_id, kind, deleted_at, source, noticed_at, erased_at)"
+                " VALUES ('contacts', 31, 'privacy', now(), 'person', now(), now())"
+            )
+        reading.play(portal, minute(700))
+        reading.read(minute(680), "contacts")
+        theirs, ours = totals(reading)
+        assert theirs == ours, "what is erased here is not counted as lacking"
+        assert reading.rows("SELECT id FROM raw.contact WHERE id = 31") == []
 
 
 def test_a_row_left_out_of_a_batch_is_asked_for_again(tmp_path: Path):
