@@ -112,10 +112,12 @@ def test_the_markers_of_tests_are_those_of_the_page() -> None:
 
 
 def test_the_example_of_a_mart_is_one(tmp_path: Path) -> None:
-    model, check = blocks("docs/extend.md", "sql example")
+    model, incremental, check = blocks("docs/extend.md", "sql example")
     folder = tmp_path / "marts"
     folder.mkdir()
     (folder / "won_per_month.sql").write_text(model, encoding="utf-8")
     (folder / "won_per_month.plausible.test.sql").write_text(check, encoding="utf-8")
-    (found,) = discover(tmp_path)
+    (folder / "win_named.sql").write_text(incremental, encoding="utf-8")
+    named, found = discover(tmp_path)
     assert (found.key, found.depends) == ("marts.won_per_month", ("marts.milestone",))
+    assert [follow.topic for follow in named.follows] == ["milestone", "account"]

@@ -30,6 +30,7 @@ from crm_attribution_tests.flow.chain import RULES, Chain, rules
 from crm_attribution_tests.flow.stories import portal
 from crm_attribution_tests.flow.story import LAST_DAY, SETUP, Story
 from crm_attribution_tests.helpers import at
+from crm_attribution_tests.marts import sample_rows
 from crm_attribution_tests.operations.test_dry_run import SEND
 from crm_attribution_tests.sandbox.lines import create, email_click, join, update
 from crm_attribution_tests.sandbox_process import Line
@@ -234,7 +235,10 @@ def test_every_topic_is_journalled_and_read(seen: Run):
     assert seen.journalled == declared
     by_layers = {topic for layer in LAYERS for topic in layer.topics}
     by_tellers = {topic for teller in TELLERS.values() for topic in teller.topics}
-    assert by_layers | {*plan.TOPICS} | by_tellers == declared
+    by_models = {follow.topic for model in sample_rows.models() for follow in model.follows} & declared
+    others = by_layers | {*plan.TOPICS} | by_tellers
+    assert others | by_models == declared
+    assert by_models - others == {*topics.OF_MODELS}
 
 
 def test_layers_read_only_what_stands_before_them():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Strings, Timestamp, field, hubspot_id, table
-from crm_attribution.contracts.topics import CREDIT, TOUCH_ACCOUNT, TOUCH_MONTH, TOUCH_PERSON
+from crm_attribution.contracts.topics import CREDIT, JOURNEY, TOUCH, TOUCH_ACCOUNT, TOUCH_MONTH, TOUCH_PERSON, Journal
 
 MEASURES = ["count", "amount", "mrr", "arr", "tcv"]
 
@@ -18,14 +18,13 @@ _KINDS = (
 )
 
 
+_TOUCHED: Journal = {TOUCH: "touch_id", TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"}
+
+
 @table(
     "attribution.touch",
     key=("touch_id",),
-    journal={
-        TOUCH_ACCOUNT: "account_id",
-        TOUCH_PERSON: "person_id",
-        TOUCH_MONTH: "date_trunc('month', touched_at)::DATE",
-    },
+    journal={**_TOUCHED, TOUCH_MONTH: "date_trunc('month', touched_at)::DATE"},
     near=("account_id", "touched_at"),
 )
 class Touch(Model):
@@ -102,7 +101,7 @@ class Telling(Model):
     origin: str = field("table and key of the source row")
 
 
-@table("attribution.self_reported", key=("touch_id",), journal={TOUCH_ACCOUNT: "account_id", TOUCH_PERSON: "person_id"})
+@table("attribution.self_reported", key=("touch_id",), journal=_TOUCHED)
 class SelfReported(Model):
     """What people say brought them. No touch: the model self_reported alone shares outcomes among these."""
 
@@ -163,7 +162,11 @@ class Credit(Model):
     superseded_at: Timestamp = field("known until, UTC; null is current", nullable=True)
 
 
-@table("attribution.journey", key=("milestone", "milestone_id", "scope"))
+@table(
+    "attribution.journey",
+    key=("milestone", "milestone_id", "scope"),
+    journal={JOURNEY: ("milestone", "milestone_id")},
+)
 class Journey(Model):
     """What led to an outcome: the channels of the touches that every model shares it among."""
 

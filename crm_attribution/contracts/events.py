@@ -6,6 +6,7 @@ from datetime import date
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
 from crm_attribution.contracts.topics import (
+    EVENT,
     HOME_SPEND,
     HOME_VALUE,
     MILESTONE,
@@ -32,7 +33,11 @@ BACKDATED = "backdated"
 """A fact dated with a win that lies before it: an opportunity typed in after its close. No cycle time counts it."""
 
 
-@table("events.event", key=("event_id",), journal={By("object_type", RECORD_EVENTS): "record_id"})
+@table(
+    "events.event",
+    key=("event_id",),
+    journal={EVENT: "event_id", By("object_type", RECORD_EVENTS): "record_id"},
+)
 class Event(Model):
     """A canonical event: an entry into a stage, a skipped stage, a recycled lead, a changed price."""
 

@@ -6,12 +6,17 @@ from __future__ import annotations
 from datetime import date
 
 from crm_attribution.contracts.base import Model, Timestamp, field, hubspot_id, table
+from crm_attribution.contracts.topics import RESTATEMENT, TOUCH, VERSION
 
 _SINCE = "known from, UTC: the end of the window that recorded it"
 _UNTIL = "known until, UTC; null is current"
 
 
-@table("finance.milestone_version", key=("milestone", "milestone_id", "recorded_at"))
+@table(
+    "finance.milestone_version",
+    key=("milestone", "milestone_id", "recorded_at"),
+    journal={VERSION: ("milestone", "milestone_id")},
+)
 class MilestoneVersion(Model):
     """Every business fact as it was known at any time: what marts.milestone shows of it. Superseded rows are closed,
     never changed. Persons are left out."""
@@ -60,7 +65,11 @@ class MilestoneVersion(Model):
     superseded_at: Timestamp = field(_UNTIL, nullable=True)
 
 
-@table("finance.revenue_version", key=("milestone", "milestone_id", "recorded_at"))
+@table(
+    "finance.revenue_version",
+    key=("milestone", "milestone_id", "recorded_at"),
+    journal={VERSION: ("milestone", "milestone_id")},
+)
 class RevenueVersion(Model):
     """Every step of an account's revenue as it was known at any time: what marts.revenue_movement shows of it."""
 
@@ -87,7 +96,7 @@ class RevenueVersion(Model):
     superseded_at: Timestamp = field(_UNTIL, nullable=True)
 
 
-@table("finance.touch_version", key=("touch_id", "recorded_at"))
+@table("finance.touch_version", key=("touch_id", "recorded_at"), journal={TOUCH: "touch_id"})
 class TouchVersion(Model):
     """What touches were called at any time: a credit row names its touch, this its channel and campaign. A touch that
     is no more, or was erased, keeps its rows, the erased one under another id."""
@@ -156,6 +165,7 @@ BASES = ["own", "home"]
         *("recorded_at", "basis", "booked_month", "milestone", "milestone_id"),
         *("model", "scope", "measure", "currency", "channel"),
     ),
+    journal={RESTATEMENT: ("milestone", "milestone_id")},
 )
 class Restatement(Model):
     """How each credited figure moved: between any two instants it differs by the sum of the deltas recorded between

@@ -52,6 +52,7 @@ CLICK_PERSON = Topic("click_person", "person_id")
 EVENT_CONTACTS = Topic("event_contacts", "record_id")
 EVENT_COMPANIES = Topic("event_companies", "record_id")
 EVENT_DEALS = Topic("event_deals", "record_id")
+EVENT = Topic("event", "event_id")
 MILESTONE = Topic("milestone", "milestone", "milestone_id")
 MILESTONE_ACCOUNT = Topic("milestone_account", "account_id")
 REVENUE_MOVEMENT = Topic("revenue", "milestone", "milestone_id")
@@ -62,6 +63,13 @@ TOUCH_PERSON = Topic("touch_person", "person_id")
 TOUCH_MONTH = Topic("touch_month", "month")
 """First days of months (UTC) in which a touch came, changed or went."""
 CREDIT = Topic("credit", "milestone", "milestone_id")
+JOURNEY = Topic("journey", "milestone", "milestone_id")
+TOUCH = Topic("touch", "touch_id")
+VERSION = Topic("version", "milestone", "milestone_id")
+RESTATEMENT = Topic("restatement", "milestone", "milestone_id")
+
+OF_MODELS = (EVENT, JOURNEY, TOUCH, VERSION, RESTATEMENT)
+"""What only SQL models follow."""
 
 RECORDS = {"contacts": CONTACTS, "companies": COMPANIES, "deals": DEALS}
 RECORD_EVENTS = {"contacts": EVENT_CONTACTS, "companies": EVENT_COMPANIES, "deals": EVENT_DEALS}

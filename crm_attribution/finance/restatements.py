@@ -93,7 +93,7 @@ def _restate(session: Session, keys: pl.DataFrame, run: Run) -> int:
     gone = held.join(wanted, on=compared, how="anti")
     missing = wanted.join(held, on=compared, how="anti")
     session[RESTATEMENT].delete(gone.select(*FIGURE, "recorded_at"))
-    session[RESTATEMENT].append_new(_caused(session, missing, run))
+    session[RESTATEMENT].append_told(_caused(session, missing, run))
     return gone.height + missing.height
 
 

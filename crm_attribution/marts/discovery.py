@@ -10,7 +10,8 @@ from pathlib import Path
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.dependencies import DependencyReader
-from crm_attribution.marts.header import Header, SqlColumn, parse_header
+from crm_attribution.marts.follows import resolve
+from crm_attribution.marts.header import Follow, Header, SqlColumn, parse_header
 from crm_attribution.warehouse.identifiers import quote_identifier, quote_literal
 
 _PART = re.compile(r"[a-z][a-z0-9_]*")
@@ -23,6 +24,7 @@ class SqlTest:
     """A query that returns the rows which break a rule of `model` (`schema.name`).
 
     `bad` is the condition of a bad row, where the query is nothing but that: such tests share one scan of the table.
+    `by_key` says that what it finds of a key follows from the rows of that key alone (`SqlModel.incremental`).
     """
 
     name: str
@@ -32,6 +34,7 @@ class SqlTest:
     description: str
     depends: tuple[str, ...] = ()
     bad: str | None = None
+    by_key: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,10 @@ class SqlModel:
         depends: the tables its query reads.
         view: it is a view and holds no rows of its own.
         views: what stands behind the views that the model or its tests read: the tables of their queries.
+        through: these views, each after those that it reads.
+        incremental: columns of the key by which it is brought up to date: its rows of a key follow from the rows of
+            that key in what it reads. Empty where it is always run in full.
+        follows: the tables whose changes lead to keys; a change of any other table runs it in full.
     """
 
     schema: str
@@ -55,6 +62,9 @@ class SqlModel:
     audience: tuple[str, ...] = ()
     view: bool = False
     views: tuple[str, ...] = ()
+    through: tuple[SqlModel, ...] = ()
+    incremental: tuple[str, ...] = ()
+    follows: tuple[Follow, ...] = ()
 
     @property
     def key(self) -> str:
@@ -80,7 +90,7 @@ def discover(root: Path) -> list[SqlModel]:
     for orphan in (test for found in tests.values() for test in found):
         raise ConfigurationError(f"{orphan.path}: tests {orphan.model}, which has no file; rename the test or add it")
     by_key = {model.key: model for model in models}
-    return [replace(model, views=_behind_views(model, by_key)) for _, model in sorted(by_key.items())]
+    return [_linked(model, by_key) for _, model in sorted(by_key.items())]
 
 
 def order(models: Sequence[SqlModel]) -> list[SqlModel]:
@@ -108,15 +118,24 @@ def order(models: Sequence[SqlModel]) -> list[SqlModel]:
     return ordered
 
 
-def _behind_views(model: SqlModel, models: Mapping[str, SqlModel]) -> tuple[str, ...]:
-    found: set[str] = set()
-    waiting = sorted(_read_by(model))
-    while waiting:
-        read = models.get(waiting.pop())
-        if read is not None and read.view and not found.issuperset(read.depends):
-            waiting += sorted({*read.depends} - found)
-            found.update(read.depends)
-    return tuple(sorted(found))
+def _linked(model: SqlModel, models: Mapping[str, SqlModel]) -> SqlModel:
+    """With what stands behind the views it reads, and the topics it follows."""
+    through = _views(_read_by(model), models)
+    behind = sorted({name for view in through for name in view.depends})
+    keys = {name: other.incremental for name, other in models.items()}
+    header = Header("", model.columns, (), None, view=model.view, incremental=model.incremental, follows=model.follows)
+    follows = resolve(header, model.path, _read_by(model) | {*behind}, keys)
+    return replace(model, views=tuple(behind), through=tuple(through), follows=follows)
+
+
+def _views(names: set[str], models: Mapping[str, SqlModel]) -> list[SqlModel]:
+    """The views among the tables, each after those that it reads."""
+    found: list[SqlModel] = []
+    for name in sorted(names):
+        if name in models and models[name].view:
+            before = _views({*models[name].depends}, models)
+            found += [view for view in (*before, models[name]) if view not in found]
+    return found
 
 
 def _read_by(model: SqlModel) -> set[str]:
@@ -144,12 +163,20 @@ def _read_test(root: Path, path: Path, reader: DependencyReader) -> SqlTest:
     header = parse_header(sql, path)
     if not header.description:
         raise ConfigurationError(f"{path}: describe in a first `--` line what must hold")
-    if header.columns or header.unique or header.audience or header.view:
+    if header.columns or header.unique or header.audience or header.view or header.follows:
         raise ConfigurationError(
-            f"{path}: @column, @unique, @audience and @materialized belong to the model's file, not to a test"
+            f"{path}: @column, @unique, @audience, @materialized and @follows belong to the model's file, not to a test"
         )
     depends = reader.read(sql, path, macros_declared=header.depends is not None) | set(header.depends or ())
-    return SqlTest(what or "check", sql, path, f"{schema}.{name}", header.description, tuple(sorted(depends)))
+    return SqlTest(
+        what or "check",
+        sql,
+        path,
+        f"{schema}.{name}",
+        header.description,
+        tuple(sorted(depends)),
+        by_key=bool(header.incremental),
+    )
 
 
 def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str, list[SqlTest]]) -> SqlModel:
@@ -182,6 +209,8 @@ def _read_model(root: Path, path: Path, reader: DependencyReader, own: dict[str,
         depends=tuple(sorted(depends)),
         audience=header.audience,
         view=header.view,
+        incremental=header.incremental,
+        follows=header.follows,
     )
 
 
@@ -190,8 +219,9 @@ def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlT
     table, key = quote_identifier(schema, name), f"{schema}.{name}"
     tests: list[SqlTest] = []
 
-    def add(test: str, sql: str, description: str, bad: str | None = None) -> None:
-        tests.append(SqlTest(test, sql, path, key, description, (key,), bad))
+    def add(test: str, sql: str, description: str, bad: str | None = None, grain: Sequence[str] = ()) -> None:
+        by_key = bad is not None or {*header.incremental} <= {*grain}
+        tests.append(SqlTest(test, sql, path, key, description, (key,), bad, by_key))
 
     def add_condition(test: str, bad: str, description: str) -> None:
         add(test, f"SELECT * FROM {table} WHERE {bad}", description, bad)
@@ -202,7 +232,7 @@ def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlT
             add_condition(f"{column.name}_not_null", f"{quoted} IS NULL", f"{column.name} is never null")
         if column.unique:
             sql = f"SELECT {quoted}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count({quoted}) > 1"
-            add(f"{column.name}_unique", sql, f"{column.name} is unique")
+            add(f"{column.name}_unique", sql, f"{column.name} is unique", grain=[column.name])
         if column.allowed:
             values = ", ".join(quote_literal(value) for value in column.allowed)
             described = f"{column.name} is one of {', '.join(column.allowed)}"
@@ -213,5 +243,5 @@ def _rule_tests(schema: str, name: str, path: Path, header: Header) -> list[SqlT
     for names in header.unique:
         grain = ", ".join(quote_identifier(column) for column in names)
         sql = f"SELECT {grain}, count(*) AS {_COPIES} FROM {table} GROUP BY ALL HAVING count(*) > 1"
-        add(f"unique_{'_'.join(names)}", sql, f"one row per {', '.join(names)}")
+        add(f"unique_{'_'.join(names)}", sql, f"one row per {', '.join(names)}", grain=names)
     return tests

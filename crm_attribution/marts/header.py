@@ -12,6 +12,7 @@ _NAME = r"[a-z_][a-z0-9_]*"
 _COLUMN = re.compile(rf"(?P<name>{_NAME})\s*(?P<rules>(?:\[[^\]]*\]\s*)*):\s*(?P<description>\S.*)")
 _TEAM = re.compile(r"[a-z][a-z0-9-]*")
 _TABLE = re.compile(rf"{_NAME}\.{_NAME}")
+_LEAD = re.compile(rf"(?P<column>{_NAME}) in (?P<table>{_NAME}\.{_NAME})")
 _BOUND = re.compile(r"(?P<operator>>=|<=|>|<)\s*(?P<number>-?\d+(?:\.\d+)?)")
 
 
@@ -28,6 +29,24 @@ class SqlColumn:
 
 
 @dataclass(frozen=True)
+class Follow:
+    """A table whose changed rows lead to keys of an incremental model: by the key itself, or through the rows of
+    another table that have the same value in a column.
+
+    Attributes:
+        table: the table that is followed.
+        column: of both tables; None where the table has the key.
+        through: the other table, which has the key.
+        topic: of the journal, whose keys are values of the column, or of the key.
+    """
+
+    table: str
+    column: str | None = None
+    through: str | None = None
+    topic: str = ""
+
+
+@dataclass(frozen=True)
 class Header:
     """`depends` is None where the file declares nothing, which differs from `@depends: none`."""
 
@@ -37,6 +56,8 @@ class Header:
     depends: tuple[str, ...] | None
     audience: tuple[str, ...] = ()
     view: bool = False
+    incremental: tuple[str, ...] = ()
+    follows: tuple[Follow, ...] = ()
 
 
 def parse_header(sql: str, path: Path) -> Header:
@@ -81,6 +102,8 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
     depends: tuple[str, ...] | None = None
     audience: tuple[str, ...] = ()
     view = False
+    incremental: tuple[str, ...] = ()
+    follows: tuple[Follow, ...] = ()
     for number, text in directives:
         place = f"{path}:{number}"
         keyword, _, rest = text.partition(" ")
@@ -91,7 +114,7 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
                     raise ConfigurationError(f"{place}: column {column.name} is documented twice; keep one")
                 columns[column.name] = column
             case "@unique":
-                unique.append(_names(rest, place))
+                unique.append(_names(rest, place, "unique"))
             case "@depends":
                 depends = (depends or ()) + _tables(rest, place)
             case "@audience":
@@ -102,15 +125,20 @@ def _assemble(description: str, directives: list[tuple[int, str]], path: Path) -
                         f"{place}: write `-- @materialized: view` or `table`, which is the default"
                     )
                 view = rest.strip() == "view"
+            case "@incremental":
+                incremental = _names(rest, place, "incremental")
+            case "@follows":
+                follows += _follows(rest, place)
             case other:
                 raise ConfigurationError(
-                    f"{place}: {other} is unknown; use @column, @unique, @depends, @audience or @materialized"
+                    f"{place}: {other} is unknown; use @column, @unique, @depends, @audience, @materialized,"
+                    " @incremental or @follows"
                 )
     for names in unique:
         missing = [name for name in names if name not in columns]
         if missing:
             raise ConfigurationError(f"{path}: @unique names {', '.join(missing)}, which no @column documents")
-    return Header(description, tuple(columns.values()), tuple(unique), depends, audience, view)
+    return Header(description, tuple(columns.values()), tuple(unique), depends, audience, view, incremental, follows)
 
 
 def _column(text: str, place: str) -> SqlColumn:
@@ -138,11 +166,25 @@ def _column(text: str, place: str) -> SqlColumn:
     return SqlColumn(match["name"], match["description"], not_null, unique, allowed, tuple(bounds))
 
 
-def _names(text: str, place: str) -> tuple[str, ...]:
+def _names(text: str, place: str, directive: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if not all(re.fullmatch(_NAME, name) for name in names):
-        raise ConfigurationError(f"{place}: write `-- @unique: column, column` with lower-case names")
+        raise ConfigurationError(f"{place}: write `-- @{directive}: column, column` with lower-case names")
     return names
+
+
+def _follows(text: str, place: str) -> tuple[Follow, ...]:
+    tables, by, through = text.partition(" by ")
+    names = [name.strip() for name in tables.split(",")]
+    leads = [_LEAD.fullmatch(lead.strip()) for lead in through.split(",")] if by else []
+    if not all(_TABLE.fullmatch(name) for name in names) or not all(leads):
+        raise ConfigurationError(
+            f"{place}: write `-- @follows: schema.table` where it has the key, else `-- @follows: schema.table by"
+            " column in schema.table`"
+        )
+    if not by:
+        return tuple(Follow(name) for name in names)
+    return tuple(Follow(name, lead["column"], lead["table"]) for name in names for lead in leads if lead)
 
 
 def _teams(text: str, place: str) -> tuple[str, ...]:

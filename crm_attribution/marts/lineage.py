@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
@@ -13,6 +19,7 @@ from sqlglot.schema import MappingSchema
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.dependencies import DIALECT, first_statement
+from crm_attribution.warehouse.files import private_folder
 
 Lineage = dict[str, set[tuple[str, str]]]
 
@@ -38,6 +45,40 @@ def column_lineage(sql: str, columns: Mapping[str, Sequence[str]]) -> Lineage:
         return _traced(sql, columns)
     except SqlglotError as error:
         raise ConfigurationError(f"columns cannot be traced: {str(error).splitlines()[0]}") from error
+
+
+class Traced:
+    """Lineage that was traced before, in a file: tracing all models takes half a second, of every hour.
+
+    The file may be deleted at any time; one that cannot be read is written anew.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file, self._new = file, False
+        try:
+            self._known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            self._known = {}
+
+    def lineage(self, model: str, sql: str, columns: Mapping[str, Sequence[str]]) -> Lineage:
+        """As `column_lineage`, of the model of that name."""
+        asked = json.dumps([version("sqlglot"), sql, columns], sort_keys=True)
+        of = hashlib.sha256(asked.encode()).hexdigest()
+        known = self._known.get(model, {})
+        if known.get("of") != of:
+            found = column_lineage(sql, columns)
+            known = {"of": of, "columns": {name: sorted(sources) for name, sources in found.items()}}
+            self._known[model], self._new = known, True
+        return {name: {(table, column) for table, column in sources} for name, sources in known["columns"].items()}
+
+    def keep(self) -> None:
+        """Write what was traced anew."""
+        if self._new:
+            half = self._file.with_suffix(f".{os.getpid()}.tmp")
+            private_folder(half.parent)
+            half.write_text(json.dumps(self._known), encoding="utf-8")
+            half.replace(self._file)
+            self._new = False
 
 
 def _traced(sql: str, columns: Mapping[str, Sequence[str]]) -> Lineage:

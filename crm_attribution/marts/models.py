@@ -24,6 +24,12 @@ A file is a header and one SELECT:
   Everything else is read from the query's text: tables are schema-qualified, other names are WITH queries.
 * `@materialized: view` (staging only): no rows are stored, readers run the query. Its tests run once a day: what it
   reads has checks of its own.
+* `@incremental: column, column` names a key: the table's rows of a key follow from the rows of that key in what the
+  query reads. `@follows: schema.table` names such a table, which has the columns of the key, and of whose changed keys
+  the journal tells; `@follows: schema.table by column in schema.table` one whose rows matter only through another of
+  them, by a column that both have. The query then runs for the keys that changed (`marts/part.py`), but in full in the
+  first hour of a day, and when anything else that it reads changes. Rules of the header are asked of these keys, and a
+  data test whose own comment has `@incremental`: what it finds of a key follows from the rows of that key.
 * `<name>.test.sql` or `<name>.<what>.test.sql` is a data test: one SELECT that returns the bad rows. Its leading
   comment describes what must hold. Tests are named `check`, `<what>`, `<column>_not_null`, `unique_<column>_<column>` …
 """
@@ -41,6 +47,7 @@ from crm_attribution.errors import CommitLost, ContractViolation
 from crm_attribution.marts.discovery import SqlModel, SqlTest, discover, order
 from crm_attribution.marts.errors import run
 from crm_attribution.marts.header import SqlColumn
+from crm_attribution.marts.part import KEYS, Part, reading
 from crm_attribution.marts.place import Columns, check_columns, columns_of, home_of, kind_of, write_comments
 from crm_attribution.warehouse.engine import interrupted
 from crm_attribution.warehouse.identifiers import quote_identifier
@@ -68,7 +75,8 @@ _COPIES = quote_identifier("row copies")
 
 @dataclass(frozen=True)
 class ModelResult:
-    """What a materialization did. `created`: the table was missing or had other columns. A view changes no rows."""
+    """What a materialization did. `created`: the table was missing or had other columns. A view changes no rows.
+    `keys`: of how many keys it was, of an incremental model; None where of all."""
 
     model: str
     rows: int
@@ -76,6 +84,7 @@ class ModelResult:
     deleted: int
     created: bool
     columns: tuple[tuple[str, str], ...]
+    keys: int | None = None
 
     @property
     def changed_rows(self) -> int:
@@ -141,6 +150,29 @@ def materialize(
         _drop(connection, _RESULT, _CHANGES)
     write_comments(connection, model, home)
     return ModelResult(model.key, rows, inserted, deleted, created, tuple(columns))
+
+
+def materialize_part(
+    connection: duckdb.DuckDBPyConnection, part: Part, before_writing: Callable[[], None] = _nothing
+) -> ModelResult:
+    """As `materialize`, for the rows of some keys: the table is there as its text wants it. Inside
+    `part.opened`."""
+    model = part.model
+    home = home_of(connection, model)
+    table = quote_identifier(home, model.schema, model.name)
+    among = f" SEMI JOIN {KEYS} USING ({part.using})"
+    try:
+        with reading(connection):
+            run(connection, f"CREATE OR REPLACE TEMP TABLE {_RESULT} AS {model.sql}", model.path)
+        columns = columns_of(connection, "temp", "main", "model_result")
+        if model.schema == "marts":
+            columns = _without_zones(connection, columns)
+        connection.execute(f"DELETE FROM {_RESULT} WHERE rowid NOT IN (SELECT rowid FROM {_RESULT}{among})")
+        inserted, deleted = _write_changes(connection, table, [name for name, _ in columns], before_writing, among)
+    finally:
+        _drop(connection, _RESULT, _CHANGES)
+    rows = _number(connection, f"SELECT count(*) FROM {table}")
+    return ModelResult(model.key, rows, inserted, deleted, False, tuple(columns), part.keys.height)
 
 
 def _view(
@@ -222,14 +254,19 @@ def _without_zones(connection: duckdb.DuckDBPyConnection, columns: Columns) -> C
 
 
 def _write_changes(
-    connection: duckdb.DuckDBPyConnection, table: str, names: Sequence[str], before_writing: Callable[[], None]
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    names: Sequence[str],
+    before_writing: Callable[[], None],
+    among: str = "",
 ) -> tuple[int, int]:
-    """Make `table` hold the rows of the result, as often as the result holds them: rows inserted and deleted."""
+    """Make `table` hold the rows of the result, as often as the result holds them: rows inserted and deleted. `among`
+    restricts it to a part of the table."""
     columns = ", ".join(quote_identifier(name) for name in names)
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE {_CHANGES} AS"
         f" SELECT {columns}, sum({_COPIES})::BIGINT AS {_COPIES} FROM"
-        f" (SELECT {columns}, 1 AS {_COPIES} FROM {_RESULT} UNION ALL SELECT {columns}, -1 FROM {table})"
+        f" (SELECT {columns}, 1 AS {_COPIES} FROM {_RESULT} UNION ALL SELECT {columns}, -1 FROM {table}{among})"
         f" GROUP BY {columns} HAVING sum({_COPIES}) <> 0"
     )
     ((inserted, deleted),) = connection.execute(
@@ -241,8 +278,9 @@ def _write_changes(
     before_writing()
     same = " AND ".join(f"old.{quote_identifier(n)} IS NOT DISTINCT FROM gone.{quote_identifier(n)}" for n in names)
     surplus = (
-        f"SELECT old.rowid FROM {table} AS old JOIN {_CHANGES} AS gone ON gone.{_COPIES} < 0 AND {same}"
-        f" QUALIFY row_number() OVER (PARTITION BY gone.rowid ORDER BY old.rowid) <= -gone.{_COPIES}"
+        f"SELECT old.place FROM (SELECT rowid AS place, {columns} FROM {table}{among}) AS old"
+        f" JOIN {_CHANGES} AS gone ON gone.{_COPIES} < 0 AND {same}"
+        f" QUALIFY row_number() OVER (PARTITION BY gone.rowid ORDER BY old.place) <= -gone.{_COPIES}"
     )
     connection.execute("BEGIN")
     try:
@@ -257,16 +295,17 @@ def _write_changes(
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
-    _prove(connection, table, columns, same)
+    _prove(connection, table, among, columns, same)
     return inserted, deleted
 
 
-def _prove(connection: duckdb.DuckDBPyConnection, table: str, columns: str, same: str) -> None:
+def _prove(connection: duckdb.DuckDBPyConnection, table: str, among: str, columns: str, same: str) -> None:
     """A commit that kept nothing returns without an error: read one of the changed rows back. (The marts file holds
     marts only, so there is no place for a marker.)"""
     gone = f"(SELECT {columns}, 1 AS {_COPIES} FROM {_CHANGES} LIMIT 1) AS gone"
     stored, wanted = (
-        _number(connection, f"SELECT count(*) FROM {rows} AS old JOIN {gone} ON {same}") for rows in (table, _RESULT)
+        _number(connection, f"SELECT count(*) FROM (SELECT {columns} FROM {rows}) AS old JOIN {gone} ON {same}")
+        for rows in (f"{table}{among}", _RESULT)
     )
     if stored != wanted:
         raise CommitLost(f"{table}: {NOT_KEPT}")

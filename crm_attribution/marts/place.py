@@ -12,6 +12,9 @@ _MARTS_REFUSE = {"HUGEINT", "UHUGEINT"}
 
 Columns = list[tuple[str, str]]
 
+PART = "part"
+"""The database that holds what belongs to some keys (`marts/part.py`)."""
+
 
 def kind_of(connection: duckdb.DuckDBPyConnection, home: str, model: SqlModel) -> str | None:
     """`table` or `view`, as which the model stands there; None where it does not."""
@@ -27,7 +30,9 @@ def kind_of(connection: duckdb.DuckDBPyConnection, home: str, model: SqlModel) -
 def home_of(connection: duckdb.DuckDBPyConnection, model: SqlModel) -> str:
     """The attached database that holds the model's schema."""
     found = connection.execute(
-        "SELECT DISTINCT database_name FROM duckdb_schemas() WHERE NOT internal AND schema_name = $1", [model.schema]
+        "SELECT DISTINCT database_name FROM duckdb_schemas()"
+        f" WHERE NOT internal AND schema_name = $1 AND database_name <> '{PART}'",
+        [model.schema],
     ).fetchall()
     if len(found) != 1:
         where = f"in {', '.join(sorted(name for (name,) in found))}" if found else "nowhere"

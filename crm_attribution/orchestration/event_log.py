@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.event_log.base import AssetRecord
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sql import create_engine
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -44,6 +45,8 @@ _WITHIN_A_STEP = {
     dg.DagsterEventType.STEP_SUCCESS,
 }
 """Events that another one follows soon."""
+
+_RECORD = "record"
 
 _OF_A_CHECK = {dg.DagsterEventType.STEP_OUTPUT, dg.DagsterEventType.ASSET_CHECK_EVALUATION}
 
@@ -70,6 +73,7 @@ class EventLog(SqliteEventLogStorage):
         self._waiting: list[dg.EventLogEntry] = []
         self._waits_since = 0.0
         self._shared: _Shared | None = None
+        self._read: dict[dg.AssetKey, dict[Any, Any]] | None = None
         super().__init__(base_dir, inst_data)
         self._db_lock: Any = threading.RLock()  # one thread stores many events, and each asks for it anew
 
@@ -87,6 +91,8 @@ class EventLog(SqliteEventLogStorage):
         with self._db_lock:
             if told is None or told.event_type not in _OF_A_CHECK:
                 self._last_asked = None
+            if self._read is not None and told is not None and told.asset_key is not None:
+                self._read.pop(told.asset_key, None)
             if self._waiting and self._waiting[0].run_id != event.run_id:
                 self._store_waiting()
             if not self._waiting:
@@ -165,6 +171,54 @@ class EventLog(SqliteEventLogStorage):
         if self._last_asked is None or self._last_asked[0] != asked:
             self._last_asked = (asked, super().fetch_materializations(*asked))
         return self._last_asked[1]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Within, nothing but this process materializes assets, as in a run that holds the run lock: what its steps
+        ask about the assets before them, for the versions of their inputs, is read once, until it tells of them."""
+        self._read = {}
+        try:
+            yield
+        finally:
+            self._read = None
+
+    def get_asset_records(self, asset_keys: Sequence[dg.AssetKey] | None = None) -> Sequence[AssetRecord]:
+        with self._db_lock:
+            if self._read is None or asset_keys is None:
+                return super().get_asset_records(asset_keys)
+            wanted = [key for key in asset_keys if _RECORD not in self._read.get(key, {})]
+            found = (
+                {record.asset_entry.asset_key: record for record in super().get_asset_records(wanted)} if wanted else {}
+            )
+            for key in wanted:
+                self._read.setdefault(key, {})[_RECORD] = found.get(key)
+            records = [self._read[key][_RECORD] for key in asset_keys]
+            return [record for record in records if record is not None]
+
+    def get_latest_tags_by_partition(
+        self,
+        asset_key: dg.AssetKey,
+        event_type: dg.DagsterEventType,
+        tag_keys: Sequence[str],
+        asset_partitions: Sequence[str] | None = None,
+        before_cursor: int | None = None,
+        after_cursor: int | None = None,
+    ) -> Mapping[str, Mapping[str, str]]:
+        def read() -> Mapping[str, Mapping[str, str]]:
+            return super(EventLog, self).get_latest_tags_by_partition(
+                asset_key, event_type, tag_keys, asset_partitions, before_cursor, after_cursor
+            )
+
+        with self._db_lock:
+            if self._read is None:
+                return read()
+            partitions = None if asset_partitions is None else tuple(asset_partitions)
+            asked = (event_type, tuple(tag_keys), partitions, before_cursor, after_cursor)
+            known = self._read.setdefault(asset_key, {})
+            if asked not in known:
+                known[asked] = read()
+            found: Mapping[str, Mapping[str, str]] = known[asked]
+            return found
 
     def has_table(self, table_name: str) -> bool:
         """Dagster asks this for each event; a table that is there does not go."""

@@ -6,6 +6,7 @@ kernel frees it when the process dies.
 
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -15,6 +16,7 @@ from crm_attribution import configuration, stopping
 from crm_attribution.clock import WallClock, iso
 from crm_attribution.errors import ConfigurationError, Terminal, WarehouseDamaged
 from crm_attribution.orchestration import hours
+from crm_attribution.orchestration.event_log import EventLog
 from crm_attribution.orchestration.instance import keep_connections, note_process
 from crm_attribution.orchestration.resources import Pipeline, open_pipeline, run_lock
 from crm_attribution.settings import SNAPSHOT_HOURS
@@ -67,7 +69,9 @@ def pipeline_resource(context: dg.InitResourceContext) -> Iterator[Pipeline]:
         pipeline.tags = context.dagster_run.tags if context.dagster_run else {}
         check_closed(pipeline, pipeline.tags)
         _take_snapshot(pipeline, log)
-        with pipeline.warehouse.kept_open():
+        log_storage = context.instance.event_log_storage if context.instance is not None else None
+        alone = log_storage.alone() if isinstance(log_storage, EventLog) else nullcontext()
+        with pipeline.warehouse.kept_open(), alone:
             yield pipeline
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from crm_attribution.marts import query
 from crm_attribution.marts.publish import read_manifest
-from crm_attribution.report.page import FINGERPRINT, draw, render
+from crm_attribution.report.page import FINGERPRINT, charts_of, draw, render
 from crm_attribution.report.sections import CARDS, SECTIONS
 from crm_attribution.warehouse.files import private_folder, put_in_place
 
@@ -61,7 +61,8 @@ def build(published: Path, target: Path, *, mode: int = 0o400) -> Built:
     queries = {"about": "SELECT * FROM marts.about", **{section.key: section.sql for section in (CARDS, *SECTIONS)}}
     rows = query.read_all(published, queries)
     about = rows["about"].row(0, named=True)
-    charts = {section.key: svg for section in SECTIONS if (svg := draw(section, rows[section.key]))}
+    known = charts_of(target.read_text(encoding="utf-8", errors="replace")) if target.exists() else {}
+    charts = {section.key: svg for section in SECTIONS if (svg := draw(section, rows[section.key], known))}
     page = render(about, rows, charts, made=f"{about['snapshot_id']}:{FINGERPRINT}").encode()
     private_folder(target.parent)
     temporary = target.with_suffix(f".{os.getpid()}.tmp")

@@ -4,12 +4,24 @@ and no figure of its own."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import vl_convert
 
 Row = Mapping[str, Any]
-Chart = Callable[[Sequence[Row]], str]
+SOURCE = Path(__file__).read_text(encoding="utf-8")
+"""How charts are drawn."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A kind of chart with the columns that it shows; its repr is the same in every process."""
+
+    kind: str
+    draw: Callable[[Sequence[Row]], str] = field(repr=False)
+
 
 WIDTH = 400
 """Of the plot, in pixels of the drawing. The page scales a chart to its own width, from a phone's to a desk's."""
@@ -74,7 +86,7 @@ def bars(category: str, value: str, series: str | None = None, facet: str | None
             }
         return _svg(spec, rows)
 
-    return draw
+    return Chart(f"bars {category} {value} {series} {facet}", draw)
 
 
 def movements(month: str, parts: Mapping[str, int], line: str, facet: str) -> Chart:
@@ -118,7 +130,7 @@ def movements(month: str, parts: Mapping[str, int], line: str, facet: str) -> Ch
             long,
         )
 
-    return draw
+    return Chart(f"movements {month} {parts} {line} {facet}", draw)
 
 
 def _svg(spec: dict[str, Any], rows: Sequence[Row]) -> str:

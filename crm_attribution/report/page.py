@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,14 +14,16 @@ from typing import Any
 import jinja2
 import polars as pl
 
+from crm_attribution.report.charts import SOURCE
 from crm_attribution.report.sections import CARDS, SECTIONS, Section
 
 _TEMPLATE = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
-FINGERPRINT = sha256("\n".join([_TEMPLATE, *(repr(section) for section in (CARDS, *SECTIONS))]).encode()).hexdigest()[
-    :12
-]
+FINGERPRINT = sha256(
+    "\n".join([_TEMPLATE, SOURCE, *(repr(section) for section in (CARDS, *SECTIONS))]).encode()
+).hexdigest()[:12]
 """Another one where the page or its queries are others."""
+_CHART = re.compile(r'<div class="chart" data-of="([0-9a-f]+)">(<svg.*?</svg>)</div>', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,21 @@ class Cell:
     kind: str = ""
 
 
-def draw(section: Section, rows: pl.DataFrame) -> str:
-    """The chart of a section as SVG; empty without a chart or rows."""
-    return section.chart(rows.to_dicts()) if section.chart and rows.height else ""
+def drawn_of(section: Section, rows: pl.DataFrame) -> str:
+    """Fingerprint of what a section's chart shows, and how."""
+    return sha256(f"{FINGERPRINT} {section.key} {rows.rows()!r}".encode()).hexdigest()[:16]
+
+
+def draw(section: Section, rows: pl.DataFrame, known: Mapping[str, str]) -> str:
+    """The chart of a section as SVG; empty without a chart or rows. `known` has charts drawn before, by `drawn_of`."""
+    if section.chart is None or rows.is_empty():
+        return ""
+    return known.get(drawn_of(section, rows)) or section.chart.draw(rows.to_dicts())
+
+
+def charts_of(page: str) -> dict[str, str]:
+    """The charts of a page, by `drawn_of`. Drawing one costs more than the rest of an hour's report."""
+    return dict(_CHART.findall(page))
 
 
 def render(about: Mapping[str, Any], rows: Mapping[str, pl.DataFrame], charts: Mapping[str, str], *, made: str) -> str:
@@ -67,6 +82,7 @@ def _section(section: Section, rows: pl.DataFrame, chart: str) -> dict[str, Any]
         "empty": section.empty,
         "sql": section.sql,
         "chart": chart,
+        "drawn_of": drawn_of(section, rows),
         "columns": [
             {"title": name.replace("_", " "), "number": _is_number(kind)} for name, kind in table.schema.items()
         ],

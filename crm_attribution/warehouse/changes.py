@@ -112,6 +112,23 @@ class Journal:
     def forget(self, consumers: Sequence[str]) -> None:
         self._sql.connection.execute("DELETE FROM meta.cursor WHERE consumer IN (SELECT unnest(?))", [list(consumers)])
 
+    def drop(self, topics: Sequence[str]) -> None:
+        """Forget what topics told."""
+        self._sql.connection.execute("DELETE FROM meta.change WHERE topic IN (SELECT unnest(?))", [list(topics)])
+
+    def read_on(self, kind: str, known: Sequence[str], idle: Sequence[str]) -> None:
+        """Of the consumers whose names begin with `kind`: drop those that are not known, and let those that are idle
+        have seen all there is."""
+        self._sql.connection.execute(
+            "DELETE FROM meta.cursor WHERE starts_with(consumer, ?) AND consumer NOT IN (SELECT unnest(?))",
+            [kind, list(known)],
+        )
+        self._sql.connection.execute(
+            "UPDATE meta.cursor SET seq = (SELECT coalesce(max(seq), 0) FROM meta.change)"
+            " WHERE consumer IN (SELECT unnest(?))",
+            [list(idle)],
+        )
+
     def compact(self) -> None:
         """Drop journal rows every consumer has seen; the newest stays, so that sequence numbers never restart."""
         self._sql.connection.execute(

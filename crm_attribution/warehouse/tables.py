@@ -6,6 +6,7 @@ Writers return the keys of the rows that really changed, so that what follows to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 
 import polars as pl
@@ -15,6 +16,7 @@ from crm_attribution.warehouse.changes import Journal
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.schema import table_name
 from crm_attribution.warehouse.sql import Sql
+from crm_attribution.warehouse.versions import told
 
 RECORDED = ("recorded_at", "superseded_at")
 """The columns by which a bitemporal table says since and until when it was known."""
@@ -66,8 +68,9 @@ class Table:
             "CREATE OR REPLACE TEMP TABLE _write AS SELECT n.* FROM _new n WHERE NOT EXISTS"
             f" (SELECT 1 FROM {self._target} t WHERE {match})"
         )
-        self._insert("_write")
-        self._journal_source(contract, "_write")
+        with self._told():
+            self._insert("_write")
+            self._journal_source(contract, "_write")
         return self._drop("_write", contract)
 
     def append_new(self, frame: pl.DataFrame) -> pl.DataFrame:
@@ -77,6 +80,14 @@ class Table:
         if frame.height:
             with self._sql.registered({"_frame": frame}):
                 self._insert("_frame")
+        return frame
+
+    def append_told(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """As `append_new`, and journalled."""
+        with self._told():
+            frame = self.append_new(frame)
+            if frame.height:
+                self._journal.add_rows(self.contract, "SELECT * FROM _changed", frame)
         return frame
 
     def replace(self, frame: pl.DataFrame, scope: pl.DataFrame | None) -> pl.DataFrame:
@@ -113,8 +124,9 @@ class Table:
             f" (SELECT {compared} FROM _new EXCEPT SELECT {compared} FROM _old) d"
             f" ON {self._same(contract, '_new', 'd')}"
         )
-        self._sql.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
-        self._insert("_came")
+        with self._told():
+            self._sql.connection.execute(f"DELETE FROM {target} WHERE rowid IN (SELECT _place FROM _gone)")
+            self._insert("_came")
         changed = self._sql.query(
             "SELECT * EXCLUDE (_place), false AS _came FROM _gone UNION ALL BY NAME SELECT *, true AS _came FROM _came"
         )
@@ -158,23 +170,29 @@ class Table:
 
         A row recorded at `now` itself never was knowledge: it is removed instead of closed.
         """
-        contract, target = self.contract, self._target
-        if stale.height:
-            self._sql.materialise("_stale", contract.conform(stale))
-            match = _match(contract.key, "t", "s")
-            self._sql.connection.execute(
-                f"DELETE FROM {target} t USING _stale s WHERE {match} AND t.recorded_at >= ?", [now]
-            )
-            self._sql.connection.execute(
-                f"UPDATE {target} t SET superseded_at = ? FROM _stale s WHERE {match} AND t.superseded_at IS NULL",
-                [now],
-            )
-            self._sql.connection.execute("DROP TABLE temp._stale")
-        self.append_new(new)
+        contract = self.contract
+        with self._told():
+            self._close(stale, now)
+            self.append_new(new)
         if contract.journal and stale.height + new.height:
             keys = [column for entry in contract.journal for column in entry.key_sql]
             changed = pl.concat([frame.select(keys) for frame in (stale, new)]).unique()
             self._journal.add_rows(contract, "SELECT * FROM _changed", changed)
+
+    def _close(self, stale: pl.DataFrame, now: datetime) -> None:
+        if stale.is_empty():
+            return
+        contract, target = self.contract, self._target
+        self._sql.materialise("_stale", contract.conform(stale))
+        match = _match(contract.key, "t", "s")
+        self._sql.connection.execute(
+            f"DELETE FROM {target} t USING _stale s WHERE {match} AND t.recorded_at >= ?", [now]
+        )
+        self._sql.connection.execute(
+            f"UPDATE {target} t SET superseded_at = ? FROM _stale s WHERE {match} AND t.superseded_at IS NULL",
+            [now],
+        )
+        self._sql.connection.execute("DROP TABLE temp._stale")
 
     def delete(self, keys: pl.DataFrame) -> int:
         """Delete the rows whose columns equal any row of `keys`. Returns how many."""
@@ -185,7 +203,9 @@ class Table:
         with self._sql.registered({"_keys": keys.unique()}):
             if contract is not None and contract.journal:
                 self._journal.add_rows(contract, f"SELECT t.* FROM {self._target} t SEMI JOIN _keys k ON {match}")
-            done = self._sql.connection.execute(f"DELETE FROM {self._target} t USING _keys k WHERE {match}").fetchall()
+            with told(self._sql.connection, self.name, contract is not None and bool(contract.journal)):
+                sql = f"DELETE FROM {self._target} t USING _keys k WHERE {match}"
+                done = self._sql.connection.execute(sql).fetchall()
         return int(done[0][0])
 
     def rename(self, column: str, names: pl.DataFrame) -> int:
@@ -207,10 +227,15 @@ class Table:
         match = _match(contract.key, "t", "n")
         before = f" UNION ALL BY NAME SELECT t.* FROM {target} t SEMI JOIN {source} n ON {match}"
         keyed = all(key in contract.key for entry in contract.journal for key in entry.key_sql)
-        self._journal_source(contract, source, "" if keyed else before)
-        self._sql.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
-        self._insert(source)
+        with self._told():
+            self._journal_source(contract, source, "" if keyed else before)
+            self._sql.connection.execute(f"DELETE FROM {target} t USING {source} n WHERE {match}")
+            self._insert(source)
         return self._drop(source, contract)
+
+    def _told(self) -> AbstractContextManager[None]:
+        """Around a change whose keys are journalled."""
+        return told(self._sql.connection, self.name, bool(self.contract.journal))
 
     def _journal_source(self, contract: Contract, source: str, more: str = "") -> None:
         if contract.journal and self._sql.scalar(f"SELECT count(*) FROM {source}"):

@@ -2,12 +2,16 @@
 
 So whoever made something of some tables can tell later, also after a crash or a restored snapshot, whether they are
 still what they were. Every statement of a session passes here: no writer can forget to count.
+
+A change whose keys the journal does not tell (`told`) is counted once more, under the table's `UNTOLD` name: whoever
+follows the journal learns of it by that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import duckdb
@@ -19,8 +23,11 @@ _TABLE = re.compile(
     rf"(?:IF (?:NOT )?EXISTS )?{_NAME}",
     re.I,
 )
-_NOT_COUNTED = {"temp", "meta", "marts", "marts_file"}
-"""Schemas and databases. The marts are another file, and a transaction writes one: who writes them counts before it."""
+_NOT_COUNTED = {"temp", "meta", "marts", "marts_file", "part"}
+"""Schemas and databases. The marts are another file, and a transaction writes one: who writes them counts before it.
+`part` holds copies (`marts/part.py`)."""
+UNTOLD = "untold "
+"""Before a table's name: its changes of which the journal tells no keys."""
 
 
 class Watched:
@@ -30,6 +37,8 @@ class Watched:
         self._connection = connection
         self._within = False
         self._changed: set[str] = set()
+        self._untold: set[str] = set()
+        self.telling: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
@@ -40,6 +49,7 @@ class Watched:
             done = self._connection.execute(query)
             self._within = word == "BEGIN"
             self._changed.clear()
+            self._untold.clear()
             return done
         if word == "COMMIT":
             return self._commit()
@@ -60,15 +70,21 @@ class Watched:
     def _counted(self, query: str, parameters: object, rows: str | None, table: str | None) -> Any:
         done = self._connection.execute(query, parameters)
         if table is not None:
-            self._changed.add(table)
+            self._note(table)
             return done
         found = _Found(done.fetchall())
         if rows is not None and found.rows and found.rows[0][0]:
-            self._changed.add(rows)
+            self._note(rows)
         return found
 
+    def _note(self, table: str) -> None:
+        self._changed.add(table)
+        if table != self.telling:
+            self._untold.add(f"{UNTOLD}{table}")
+
     def _commit(self) -> Any:
-        changed, self._changed, self._within = self._changed, set(), False
+        changed = self._changed | self._untold
+        self._changed, self._untold, self._within = set(), set(), False
         try:
             if changed:
                 count_change(self._connection, changed)
@@ -104,6 +120,19 @@ def watched(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return connection if isinstance(connection, Watched) else cast("duckdb.DuckDBPyConnection", Watched(connection))
 
 
+@contextmanager
+def told(connection: duckdb.DuckDBPyConnection, table: str, journalled: bool) -> Iterator[None]:
+    """What is written to the table within is told by the journal, key by key."""
+    if not journalled or not isinstance(connection, Watched):
+        yield
+        return
+    before, connection.telling = connection.telling, table
+    try:
+        yield
+    finally:
+        connection.telling = before
+
+
 def count_change(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -> None:
     """Say that tables (`schema.table`) changed, or are about to."""
     connection.execute(
@@ -114,5 +143,5 @@ def count_change(connection: duckdb.DuckDBPyConnection, tables: Iterable[str]) -
 
 
 def versions(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Table -> how often it has changed; one that is not there has not."""
+    """Table -> how often it has changed; one that is not there has not. Likewise under its `UNTOLD` name."""
     return dict(connection.execute("SELECT name, version FROM meta.version").fetchall())

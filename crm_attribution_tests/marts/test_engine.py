@@ -144,7 +144,37 @@ def test_a_view_whose_columns_are_others_is_refused_and_not_made(root, write, co
     assert connection.execute("SELECT count(*) FROM duckdb_views() WHERE NOT internal").fetchall() == [(0,)]
 
 
+BY_KEY = "-- x\n-- @column milestone [not_null]: x\n-- @column milestone_id [not_null]: x\n"
+KEYED = BY_KEY + "-- @incremental: milestone, milestone_id\n"
+EVENTS = "SELECT milestone, milestone_id FROM events.milestone"
+
 BAD_FILES = [
+    ("marts/a.sql", f"{KEYED}{EVENTS}", "@incremental and @follows belong together"),
+    ("marts/a.sql", f"{BY_KEY}-- @follows: events.milestone\n{EVENTS}", "@incremental and @follows belong together"),
+    (
+        "marts/a.sql",
+        f"{KEYED.replace(' [not_null]', '')}-- @follows: events.milestone\n{EVENTS}",
+        "no [not_null] @column",
+    ),
+    ("marts/a.sql", f"{KEYED}-- @follows: events.revenue\n{EVENTS}", "events.revenue, which neither the model nor"),
+    ("marts/a.sql", f"{KEYED}-- @follows: raw.owner\n{EVENTS}, raw.owner", "of its changes the journal tells nothing"),
+    (
+        "marts/a.sql",
+        f"{KEYED}-- @follows: events.event\n{EVENTS}, events.event",
+        "journal tells (event_id), (record_id)",
+    ),
+    (
+        "marts/a.sql",
+        f"{KEYED}-- @follows: identity.account by account_id in events.home_value\n{EVENTS}, identity.account,"
+        " events.home_value",
+        "events.home_value, which lacks account_id",
+    ),
+    (
+        "staging/a.sql",
+        f"{KEYED}-- @materialized: view\n-- @follows: events.milestone\n{EVENTS}",
+        "a view holds no rows",
+    ),
+    ("marts/a.test.sql", f"-- x\n-- @follows: events.milestone\n{EVENTS}", "and @follows belong to the model's file"),
     ("marts/a.sql", "-- x\n-- @materialized: view\n-- @column a: x\nSELECT 1 AS a", "a mart is published"),
     ("marts/a.sql", "-- x\n-- @materialized: cube\n-- @column a: x\nSELECT 1 AS a", "`-- @materialized: view` or"),
     ("marts/a.sql", "SELECT 1 AS a", "begin with"),

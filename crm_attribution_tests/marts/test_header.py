@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from crm_attribution.errors import ConfigurationError
-from crm_attribution.marts.header import Header, parse_header
+from crm_attribution.marts.header import Follow, Header, parse_header
 
 PATH = Path("marts/a.sql")
 
@@ -40,6 +40,18 @@ def test_a_directive_goes_on_where_lines_are_indented():
     assert (b.name, b.description, b.not_null, b.unique, b.allowed) == ("b", "which", False, True, ("x", "y"))
 
 
+def test_what_a_model_follows_is_told_table_by_table():
+    followed = "-- @follows: raw.a, raw.b", "-- @follows: raw.c by x in raw.a, y in raw.b"
+    found = parsed("-- x", "-- @incremental: a, b", *followed, "-- @column a: x")
+    assert found.incremental == ("a", "b")
+    assert found.follows == (
+        Follow("raw.a"),
+        Follow("raw.b"),
+        Follow("raw.c", "x", "raw.a"),
+        Follow("raw.c", "y", "raw.b"),
+    )
+
+
 def test_lists_may_be_given_in_several_lines():
     tables = "-- @depends: raw.a, raw.b", "-- @depends: raw.c"
     teams = "-- @audience: finance, sales-ops", "-- @audience: board"
@@ -64,6 +76,10 @@ def test_lists_may_be_given_in_several_lines():
         ("-- @column b [nonnull]: x", r"a.sql:3: rule \[nonnull\] is unknown"),
         ("-- @column B: x", "a.sql:3: write `-- @column name"),
         ("-- @colum b: x", "a.sql:3: @colum is unknown"),
+        ("-- @incremental: A", "a.sql:3: write `-- @incremental: column"),
+        ("-- @follows: raw.a, b", "a.sql:3: write `-- @follows: schema.table` where"),
+        ("-- @follows: raw.a by a", "a.sql:3: write `-- @follows: schema.table` where"),
+        ("-- @follows: raw.a by a in raw.b, c", "a.sql:3: write `-- @follows: schema.table` where"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_its_line(line: str, message: str):

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pytest
+import vl_convert
 
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.about import Origin
@@ -54,6 +55,23 @@ def test_every_figure_is_a_row_of_the_published_file(warehouse: Warehouse) -> No
     wrong = [one for one in page.shown if Decimal(re.sub(r"[^0-9.-]", "", one[1])) != Decimal(one[0])]
     assert not wrong, "what is shown is the value, not a rounded one"
     assert built.charts.keys() >= {"Won revenue by channel and model", "ARR bridge"}
+
+
+@pytest.mark.warehouse
+def test_charts_that_show_what_they_showed_are_not_drawn_again(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = tmp_path / "report.html"
+    first = build(warehouse.finance_path, report)
+    of_another = report.read_text(encoding="utf-8").replace('name="made-of" content="', 'name="made-of" content="0')
+    report.unlink()
+    report.write_text(of_another, encoding="utf-8")
+    monkeypatch.setattr(vl_convert, "vegalite_to_svg", None)
+    again = build(warehouse.finance_path, report)
+    assert again.written
+    assert again.charts == first.charts
+    assert not build(warehouse.finance_path, report).written
+    assert " at 0x" not in repr(SECTIONS), "another process writes it anew"
 
 
 @pytest.mark.warehouse

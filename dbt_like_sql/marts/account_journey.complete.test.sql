@@ -1,4 +1,5 @@
 -- Every touch of an account and every fact of it that counts is one step, and the steps are numbered without a gap.
+-- @incremental: account_id
 with expected as (
     select account_id, touch_id as id from attribution.touch where account_id is not null
     union all

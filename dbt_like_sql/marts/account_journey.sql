@@ -3,6 +3,9 @@
 -- marts.account_progress.
 --
 -- @audience: marketing, revenue-operations
+-- @incremental: account_id
+-- @follows: attribution.touch, events.milestone
+-- @follows: events.event by event_id in events.milestone
 -- @column account_id [not_null]: company:ID, domain:NAME where no company has it, or deal:ID for a deal without company
 -- @column step [not_null] [>= 1]: place in the account's way, 1 is the first
 -- @column happened_at [not_null]: when it happened, UTC

@@ -1,4 +1,5 @@
 -- What is known now adds up to all current credit, per outcome, model, scope, measure and currency, in the home currency too.
+-- @incremental: milestone, milestone_id
 with expected as (
     select
         milestone, milestone_id, model, scope, measure, nullif(currency, '') as currency, home_currency,

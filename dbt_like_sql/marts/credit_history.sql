@@ -7,6 +7,9 @@
 -- touch whose labels were never recorded (it is older than this table, and gone) has the channel Unknown.
 --
 -- @audience: finance
+-- @incremental: milestone, milestone_id
+-- @follows: attribution.credit, finance.milestone_version, finance.revenue_version
+-- @follows: finance.touch_version by touch_id in attribution.credit
 -- @column recorded_at [not_null]: known from, UTC
 -- @column superseded_at: known until, UTC; null is now
 -- @column posted_month [not_null]: first day of the month in which recording it is posted: booked_month, or where that was

@@ -6,6 +6,10 @@
 -- Touches are named by their id and the HubSpot contact that acted; both lead to their record with `crm-attribution why`.
 --
 -- @audience: finance, marketing
+-- @incremental: milestone, milestone_id
+-- @follows: attribution.credit, attribution.journey, events.milestone, events.revenue
+-- @follows: attribution.touch, attribution.self_reported by touch_id in attribution.credit
+-- @follows: identity.account by account_id in events.milestone, account_id in events.revenue
 -- @column milestone [not_null]: the outcome, one of the mapping's attribution.outcomes
 -- @column milestone_id [not_null]: its id, in marts.milestone; of movements of revenue in marts.revenue_movement
 -- @column booked_on [not_null]: finance day in the account's time zone: close date of wins, else the day it happened

@@ -1,4 +1,5 @@
 -- marts.milestone holds every row of events.milestone with the same state, day and money, and nothing else.
+-- @incremental: milestone, milestone_id
 with derived as (
     select
         milestone, milestone_id, state, suppressed_by, booked_on, account_id, deal_id::varchar as deal_id, currency,

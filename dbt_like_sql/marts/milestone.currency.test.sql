@@ -1,4 +1,5 @@
 -- Money has a currency, and the decimal columns are the minor units exactly.
+-- @incremental: milestone, milestone_id
 with money as (
     select milestone, milestone_id, currency, unnest([
         {'measure': 'amount', 'event_minor': amount_at_event_minor, 'minor': amount_current_minor, 'unit': amount_current},

@@ -1,4 +1,5 @@
 -- Amounts in the home currency are those of events.home_value, and the decimal columns are the minor units exactly.
+-- @incremental: milestone, milestone_id
 with shown as (
     select milestone, milestone_id, currency, home_currency, unnest([
         {'measure': 'amount', 'minor': amount_home_minor, 'unit': amount_home, 'own': amount_current_minor},

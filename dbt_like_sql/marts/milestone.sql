@@ -6,6 +6,10 @@
 -- `_minor` columns are whole minor units (cents); the column without that ending is the same in the currency's unit.
 --
 -- @audience: finance, revenue-operations
+-- @incremental: milestone, milestone_id
+-- @follows: events.milestone, events.milestone_event, events.home_value
+-- @follows: events.event by event_id in events.milestone
+-- @follows: identity.account by account_id in events.milestone
 -- @column milestone [not_null]: what happened: lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,
 --   meeting_scheduled, opportunity_qualified, demo_completed, negotiation_started, proposal_sent, customer_won (the
 --   account's first win) or customer_expanded (every later win)

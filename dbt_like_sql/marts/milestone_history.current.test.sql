@@ -1,4 +1,5 @@
 -- What is known now is marts.milestone, row by row and to the last digit.
+-- @incremental: milestone, milestone_id
 with known as (
     select * exclude (recorded_at, superseded_at)
     from marts.milestone_history

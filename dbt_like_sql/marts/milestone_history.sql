@@ -4,6 +4,8 @@
 -- What is known is known as of the end of an hour: an hour that runs again replaces what it had recorded.
 --
 -- @audience: finance
+-- @incremental: milestone, milestone_id
+-- @follows: finance.milestone_version, marts.milestone
 -- @column recorded_at [not_null]: known from, UTC
 -- @column superseded_at: known until, UTC; null is now
 -- @column milestone [not_null]: what happened: lead_captured, qualified_lead, sales_qualified_lead, opportunity_created,

@@ -1,4 +1,5 @@
 -- Per figure the deltas add up to what is known now, and each begins where the one before ended.
+-- @incremental: milestone, milestone_id
 with told as (
     select
         'own' as basis, booked_month, milestone, milestone_id, model, scope, measure, currency, channel,

@@ -7,6 +7,8 @@
 -- inside a channel (source, campaign) moves without a row.
 --
 -- @audience: finance
+-- @incremental: milestone, milestone_id
+-- @follows: finance.restatement, finance.milestone_version, finance.revenue_version, marts.credit_history
 -- @column recorded_at [not_null]: when the new figure is known, UTC
 -- @column booked_month [not_null]: first day of the month the figure belongs to
 -- @column posted_month [not_null]: first day of the month the delta is posted to: booked_month, or where that was closed by

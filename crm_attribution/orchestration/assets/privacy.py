@@ -105,9 +105,7 @@ def _erase_rows(
     with pipeline.warehouse.session() as session:
         erased = privacy.erase(session, pipeline.ledger, traces, now)
         derive(session, pipeline.rules, as_of)
-        models = Models(session, as_of)
-        for model in MODELS:
-            models.run(model)
+        Models(session, as_of).run_anew(MODELS)
         left = mentions(session, traces)
         if kept := sorted(CLEAN & left.keys()):
             raise ContractViolation(f"not erased, a defect: {', '.join(kept)} still name an erased contact")

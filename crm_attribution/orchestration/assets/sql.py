@@ -1,6 +1,5 @@
 """staging/* and marts/*: one asset per SQL file, its tests as blocking checks; then the file finance reads."""
 
-import functools
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,8 +12,8 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
-from crm_attribution.marts.lineage import column_lineage
-from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, order, run_tests
+from crm_attribution.marts.lineage import Traced
+from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, order
 from crm_attribution.marts.place import model_columns
 from crm_attribution.marts.publish import Publication, publish
 from crm_attribution.orchestration import catalog
@@ -42,7 +41,9 @@ TESTS: list[SqlTest] = [test for model in MARTS for test in model.tests]
 SCHEMAS = list(dict.fromkeys(model.schema for model in MODELS))
 PUBLICATION = "finance.publication"
 COLUMNS = "columns_hold"
-SKIPPED, VIEW = "not run again", "view"
+TRACED = Path("dagster") / "column_lineage.json"
+"""In the data directory."""
+SKIPPED, VIEW, KEYS = "not run again", "view", "run for keys"
 
 
 def tests_of(model: SqlModel) -> list[SqlTest]:
@@ -75,19 +76,17 @@ def _assets_of(model: SqlModel) -> list[str]:
     return sorted({name.replace("quarantine.", "raw.", 1) for name in model.depends})
 
 
-@functools.cache
-def _lineage(key: str) -> dict[str, dg.TableColumnLineage | str]:
+def _lineage(model: SqlModel, before: Traced) -> dict[str, dg.TableColumnLineage | str]:
     """The columns that each column of a model comes from, as Dagster shows them: with the materialization.
 
-    See https://docs.dagster.io/guides/build/assets/metadata-and-tags/column-level-lineage. Traced once a process, when
-    the model first runs: loading the definitions does without.
+    See https://docs.dagster.io/guides/build/assets/metadata-and-tags/column-level-lineage. Traced when a model runs:
+    loading the definitions does without.
     """
     known = {name: [column.name for column in contract.columns] for name, contract in CONTRACTS.items()}
     known |= {model.key: [column.name for column in model.columns] for model in MODELS}
-    model = next(model for model in MODELS if model.key == key)
     known |= {name: list(QUARANTINE_COLUMNS) for name in model.depends if name.startswith("quarantine.")}
     try:
-        traced = column_lineage(model.sql, {name: known[name] for name in model.depends if name in known})
+        traced = before.lineage(model.key, model.sql, {name: known[name] for name in model.depends if name in known})
     except ConfigurationError as error:
         return {"column lineage": str(error)}  # a query DuckDB runs is right; only its picture is missing
     deps = {
@@ -121,19 +120,20 @@ def sql_assets(schema: str, models: Sequence[SqlModel]) -> dg.AssetsDefinition:
     )
     def assets(context: dg.AssetExecutionContext, pipeline: PipelineParam) -> Iterator[Result]:
         with acting_on_errors(), pipeline.warehouse.session() as session:
-            known = Models(session, newest_hour_end(session.state))
+            known, traced = Models(session, newest_hour_end(session.state)), Traced(pipeline.settings.data_dir / TRACED)
             for model in models:
                 if key_of(model.key) in context.selected_asset_keys:
-                    result = _standing(session, known, model) or _materialize(session, known, model)
+                    result = _standing(session, known, model, traced) or _materialize(session, known, model, traced)
                     pipeline.say(f"{model.key}: {figures(result)}")
                     yield result
                     if not all(check.passed for check in result.check_results or ()):
                         return  # downstream assets would read bad data; Dagster fails the step for the blocking check
+            traced.keep()
 
     return assets
 
 
-def _standing(session: Session, known: Models, model: SqlModel) -> Result | None:
+def _standing(session: Session, known: Models, model: SqlModel, traced: Traced) -> Result | None:
     """What a model's asset says where nothing it stands on has changed since it ran and its tests passed."""
     standing = known.standing(model)
     if standing is None:
@@ -144,7 +144,11 @@ def _standing(session: Session, known: Models, model: SqlModel) -> Result | None
     names = [COLUMNS, *(test.name for test in tests_of(model))]
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
-        metadata={**unchanged, **_described(model, standing.rows, 0, found), **shown.of_mart(session, model.key)},
+        metadata={
+            **unchanged,
+            **_described(model, standing.rows, 0, found, traced),
+            **shown.of_mart(session, model.key),
+        },
         check_results=[
             dg.AssetCheckResult(check_name=name, asset_key=key_of(model.key), passed=True, metadata=unchanged)
             for name in names
@@ -152,17 +156,18 @@ def _standing(session: Session, known: Models, model: SqlModel) -> Result | None
     )
 
 
-def _described(model: SqlModel, rows: int, changed: int, found: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def _described(
+    model: SqlModel, rows: int, changed: int, found: Sequence[tuple[str, str]], traced: Traced
+) -> dict[str, Any]:
     described = {column.name: column.description for column in model.columns}
     columns = [dg.TableColumn(name, kind, described.get(name)) for name, kind in found]
     schema = {"dagster/column_schema": dg.TableSchema(columns)}
     counted = {VIEW: "holds no rows of its own"} if model.view else {ROWS: rows, CHANGED: changed}
-    return {**counted, **schema, **_lineage(model.key)}
+    return {**counted, **schema, **_lineage(model, traced)}
 
 
-def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
-    outcome = known.run(model)
-    tested = run_tests(session.connection, model.tests)
+def _materialize(session: Session, known: Models, model: SqlModel, traced: Traced) -> Result:
+    outcome, tested = known.build(model)
     rules = [one for one in tested if one.test.path == model.path]
     results = [one for one in tested if one.test.path != model.path]
     if all(one.passed for one in tested):
@@ -170,7 +175,8 @@ def _materialize(session: Session, known: Models, model: SqlModel) -> Result:
     return dg.MaterializeResult(
         asset_key=key_of(model.key),
         metadata={
-            **_described(model, outcome.rows, outcome.changed_rows, outcome.columns),
+            **({} if outcome.keys is None else {KEYS: outcome.keys}),
+            **_described(model, outcome.rows, outcome.changed_rows, outcome.columns, traced),
             **shown.of_mart(session, model.key),
         },
         check_results=[_check(model, COLUMNS, rules), *(_check(model, one.test.name, [one]) for one in results)],
@@ -212,6 +218,7 @@ def publish_marts(pipeline: Pipeline, *, rewrite: bool = False) -> tuple[Publica
         as_of = newest_hour_end(session.state)
         known = Models(session, as_of)
         open_tests = [test for model in MARTS if known.standing(model) is None for test in model.tests]
+        known.read_on(MODELS)
         session.journal.compact()
         done = publish(
             session.connection,
