@@ -24,7 +24,7 @@ from crm_attribution.contracts import CONTRACTS
 from crm_attribution.contracts.topics import OF_MODELS
 from crm_attribution.marts.models import ModelResult, SqlModel, TestResult, materialize, materialize_part, run_tests
 from crm_attribution.marts.part import Part, changed_keys, opened, read_written, reading
-from crm_attribution.marts.place import model_columns
+from crm_attribution.marts.place import Columns, columns_of_all
 from crm_attribution.warehouse.changes import Changes
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.macros import MACROS
@@ -45,7 +45,8 @@ class Models:
 
     def __init__(self, session: Session, as_of: datetime) -> None:
         self._session, self._as_of = session, as_of
-        self._versions: dict[str, int] | None = None  # of the tables, until a model runs
+        self._versions: dict[str, int] | None = None  # of the tables, until a model runs; likewise their columns
+        self._columns: dict[str, Columns] | None = None
 
     def standing(self, model: SqlModel) -> Standing | None:
         """Since when the table holds what its inputs give and its tests pass; None where it has to run."""
@@ -63,6 +64,12 @@ class Models:
     def _of_today(self, ran: str) -> bool:
         return parse_instant(ran).date() == self._as_of.astimezone(UTC).date()
 
+    def columns(self, model: SqlModel) -> Columns:
+        """Names and types of its table as it is; empty when there is none."""
+        if self._columns is None:
+            self._columns = columns_of_all(self._session.connection)
+        return self._columns.get(model.key, [])
+
     def build(self, model: SqlModel) -> tuple[ModelResult, list[TestResult]]:
         """Materialize it and run its tests; an incremental one for the keys that may have changed, if told."""
         part = self._part(model)
@@ -78,7 +85,7 @@ class Models:
                     tested = run_tests(connection, [test for test in model.tests if test.by_key])
             tested += run_tests(connection, [test for test in model.tests if not test.by_key])
         finally:
-            self._versions = None
+            self._versions = self._columns = None
         return done, tested
 
     def run(self, model: SqlModel) -> ModelResult:
@@ -87,7 +94,7 @@ class Models:
         try:
             return materialize(self._session.connection, model, lambda: self._tell(model, None))
         finally:
-            self._versions = None
+            self._versions = self._columns = None
 
     def run_anew(self, models: Sequence[SqlModel]) -> None:
         """Run each in full, and drop from the journal what only models follow: they have seen all of it."""
@@ -151,7 +158,7 @@ class Models:
 
     def _is_there(self, model: SqlModel, rows: int) -> bool:
         """Whether its view is there, or its table with as many rows."""
-        if not model_columns(self._session.connection, model):
+        if not self.columns(model):
             return False
         place = quote_identifier(model.schema, model.name)
         return model.view or int(self._session.scalar(f"SELECT count(*) FROM {place}")) == rows

@@ -151,6 +151,44 @@ def test_what_a_step_says_is_one_commit_and_a_reader_sees_all_of_it(home, monkey
             assert len(looking.all_logs(known)) == before + number
 
 
+def test_a_run_alone_reads_an_asset_once_until_it_tells_of_it(home, monkeypatch):
+    """The same answers as Dagster's own, with a read for each only after something was told."""
+    run(instance(home, EventLog), "a")
+    with instance(home, EventLog) as looking:
+        log = looking.event_log_storage
+        assert isinstance(log, EventLog)
+        asked: list[Any] = []
+        fetch = log._fetch_asset_rows
+
+        def counted(**given: Any) -> Any:
+            asked.append(given)
+            return fetch(**given)
+
+        monkeypatch.setattr(log, "_fetch_asset_rows", counted)
+
+        def seen() -> tuple[Any, ...]:
+            (record,) = log.get_asset_records([numbers.key, dg.AssetKey("nothing")])
+            tags = log.get_latest_tags_by_partition(
+                numbers.key, dg.DagsterEventType.ASSET_MATERIALIZATION, ["dagster/data_version"], ["a"]
+            )
+            newest = record.asset_entry.last_materialization_record
+            return newest.storage_id if newest else None, tags
+
+        before = seen()
+        assert (seen(), len(asked)) == (before, 2)
+        with log.alone():
+            assert [seen(), seen()] == [before, before]
+            assert len(asked) == 3
+            told = [
+                entry for entry in looking.all_logs(looking.get_runs()[0].run_id) if entry.dagster_event is not None
+            ]
+            log.store_event(next(entry for entry in told if entry.dagster_event_type == "ASSET_MATERIALIZATION"))
+            newer = seen()
+            assert newer[0] > before[0]
+            assert len(asked) == 4
+        assert seen() == newer
+
+
 def test_an_event_that_cannot_be_stored_takes_no_other_along(home, monkeypatch):
     run(instance(home, EventLog), "a")
     with instance(home, EventLog) as looking:

@@ -14,7 +14,6 @@ from crm_attribution.marts.about import origin
 from crm_attribution.marts.current import Models
 from crm_attribution.marts.lineage import Traced
 from crm_attribution.marts.models import SqlModel, SqlTest, TestResult, discover, order
-from crm_attribution.marts.place import model_columns
 from crm_attribution.marts.publish import Publication, publish
 from crm_attribution.orchestration import catalog
 from crm_attribution.orchestration.assets import shown
@@ -138,7 +137,7 @@ def _standing(session: Session, known: Models, model: SqlModel, traced: Traced) 
     standing = known.standing(model)
     if standing is None:
         return None
-    found = model_columns(session.connection, model)
+    found = known.columns(model)
     why = "its tests ran in" if model.view else "nothing it reads has changed since"
     unchanged = {SKIPPED: f"{why} the hour that ended {iso(standing.ran)}"}
     names = [COLUMNS, *(test.name for test in tests_of(model))]
