@@ -25,7 +25,7 @@ from crm_attribution.contracts.topics import OF_MODELS
 from crm_attribution.marts.models import ModelResult, SqlModel, TestResult, materialize, materialize_part, run_tests
 from crm_attribution.marts.part import Part, changed_keys, opened, read_written, reading
 from crm_attribution.marts.place import Columns, columns_of_all
-from crm_attribution.warehouse.changes import Changes
+from crm_attribution.warehouse.changes import OF_A_MODEL, Changes
 from crm_attribution.warehouse.identifiers import quote_identifier
 from crm_attribution.warehouse.macros import MACROS
 from crm_attribution.warehouse.session import Session
@@ -114,7 +114,7 @@ class Models:
     def read_on(self, models: Sequence[SqlModel]) -> None:
         """Let the journal know that models which stand have seen all there is, and which models are no more."""
         standing = [_consumer(model) for model in models if model.incremental and self.standing(model) is not None]
-        self._session.journal.read_on(_CONSUMER, [_consumer(model) for model in models], standing)
+        self._session.journal.models_read_on([_consumer(model) for model in models], standing)
 
     def _forget(self, model: SqlModel) -> None:
         self._session.connection.execute("DELETE FROM meta.model WHERE name = ?", [model.key])
@@ -164,12 +164,9 @@ class Models:
         return model.view or int(self._session.scalar(f"SELECT count(*) FROM {place}")) == rows
 
 
-_CONSUMER = "model:"
-
-
 def _consumer(model: SqlModel) -> str:
     """As which a model follows the journal."""
-    return f"{_CONSUMER}{model.key}"
+    return f"{OF_A_MODEL}{model.key}"
 
 
 def _reads(model: SqlModel) -> list[str]:

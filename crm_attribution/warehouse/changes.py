@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from crm_attribution.contracts import Contract
-from crm_attribution.contracts.topics import Topic
+from crm_attribution.contracts.topics import OF_MODELS, Topic
 from crm_attribution.warehouse.identifiers import quote_identifier as q
 from crm_attribution.warehouse.sql import Sql
 
@@ -52,11 +52,16 @@ class Changes:
         return not self.everything and not any(self.keys.values())
 
 
+OF_A_MODEL = "model:"
+"""Before the name of a SQL model: as which it follows."""
+
+
 class Journal:
     """`meta.change` and `meta.cursor`."""
 
     def __init__(self, sql: Sql) -> None:
         self._sql = sql
+        self._models_follow: bool | None = None
 
     def add(self, topic: str, keys: Iterable[str | int] | pl.DataFrame) -> int:
         """Journal keys that no contract's journal covers: values, or a frame with a column per value of a key. Nulls
@@ -74,9 +79,17 @@ class Journal:
             f"SELECT DISTINCT {entry.topic_sql} AS topic, [{', '.join(f'({key})::VARCHAR' for key in entry.key_sql)}]"
             f" AS key FROM ({rows}) WHERE {' AND '.join(f'({key}) IS NOT NULL' for key in entry.key_sql)}"
             for entry in contract.journal
+            if self._models_follow_any() or not {*OF_MODELS}.issuperset(entry.topics)
         ]
         if told:
             self._add(" UNION ".join(told), changed)
+
+    def _models_follow_any(self) -> bool:
+        """Before they do, in a first load, nothing is told to them: they run in full."""
+        if self._models_follow is None:
+            sql = "SELECT count(*) FROM meta.cursor WHERE starts_with(consumer, ?)"
+            self._models_follow = bool(self._sql.scalar(sql, [OF_A_MODEL]))
+        return self._models_follow
 
     def _add(self, keys: str, changed: pl.DataFrame | None) -> None:
         seq = self._sql.scalar("SELECT nextval('meta.change_seq')")
@@ -104,6 +117,7 @@ class Journal:
 
     def advance(self, consumer: str, changes: Changes) -> None:
         """Store how far a consumer has come, in the transaction of its result."""
+        self._models_follow = None
         self._sql.connection.execute("DELETE FROM meta.cursor WHERE consumer = ?", [consumer])
         self._sql.connection.execute(
             "INSERT INTO meta.cursor VALUES (?, ?, ?)", [consumer, changes.upto, changes.signature]
@@ -116,12 +130,11 @@ class Journal:
         """Forget what topics told."""
         self._sql.connection.execute("DELETE FROM meta.change WHERE topic IN (SELECT unnest(?))", [list(topics)])
 
-    def read_on(self, kind: str, known: Sequence[str], idle: Sequence[str]) -> None:
-        """Of the consumers whose names begin with `kind`: drop those that are not known, and let those that are idle
-        have seen all there is."""
+    def models_read_on(self, known: Sequence[str], idle: Sequence[str]) -> None:
+        """Drop the cursors of models that are not known, and let those that are idle have seen all there is."""
         self._sql.connection.execute(
             "DELETE FROM meta.cursor WHERE starts_with(consumer, ?) AND consumer NOT IN (SELECT unnest(?))",
-            [kind, list(known)],
+            [OF_A_MODEL, list(known)],
         )
         self._sql.connection.execute(
             "UPDATE meta.cursor SET seq = (SELECT coalesce(max(seq), 0) FROM meta.change)"
