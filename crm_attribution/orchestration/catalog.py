@@ -63,7 +63,7 @@ _PAGES = {
         for one in destinations().values()
         if one.is_hubspot
     },
-    "delivery.alerts": ("docs/alerts.md", "Alerts"),
+    "delivery.alerts": ("docs/alerts.md", "What to expect"),
     "conversions.told_record": ("docs/write_back.md", "People and companies"),
     "conversions.trait": ("docs/write_back.md", "Computed traits and audiences"),
     "conversions.audience_event": ("docs/write_back.md", "Computed traits and audiences"),
