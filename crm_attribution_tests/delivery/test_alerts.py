@@ -21,6 +21,7 @@ from crm_attribution.conversions.recipients import resolver
 from crm_attribution.delivery.deliver import deliver
 from crm_attribution.delivery.report import DeliveryReport
 from crm_attribution.destinations import destinations
+from crm_attribution.destinations.alerts import _shown
 from crm_attribution.destinations.base import Answer
 from crm_attribution.errors import ConfigurationError
 from crm_attribution.ledger.store import Ledger
@@ -144,6 +145,21 @@ def test_plain_words_are_read(status: int, body: Any, verdict: str):
     readable = not isinstance(body, str)
     (outcome,) = ALERTS.read(Answer(status, {}, body, readable), [conformance.ready(ALERTS)])
     assert outcome.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("text", "longest", "shown"),
+    [
+        ("abcd", 4, "abcd"),
+        ("abcd", 3, "abc"),
+        ("a&b", 6, "a&amp;"),
+        ("a&b", 5, "a"),
+        ("<x>", 99, "&lt;x&gt;"),
+        ("", 0, ""),
+    ],
+)
+def test_a_text_is_cut_between_two_signs(text: str, longest: int, shown: str):
+    assert _shown(text, longest) == shown
 
 
 def test_the_other_format_is_a_list():

@@ -73,7 +73,13 @@ def test_a_month_is_closed_when_all_of_its_own_amounts_are_converted(books: Sess
 
 def test_a_month_is_reopened_with_those_after_it_and_each_change_is_known_later_than_the_last(books: Session):
     books.connection.execute("UPDATE events.home_value SET rate = '1'")
+    with pytest.raises(ConfigurationError, match="2026-02 is open: no month is closed"):
+        periods.reopen(books, FEBRUARY, *WHY)
     assert periods.close(books, MARCH, *WHY) == [JANUARY, FEBRUARY, MARCH]
+    with pytest.raises(ConfigurationError, match="2026-04 is open: closed is everything up to 2026-03"):
+        periods.reopen(books, date(2026, 4, 1), *WHY)
+    with pytest.raises(ConfigurationError, match="2026-02 is closed; everything up to 2026-03 is"):
+        periods.close(books, FEBRUARY, *WHY)
     known = books.state.knowledge
     assert known == NOW + timedelta(microseconds=1)
     assert periods.reopen(books, FEBRUARY, *WHY) == [FEBRUARY, MARCH]

@@ -69,6 +69,8 @@ def test_between_any_two_instants_a_figure_differs_by_the_sum_of_its_deltas(draw
     found = deltas(by_basis(history))
     assert (found["delta"] != 0).all()
     assert (found["new"] - found["old"] == found["delta"]).all()
+    for row in found.iter_rows(named=True):
+        assert row["new"] == known(history, row["recorded_at"]).get(tuple(row[name] for name in FIGURE), 0)
     for one, other in combinations([BEGINNING - timedelta(days=1), *INSTANTS], 2):
         was, now = known(history, one), known(history, other)
         wanted = {key: now.get(key, 0) - was.get(key, 0) for key in {*was, *now}}
