@@ -230,7 +230,7 @@ def _work(
     tree, output = build.tree(number), build.output(number)
     warm.warm(tree)
     graph = warm.importers(tree)
-    with contextlib.suppress(KeyboardInterrupt, EOFError):
+    with contextlib.suppress(KeyboardInterrupt, EOFError, BrokenPipeError):
         while (order := orders.recv()) is not None:
             each, first = order
             tests, started = plan.judges(each, covering, seconds, first), time.monotonic()
