@@ -16,11 +16,20 @@ from crm_attribution_tests.helpers import at
 NOW, HOUR = at("2026-03-10T12:00:00Z"), timedelta(hours=1)
 TOUCH: dict[str, Any] = {
     **{"touch_id": "click:1", "kind": "link_click", "touched_at": NOW, "received_at": NOW, "link_slug": "q3/Spring+1"},
-    **{"channel": "Paid Social", "source": "meta", "medium": None, "campaign": None, "said": None, "act": None},
+    **{
+        "channel": "Paid Social",
+        "source": "meta",
+        "medium": None,
+        "campaign": None,
+        "said": None,
+        "act": None,
+        "noted_at": None,
+    },
     **{"link_tags": ["Ads", "b2b"], "properties": None},
 }
 SCHEMA: dict[str, Any] = {
     "link_tags": pl.List(pl.String),
+    "noted_at": pl.Datetime("us", "UTC"),
     **dict.fromkeys(("medium", "campaign", "said", "properties", "act", "link_slug", "source"), pl.String),
 }
 SHIPPED = load().write_back.events
@@ -100,6 +109,8 @@ def test_a_touch_is_planned_once_and_only_from_its_rule_on():
         touches(
             {"touch_id": "just then", "received_at": NOW + HOUR},
             {"touch_id": "before", "touched_at": NOW - HOUR},
+            {"touch_id": "noted before", "noted_at": NOW - HOUR},
+            {"touch_id": "noted then", "noted_at": NOW, "touched_at": NOW - HOUR},
             {"touch_id": "there already"},
             {"touch_id": "too old", "kind": "offline_touch", "touched_at": NOW - 5 * HOUR},
             {"touch_id": "not yet", "kind": "offline_touch", "touched_at": NOW - 5 * HOUR + timedelta(microseconds=1)},
@@ -112,6 +123,8 @@ def test_a_touch_is_planned_once_and_only_from_its_rule_on():
     assert found.select(columns).rows() == [
         ("just then", "pe1_link_click", "link_click", NOW, NOW + HOUR, None),
         ("before", "pe1_link_click", "link_click", NOW - HOUR, NOW, "before_activation"),
+        ("noted before", "pe1_link_click", "link_click", NOW, NOW, "before_activation"),
+        ("noted then", "pe1_link_click", "link_click", NOW - HOUR, NOW, None),
         ("not yet", "pe1_offline_touch", "offline_touch", NOW - 5 * HOUR + timedelta(microseconds=1), NOW, None),
         ("own", "pe1_link_click", "link_click", NOW - HOUR, NOW, "skipped_by_rule"),
     ]
