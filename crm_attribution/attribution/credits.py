@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import date, datetime
 
 import polars as pl
 
@@ -51,6 +51,11 @@ _TOUCHED = {
     "touched_outcome": """
         SELECT milestone, milestone_id FROM changed_outcome
         UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN touched_account USING (account_id)
+        -- a touch leads to no outcome before it; but it may be why one has none
+        UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN acting_account USING (account_id)
+            WHERE occurred_at >= (SELECT min(month) FROM touched_month)
+        UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN acting_account USING (account_id)
+            SEMI JOIN untouched_outcome USING (milestone, milestone_id)
         UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN acting_person USING (person_id)
         UNION SELECT milestone, milestone_id FROM events.milestone SEMI JOIN suspect_account USING (account_id)
             SEMI JOIN untouched_outcome USING (milestone, milestone_id)
@@ -129,7 +134,9 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
         return session.query(_EVERY_OUTCOME).sort(OUTCOME)
     given = {
         "changed_outcome": changes.frame(topics.MILESTONE, topics.HOME_VALUE, topics.REVENUE_MOVEMENT),
-        "changed_account": ids_frame("account_id", changes.of(topics.MILESTONE_ACCOUNT, topics.TOUCH_ACCOUNT)),
+        "changed_account": ids_frame("account_id", changes.of(topics.MILESTONE_ACCOUNT)),
+        "acting_account": ids_frame("account_id", changes.of(topics.TOUCH_ACCOUNT)),
+        "touched_month": _months(changes),
         "changed_person": ids_frame("person_id", changes.of(topics.PERSON)),
         "touched_person": ids_frame("person_id", changes.of(topics.TOUCH_PERSON, topics.CLICK_PERSON)),
         "changed_link": ids_frame("click_id", changes.of(topics.CLICK)),
@@ -144,6 +151,12 @@ def _outcome_keys(session: Session, changes: Changes, rules: Attribution) -> pl.
     found = pl.concat([found, of_deals.select(OUTCOME)]).unique()
     found = pl.concat([found, session.query(_OF_WINS, touched=found)]).unique()
     return found.sort(OUTCOME)
+
+
+def _months(changes: Changes) -> pl.DataFrame:
+    """month Date: those in which touches changed, the beginning of time where answers did or none is told."""
+    told = changes.of(topics.TOUCH_MONTH) or ["0001-01-01"]
+    return pl.DataFrame({"month": [date.fromisoformat(month) for month in told]}, schema={"month": pl.Date})
 
 
 def _credit(session: Session, keys: pl.DataFrame, read: journeys.Read, rules: Attribution, now: datetime) -> int:

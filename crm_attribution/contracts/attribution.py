@@ -101,7 +101,12 @@ class Telling(Model):
     origin: str = field("table and key of the source row")
 
 
-@table("attribution.self_reported", key=("touch_id",), journal=_TOUCHED)
+@table(
+    "attribution.self_reported",
+    key=("touch_id",),
+    # an answer may be why any outcome of its people has none
+    journal={**_TOUCHED, TOUCH_MONTH: "DATE '0001-01-01'"},
+)
 class SelfReported(Model):
     """What people say brought them. No touch: the model self_reported alone shares outcomes among these."""
 

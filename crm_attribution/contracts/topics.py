@@ -61,7 +61,7 @@ HOME_SPEND = Topic("home_spend", "currency")
 TOUCH_ACCOUNT = Topic("touch_account", "account_id")
 TOUCH_PERSON = Topic("touch_person", "person_id")
 TOUCH_MONTH = Topic("touch_month", "month")
-"""First days of months (UTC) in which a touch came, changed or went."""
+"""First days of months (UTC) in which a touch came, changed or went; of answers the beginning of time."""
 CREDIT = Topic("credit", "milestone", "milestone_id")
 JOURNEY = Topic("journey", "milestone", "milestone_id")
 TOUCH = Topic("touch", "touch_id")
