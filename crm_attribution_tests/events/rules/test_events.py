@@ -281,6 +281,11 @@ def test_a_price_that_changes_is_an_event_with_both_prices():
     assert [row["event"] for row in deal(*untracked, everything=True)] == ["crm_stage_changed"]
 
 
+def test_the_amount_a_deal_is_made_with_is_no_change_of_it():
+    made = [("03-01T09:00:00", "dealstage", "appointmentscheduled"), ("03-01T09:00:00", "amount", "1000")]
+    assert [row["event"] for row in deal(*made, everything=True)] == ["meeting_scheduled"]
+
+
 def test_what_nobody_says_who_wrote_is_an_event_like_any_other():
     rows = deal(("03-01T09:00:00", "dealstage", "appointmentscheduled", None))
     assert [(row["event"], row["source"]) for row in rows] == [("meeting_scheduled", None)]

@@ -8,7 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from crm_attribution.events.rules.deal_milestones import new_recurring, passing_entries, possible_duplicates
+from crm_attribution.events.rules.deal_milestones import (
+    new_recurring,
+    opportunities,
+    passing_entries,
+    possible_duplicates,
+)
 from crm_attribution.events.rules.echoes import _nearest_deals
 from crm_attribution_tests.events.rules.histories import RULES
 from crm_attribution_tests.helpers import at
@@ -69,6 +74,33 @@ def test_a_deal_like_one_archived_shortly_before_or_after_may_be_its_copy(
     )  # fmt: skip
     found = possible_duplicates(rows, deals, RULES).select("milestone_id", "possible_duplicate_of").rows()
     assert found == [("w1", None), ("w2", "w1" if copy else None), ("p1", None), ("p2", None)]
+
+
+def test_an_opportunity_is_dated_at_the_creation_it_began_with_and_never_after_a_stage():
+    """(began, createdate, days of the entries) -> when, and how that is known."""
+    day, tick = timedelta(days=1), timedelta(days=3)
+    cases = {
+        1: (True, BORN, [2], BORN, "createdate"),
+        2: (False, BORN, [2], BORN + 2 * day, "history"),
+        3: (True, None, [2], BORN + 2 * day, "history"),
+        4: (True, BORN + tick, [4, 1], BORN + day, "backdated"),
+        5: (False, BORN, [2, 1], BORN + day, "backdated"),
+    }
+    rows = [
+        {"deal_id": deal, "event_id": f"e{deal}{place}", "event": "proposal_sent", "occurred_at": BORN + days * day,
+         "observed_at": BORN + place * day, "time_basis": "history", "began": began, "createdate": created,
+         "account_id": "a", "archived": False, "linked_event_ids": [], "_chapter": "new"}
+        for deal, (began, created, entries, *_) in cases.items() for place, days in enumerate(entries)
+    ]  # fmt: skip
+    changes: dict[str, Any] = {
+        **dict.fromkeys(("event", "event_id", "_outcome", "_group", "_chapter"), pl.String),
+        **{"observed_at": MOMENT, "deal_id": pl.Int64, "_deal_id": pl.Int64},
+    }
+    deals = pl.DataFrame(rows, schema_overrides={"createdate": MOMENT, "linked_event_ids": pl.List(pl.String)})
+    found = opportunities(deals, pl.DataFrame(schema=changes)).sort("deal_id")
+    assert found.select("deal_id", "occurred_at", "time_basis").rows() == [
+        (deal, when, basis) for deal, (*_, when, basis) in cases.items()
+    ]
 
 
 def test_a_renewal_adds_what_differs_from_the_last_one_and_the_wins_since():
