@@ -86,7 +86,7 @@ def test_an_opportunity_is_dated_at_the_creation_it_began_with_and_never_after_a
         4: (True, BORN + tick, [4, 1], BORN + day, "backdated"),
         5: (False, BORN, [2, 1], BORN + day, "backdated"),
     }
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"deal_id": deal, "event_id": f"e{deal}{place}", "event": "proposal_sent", "occurred_at": BORN + days * day,
          "observed_at": BORN + place * day, "time_basis": "history", "began": began, "createdate": created,
          "account_id": "a", "archived": False, "linked_event_ids": [], "_chapter": "new"}
