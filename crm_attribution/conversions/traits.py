@@ -46,6 +46,14 @@ class Told:
     wrong: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Found:
+    """When a change of membership happened, as far as is known, and when it was noted."""
+
+    happened_at: datetime
+    noted_at: datetime
+
+
 _IDS = {"person": "person_id", "account": "account_id"}
 
 
@@ -125,7 +133,7 @@ def update(
             told.wrong[name] = str(error)
             continue
         with session.transaction():
-            told.changed += _store(session, trait, rows, (at, now or at), told)
+            told.changed += _store(session, trait, rows, Found(at, now or at), told)
             session.state.traits[name] = stand
     others = session.query("SELECT DISTINCT trait FROM conversions.trait")["trait"]
     if unused := [name for name in others if name not in {*traits, *kept}]:
@@ -164,7 +172,7 @@ def _rows(session: Session, trait: Trait, until: datetime) -> pl.DataFrame:
     return rows
 
 
-def _store(session: Session, trait: Trait, rows: pl.DataFrame, at: tuple[datetime, datetime], told: Told) -> int:
+def _store(session: Session, trait: Trait, rows: pl.DataFrame, at: Found, told: Told) -> int:
     """Write what differs; how many subjects that are. What of the rows cannot be told is counted in `told`."""
     key = _IDS[trait.subject]
     named = rows.drop_nulls(key)
@@ -225,7 +233,7 @@ def _of_accounts(session: Session, people: pl.Series, how: str) -> pl.DataFrame:
     )
 
 
-def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: tuple[datetime, datetime]) -> None:
+def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: Found) -> None:
     """Who entered and who left, for each contact of a subject; one that became another did neither."""
     came = set(moved.filter("_came")["subject_id"])
     gone = set(moved.filter(~pl.col("_came"))["subject_id"])
@@ -259,8 +267,8 @@ def _note(session: Session, trait: Trait, moved: pl.DataFrame, at: tuple[datetim
         subject_id="subject_id",
         number="number",
         contact_id="contact_id",
-        happened_at=pl.lit(at[0]).cast(pl.Datetime("us", "UTC")),
-        noted_at=pl.lit(at[1]).cast(pl.Datetime("us", "UTC")),
+        happened_at=pl.lit(at.happened_at).cast(pl.Datetime("us", "UTC")),
+        noted_at=pl.lit(at.noted_at).cast(pl.Datetime("us", "UTC")),
     )
     if events.height:
         session[EVENTS].append(events)

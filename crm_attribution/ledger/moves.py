@@ -80,23 +80,19 @@ def _renamed(
     book: Book, table: str, key: Sequence[str], columns: Sequence[str], names: Mapping[str, str], *more: str
 ) -> pl.DataFrame:
     """Rows of which a column names one of `names`, with its new name, and which of the columns changed."""
-    of = TABLES[table].c
-    shown = [*key, *columns, *more]
-    found = book.connection.execute(sa.select(*(of[name] for name in shown))).fetchall()
-    rows = pl.DataFrame([tuple(row) for row in found], schema=shown, orient="row", infer_schema_length=None)
-    if rows.is_empty():
-        return rows.with_columns(pl.lit(False).alias(f"{name}_changed") for name in columns)
-    rows = rows.cast(dict.fromkeys(columns, pl.String))
+    shown, schema = [*key, *columns, *more], CONTRACTS[table].polars_schema
+    times = [name for name in key if isinstance(schema[name], pl.Datetime)]
+    stored = {name: pl.Int64() if name in times else schema[name] for name in shown}
+    found = book.connection.execute(sa.select(*(TABLES[table].c[name] for name in shown))).fetchall()
+    rows = pl.DataFrame([tuple(row) for row in found], schema=stored, orient="row")
+    rows = rows.with_columns(pl.col(times).cast(pl.Datetime("us", "UTC")))
     old, new = ([f":{one}:" for one in some] for some in (names.keys(), names.values()))
     fresh = rows.with_columns(
         pl.format(":{}:", name).str.replace_many(old, new).str.slice(1).str.strip_suffix(":") for name in columns
     )
     changed = [fresh[name].ne_missing(rows[name]).alias(f"{name}_changed") for name in columns]
     fresh = fresh.with_columns(changed).filter(pl.any_horizontal(changed))
-    times = [name for name in key if isinstance(CONTRACTS[table].polars_schema[name], pl.Datetime)]
-    written = fresh.select(*key, *columns).with_columns(pl.from_epoch(name, "us").dt.replace_time_zone("UTC")
-                                                        for name in times)  # fmt: skip
-    book.update(table, written.rows(named=True))
+    book.update(table, fresh.select(*key, *columns).rows(named=True))
     return fresh
 
 
