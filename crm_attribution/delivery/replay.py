@@ -160,7 +160,9 @@ def _meant(book: Book, wish: Wish) -> pl.DataFrame:
 
 def _facts(session: Session, meant: pl.DataFrame, to: Sequence[str]) -> pl.DataFrame:
     """asked, milestone, milestone_id, occurred_at: the business fact of every id that is known; else the touch, else
-    what the destinations are told of that is neither: the state of a record, a move, news."""
+    what the destinations are told of that is neither: the state of a record, a move, news. A milestone that is gone is
+    no fact, whatever was planned for it."""
+    told = [name for name in to if destinations()[name].plans_from != "milestones"]
     return session.query(
         "SELECT DISTINCT ON (asked) asked, milestone, milestone_id, occurred_at FROM ("
         "SELECT w.asked, m.milestone, m.milestone_id, m.occurred_at, m.state, 1 AS place FROM wanted w"
@@ -172,7 +174,7 @@ def _facts(session: Session, meant: pl.DataFrame, to: Sequence[str]) -> pl.DataF
         " UNION ALL BY NAME SELECT w.asked, c.milestone, c.milestone_id, c.occurred_at, 3 AS place FROM wanted w"
         " JOIN conversions.conversion c ON c.milestone_id = w.event_id AND c.destination IN (SELECT unnest(?))"
         ") ORDER BY asked, place, state, milestone",
-        [list(to)],
+        [told],
         wanted=meant,
     )
 

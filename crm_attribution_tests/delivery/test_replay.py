@@ -187,6 +187,16 @@ def test_a_replay_that_cannot_be_sent_now_is_over(make: Make, counted: Counted):
     assert (row["state"], row["reason"], row["replayed_from"]) == ("accepted", "unresolved", None)
 
 
+def test_what_was_planned_for_a_fact_that_is_gone_is_not_sent_again(make: Make):
+    outbox = make("meta")
+    facts(outbox, "a")
+    (key,) = outbox.plan("gone", state="rejected", reason="no_such_rule")
+    wish = Wish([key], ["meta"], "x", "command")
+    with outbox.warehouse.session() as session:
+        (answer,) = queue(session, outbox.ledger, wish, outbox.now)
+    assert answer.refused == {"meta": "no such event, milestone, touch or conversion"}
+
+
 def test_a_destination_that_does_not_exist_is_refused(make: Make):
     outbox = make("meta")
     with outbox.warehouse.session() as session, pytest.raises(ConfigurationError, match="no destination mata"):
