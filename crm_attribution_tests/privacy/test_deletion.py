@@ -221,7 +221,10 @@ def test_a_rebuild_gives_what_the_erasure_left(story: Story) -> None:
 
 def test_a_second_run_finds_nothing_to_do(story: Story) -> None:
     files = {path: path.stat().st_mtime_ns for path in story.installation.data.rglob("*.duckdb")}
+    left = story.installation.data / going_on.FILE
+    left.write_text("{}", encoding="utf-8")
     assert story.installation.erase() == {"contacts erased": 0}
+    assert not left.exists()
     assert {path: path.stat().st_mtime_ns for path in story.installation.data.rglob("*.duckdb")} == files
 
 

@@ -57,6 +57,7 @@ def erase_waiting(pipeline: Pipeline, contact_ids: Iterable[str] = (), *, confir
         if named:
             privacy.confirm(session, named, now)
         if not (requested := privacy.waiting(session)):
+            going_on.ended(warehouse.directory)  # one that died between its last two steps
             return {"contacts erased": 0}
         derive(session, pipeline.rules, as_of)
         traces = going_on.keep(warehouse.directory, trace(session, requested))
